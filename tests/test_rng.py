@@ -1,0 +1,98 @@
+import math
+
+import pytest
+import scipy.stats
+import torch
+
+from noisereg import rng
+from noisereg.rng import Stream
+
+
+def test_hash_follows_the_published_splitmix64_sequence(monkeypatch):
+    # Outputs of the reference implementation for the start 1234567 (S. Vigna, splitmix64.c).
+    monkeypatch.setattr(rng, "start", lambda *names: 1234567)
+    expected = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    bits = rng._hash(0, 0, 0, torch.arange(5))
+    assert [int(b) % 2**64 for b in bits] == expected
+
+
+def test_a_tensor_of_steps_gives_the_draws_of_its_entries():
+    steps = torch.tensor([0, 1, 7, 2**40])
+    together = rng.uniform(3, Stream.NOISE, steps, torch.arange(4))
+    alone = [rng.uniform(3, Stream.NOISE, int(s), i) for i, s in enumerate(steps)]
+    assert together.tolist() == [float(u) for u in alone]
+
+
+def test_a_draw_does_not_depend_on_its_neighbours():
+    whole = rng.uniform(0, Stream.NOISE, 5, torch.arange(1000))
+    order = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(whole[order], rng.uniform(0, Stream.NOISE, 5, order))
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_uniform_passes_a_kolmogorov_smirnov_test(stream):
+    u = rng.uniform(1, stream, 2, torch.arange(200_000)).numpy()
+    assert scipy.stats.kstest(u, "uniform").pvalue > 1e-4
+    assert 0 <= u.min() and u.max() < 1
+
+
+def test_normal_passes_a_kolmogorov_smirnov_test():
+    z = rng.normal(1, Stream.INIT, 2, torch.arange(200_000)).numpy()
+    assert scipy.stats.kstest(z, "norm").pvalue > 1e-4
+
+
+def test_seeds_streams_and_steps_are_uncorrelated():
+    names = [(seed, stream, step) for seed in range(6) for stream in (1, 2, 3) for step in range(6)]
+    draws = torch.stack([rng.uniform(*name, torch.arange(4000)) for name in names])
+    correlations = torch.corrcoef(draws)[*torch.triu_indices(len(names), len(names), offset=1)]
+    z = correlations * math.sqrt(4000)
+    assert z.abs().max() < 5.5  # 5778 pairs: the largest of so many normal values is beyond 5.5 once in 5,000
+    assert abs(z.std() - 1) < 5 / math.sqrt(2 * len(z))
+
+
+def test_permutation_holds_every_index_once_and_each_place_is_uniform():
+    first = torch.stack([rng.permutation(0, Stream.ORDER, epoch, 10) for epoch in range(5000)])
+    assert torch.equal(first.sort(dim=1).values, torch.arange(10).expand(5000, 10))
+    counts = torch.bincount(first[:, 0], minlength=10)
+    assert scipy.stats.chisquare(counts.numpy()).pvalue > 1e-4
+
+
+def test_library_generator_leaves_the_global_generator_as_it_was():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    with rng.library_generator(seed=5):
+        inner = torch.rand(3)
+    assert torch.equal(torch.rand(3), expected)
+    with rng.library_generator(seed=5):
+        assert torch.equal(torch.rand(3), inner)
+    with rng.library_generator(seed=5, step=1):
+        assert not torch.equal(torch.rand(3), inner)
+
+
+def test_draws_stay_the_same_from_release_to_release():
+    u = rng.uniform(0, Stream.NOISE, 0, torch.arange(3))
+    assert u.tolist() == pytest.approx(EXPECTED_FIRST_DRAWS, abs=0)
+
+
+def _reference(seed, stream, step, index):
+    """SplitMix64 in plain Python integers, written apart from the code under test."""
+    mask, gamma = 2**64 - 1, 0x9E3779B97F4A7C15
+
+    def output(state):
+        z = (state + gamma) & mask
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+        return z ^ (z >> 31)
+
+    begin = output(output(output(seed) + stream) + step)
+    return (output(begin + index * gamma) >> 11) / 2**53
+
+
+EXPECTED_FIRST_DRAWS = [_reference(0, Stream.NOISE, 0, index) for index in range(3)]
