@@ -1,0 +1,57 @@
+"""What every noise rule shares: strength, mode, and the transition matrix that follows from its redraw law."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """A law of the corrupted label given the clean one, for any number of classes.
+
+    With probability p the label is redrawn from row y of the matrix M that the rule defines, so the corrupted label of
+    y follows row y of T = (1 - p) I + p M. A new rule defines M alone, in `redraw_law`. Any row-stochastic T is a rule:
+    take M = T and p = 1.
+
+    Args:
+        p: strength, the probability that a label is redrawn, in [0, 1].
+        expected: give the distribution T[y] as the target in place of a sample of it. For cross-entropy and `Resample`
+            this is label smoothing.
+        frozen: draw once for each sample, the same in every epoch, in place of anew in each epoch or step.
+
+    Raises:
+        ValueError: if p is no number in [0, 1], or both modes are asked for.
+    """
+
+    p: float
+    expected: bool = False
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.p, bool) or not isinstance(self.p, int | float) or not 0 <= self.p <= 1:
+            raise ValueError(f"p must be in [0, 1], got {self.p!r}")
+        if self.expected and self.frozen:
+            raise ValueError("frozen must be false when expected is true: an expected target is never drawn")
+
+    @abstractmethod
+    def redraw_law(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
+        """Give M, the law of a redrawn label: row y is a distribution over the classes."""
+
+    def transition(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
+        """Give T = (1 - p) I + p M: row y is the law of the corrupted label of y."""
+        identity = torch.eye(num_classes, dtype=torch.float64)
+        return (1 - self.p) * identity + self.p * self.redraw_law(num_classes)
+
+    def effective_rate(self, num_classes: int) -> float:
+        """Give the probability that a label changes, where all classes are equally frequent: p (1 - trace(M) / C)."""
+        return self.p * (1 - float(self.redraw_law(num_classes).trace()) / num_classes)
+
+    def scaled(self, factor: float) -> "Rule":
+        """Give the same rule with strength p * factor; the factor, in [0, 1], comes from a schedule."""
+        if not (math.isfinite(factor) and 0 <= factor <= 1):
+            raise ValueError(f"the factor of p must be in [0, 1], got {factor!r}")
+        return replace(self, p=self.p * factor)
