@@ -1,0 +1,47 @@
+"""What every loss shares: it is a function of the logits alone, one value for each class that the label could be."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+
+class Loss(ABC):
+    """The loss of each sample if its label were c, for every class c.
+
+    A sampled label takes entry c of that row, a distribution over labels takes its mean under it. So training on
+    distributions is the exact expectation of training on labels drawn from them, for every loss.
+
+    A net for two classes may have one output N(x), whose sign is the prediction: class 0 stands for -1, class 1 for +1.
+    """
+
+    @abstractmethod
+    def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
+        """Give the loss of each sample for each class that its label could be.
+
+        Args:
+            logits: outputs of the net, (batch, C), or (batch, 1) for two classes.
+
+        Returns:
+            (batch, C), or (batch, 2) for a net with one output.
+        """
+
+    def per_sample(
+        self, logits: Float[Tensor, "batch outputs"], target: Shaped[Tensor, "batch *classes"]
+    ) -> Float[Tensor, "batch"]:
+        """Give the loss of each sample.
+
+        Args:
+            logits: outputs of the net, (batch, C), or (batch, 1) for two classes.
+            target: labels, int64 (batch,), or distributions over labels, (batch, C).
+        """
+        losses = self.per_class(logits)
+        if target.ndim == 1:
+            return losses.gather(1, target.unsqueeze(1)).squeeze(1)
+        return (losses * target.to(losses.dtype)).sum(dim=1)
+
+    def __call__(
+        self, logits: Float[Tensor, "batch outputs"], target: Shaped[Tensor, "batch *classes"]
+    ) -> Float[Tensor, ""]:
+        """Give the mean of `per_sample` over the batch."""
+        return self.per_sample(logits, target).mean()

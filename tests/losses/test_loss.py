@@ -1,0 +1,76 @@
+"""One battery for every loss: the expected target is the exact expectation of the sampled one (D10)."""
+
+import pytest
+import torch
+
+from noisereg.losses import CrossEntropy, GeneralizedCrossEntropy, Hinge, Logistic, Loss, SquaredError
+from noisereg.noise import Corruption, Flip, NoNoise, Resample, Transition
+
+LOSSES = [Logistic(), Hinge(0.0), Hinge(1.0), CrossEntropy(), SquaredError(), GeneralizedCrossEntropy(0.7)]
+FUNNEL = [[0.5, 0.5, 0.0], [0.0, 0.25, 0.75], [1.0, 0.0, 0.0]]
+
+
+def _name(thing: object) -> str:
+    return type(thing).__name__
+
+
+def _logits(*shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def _rules(num_classes: int, *, expected: bool) -> list:
+    rules = [NoNoise(expected=expected), Resample(p=0.3, expected=expected), Flip(p=0.3, expected=expected)]
+    rules.append(Transition(p=0.3, moves={1: 0}, expected=expected))
+    return rules + ([Transition(p=0.6, matrix=FUNNEL, expected=expected)] if num_classes == 3 else [])
+
+
+def _gradient(loss: Loss, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return torch.autograd.grad(loss.per_sample(logits, target).sum(), logits)[0]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=_name)
+@pytest.mark.parametrize(("num_classes", "outputs"), [(2, 1), (2, 2), (3, 3)])
+def test_expected_gradient_is_the_enumeration_of_the_sampled_one(loss, num_classes, outputs):
+    logits = _logits(6, outputs)
+    labels = torch.arange(6) % num_classes
+    for rule in _rules(num_classes, expected=True):
+        target = Corruption(rule, num_classes=num_classes, seed=0)(labels, draw=0, index=torch.arange(6))
+        law = rule.transition(num_classes)
+        enumerated = sum(
+            law[labels, c].unsqueeze(1) * _gradient(loss, logits, torch.full_like(labels, c))
+            for c in range(num_classes)
+        )
+        torch.testing.assert_close(_gradient(loss, logits, target), enumerated, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=_name)
+@pytest.mark.parametrize("outputs", [1, 2, 10])
+def test_a_label_and_its_one_hot_distribution_have_the_same_loss(loss, outputs):
+    logits = _logits(8, outputs)
+    num_classes = max(outputs, 2)
+    labels = torch.arange(8) % num_classes
+    one_hot = torch.nn.functional.one_hot(labels, num_classes)
+    torch.testing.assert_close(loss.per_sample(logits, labels), loss.per_sample(logits, one_hot), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=_name)
+@pytest.mark.parametrize("outputs", [1, 2, 10])
+def test_gradients_agree_with_finite_differences(loss, outputs):
+    labels = torch.arange(4) % max(outputs, 2)
+    assert torch.autograd.gradcheck(lambda logits: loss(logits, labels), _logits(4, outputs))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=_name)
+def test_the_batch_loss_is_the_mean_of_the_samples(loss):
+    logits = _logits(7, 3).detach()
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    torch.testing.assert_close(loss(logits, labels), loss.per_sample(logits, labels).sum() / 7)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=_name)
+def test_a_far_wrong_output_keeps_loss_and_gradient_finite(loss):
+    logits = torch.tensor([[80.0], [-80.0]], requires_grad=True)
+    value = loss(logits, torch.tensor([0, 1]))
+    assert torch.isfinite(value)
+    assert torch.isfinite(torch.autograd.grad(value, logits)[0]).all()

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from noisereg.losses import Hinge, Logistic
+
+SURROGATES = [Logistic(), Hinge(0.0), Hinge(0.5), Hinge(2.0)]
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{type(s).__name__}{getattr(s, 'beta', '')}")
+def test_phi_is_a_surrogate_of_the_0_1_loss(surrogate):
+    """D6: increasing, convex, with a positive right derivative at 0."""
+    xi = torch.linspace(-5, 5, 1001, dtype=torch.float64)
+    differences = surrogate.phi(xi).diff()
+    assert (differences >= -1e-15).all()
+    assert (differences.diff() >= -1e-12).all()
+    assert surrogate.phi(torch.tensor([1e-6], dtype=torch.float64)) > surrogate.phi(torch.zeros(1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("surrogate", "slope"), [(Logistic(), 0.5), (Hinge(0.0), 1.0), (Hinge(1.0), 1.0)])
+def test_derivative_of_phi_at_zero(surrogate, slope):
+    xi = torch.zeros(1, requires_grad=True)
+    assert torch.autograd.grad(surrogate.phi(xi).sum(), xi)[0].item() == slope
+
+
+def test_one_output_gives_phi_of_minus_y_times_n():
+    outputs = torch.tensor([[0.3], [-2.0]])
+    expected = torch.log1p(torch.exp(torch.tensor([[0.3, -0.3], [-2.0, 2.0]])))  # y = -1, then y = +1
+    torch.testing.assert_close(Logistic().per_class(outputs), expected)
