@@ -9,7 +9,9 @@ Source: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
@@ -17,6 +19,7 @@ from torch import Tensor
 _GAMMA = 0x9E3779B97F4A7C15
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
+_LOWER_53 = (1 << 53) - 1
 
 
 class Stream(IntEnum):
@@ -27,7 +30,7 @@ class Stream(IntEnum):
         tensor(False)
     """
 
-    INIT = 1  # initial weights: step is the number of the layer
+    INIT = 1  # initial weights and biases: step counts the tensors
     ORDER = 2  # order of the samples: step is the epoch
     NOISE = 3  # whether a label is redrawn
     REDRAW = 4  # which label it is redrawn to
@@ -38,6 +41,7 @@ class Stream(IntEnum):
     TEST_LABEL = 9
     SUBSET = 10  # which samples are kept of a larger data set, and the split into train and val
     LIBRARY = 11  # the start of torch's own generator, for code that knows no other
+    DROPOUT = 12  # and for what a network draws in a training step
 
 
 def uniform(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> Float64[Tensor, "..."]:
@@ -56,8 +60,13 @@ def uniform(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> 
         >>> uniform(0, Stream.NOISE, 0, torch.arange(3)).shape
         torch.Size([3])
     """
-    bits = _hash(seed, stream, step, index)
-    return ((bits >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+    place = torch.as_tensor(index, dtype=torch.int64)
+    if place.device.type != "cpu":
+        return (_hash(seed, stream, step, place) >> 11 & _LOWER_53).double() * 2.0**-53
+    times = step.numpy() if isinstance(step, Tensor) else step  # numpy is several times quicker at small operations
+    bits = _hash(seed, stream, times, np.atleast_1d(place.numpy()))
+    values = torch.from_numpy((bits >> 11 & _LOWER_53) * 2.0**-53)
+    return values if place.ndim or np.ndim(times) else values[0]
 
 
 def normal(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> Float64[Tensor, "..."]:
@@ -109,15 +118,16 @@ def start(seed: int, stream: int, step: int) -> int:
     return _mix_int(_mix_int(_mix_int(seed) + stream) + step)
 
 
-def _hash(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> Int64[Tensor, "..."]:
-    place = torch.as_tensor(index, dtype=torch.int64)
-    if isinstance(step, Tensor):
-        begin = _mix(step.to(torch.int64) + _signed(_mix_int(_mix_int(seed) + stream) + _GAMMA))
-        return _mix((place + 1) * _signed(_GAMMA) + begin)
-    return _mix((place + 1) * _signed(_GAMMA) + _signed(start(seed, stream, step)))
+def _hash(seed: int, stream: int, step: Any, place: Any) -> Any:
+    """Hash int64 tensors, or arrays of at least one axis, to as many int64 of 64 random bits."""
+    if isinstance(step, int):
+        begin = _signed(start(seed, stream, step))
+    else:
+        begin = _mix(step + _signed(_mix_int(_mix_int(seed) + stream) + _GAMMA))
+    return _mix((place + 1) * _signed(_GAMMA) + begin)
 
 
-def _mix(z: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
+def _mix(z: Any) -> Any:
     """Finish a SplitMix64 output. Products of int64 wrap as unsigned ones do; right shifts drag the sign along."""
     z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _signed(_MULTIPLIERS[0])
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _signed(_MULTIPLIERS[1])

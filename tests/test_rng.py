@@ -22,6 +22,13 @@ def test_hash_follows_the_published_splitmix64_sequence(monkeypatch):
     assert [int(b) % 2**64 for b in bits] == expected
 
 
+def test_tensors_and_arrays_give_the_same_bits():
+    """The path of a GPU, run on tensors of the CPU."""
+    steps, places = torch.arange(-3, 997), torch.arange(2**40, 2**40 + 1000)
+    assert rng._hash(3, 2, 7, places).tolist() == rng._hash(3, 2, 7, places.numpy()).tolist()
+    assert rng._hash(3, 2, steps, places).tolist() == rng._hash(3, 2, steps.numpy(), places.numpy()).tolist()
+
+
 def test_a_tensor_of_steps_gives_the_draws_of_its_entries():
     steps = torch.tensor([0, 1, 7, 2**40])
     together = rng.uniform(3, Stream.NOISE, steps, torch.arange(4))

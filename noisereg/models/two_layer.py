@@ -1,0 +1,100 @@
+"""A network with one hidden layer, in the variants of the paper."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from noisereg.models.checks import check_append_one, check_choice, check_positive
+from noisereg.models.init import initialize
+from noisereg.models.vector import ToVector
+
+_TRAINED = ("both", "hidden", "output")
+
+
+class TwoLayer(nn.Module):
+    """Compute N(x) = V.ReLU(W x + b) + c, the paper's network with one hidden layer.
+
+    Args:
+        input_shape: of one input; it is flattened.
+        num_outputs: 1 for two classes, else the number of classes.
+        hidden: number of hidden neurons.
+        init: law of the weights, see `initialize`.
+        bias: law of the biases b and c, see `initialize`; "none" for a network without.
+        trained: which layers are trained, "both", "hidden" or "output"; the other keeps its initial weights.
+        output_signs: whether V is fixed at +1 for the first half of the hidden neurons and -1 for the second, with
+            no c (theorems 3 and 4). Asks for one output, an even `hidden` and `trained` "hidden".
+        append_one: whether the input is (x, 1), the network of equation (2). Asks for `bias` "none".
+        seed: of the weights.
+
+    Raises:
+        ValueError: an argument is out of range, or two of them exclude each other.
+
+    Example:
+        >>> model = TwoLayer((60,), 1, hidden=240)
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        14881
+        >>> TwoLayer((30,), 1, hidden=4, bias="none", trained="hidden", output_signs=True).output.weight
+        Parameter containing:
+        tensor([[ 1.,  1., -1., -1.]])
+
+    Source:
+        The paper's equations (1) and (2), theorems 3 and 4, and section 6.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_outputs: int,
+        *,
+        hidden: int,
+        init: str = "uniform",
+        bias: str = "zero",
+        trained: str = "both",
+        output_signs: bool = False,
+        append_one: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_positive(hidden=hidden, num_outputs=num_outputs)
+        check_choice("trained", trained, _TRAINED)
+        check_append_one(append_one, bias)
+        if output_signs:
+            _check_output_signs(num_outputs, hidden, trained=trained)
+        has_bias = bias != "none"
+        self.vector = ToVector(input_shape, append_one=append_one)
+        self.hidden = skip_init(nn.Linear, self.vector.num_features, hidden, bias=has_bias)
+        self.relu = nn.ReLU()
+        self.output = skip_init(nn.Linear, hidden, num_outputs, bias=has_bias and not output_signs)
+        initialize(self, init=init, bias=bias, seed=seed)
+        if output_signs:
+            _set_signs(self.output)
+        self.hidden.requires_grad_(trained != "output")
+        self.output.requires_grad_(trained != "hidden")
+
+    def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
+        """Compute the logits.
+
+        Args:
+            inputs: (batch, *input_shape).
+
+        Returns:
+            (batch, num_outputs).
+        """
+        return self.output(self.relu(self.hidden(self.vector(inputs))))
+
+
+def _check_output_signs(num_outputs: int, hidden: int, *, trained: str) -> None:
+    if num_outputs != 1:
+        raise ValueError(f"output_signs=True requires num_outputs=1, got {num_outputs}; take a data set of two classes")
+    if hidden % 2:
+        raise ValueError(f"output_signs=True requires an even hidden, got {hidden}")
+    if trained != "hidden":
+        raise ValueError(f"output_signs=True fixes the output layer and requires trained='hidden', got {trained!r}")
+
+
+@torch.no_grad()
+def _set_signs(layer: nn.Linear) -> None:
+    positive, negative = layer.weight.chunk(2, dim=1)
+    positive.fill_(1.0)
+    negative.fill_(-1.0)
