@@ -1,0 +1,7 @@
+"""Lightning callbacks: thin adapters of the noise and the metrics, for any LightningModule."""
+
+from noisereg.callbacks.label_corruption import LabelCorruption
+from noisereg.callbacks.norm_monitor import NormMonitor
+from noisereg.callbacks.sparsity_monitor import SparsityMonitor
+
+__all__ = ["LabelCorruption", "NormMonitor", "SparsityMonitor"]

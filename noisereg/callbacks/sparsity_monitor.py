@@ -1,0 +1,263 @@
+"""Log how many neurons are active, dead and associated with a class, for any LightningModule that has ReLUs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from noisereg import rng
+from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool
+
+_MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
+_WHOLE = ("active_neurons", "active_fraction", "dead_fraction", "always_on_fraction", "associated_neurons")
+_BY_LAYER = ("active_fraction", "dead_fraction")
+
+
+class SparsityMonitor(Callback):
+    """Measure which units of the ReLUs fire, in the validation and test loops and on the training data.
+
+    It logs, over all layers together, `<split>/active_neurons`, `active_fraction`, `dead_fraction`,
+    `always_on_fraction` and, where classes are counted, `associated_neurons`; and by layer, if there are several,
+    `<split>/active_fraction/<layer>` and `<split>/dead_fraction/<layer>`. The metrics of the last measurement stay in
+    `metrics[split][layer]`.
+
+    The splits of the validation loaders are called by the datamodule's `eval_splits`, or else val, val2, ...; those of
+    the test loaders test, test2, ... If no validation loader is called train, the monitor makes a pass of its own over
+    the training data, in order and in eval mode, at the end of a due epoch. It moves no random generator, and the
+    weights after training are the same bits with it and without it.
+
+    With several processes each takes its share of that pass, each sample once, and the counts add up. Validation and
+    test count what the loaders deliver; the sampler that Lightning puts in there repeats samples to even the shares.
+
+    Args:
+        every_n_epochs: measure in every n-th epoch of training; `trainer.validate` and `trainer.test` always measure.
+        layers: patterns of the names of the ReLUs to keep, as in `find_relus`; None keeps all.
+        num_classes: count by class; None: as many as the datamodule's `num_classes` if that is at most 100 and the
+            batches hold labels, else none. Labels are a dict batch's "label" or a list batch's second entry.
+        max_train_samples: of the monitor's own pass; None: all; 0: no pass.
+
+    Raises:
+        ValueError: if a number is out of range; when a loop starts, if a pattern matches no ReLU.
+
+    Example:
+        >>> from lightning import Trainer
+        >>> trainer = Trainer(callbacks=[SparsityMonitor(every_n_epochs=5)], logger=False, accelerator="cpu")
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        *,
+        layers: Sequence[str] | None = None,
+        num_classes: int | None = None,
+        max_train_samples: int | None = 10_000,
+    ) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        if isinstance(layers, str):
+            raise ValueError(f"layers must be a list of patterns, got the string {layers!r}: write [{layers!r}]")
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2 or None, got {num_classes}")
+        if max_train_samples is not None and max_train_samples < 0:
+            raise ValueError(f"max_train_samples must be at least 0 or None, got {max_train_samples}")
+        self.metrics: dict[str, dict[str, ActivationSparsity]] = {}
+        self._every_n_epochs = every_n_epochs
+        self._layers = layers
+        self._num_classes = num_classes
+        self._max_train_samples = max_train_samples
+        self._counters: dict[str, ReluCounter] = {}
+        self._hooked: ReluCounter | None = None
+        self._hooks = ExitStack()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the patterns, and say if there is nothing to measure."""
+        if not find_relus(pl_module, self._layers):
+            rank_zero_info(f"SparsityMonitor measures nothing: {type(pl_module).__name__} has no nn.ReLU")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that a pass over the training data is possible if it is needed."""
+        if not self._wants_train_pass(trainer, pl_module):
+            return
+        if not is_overridden("forward", pl_module):
+            raise ValueError(
+                f"SparsityMonitor calls {type(pl_module).__name__}.forward(inputs) to measure on the training data, "
+                "got a module without forward: define it, or set max_train_samples=0"
+            )
+        if not _in_order(trainer.train_dataloader):
+            rank_zero_warn(
+                "SparsityMonitor measures on the training data only if the loader is a DataLoader over a dataset with "
+                f"len() and [], got {type(trainer.train_dataloader).__name__}: set max_train_samples=0 to silence this"
+            )
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Install the hooks if this epoch is due."""
+        if not trainer.sanity_checking and self._due(trainer):
+            self._start(trainer, pl_module, _splits(_eval_splits(trainer), "val", len(trainer.num_val_batches)))
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Install the hooks."""
+        self._start(trainer, pl_module, _splits((), "test", len(trainer.num_test_batches)))
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Hand the batch's clean labels to the counter of its loader."""
+        self._start_batch(batch, dataloader_idx)
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Hand the batch's clean labels to the counter of its loader."""
+        self._start_batch(batch, dataloader_idx)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log, and take the hooks away."""
+        self._finish(pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log, and take the hooks away."""
+        self._finish(pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on the training data if no validation loader does."""
+        if self._due(trainer) and self._wants_train_pass(trainer, pl_module) and _in_order(trainer.train_dataloader):
+            self._start(trainer, pl_module, ["train"])
+            self._train_pass(trainer, pl_module)
+            self._finish(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the hooks away."""
+        self._close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the hooks away."""
+        self._close()
+
+    def _due(self, trainer: Trainer) -> bool:
+        return trainer.state.fn != TrainerFn.FITTING or (trainer.current_epoch + 1) % self._every_n_epochs == 0
+
+    def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        measured = trainer.enable_validation and "train" in _eval_splits(trainer)
+        return self._max_train_samples != 0 and not measured and bool(find_relus(pl_module, self._layers))
+
+    def _start(self, trainer: Trainer, pl_module: LightningModule, splits: Sequence[str]) -> None:
+        self._close()
+        if relus := find_relus(pl_module, self._layers):
+            num_classes = self._num_classes or _num_classes(trainer)
+            self._counters = {split: ReluCounter(relus, num_classes=num_classes) for split in splits}
+
+    def _start_batch(self, batch: Any, dataloader_idx: int) -> None:
+        if not self._counters:
+            return
+        counter = list(self._counters.values())[dataloader_idx]
+        if counter is not self._hooked:
+            self._hooks.close()
+            self._hooked = self._hooks.enter_context(counter)
+        labels = _labels(batch)
+        if labels is None and self._num_classes is not None:
+            raise ValueError(
+                "num_classes needs batches with int64 labels: a dict with 'label' or a list whose second entry they "
+                f"are, got {_describe(batch)}; or set num_classes=None"
+            )
+        counter.start_batch(labels)
+
+    def _finish(self, pl_module: LightningModule) -> None:
+        self._hooks.close()
+        for split, counter in self._counters.items():
+            metrics = {
+                layer: metric for layer, metric in counter.gathered(pl_module.device).items() if metric.num_units
+            }
+            if metrics:
+                self.metrics[split] = metrics
+                pl_module.log_dict(_values(split, metrics), sync_dist=True)
+        self._close()
+
+    def _close(self) -> None:
+        self._hooks.close()
+        self._counters, self._hooked = {}, None
+
+    def _train_pass(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        with isolate_rng(), rng.library_generator(seed=0), _evaluating(pl_module), torch.no_grad():
+            for loaded in _share(trainer, self._max_train_samples):
+                converted = trainer.precision_plugin.convert_input(loaded)
+                batch = trainer.strategy.batch_to_device(pl_module.on_before_batch_transfer(converted, 0))
+                self._start_batch(batch, 0)
+                with trainer.precision_plugin.forward_context():
+                    pl_module(_inputs(batch))
+
+
+def _eval_splits(trainer: Trainer) -> Sequence[str]:
+    return getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
+
+
+def _splits(names: Sequence[str], default: str, num_loaders: int) -> list[str]:
+    numbered = [default, *(f"{default}{number}" for number in range(2, num_loaders + 1))]
+    return [*names, *numbered[len(names) :]][:num_loaders]
+
+
+def _num_classes(trainer: Trainer) -> int | None:
+    num_classes = getattr(trainer.datamodule, "num_classes", None)  # type: ignore[attr-defined]
+    return num_classes if isinstance(num_classes, int) and 2 <= num_classes <= _MAX_CLASSES else None
+
+
+def _labels(batch: Any) -> Tensor | None:
+    labels = None
+    if isinstance(batch, Mapping):
+        labels = batch.get("label")
+    elif isinstance(batch, list | tuple) and len(batch) > 1:
+        labels = batch[1]
+    return labels if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.ndim == 1 else None
+
+
+def _inputs(batch: Any) -> Any:
+    if isinstance(batch, Mapping):
+        return batch["input"]
+    return batch[0] if isinstance(batch, list | tuple) else batch
+
+
+def _describe(batch: Any) -> str:
+    keys = f" with {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
+    return f"a {type(batch).__name__}{keys}"
+
+
+def _values(split: str, metrics: Mapping[str, ActivationSparsity]) -> dict[str, Tensor]:
+    whole = pool(list(metrics.values()))
+    values = {f"{split}/{key}": whole[key] for key in _WHOLE if key in whole}
+    if len(metrics) > 1:
+        for layer, metric in metrics.items():
+            values |= {f"{split}/{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
+    return values
+
+
+def _in_order(loader: Any) -> bool:
+    """Tell whether the loader's data can be visited in order."""
+    return isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+
+
+def _share(trainer: Trainer, max_samples: int | None) -> DataLoader:
+    """Load this process's share of the first training samples, each once."""
+    loader: Any = trainer.train_dataloader
+    num_samples = len(loader.dataset)
+    indices = range(num_samples if max_samples is None else min(num_samples, max_samples))
+    share = Subset(loader.dataset, indices[trainer.global_rank :: trainer.world_size])
+    batch_size = None if loader.batch_sampler is None else getattr(loader.batch_sampler, "batch_size", 1)
+    return DataLoader(share, batch_size=batch_size, collate_fn=loader.collate_fn)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

@@ -1,0 +1,21 @@
+"""What is measured of a network: which units fire, and how large its weights and biases are."""
+
+from noisereg.metrics.counts import associated, associated_by_rate, count_firings, summarize
+from noisereg.metrics.names import short_names
+from noisereg.metrics.norms import bias_statistics, weight_norms
+from noisereg.metrics.relu_counter import ReluCounter, find_relus
+from noisereg.metrics.sparsity import ActivationSparsity, pool
+
+__all__ = [
+    "ActivationSparsity",
+    "ReluCounter",
+    "associated",
+    "associated_by_rate",
+    "bias_statistics",
+    "count_firings",
+    "find_relus",
+    "pool",
+    "short_names",
+    "summarize",
+    "weight_norms",
+]

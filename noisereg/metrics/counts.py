@@ -1,0 +1,116 @@
+"""Pure functions of counts: how often each unit fires for each class, and what follows from it.
+
+Source: E. Cornacchia, J. Hazla, I. Nachum, A. Yehudayoff, "Regularization by Misclassification in ReLU Neural
+Networks", 2021, Definition 1 and appendix F.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int64, Num
+from torch import Tensor
+
+_EXACT_ROWS = 2**24  # float32 holds every whole number up to here
+
+
+def count_firings(
+    activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], num_classes: int
+) -> Int64[Tensor, "classes flat_units"]:
+    """Count how often each unit fires on the samples of each class.
+
+    A unit fires on a sample if its output after ReLU is > 0. The counts are exact for any number of rows, in any
+    precision, and also under autocast. Nothing waits for the device.
+
+    Args:
+        activations: outputs after ReLU; the axes behind the first are flattened to units.
+        labels: of the samples, in [0, num_classes).
+        num_classes: at least 1.
+
+    Returns:
+        One row a class, one column a unit.
+
+    Example:
+        >>> count_firings(torch.tensor([[1.0, 0.0], [2.0, 3.0]]), torch.tensor([0, 1]), 2)
+        tensor([[1, 0],
+                [1, 1]])
+    """
+    parts = zip(activations.detach().split(_EXACT_ROWS), labels.split(_EXACT_ROWS), strict=True)
+    counts = [_count(*part, num_classes=num_classes) for part in parts]
+    return torch.stack(counts).sum(dim=0) if len(counts) > 1 else counts[0]
+
+
+def summarize(fires: Int64[Tensor, "classes units"], samples: Int64[Tensor, "classes"]) -> dict[str, Tensor]:
+    """Summarise the counts of one layer; all values are nan if no sample was seen.
+
+    Args:
+        fires: how often each unit fired, one row a class, or a single row if classes are not told apart.
+        samples: how many samples of each class were seen.
+
+    Returns:
+        `active_neurons` and `active_fraction`: mean over the samples of the number and of the share of units that
+        fire (Definition 1); `sparsity`: 1 - active_fraction; `dead_fraction` and `always_on_fraction`: share of the
+        units that fired on none and on all of the samples; with classes also `associated_neurons`, see `associated`.
+
+    Example:
+        >>> summary = summarize(torch.tensor([[0, 0, 1, 4]]), torch.tensor([4]))
+        >>> summary["active_neurons"], summary["dead_fraction"], summary["always_on_fraction"]
+        (tensor(1.2500), tensor(0.5000), tensor(0.2500))
+    """
+    total, seen = fires.sum(dim=0), samples.sum()
+    active_neurons = total.sum() / seen
+    active_fraction = active_neurons / total.numel()
+    summary = {
+        "active_neurons": active_neurons,
+        "active_fraction": active_fraction,
+        "sparsity": 1 - active_fraction,
+        "dead_fraction": (total == 0).float().mean().where(seen > 0, torch.nan),
+        "always_on_fraction": (total == seen).float().mean().where(seen > 0, torch.nan),
+    }
+    if len(samples) > 1:
+        summary["associated_neurons"] = associated(fires.T).sum().float().where(seen > 0, torch.nan)
+    return summary
+
+
+def associated(histogram: Num[Tensor, "units classes"]) -> Bool[Tensor, "units"]:
+    """Tell which units fire at least twice as often for one class as for any other.
+
+    A dead unit is associated with nothing. These are raw counts, as in appendix F: a class with more samples weighs
+    more. See `associated_by_rate` for the other convention.
+
+    Args:
+        histogram: how often each unit fired for each class; at least two classes.
+
+    Example:
+        >>> associated(torch.tensor([[4, 2, 0], [4, 3, 0], [0, 0, 0]]))
+        tensor([ True, False, False])
+    """
+    top, second = histogram.topk(2, dim=1).values.unbind(dim=1)
+    return (top > 0) & (top >= 2 * second)
+
+
+def associated_by_rate(
+    histogram: Int64[Tensor, "units classes"], samples: Int64[Tensor, "classes"]
+) -> Bool[Tensor, "units"]:
+    """Tell which units fire at twice the rate for one class than for any other, whatever the sizes of the classes.
+
+    Args:
+        histogram: how often each unit fired for each class; at least two classes.
+        samples: how many samples of each class were seen; a class without samples has rate 0.
+
+    Example:
+        >>> associated_by_rate(torch.tensor([[4, 3]]), torch.tensor([4, 10]))
+        tensor([True])
+    """
+    return associated(histogram.double() / samples.clamp(min=1))
+
+
+def _count(
+    activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], *, num_classes: int
+) -> Int64[Tensor, "classes flat_units"]:
+    """Multiply a one-hot matrix by one of zeros and ones, whose units lie as in memory: channels_last costs no copy."""
+    order = sorted(range(1, activations.ndim), key=activations.stride, reverse=True)
+    laid = activations.permute(0, *order)
+    active = torch.gt(laid, 0, out=torch.empty(laid.shape, device=laid.device, dtype=torch.float32))
+    one_hot = active.new_zeros(num_classes, len(labels)).scatter_(0, labels[None], 1.0)
+    with torch.autocast(laid.device.type, enabled=False):
+        counts = one_hot @ active.view(len(laid), laid.shape[1:].numel())
+    back = [0, *(1 + order.index(axis) for axis in range(1, activations.ndim))]
+    return counts.long().view(num_classes, *laid.shape[1:]).permute(back).reshape(num_classes, laid.shape[1:].numel())

@@ -1,0 +1,67 @@
+"""Sizes of weights and biases, layer by layer."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_QUANTILES = {"min": 0.0, "q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
+
+
+def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
+    """Take the Frobenius norm of each weight with at least two axes (so none of a normalisation layer).
+
+    Args:
+        module: any module; parameters named `<layer>.weight` count.
+
+    Returns:
+        The norm by the layer's name, at least in float32, on the parameter's device, outside the graph.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> _ = nn.init.ones_(layer.weight)
+        >>> weight_norms(nn.Sequential(layer))
+        {'0': tensor(2.)}
+    """
+    return {
+        layer: _precise(weight).square().sum().sqrt()  # a sum in pairs: more exact than vector_norm's running sum
+        for layer, weight in _parameters(module, "weight")
+        if weight.ndim >= 2
+    }
+
+
+def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]]:
+    """Take the mean and the quantiles of each bias.
+
+    Args:
+        module: any module; parameters named `<layer>.bias` count.
+
+    Returns:
+        By the layer's name: `mean`, `min`, `q10`, `q50`, `q90` and `max` (quantiles interpolate linearly), at least in
+        float32, on the parameter's device, outside the graph.
+
+    Example:
+        >>> layer = nn.Linear(1, 3)
+        >>> layer.bias.data = torch.tensor([0.0, 1.0, 5.0])
+        >>> bias_statistics(nn.Sequential(layer))["0"]["q50"]
+        tensor(1.)
+    """
+    return {layer: _statistics(bias) for layer, bias in _parameters(module, "bias")}
+
+
+def _parameters(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in module.named_parameters():
+        layer, _, last = name.rpartition(".")
+        if last == kind:
+            yield layer, parameter.detach()
+
+
+def _statistics(bias: Tensor) -> dict[str, Float[Tensor, ""]]:
+    values = _precise(bias).flatten()
+    at = values.new_tensor(list(_QUANTILES.values()))
+    return {"mean": values.mean(), **dict(zip(_QUANTILES, values.quantile(at).unbind(), strict=True))}
+
+
+def _precise(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,0 +1,197 @@
+"""How many units of a layer are active, as a torchmetrics metric whose state is whole numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from noisereg.metrics.counts import associated, associated_by_rate, count_firings, summarize
+
+
+class ActivationSparsity(Metric):
+    """Count which units of a layer fire, and derive active neurons, dead units and associated units from the counts.
+
+    The state is two tensors of int64, summed over processes: `fires` (classes, units) and `samples` (classes,), with
+    one row if classes are not told apart. So the result is the same for any batch size, order or number of processes.
+    The first update fixes the number of units, until `reset`.
+
+    Args:
+        num_classes: how many classes to tell apart, at least 2; None: no labels are needed.
+        kwargs: of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: if num_classes is below 2.
+
+    Example:
+        >>> sparsity = ActivationSparsity()
+        >>> sparsity.update(torch.tensor([[1.0, 0.0, 0.0], [2.0, 3.0, 0.0]]))
+        >>> sparsity.compute()["active_neurons"]
+        tensor(1.5000)
+        >>> sparsity.dead
+        tensor([False, False,  True])
+
+    Source: Cornacchia et al., "Regularization by Misclassification in ReLU Neural Networks", 2021, Definition 1.
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = True  # the state has no width before the first update, so two states cannot just be added
+
+    fires: Int64[Tensor, "classes units"]
+    samples: Int64[Tensor, "classes"]
+
+    def __init__(self, num_classes: int | None = None, **kwargs: Any) -> None:
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, or None for no counts by class, got {num_classes}")
+        super().__init__(**{"dist_sync_fn": gather_counts, **kwargs})
+        self.num_classes = num_classes
+        rows = num_classes or 1
+        self.add_state("fires", torch.zeros(rows, 0, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros(rows, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "rows"] | None = None) -> None:
+        """Count the firings of one batch.
+
+        Args:
+            activations: outputs after ReLU, of any float type; a batch without rows is fine.
+            labels: clean labels in [0, num_classes); only looked at if num_classes was given.
+
+        Raises:
+            ValueError: if the number of units has changed, or labels are missing, too few or out of range. Labels on
+                an accelerator are checked by the device itself, so that nothing waits for it.
+        """
+        rows = activations.new_zeros(len(activations), dtype=torch.int64)
+        if self.num_classes is not None:
+            rows = _checked(labels, len(activations), self.num_classes)
+        fires = count_firings(activations, rows, len(self.samples))
+        self._fix_units(fires.shape[1])
+        self.fires = self.fires + fires
+        self.samples = self.samples + torch.zeros_like(self.samples).index_add_(0, rows, torch.ones_like(rows))
+
+    def compute(self) -> dict[str, Float[Tensor, ""]]:
+        """Summarise the counts of all processes, see `summarize`."""
+        return summarize(self.fires, self.samples)
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the counts of another metric, or of its `metric_state`.
+
+        Raises:
+            ValueError: if it counts other classes or another number of units.
+        """
+        if not isinstance(incoming_state, Mapping | ActivationSparsity):
+            raise ValueError(f"incoming_state must be a dict or an ActivationSparsity, got {type(incoming_state)}")
+        state: Mapping[str, Any] = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
+        fires, samples = state["fires"], state["samples"]
+        if len(samples) != len(self.samples):
+            raise ValueError(f"incoming_state must count {len(self.samples)} classes as this does, got {len(samples)}")
+        if fires.shape[1] == 0:
+            return
+        self.update(torch.empty(0, fires.shape[1], device=fires.device), samples.new_empty(0))
+        self.fires = self.fires + fires
+        self.samples = self.samples + samples
+
+    def gathered(self) -> "ActivationSparsity":
+        """Return a metric that holds the counts of all processes and no longer asks them."""
+        whole = ActivationSparsity(self.num_classes, sync_on_compute=False).to(self.device)
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            whole.merge_state(self.metric_state)
+        return whole
+
+    @property
+    def num_units(self) -> int:
+        """Number of units; 0 before the first update."""
+        return self.fires.shape[1]
+
+    @property
+    def firing_rate(self) -> Float[Tensor, "units"]:
+        """Share of the samples on which each unit fires."""
+        return self.fires.sum(dim=0) / self.samples.sum()
+
+    @property
+    def dead(self) -> Bool[Tensor, "units"]:
+        """Units that fired on none of the samples."""
+        return self.fires.sum(dim=0) == 0
+
+    @property
+    def always_on(self) -> Bool[Tensor, "units"]:
+        """Units that fired on all of the samples."""
+        return self.fires.sum(dim=0) == self.samples.sum()
+
+    @property
+    def histogram(self) -> Int64[Tensor, "units classes"]:
+        """How often each unit fired for each class (section 6.5, appendix F)."""
+        self._need_classes()
+        return self.fires.T
+
+    @property
+    def associated(self) -> Bool[Tensor, "units"]:
+        """Units that fire at least twice as often for one class as for any other, by raw counts."""
+        return associated(self.histogram)
+
+    @property
+    def associated_by_rate(self) -> Bool[Tensor, "units"]:
+        """Units that fire at twice the rate for one class than for any other."""
+        return associated_by_rate(self.histogram, self.samples)
+
+    def _fix_units(self, num_units: int) -> None:
+        if num_units == 0:
+            raise ValueError("activations must have at least one unit, got none")
+        if self.num_units == 0:
+            self.fires = self.fires.new_zeros(len(self.samples), num_units)
+        if self.num_units != num_units:
+            raise ValueError(
+                f"activations must have {self.num_units} units as before, got {num_units}: "
+                "reset the metric, or use one metric a layer"
+            )
+
+    def _need_classes(self) -> None:
+        if self.num_classes is None:
+            raise ValueError("counts by class need num_classes, got None: build ActivationSparsity(num_classes=...)")
+
+
+def gather_counts(counts: Tensor, group: Any = None) -> list[Tensor]:
+    """Gather one state of all processes; a process that has seen nothing, and knows no units, gives zeros.
+
+    Args:
+        counts: a state of this process.
+        group: of processes; None for all.
+    """
+    gathered = gather_all_tensors(counts, group)
+    largest = max(gathered, key=Tensor.numel)
+    return [part if part.numel() else torch.zeros_like(largest) for part in gathered]
+
+
+def pool(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[Tensor, ""]]:
+    """Summarise several layers as if their units were those of one layer: numbers add up, shares are averaged.
+
+    Args:
+        metrics: one a layer, at least one, all with units and with the same num_classes.
+
+    Example:
+        >>> wide, narrow = ActivationSparsity(), ActivationSparsity()
+        >>> wide.update(torch.ones(2, 3))
+        >>> narrow.update(torch.zeros(2, 1))
+        >>> pool([wide, narrow])["active_fraction"]
+        tensor(0.7500)
+    """
+    summaries = [metric.compute() for metric in metrics]
+    units = torch.tensor([metric.num_units for metric in metrics], dtype=torch.float32, device=metrics[0].device)
+    pooled = {}
+    for key in summaries[0]:
+        values = torch.stack([summary[key] for summary in summaries])
+        pooled[key] = values.sum() if key.endswith("_neurons") else (values * units).sum() / units.sum()
+    return pooled
+
+
+def _checked(labels: Tensor | None, num_rows: int, num_classes: int) -> Int64[Tensor, "batch"]:
+    if labels is None:
+        raise ValueError(f"labels must be given with num_classes={num_classes}, got None")
+    if labels.shape != (num_rows,):
+        raise ValueError(f"labels must have shape ({num_rows},), one a row of activations, got {tuple(labels.shape)}")
+    if labels.device.type == "cpu" and not bool(((labels >= 0) & (labels < num_classes)).all()):
+        raise ValueError(f"labels must be in [0, {num_classes}), got {int(labels.min())} to {int(labels.max())}")
+    return labels

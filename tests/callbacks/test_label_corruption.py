@@ -1,0 +1,186 @@
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from noisereg import LabelCorruption
+from noisereg.noise import Corruption, Flip, Linear, Resample
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(does not have many workers|smaller than the logging)")
+N = 40
+
+
+class Plain(LightningModule):
+    """A module of somebody else's: list batches, its own loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 4)
+        self.seen: list[torch.Tensor] = []
+
+    def training_step(self, batch, batch_idx):
+        target = batch["target"] if isinstance(batch, dict) else batch[1]
+        self.seen.append(target.clone())
+        return nn.functional.cross_entropy(self.net(batch["input"] if isinstance(batch, dict) else batch[0]), target)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class Validated(Plain):
+    """The same with an evaluation that must find its batches as they were made."""
+
+    def validation_step(self, batch, batch_idx):
+        assert set(batch) == {"input", "label", "index"}
+
+
+class DictData(Dataset):
+    classes = ("a", "b", "c", "d")
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, i):
+        return {"input": torch.full((3,), float(i)), "label": torch.tensor(i % 4), "index": torch.tensor(i)}
+
+
+class Batches(Callback):
+    """Keep what the callbacks after LabelCorruption see once the step is over."""
+
+    def __init__(self) -> None:
+        self.after: list = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.after.append(batch)
+
+
+def _fit(loader, callback, *, max_epochs=1, module=None, validate=None, **options):
+    module = module or Plain()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=max_epochs,
+        callbacks=[callback, *options.pop("callbacks", [])],
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        **options,
+    )
+    trainer.fit(module, loader, validate)
+    return module, trainer
+
+
+def _lists(*columns, **options) -> DataLoader:
+    return DataLoader(TensorDataset(torch.zeros(N, 3), torch.arange(N) % 4, *columns), **options)
+
+
+@pytest.mark.parametrize(("batch_size", "num_workers", "shuffle"), [(1, 0, False), (7, 0, True), (40, 0, False), (8, 2, True)])
+def test_the_target_of_a_sample_in_an_epoch_is_the_same_for_every_way_of_loading_it(batch_size, num_workers, shuffle):
+    rule = Resample(p=0.7)
+    collected = Batches()
+    loader = DataLoader(DictData(), batch_size=batch_size, num_workers=num_workers, shuffle=shuffle)
+    _fit(loader, LabelCorruption(rule, seed=5), max_epochs=2, callbacks=[collected])
+    index = torch.cat([batch["index"] for batch in collected.after])
+    target = torch.cat([batch["target"] for batch in collected.after])
+    corruption = Corruption(rule, num_classes=4, seed=5)
+    for epoch, part in enumerate(range(0, 2 * N, N)):
+        of_epoch = index[part : part + N]
+        assert torch.equal(target[part : part + N], corruption(of_epoch % 4, draw=epoch, index=of_epoch))
+
+
+def test_a_dict_batch_keeps_its_clean_label_and_an_evaluation_gets_no_target():
+    collected = Batches()
+    loader = DataLoader(DictData(), batch_size=8)
+    _fit(loader, LabelCorruption(Flip(p=1.0)), callbacks=[collected], module=Validated(), validate=loader)
+    for batch in collected.after:
+        assert torch.equal(batch["label"], batch["index"] % 4)
+        assert (batch["target"] != batch["label"]).all()
+
+
+def test_a_list_batch_has_its_target_in_the_step_and_its_clean_label_after_it():
+    labels = torch.arange(N) % 4
+    collected = Batches()
+    loader = DataLoader(TensorDataset(torch.zeros(N, 3), labels), batch_size=8)
+    module, _ = _fit(loader, LabelCorruption(Flip(p=1.0), num_classes=4), callbacks=[collected])
+    assert (torch.cat(module.seen) != torch.arange(N) % 4).all()
+    assert torch.equal(torch.cat([batch[1] for batch in collected.after]), torch.arange(N) % 4)
+    assert torch.equal(labels, torch.arange(N) % 4)
+
+
+def test_a_list_batch_with_an_index_has_exact_noise():
+    module, _ = _fit(_lists(torch.arange(N), batch_size=16), LabelCorruption(Resample(p=0.5), seed=2, num_classes=4))
+    expected = Corruption(Resample(p=0.5), num_classes=4, seed=2)(torch.arange(N) % 4, draw=0, index=torch.arange(N))
+    assert torch.equal(torch.cat(module.seen), expected)
+
+
+def test_expected_mode_gives_distributions_that_torch_losses_take():
+    module, _ = _fit(_lists(batch_size=8), LabelCorruption(Resample(p=0.4, expected=True), num_classes=4))
+    targets = torch.cat(module.seen)
+    assert targets.dtype == torch.float32
+    assert torch.equal(targets, Resample(p=0.4).transition(4).float()[torch.arange(N) % 4])
+
+
+def test_measured_and_effective_rate_are_logged():
+    _, trainer = _fit(_lists(batch_size=8), LabelCorruption(Flip(p=1.0), num_classes=4))
+    assert trainer.callback_metrics["noise/effective_rate"] == 1
+    assert trainer.callback_metrics["noise/measured_rate"] == 1
+    _, trainer = _fit(_lists(batch_size=8), LabelCorruption(Resample(p=0.4, expected=True), num_classes=4))
+    assert trainer.callback_metrics["noise/measured_rate"].item() == pytest.approx(0.3)
+
+
+def test_a_schedule_scales_the_strength_epoch_by_epoch():
+    schedule = LabelCorruption(Flip(p=1.0), num_classes=4, schedule=Linear(start=0, end=1))
+    module, trainer = _fit(_lists(batch_size=N), schedule, max_epochs=3)
+    changed = [int((target != torch.arange(N) % 4).sum()) for target in module.seen]
+    assert changed[0] == 0
+    assert 0 < changed[1] < N
+    assert changed[2] == N
+    assert trainer.callback_metrics["noise/effective_rate"] == 1
+
+
+def test_frozen_noise_is_the_same_in_every_epoch():
+    module, _ = _fit(
+        _lists(torch.arange(N), batch_size=N), LabelCorruption(Flip(p=0.5, frozen=True), num_classes=4), max_epochs=3
+    )
+    assert torch.equal(module.seen[0], module.seen[1])
+    assert torch.equal(module.seen[0], module.seen[2])
+
+
+def test_the_number_of_classes_is_found_in_the_data_set():
+    callback = LabelCorruption(Resample(p=0.1))
+    _fit(DataLoader(DictData(), batch_size=8), callback)
+    assert callback.num_classes == 4
+
+
+def test_an_unknown_number_of_classes_is_refused():
+    with pytest.raises(ValueError, match=r"give LabelCorruption\(..., num_classes=C\)"):
+        _fit(_lists(batch_size=8), LabelCorruption(Resample(p=0.1)))
+
+
+def test_a_schedule_without_an_end_is_refused():
+    callback = LabelCorruption(Resample(p=0.1), num_classes=4, schedule=Linear())
+    with pytest.raises(ValueError, match=r"Linear needs the length of the training: give trainer.max_epochs"):
+        _fit(_lists(batch_size=8), callback, max_epochs=-1, max_steps=5)
+
+
+def test_frozen_noise_without_an_index_is_refused():
+    callback = LabelCorruption(Resample(p=0.1, frozen=True), num_classes=4)
+    with pytest.raises(TypeError, match="frozen noise needs the index of each sample"):
+        _fit(_lists(batch_size=8), callback)
+
+
+@pytest.mark.parametrize(
+    ("collate", "got"),
+    [
+        (tuple, "got a tuple batch"),
+        (lambda batch: {"input": batch[0]}, "got a dict batch with NoneType as label"),
+        (lambda batch: [batch[0], batch[1].float()], r"got a list batch with torch.float32 of shape \(8,\) as label"),
+    ],
+)
+def test_a_batch_of_another_form_is_refused_with_what_is_needed(collate, got):
+    def collate_fn(samples):
+        return collate(torch.utils.data.default_collate(samples))
+
+    with pytest.raises(TypeError, match=rf"needs a dict batch with an int64 'label'.*{got}"):
+        _fit(_lists(batch_size=8, collate_fn=collate_fn), LabelCorruption(Resample(p=0.1), num_classes=4))

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+
+from noisereg.metrics import associated, associated_by_rate, count_firings, summarize
+
+
+def _count_by_loop(activations, labels, num_classes):
+    rows = activations.reshape(len(activations), -1).numpy()
+    counts = np.zeros((num_classes, rows.shape[1]), dtype=np.int64)
+    for row, label in zip(rows, labels.tolist(), strict=True):
+        for unit, value in enumerate(row):
+            counts[label, unit] += value > 0
+    return counts
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4, 5), (2, 3), (2, 1, 3, 2)])
+def test_counts_equal_those_of_a_loop_over_samples_and_units(shape):
+    generator = torch.Generator().manual_seed(0)
+    activations = torch.randn(40, *shape, generator=generator)
+    labels = torch.randint(0, 5, (40,), generator=generator)
+    counts = count_firings(activations, labels, 5)
+    np.testing.assert_array_equal(counts.numpy(), _count_by_loop(activations, labels, 5))
+    assert counts.dtype == torch.int64
+
+
+def test_units_keep_their_order_whatever_the_memory_layout():
+    activations = torch.randn(6, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(6) % 2
+    expected = _count_by_loop(activations, labels, 2)
+    layouts = [
+        activations.contiguous(memory_format=torch.channels_last),
+        activations.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0),
+        torch.cat([activations, activations], dim=1)[:, :3],
+    ]
+    for laid in layouts:
+        np.testing.assert_array_equal(count_firings(laid, labels, 2).numpy(), expected)
+
+
+def test_a_unit_at_exactly_zero_does_not_fire():
+    activations = torch.tensor([[0.0, -0.0, 1e-45, -1.0, torch.inf, torch.nan]])
+    assert count_firings(activations, torch.tensor([0]), 1).tolist() == [[0, 0, 1, 0, 1, 0]]
+
+
+def test_firings_beyond_the_whole_numbers_of_float32_are_counted():
+    rows = 2**24 + 1
+    activations = torch.ones(rows, 1, dtype=torch.bfloat16)
+    assert count_firings(activations, torch.zeros(rows, dtype=torch.int64), 1).item() == rows
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_round_the_counts(dtype):
+    with torch.autocast("cpu", dtype=dtype):
+        counts = count_firings(torch.ones(4099, 1, dtype=dtype), torch.zeros(4099, dtype=torch.int64), 1)
+    assert counts.item() == 4099
+
+
+def test_counts_do_not_depend_on_the_default_float_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        counts = count_firings(torch.ones(3, 2), torch.tensor([0, 1, 1]), 2)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert counts.tolist() == [[1, 1], [2, 2]]
+
+
+def test_counting_takes_no_part_in_the_graph():
+    activations = torch.ones(2, 3, requires_grad=True) * 2
+    assert not count_firings(activations, torch.zeros(2, dtype=torch.int64), 1).requires_grad
+
+
+def test_summary_of_a_layer_counted_by_hand():
+    # Four units on five samples, two of class 0: one dead, one always on, one on class 1 alone, one on one of each.
+    fires = torch.tensor([[0, 2, 0, 1], [0, 3, 3, 1]])
+    summary = {key: float(value) for key, value in summarize(fires, torch.tensor([2, 3])).items()}
+    assert summary == {
+        "active_neurons": pytest.approx(10 / 5),
+        "active_fraction": pytest.approx(10 / 20),
+        "sparsity": pytest.approx(10 / 20),
+        "dead_fraction": 1 / 4,
+        "always_on_fraction": 1 / 4,
+        "associated_neurons": 1,
+    }
+
+
+def test_summary_without_samples_is_nan():
+    summary = summarize(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
+    assert all(value.isnan() for value in summary.values())
+    assert len(summary) == 6
+
+
+def test_one_row_of_counts_has_no_associated_neurons():
+    assert "associated_neurons" not in summarize(torch.tensor([[1]]), torch.tensor([1]))
+
+
+def test_association_is_that_of_every_pair_of_classes():
+    histogram = torch.randint(0, 9, (500, 4), generator=torch.Generator().manual_seed(0))
+    expected = [
+        any(row[c] > 0 and all(row[c] >= 2 * row[k] for k in range(4) if k != c) for c in range(4))
+        for row in histogram.tolist()
+    ]
+    assert 0 < sum(expected) < 500
+    assert associated(histogram).tolist() == expected
+
+
+def test_twice_as_often_is_enough_and_a_dead_unit_is_not_associated():
+    histogram = torch.tensor([[4, 2, 1], [2, 1, 0], [3, 2, 0], [1, 0, 0], [0, 0, 0]])
+    assert associated(histogram).tolist() == [True, True, False, True, False]
+
+
+def test_association_by_rate_divides_by_the_size_of_the_class():
+    # Rates by hand: 0.4 against 0.2; 0.2 against 0.2; 0 against 0.3; dead.
+    histogram = torch.tensor([[2, 2, 0], [1, 2, 0], [0, 3, 0], [0, 0, 0]])
+    by_rate = associated_by_rate(histogram, torch.tensor([5, 10, 0]))
+    assert by_rate.tolist() == [True, False, True, False]
+    assert associated(histogram).tolist() == [False, True, True, False]
+
+
+def test_a_rate_of_exactly_twice_is_enough_for_any_sizes():
+    sizes = torch.arange(1, 200)
+    histogram = torch.stack([2 * sizes, sizes.roll(7)], dim=1)
+    for row, n in zip(histogram, sizes, strict=True):
+        samples = torch.stack([3 * n, 3 * row[1]])
+        assert associated_by_rate(row[None], samples).item()  # (2/3) against (1/3)

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from noisereg.metrics import bias_statistics, weight_norms
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Linear(4, 7))
+
+
+def test_norms_are_those_of_numpy_and_leave_out_vectors(net):
+    norms = weight_norms(net)
+    assert list(norms) == ["0", "3"]
+    for layer, norm in norms.items():
+        weight = net[int(layer)].weight.detach().numpy()
+        assert norm.item() == pytest.approx(np.sqrt((weight.astype(np.float64) ** 2).sum()), rel=1e-6)
+
+
+def test_bias_statistics_are_those_of_numpy(net):
+    net[3].bias.data = torch.randn(7)
+    statistics = bias_statistics(net)
+    assert list(statistics) == ["1", "3"]
+    bias = net[3].bias.detach().double().numpy()
+    expected = dict(zip(["min", "q10", "q50", "q90", "max"], np.quantile(bias, [0, 0.1, 0.5, 0.9, 1]), strict=True))
+    for name, value in {"mean": bias.mean(), **expected}.items():
+        assert statistics["3"][name].item() == pytest.approx(value, rel=1e-6)
+
+
+def test_a_half_precision_weight_gives_a_float32_norm():
+    layer = nn.Linear(512, 512).half()
+    nn.init.constant_(layer.weight, 200.0)
+    norm = weight_norms(nn.Sequential(layer))["0"]
+    assert norm.dtype == torch.float32
+    assert norm.item() == pytest.approx(102_400, rel=1e-6)  # beyond float16
+    assert bias_statistics(nn.Sequential(layer))["0"]["mean"].dtype == torch.float32
+
+
+def test_a_double_precision_weight_keeps_its_precision():
+    assert weight_norms(nn.Sequential(nn.Linear(2, 2).double()))["0"].dtype == torch.float64
+
+
+def test_the_values_take_no_part_in_the_graph(net):
+    values = [*weight_norms(net).values(), *bias_statistics(net)["3"].values()]
+    assert not any(value.requires_grad for value in values)
+
+
+def test_a_net_without_parameters_has_no_norms():
+    assert weight_norms(nn.ReLU()) == {}
+    assert bias_statistics(nn.ReLU()) == {}

@@ -1,0 +1,13 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_two_processes_add_up_and_one_may_have_seen_nothing():
+    # A script of its own: gloo, real processes, and a clean torch.
+    script = Path(__file__).with_name("two_processes.py")
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, script], env=paths, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["whole", "whole", "silent", "silent"]

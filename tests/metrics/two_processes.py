@@ -1,0 +1,45 @@
+"""Sum the counts of two gloo processes; run by test_sparsity.py. Prints one word a check and process."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import distributed, multiprocessing, nn
+
+from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus
+
+
+def check(rank: int, folder: str) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    activations = torch.randn(7, 3, 2, generator=torch.Generator().manual_seed(0)).relu()
+    labels = torch.arange(7) % 2
+    alone = ActivationSparsity(num_classes=2, sync_on_compute=False)
+    alone.update(activations, labels)
+
+    shared = ActivationSparsity(num_classes=2)
+    shared.update(activations[rank::2], labels[rank::2])
+    same = all(torch.equal(value, shared.compute()[key]) for key, value in alone.compute().items())
+    whole = shared.gathered()
+    same = same and torch.equal(whole.fires, alone.fires) and torch.equal(whole.samples, alone.samples)
+    own = shared.samples.sum() == len(labels[rank::2])  # what was gathered is not added to what was seen here
+    Path(folder, f"whole{rank}").write_text("whole" if same and own else f"{shared.compute()} {alone.compute()}")
+
+    # Process 1 has seen nothing: neither the number of units nor, in a counter, the names of the layers.
+    silent = ActivationSparsity(num_classes=2)
+    net = nn.Sequential(nn.Flatten(), nn.ReLU())
+    counter = ReluCounter(find_relus(net), num_classes=2)
+    if rank == 0:
+        silent.update(activations, labels)
+        with counter:
+            counter.start_batch(labels)
+            net(activations)
+    fires = [silent.gathered().fires, counter.gathered()["1"].fires]
+    same = all(torch.equal(part, alone.fires) for part in fires)
+    Path(folder, f"silent{rank}").write_text("silent" if same else str(fires))
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.spawn(check, args=(folder,), nprocs=2)
+        print(*(Path(folder, f"{name}{rank}").read_text() for name in ("whole", "silent") for rank in (0, 1)))
