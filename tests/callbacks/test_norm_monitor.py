@@ -6,9 +6,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from noisereg.callbacks.norm_monitor import NormMonitor
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 class Plain(LightningModule):

@@ -11,9 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from noisereg.callbacks.sparsity_monitor import SparsityMonitor
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 class Plain(LightningModule):

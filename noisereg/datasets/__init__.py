@@ -1,0 +1,30 @@
+"""Data sets that live in memory, on the training device, and give batches in a counter-based order."""
+
+from noisereg.datasets.augment import crop_flip
+from noisereg.datasets.cifar import Cifar10, Cifar100
+from noisereg.datasets.error import DatasetError
+from noisereg.datasets.gaussian import Gaussian
+from noisereg.datasets.hypercube import Hypercube
+from noisereg.datasets.image_folder import ImageFolder
+from noisereg.datasets.in_memory import InMemory
+from noisereg.datasets.loader import BatchLoader, epoch_order
+from noisereg.datasets.mnist import FashionMnist, Mnist
+from noisereg.datasets.split import Split
+from noisereg.datasets.standard_basis import StandardBasis
+
+__all__ = [
+    "BatchLoader",
+    "Cifar10",
+    "Cifar100",
+    "DatasetError",
+    "FashionMnist",
+    "Gaussian",
+    "Hypercube",
+    "ImageFolder",
+    "InMemory",
+    "Mnist",
+    "Split",
+    "StandardBasis",
+    "crop_flip",
+    "epoch_order",
+]

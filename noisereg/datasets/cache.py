@@ -1,0 +1,64 @@
+"""Arrays that took long to make, kept on disk for the next start."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+_log = logging.getLogger(__name__)
+Arrays = dict[str, np.ndarray]
+
+
+def cached(name: str, identity: object, build: Callable[[], Arrays]) -> Arrays:
+    """Give the arrays that `build` makes, from the cache if it has made them before.
+
+    They lie in one .npz file (no pickle, each array with its checksum), which appears whole or not at all. A broken
+    file is built anew and a folder that cannot be written is done without; both with a warning in the log.
+
+    Args:
+        name: begins the file's name.
+        identity: all that the arrays depend on, as its `repr`: where they come from, how they are made.
+        build: makes the arrays.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as os.environ["NOISEREG_CACHE"]:
+        ...     first = cached("ones", 1, lambda: {"x": np.ones(2)})
+        ...     cached("ones", 1, lambda: {"x": np.zeros(2)})
+        {'x': array([1., 1.])}
+        >>> del os.environ["NOISEREG_CACHE"]
+    """
+    path = cache_folder() / f"{name}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        _log.warning("%s is broken and is built anew (%s)", path, error)
+    arrays = build()
+    try:
+        _write_whole(path, arrays)
+    except OSError as error:
+        _log.warning("%s could not be written, so the next start is no quicker (%s)", path, error)
+    return arrays
+
+
+def cache_folder() -> Path:
+    """Give the folder of the cache: NOISEREG_CACHE, or the one that the system has for such things."""
+    return Path(os.environ.get("NOISEREG_CACHE") or platformdirs.user_cache_dir("noisereg"))
+
+
+def _write_whole(path: Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        temporary = Path(folder) / path.name
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)

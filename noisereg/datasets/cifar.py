@@ -1,0 +1,154 @@
+"""CIFAR-10 and CIFAR-100, from torchvision's files, an image tree or an archive of one."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import ClassVar, Unpack
+
+import numpy as np
+import torch
+import torchvision
+from torchvision.datasets.utils import check_integrity
+
+from noisereg.datasets.cache import Arrays, cached
+from noisereg.datasets.download import download
+from noisereg.datasets.error import DatasetError
+from noisereg.datasets.image_files import (
+    ImageFile,
+    archive_identity,
+    decode,
+    files_of_archive,
+    files_of_tree,
+    tree_identity,
+)
+from noisereg.datasets.images import Images, Sized, Statistics, splits_of
+from noisereg.datasets.split import Split
+
+_TEN = "airplane automobile bird cat deer dog frog horse ship truck"
+_HUNDRED = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+
+
+class Cifar10(Images):
+    """50,000 + 10,000 small photographs of 32 x 32 pixels in ten classes.
+
+    The first of these that is there is read: root/cifar-10-batches-py (torchvision's files),
+    root/cifar10/{train,test}/<class>/* (images), root/cifar10.tgz (the same tree, read without extracting it). If
+    none is, the original is downloaded through torchvision. Images are decoded once and kept in the cache.
+
+    Args:
+        root: folder that holds the data.
+        normalize: see `Images`.
+        augment: see `Images`.
+        common: see `InMemory`; here `batch_size` is 128 and `train_eval_size` 10,000 unless given.
+
+    Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+    """
+
+    num_classes = 10
+    input_shape = (3, 32, 32)
+    statistics = Statistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+    title: ClassVar[str] = "CIFAR-10"
+    stem: ClassVar[str] = "cifar10"
+    original: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR10
+    counts: ClassVar[dict[str, int]] = {"train": 50_000, "test": 10_000}
+    classes: ClassVar[tuple[str, ...]] = tuple(_TEN.split())
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        *,
+        normalize: str = "imagenet",
+        augment: bool = True,
+        **common: Unpack[Sized],
+    ) -> None:
+        settings: Sized = {"batch_size": 128, "train_eval_size": 10_000, **common}
+        super().__init__(root, normalize=normalize, augment=augment, **settings)
+        self.source = self.title
+        self.files = self.root / self.original.base_folder
+        self.tree = self.root / self.stem
+        self.archive = self.root / f"{self.stem}.tgz"
+
+    def prepare_data(self) -> None:
+        """Download the files if nothing is there; decode images, so that other processes find them in the cache."""
+        if not any(self.holds(place) for place in (self.files, self.tree, self.archive)):
+            download(self.root, self.original.base_folder, lambda folder: self.original(folder, download=True))
+        elif not self.holds(self.files):
+            self._decoded  # noqa: B018
+
+    def load(self) -> tuple[Split, Split]:
+        """Read both splits from the first place that has them."""
+        if self.holds(self.files):
+            return self._read_original(train=True), self._read_original(train=False)
+        arrays = self._decoded
+        del self._decoded
+        self.source = f"{self.title} ({', '.join(arrays['formats'])})"
+        return splits_of(arrays)
+
+    @cached_property
+    def _decoded(self) -> Arrays:
+        if self.holds(self.tree):
+            return self._decode(tree_identity(self.tree), lambda: files_of_tree(self.tree), where=self.tree)
+        if self.holds(self.archive):
+            read = partial(files_of_archive, self.archive, self.stem)
+            return self._decode(archive_identity(self.archive), read, where=self.archive)
+        raise DatasetError(
+            f"{self.root} has none of {self.files.name}, {self.tree.name}, {self.archive.name}; name the folder that "
+            f"has one with dataset.root=PATH, or call prepare_data() to download"
+        )
+
+    def _decode(self, identity: object, list_files: Callable[[], list[ImageFile]], *, where: Path) -> Arrays:
+        def build() -> Arrays:
+            files = list_files()
+            self._check(files, where)
+            return decode(files, self.classes, where=where, size=32, resize=False)
+
+        return cached(self.stem, identity, build)
+
+    def _check(self, files: list[ImageFile], where: Path) -> None:
+        mend = f"put a whole copy there, or delete {where} and start again to download"
+        for split, n in self.counts.items():
+            found = [file.label for file in files if file.split == split]
+            if wrong := sorted(set(found) ^ set(self.classes)):
+                raise DatasetError(f"{where}/{split} has classes missing or too many: {', '.join(wrong)}; {mend}")
+            if len(found) != n:
+                raise DatasetError(f"{where}/{split} has {len(found)} images, {self.title} has {n}; {mend}")
+
+    def _read_original(self, *, train: bool) -> Split:
+        try:
+            data = self.original(self.root, train=train)
+        except RuntimeError as error:
+            raise DatasetError(
+                f"{self.files / self._broken_file()} is missing or damaged (its md5 is not the original's); "
+                f"delete {self.files} and start again to download"
+            ) from error
+        pixels = torch.from_numpy(np.ascontiguousarray(data.data))
+        return Split(pixels.permute(0, 3, 1, 2), torch.tensor(data.targets))
+
+    def _broken_file(self) -> str:
+        meta = [self.original.meta["filename"], self.original.meta["md5"]]
+        sums = [*self.original.train_list, *self.original.test_list, meta]
+        return next((name for name, md5 in sums if not check_integrity(self.files / name, md5)), "")
+
+
+class Cifar100(Cifar10):
+    """50,000 + 10,000 small photographs in a hundred classes: root/cifar-100-python, root/cifar100, root/cifar100.tgz.
+
+    Args are those of `Cifar10`.
+
+    Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+    """
+
+    num_classes = 100
+    statistics = Statistics((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+    title = "CIFAR-100"
+    stem = "cifar100"
+    original = torchvision.datasets.CIFAR100
+    classes = tuple(_HUNDRED.split())

@@ -1,0 +1,56 @@
+"""Downloads that are in place whole or not at all."""
+
+import http.client
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from noisereg.datasets.error import DatasetError
+
+
+def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
+    """Fetch into a temporary folder inside `root` and move `root/name` into place at the end.
+
+    Folders that did not exist before a failed download do not exist after it.
+
+    Args:
+        root: made if it does not exist.
+        name: path below `root` of the folder that `fetch` makes in the folder it is given.
+        fetch: the download.
+
+    Raises:
+        DatasetError: if it fails.
+    """
+    made = [folder for folder in (root, *root.parents) if not folder.exists()]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
+            fetch(Path(folder))
+            _move(Path(folder) / name, root / name)
+    except (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
+        _remove_empty(made)
+        raise DatasetError(
+            f"{root / name} does not exist and the download failed ({_one_line(error)}); connect to the network, or "
+            f"name the folder that has the data with dataset.root=PATH (dataset=hypercube needs no files)"
+        ) from error
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if not target.exists():  # else another process was first, with the same files
+            raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

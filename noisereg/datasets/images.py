@@ -1,0 +1,163 @@
+"""The base of image data sets: bytes in memory, floats in batches."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import NamedTuple, Unpack
+
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+
+from noisereg.datasets.augment import crop_flip
+from noisereg.datasets.cache import Arrays
+from noisereg.datasets.error import DatasetError
+from noisereg.datasets.in_memory import Common, InMemory
+from noisereg.datasets.split import Split
+
+
+class Sized(Common, total=False):
+    """`Common` for data of which a part may be kept."""
+
+    train_size: int | None
+    test_size: int | None
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of each channel, for pixels scaled to [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NORMALIZATIONS = ("unit", "standard", "imagenet")
+
+
+class Images(InMemory):
+    """Images kept as bytes and turned to floats, and augmented, a batch at a time.
+
+    Args:
+        root: folder of the data; what it holds is said by each data set.
+        normalize: "unit" scales pixels to [0, 1]; "standard" then takes off the data set's mean and divides by its
+            standard deviation, channel by channel; "imagenet" does so with those of ImageNet.
+        augment: whether training images are cropped at random (4 pixels of zeros around) and flipped left to right.
+        common: see `InMemory`.
+
+    Attributes:
+        source: where the pixels came from, to be printed with results.
+
+    Raises:
+        ValueError: for a normalisation that is unknown, or does not fit the number of channels.
+    """
+
+    source: str
+    statistics: Statistics
+
+    def __init__(self, root: str | Path, *, normalize: str, augment: bool, **common: Unpack[Sized]) -> None:
+        if normalize not in NORMALIZATIONS:
+            raise ValueError(f"dataset.normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize}")
+        super().__init__(**common)
+        self.root, self.normalize, self.augment = Path(root), normalize, augment
+        if normalize == "imagenet" and self.input_shape[0] != len(IMAGENET.mean):
+            raise ValueError(f"dataset.normalize=imagenet needs 3 channels, {type(self).__name__} has 1; use standard")
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether the root holds a path.
+
+        Raises:
+            DatasetError: if the root may not be read.
+        """
+        try:
+            return path.exists()
+        except OSError as error:
+            raise DatasetError(
+                f"{path} cannot be read ({error.strerror}); name a folder that can be with dataset.root=PATH"
+            ) from error
+
+    @abstractmethod
+    def load(self) -> tuple[Split, Split]:
+        """Read all training and test images, as bytes."""
+
+    def setup(self, stage: str = "fit") -> None:
+        """Load the images if they are not, and move them to the trainer's device."""
+        super().setup(stage)
+        known = {"unit": None, "standard": getattr(self, "statistics", None), "imagenet": IMAGENET}
+        normalize = Normalize(known[self.normalize], self.input_shape, device=self.device)
+        self.eval_transform = normalize
+        self.train_transform = CropFlip(normalize, seed=self.seed) if self.augment else normalize
+
+
+class Normalize:
+    """Turn bytes to floats: x / 255, and then (x - mean) / std if there are statistics.
+
+    Example:
+        >>> unit = Normalize(None, (1, 1, 2))
+        >>> unit(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+        tensor([[[[0., 1.]]]])
+    """
+
+    def __init__(
+        self, statistics: Statistics | None, shape: tuple[int, ...], *, device: torch.device | str = "cpu"
+    ) -> None:
+        mean, std = statistics or Statistics((0.0,) * shape[0], (1.0,) * shape[0])
+        self.shift = _per_pixel(mean, shape).to(device) if statistics else None
+        self.scale = _per_pixel(std, shape).to(device)
+
+    def __call__(
+        self,
+        inputs: UInt8[Tensor, "batch c h w"],
+        *,
+        draw: Int64[Tensor, " batch"] | None = None,
+        index: Int64[Tensor, " batch"] | None = None,
+    ) -> Float32[Tensor, "batch c h w"]:
+        """Normalise; `draw` and `index` play no part."""
+        floats = inputs.float()
+        return (floats if self.shift is None else floats.sub_(self.shift)).div_(self.scale)
+
+
+class CropFlip:
+    """Crop and flip training images, each as its draw and index say, and normalise them."""
+
+    def __init__(self, normalize: Normalize, *, seed: int) -> None:
+        self.normalize, self.seed = normalize, seed
+
+    def __call__(
+        self,
+        inputs: UInt8[Tensor, "batch c h w"],
+        *,
+        draw: Int64[Tensor, " batch"],
+        index: Int64[Tensor, " batch"],
+    ) -> Float32[Tensor, "batch c h w"]:
+        """Augment the batch."""
+        return self.normalize(crop_flip(inputs, seed=self.seed, draw=draw, index=index))
+
+
+def channel_statistics(images: UInt8[Tensor, "n c h w"]) -> Statistics:
+    """Measure mean and standard deviation of each channel.
+
+    Example:
+        >>> channel_statistics(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+        Statistics(mean=(0.5,), std=(0.5,))
+    """
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double()
+    values = torch.arange(256, device=images.device).double() / 255
+    shares = counts / counts.sum(dim=1, keepdim=True)
+    mean = shares @ values
+    std = (shares @ values**2 - mean**2).sqrt()
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def splits_of(arrays: Arrays) -> tuple[Split, Split]:
+    """Take decoded images, (n, h, w, c), as splits of (n, c, h, w) in channels-last memory."""
+
+    def split(name: str) -> Split:
+        pixels = torch.from_numpy(arrays[f"{name}_images"])
+        return Split(pixels.permute(0, 3, 1, 2), torch.from_numpy(arrays[f"{name}_labels"]))
+
+    return split("train"), split("test")
+
+
+def _per_pixel(channels: tuple[float, ...], shape: tuple[int, ...]) -> Float32[Tensor, "1 c h w"]:
+    """Spread over the image, in channels-last memory: one pass over whole images is five times as quick."""
+    spread = (255 * torch.tensor(channels).double()).float()[None, :, None, None].expand(1, *shape)
+    return spread.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,182 @@
+"""The base of all data sets: whole in memory, on the training device, batches in a counter-based order."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, TypedDict
+
+import torch
+from jaxtyping import Int64
+from lightning import LightningDataModule
+from torch import Tensor
+
+from noisereg import rng
+from noisereg.datasets.loader import BatchLoader, Transform
+from noisereg.datasets.split import Split
+from noisereg.rng import Stream
+
+
+class Common(TypedDict, total=False):
+    """The keywords that every data set of a fixed size takes; `InMemory` says what they mean."""
+
+    val_size: int
+    train_eval_size: int | None
+    batch_size: int
+    eval_batch_size: int
+    order: str
+    seed: int
+
+
+class InMemory(LightningDataModule, ABC):
+    """A data set that is loaded once, moved once to the training device, and indexed there.
+
+    A subclass sets `num_classes` and `input_shape` and defines `load`. One whose samples are fresh each epoch also
+    defines `stream`. Subsets are drawn by sample from the stream SUBSET: a smaller one is part of a larger one, and
+    the validation samples stay the same when `train_size` grows.
+
+    Args:
+        train_size: training samples kept, validation included; None for all.
+        test_size: test samples kept; None for all.
+        val_size: of the training samples kept, how many are set aside for validation.
+        train_eval_size: how many training samples, evenly spread, are evaluated; None for all.
+        batch_size: of training, over all processes together.
+        eval_batch_size: of evaluation, over all processes together.
+        order: "shuffle", or "replacement" for draws that do not depend on those before.
+        seed: of the order, of the subsets and of synthetic samples.
+
+    Attributes:
+        splits: "train", "test" and, if asked for, "val", after `setup`.
+        source: where the samples came from, in words, to be printed with results.
+
+    Raises:
+        ValueError: for a size that is no positive number, or larger than the data.
+    """
+
+    source: str = "synthetic"
+    num_classes: int
+    input_shape: tuple[int, ...]
+    fresh_each_epoch: ClassVar[bool] = False
+    train_transform: Transform | None = None
+    eval_transform: Transform | None = None
+
+    def __init__(
+        self,
+        *,
+        train_size: int | None = None,
+        test_size: int | None = None,
+        val_size: int = 0,
+        train_eval_size: int | None = None,
+        batch_size: int = 1,
+        eval_batch_size: int = 1000,
+        order: str = "shuffle",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require_positive(batch_size=batch_size, eval_batch_size=eval_batch_size)
+        given = {"train_size": train_size, "test_size": test_size, "train_eval_size": train_eval_size}
+        require_positive(**{name: size for name, size in given.items() if size is not None})
+        if order not in ("shuffle", "replacement"):
+            raise ValueError(f"dataset.order must be shuffle or replacement, got {order}")
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"dataset.seed must be in [0, 2**63), got {seed}")
+        _check_val_size(val_size, train_size)
+        self.train_size, self.test_size, self.val_size = train_size, test_size, val_size
+        self.train_eval_size = train_eval_size
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.order, self.seed = order, seed
+        self.splits: dict[str, Split] = {}
+
+    @abstractmethod
+    def load(self) -> tuple[Split, Split]:
+        """Read or make all training and test samples, on the CPU."""
+
+    def stream(self, epoch: int) -> Split:
+        """Give the training samples of an epoch, on the training device: here the same ones every time."""
+        return self.splits["train"]
+
+    def setup(self, stage: str = "fit") -> None:
+        """Load the data if they are not, and move them to the trainer's device."""
+        if not self.splits:
+            self.splits = self._divide(*self.load())
+        self.splits = {name: split.to(self.device) for name, split in self.splits.items()}
+
+    @property
+    def device(self) -> torch.device:
+        """The trainer's device, or the CPU without a trainer."""
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    @property
+    def eval_splits(self) -> tuple[str, ...]:
+        """Names of the loaders that `val_dataloader` returns, in their order."""
+        return ("val", "test", "train") if self.val_size else ("test", "train")
+
+    def train_dataloader(self) -> BatchLoader:
+        """Training batches, as `BatchLoader` makes them."""
+        rank, world = self._place()
+        return BatchLoader(
+            self.stream,
+            self.batch_size,
+            order="sequential" if self.fresh_each_epoch else self.order,
+            seed=self.seed,
+            transform=self.train_transform,
+            rank=rank,
+            world=world,
+            even=True,
+        )
+
+    def val_dataloader(self) -> list[BatchLoader]:
+        """Evaluation batches of each of `eval_splits`, clean and not augmented."""
+        return [self._evaluation(self._evaluated(name)) for name in self.eval_splits]
+
+    def test_dataloader(self) -> list[BatchLoader]:
+        """The same as `val_dataloader`."""
+        return self.val_dataloader()
+
+    def _evaluation(self, split: Split) -> BatchLoader:
+        rank, world = self._place()
+        size, transform = self.eval_batch_size, self.eval_transform
+        return BatchLoader(split, size, order="sequential", transform=transform, rank=rank, world=world)
+
+    def _evaluated(self, name: str) -> Split:
+        split, k = self.splits[name], self.train_eval_size
+        if name != "train" or k is None or k >= len(split):
+            return split
+        return split.select(torch.arange(k) * len(split) // k)
+
+    def _divide(self, train: Split, test: Split) -> dict[str, Split]:
+        kept = self._subset("train_size", self.train_size, n=len(train), step=0)
+        _check_val_size(self.val_size, len(kept))
+        splits = {
+            "train": _choose(train, kept[self.val_size :]),
+            "test": _choose(test, self._subset("test_size", self.test_size, n=len(test), step=1)),
+        }
+        return splits | ({"val": _choose(train, kept[: self.val_size])} if self.val_size else {})
+
+    def _subset(self, key: str, size: int | None, *, n: int, step: int) -> Int64[Tensor, " size"]:
+        if size is not None and size > n:
+            raise ValueError(f"dataset.{key} must be at most {n}, all that {type(self).__name__} has, got {size}")
+        return rng.permutation(self.seed, Stream.SUBSET, step, n)[:size]
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def require_positive(**sizes: int) -> None:
+    """Refuse a size that is not a positive whole number, by the name of its key.
+
+    Example:
+        >>> require_positive(batch_size=0)
+        Traceback (most recent call last):
+        ValueError: dataset.batch_size must be a positive whole number, got 0
+    """
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"dataset.{name} must be a positive whole number, got {size}")
+
+
+def _check_val_size(val_size: int, train_size: int | None) -> None:
+    if val_size < 0 or (train_size is not None and val_size >= train_size):
+        most = "" if train_size is None else f" and below dataset.train_size={train_size}, from which it is taken"
+        raise ValueError(f"dataset.val_size must be at least 0{most}, got {val_size}")
+
+
+def _choose(split: Split, indices: Int64[Tensor, " k"]) -> Split:
+    return split if len(indices) == len(split) else split.select(indices.sort().values)

@@ -1,0 +1,95 @@
+"""MNIST and Fashion-MNIST, read from the raw files that torchvision keeps."""
+
+from pathlib import Path
+from typing import ClassVar, Unpack
+
+import torchvision
+from jaxtyping import UInt8
+from torch import Tensor
+
+from noisereg.datasets.download import download
+from noisereg.datasets.error import DatasetError
+from noisereg.datasets.idx import read_idx
+from noisereg.datasets.images import Images, Sized, Statistics
+from noisereg.datasets.split import Split
+
+
+class Mnist(Images):
+    """60,000 + 10,000 handwritten digits of 28 x 28 pixels: root/MNIST/raw, as torchvision has it.
+
+    What is not there is downloaded. Every file is compared with the sum of the original before use.
+
+    Args:
+        root: folder that holds MNIST/raw.
+        normalize: see `Images`; the paper's inputs are non-negative, "unit".
+        augment: see `Images`; mind that it mirrors digits.
+        common: see `InMemory`.
+
+    Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
+    """
+
+    num_classes = 10
+    input_shape = (1, 28, 28)
+    source = "MNIST"
+    statistics = Statistics((0.1307,), (0.3081,))
+    folder: ClassVar[str] = "MNIST/raw"
+    original: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
+    counts: ClassVar[dict[str, int]] = {"train": 60_000, "t10k": 10_000}
+    checksums: ClassVar[dict[str, str]] = {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    }
+
+    def __init__(
+        self, root: str | Path = "data", *, normalize: str = "unit", augment: bool = False, **common: Unpack[Sized]
+    ) -> None:
+        super().__init__(root, normalize=normalize, augment=augment, **common)
+
+    def prepare_data(self) -> None:
+        """Download the files if their folder is not there."""
+        if not self.holds(self.root / self.folder):
+            download(self.root, self.folder, lambda folder: self.original(folder, download=True))
+
+    def load(self) -> tuple[Split, Split]:
+        """Read and verify the four files."""
+        folder = self.root / self.folder
+        if not self.holds(folder):
+            raise DatasetError(
+                f"{folder} does not exist; name the folder that holds it with dataset.root=PATH, "
+                f"or call prepare_data() to download"
+            )
+        return self._read("train"), self._read("t10k")
+
+    def _read(self, part: str) -> Split:
+        images = self._read_file(f"{part}-images-idx3-ubyte")
+        labels = self._read_file(f"{part}-labels-idx1-ubyte")
+        n = self.counts[part]
+        if images.shape != (n, *self.input_shape[1:]) or labels.shape != (n,) or labels.max() >= self.num_classes:
+            folder = self.root / self.folder
+            raise DatasetError(
+                f"{folder}/{part}-* are not {n} images of 28x28 pixels with labels 0 to 9; "
+                f"delete {folder} and start again to download"
+            )
+        return Split(images[:, None], labels.long())
+
+    def _read_file(self, name: str) -> UInt8[Tensor, "..."]:
+        return read_idx(self.root / self.folder / name, sha256=self.checksums.get(name))
+
+
+class FashionMnist(Mnist):
+    """60,000 + 10,000 pieces of clothing in the format of MNIST: root/FashionMNIST/raw, as torchvision has it.
+
+    Header and length of each file are checked before use, its sum when it is downloaded.
+
+    Args are those of `Mnist`.
+
+    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset", 2017.
+    """
+
+    source = "Fashion-MNIST"
+    statistics = Statistics((0.2860,), (0.3530,))
+    folder: ClassVar[str] = "FashionMNIST/raw"
+    original: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.FashionMNIST
+    checksums: ClassVar[dict[str, str]] = {}

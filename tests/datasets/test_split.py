@@ -1,0 +1,22 @@
+import pytest
+import torch
+
+from noisereg.datasets import Split
+
+
+def test_split_keeps_inputs_and_labels_of_one_length():
+    with pytest.raises(ValueError, match="one length, got 3 and 2"):
+        Split(torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64))
+
+
+def test_select_gives_the_samples_in_the_order_asked_for():
+    split = Split(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([5, 6, 7]))
+    chosen = split.select(torch.tensor([2, 0, 2]))
+    assert chosen.inputs.tolist() == [[2.0], [0.0], [2.0]]
+    assert chosen.labels.tolist() == [7, 5, 7]
+
+
+def test_moving_to_where_it_is_copies_nothing():
+    split = Split(torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64))
+    assert split.to("cpu").inputs.data_ptr() == split.inputs.data_ptr()
+    assert split.to("meta").labels.device.type == "meta"
