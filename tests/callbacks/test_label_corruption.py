@@ -78,7 +78,7 @@ def _lists(*columns, **options) -> DataLoader:
 @pytest.mark.parametrize(
     ("batch_size", "num_workers", "shuffle"), [(1, 0, False), (7, 0, True), (40, 0, False), (8, 2, True)]
 )
-def test_the_target_of_a_sample_in_an_epoch_is_the_same_for_every_way_of_loading_it(batch_size, num_workers, shuffle):
+def test_the_target_in_an_epoch_is_the_same_for_every_way_of_loading(batch_size, num_workers, shuffle):
     rule = Resample(p=0.7)
     collected = Batches()
     loader = DataLoader(DictData(), batch_size=batch_size, num_workers=num_workers, shuffle=shuffle)

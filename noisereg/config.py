@@ -1,0 +1,226 @@
+"""What a configuration may hold: each key's values are checked before any work, and before torch is loaded."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+
+class ConfigError(ValueError):
+    """A wrong input. Its text is one line: the key, the value, what it must be, and the mend where there is one."""
+
+
+def _must_be(description: str, **limits: Any) -> Any:
+    """Make a field's limits together with the words that complete the sentence "<key> must be ..."."""
+    return Field(description=description, **limits)
+
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, _must_be("a number in [0, 1]", ge=0, le=1)]
+Size = Annotated[int, _must_be("a whole number, at least 1", ge=1)]
+SizeOrNull = Annotated[Positive | None, _must_be("a whole number, at least 1, or null")]
+AtLeastZero = Annotated[float, _must_be("a number, at least 0", ge=0)]
+Flag = Annotated[bool, _must_be("true or false")]
+Text = Annotated[str, _must_be("a text that is not empty", min_length=1)]
+Target = Annotated[
+    str, Field(alias="_target_", description="the dotted name of what is to be built", pattern=r"^\w+(\.\w+)+$")
+]
+
+
+class Section(BaseModel):
+    """A part of the configuration in which every key is known."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Component(Section):
+    """A part that builds an object: keys that are not known here are arguments of its class, which checks them."""
+
+    model_config = ConfigDict(extra="allow")
+    target: Target
+
+
+class Noise(Component):
+    """Keys of every noise rule."""
+
+    p: Share
+    expected: Flag = False
+    frozen: Flag = False
+    schedule: Component
+
+
+class Model(Component):
+    """Keys that several models have."""
+
+    num_outputs: SizeOrNull = None
+    hidden: Annotated[Positive | list[Positive], _must_be("a whole number, at least 1, or a list of them")] = 1
+
+
+class Dataset(Component):
+    """Keys that several data sets have."""
+
+    train_size: SizeOrNull = None
+    test_size: SizeOrNull = None
+    val_size: Annotated[int, _must_be("a whole number, at least 0", ge=0)] = 0
+    train_eval_size: SizeOrNull = None
+    batch_size: Size = 1
+    eval_batch_size: Size = 1000
+    order: Annotated[Literal["shuffle", "replacement"], _must_be("shuffle or replacement")] = "shuffle"
+    root: Text = "data"
+
+
+class Loss(Component):
+    """Keys that a loss may have."""
+
+    beta: AtLeastZero = 0.0
+
+
+class Optimizer(Component):
+    """Keys that several optimisers have."""
+
+    lr: Annotated[float, _must_be("a number above 0", gt=0)]
+    momentum: Annotated[float, _must_be("a number in [0, 1)", ge=0, lt=1)] = 0.0
+    weight_decay: AtLeastZero = 0.0
+
+
+class Scheduler(Section):
+    """A learning-rate schedule, or nothing."""
+
+    model_config = ConfigDict(extra="allow")
+    target: Annotated[str | None, Field(alias="_target_", description="the dotted name of a schedule")] = None
+
+
+class Trainer(Component):
+    """Keys of Lightning's Trainer that are checked here."""
+
+    accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], _must_be("auto, cpu, gpu, cuda or mps")]
+    devices: Size
+    max_epochs: Size
+    max_steps: Annotated[int, _must_be("a whole number of steps, or -1 for no limit", ge=-1)]
+
+
+class Callback(Component):
+    """Keys that several callbacks have."""
+
+    every_n_epochs: Size = 1
+    every_n_train_steps: SizeOrNull = None
+
+
+class Logger(Section):
+    """Where the curves go."""
+
+    csv: Flag
+    wandb: Flag
+    project: Text
+    group: Annotated[str | None, _must_be("the name of a W&B group, or null")]
+    tags: Annotated[list[str], _must_be("a list of words")]
+
+
+class Suggested(Section):
+    """What a data set suggests to models with one hidden layer."""
+
+    hidden: Size
+    init: Text
+    bias: Text
+
+
+class Config(Section):
+    """The whole configuration, as `conf/train.yaml` composes it."""
+
+    seed: Annotated[int, _must_be("a whole number in [0, 2**63)", ge=0, lt=2**63)]
+    noise: Noise
+    model: Model
+    dataset: Dataset
+    loss: Loss
+    optimizer: Optimizer
+    scheduler: Scheduler
+    trainer: Trainer
+    callbacks: dict[str, Callback]
+    logger: Logger
+    suggested: Suggested
+
+
+def conf_dir() -> Path:
+    """Give the folder of the configuration: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def check(config: DictConfig) -> dict[str, Any]:
+    """Check a composed configuration.
+
+    Args:
+        config: without Hydra's own part.
+
+    Returns:
+        The configuration as plain values, every interpolation resolved.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+
+    Example:
+        >>> check(OmegaConf.create({"seed": -1}))
+        Traceback (most recent call last):
+        noisereg.config.ConfigError: seed must be a whole number in [0, 2**63), got -1
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        Config.model_validate(plain)
+    except ValidationError as error:
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
+        raise ConfigError(_sentence(faults[0])) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    return plain  # type: ignore[return-value]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Give the hint "; did you mean ...?" for a name that is not among the known ones, or nothing.
+
+    Example:
+        >>> nearest("resnet21", ["resnet20", "mlp"])
+        '; did you mean resnet20?'
+    """
+    closest = max(sorted(names), key=lambda known: _likeness(name, known), default="")
+    return f"; did you mean {closest}?" if _likeness(name, closest) >= 0.6 else ""
+
+
+def _likeness(name: str, known: str) -> float:
+    return difflib.SequenceMatcher(None, name, known).ratio()
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    place = [str(part) for part in fault["loc"]]
+    key, description, section = _locate(place)
+    if fault["type"] == "extra_forbidden":
+        return f"{key}={fault['input']!r}: there is no such key{nearest(place[-1], _fields(section))}"
+    if fault["type"] == "missing":
+        return f"{key} is missing: it must be {description}"
+    hint = ""
+    if key == "noise.p" and isinstance(fault["input"], list):
+        hint = f"; one run has one p, so for a run each: -m noise.p={','.join(str(p) for p in fault['input'])}"
+    return f"{key} must be {description}, got {fault['input']!r}{hint}"
+
+
+def _locate(place: list[str]) -> tuple[str, str, type[Section]]:
+    """Find the key that pydantic's place stands for, the words for its values, and the section that holds it."""
+    section: type[Section] = Config
+    for depth, name in enumerate(place, start=1):
+        field = _fields(section).get(name)
+        annotation = field.annotation if field else None
+        if get_origin(annotation) is dict:
+            section = get_args(annotation)[1]
+        elif isinstance(annotation, type) and issubclass(annotation, Section):
+            section = annotation
+        elif field and field.description:
+            return ".".join(place[:depth]), field.description, section
+    return ".".join(place), "a section of keys", section
+
+
+def _fields(section: type[Section]) -> dict[str, Any]:
+    return {field.alias or name: field for name, field in section.model_fields.items()}

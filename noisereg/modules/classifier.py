@@ -1,0 +1,148 @@
+"""Train any network on targets, and score it against clean labels."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int64
+from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from noisereg import rng
+from noisereg.losses import Loss
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class Classifier(LightningModule):
+    """A network, a loss, and the recipe that trains it by minibatches.
+
+    It learns from the "target" of a batch, which `LabelCorruption` adds, or from the "label" where there is none. Logs
+    `train/loss`, the mean over an epoch of the loss that training sees, and for each split that is evaluated
+    `<split>/error` and the loss, both against the clean labels: `test/loss`, `val/loss`, `train/clean_loss`.
+
+    Args:
+        model: maps inputs to logits, (batch, C), or (batch, 1) for two classes.
+        loss: of the logits and the targets.
+        num_classes: C.
+        optimizer: makes the optimiser of the parameters that are trained.
+        scheduler: makes the learning-rate schedule of that optimiser, stepped once an epoch; None for a constant rate.
+        seed: of what the network draws itself, such as dropout.
+
+    Example:
+        >>> from functools import partial
+        >>> from noisereg.losses import CrossEntropy
+        >>> sgd = partial(torch.optim.SGD, lr=0.1)
+        >>> module = Classifier(nn.Linear(4, 3), CrossEntropy(), num_classes=3, optimizer=sgd)
+        >>> module(torch.zeros(2, 4)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        *,
+        num_classes: int,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.num_classes = num_classes
+        self.seed = seed
+        self._make_optimizer = optimizer
+        self._make_scheduler = scheduler
+        self.train_loss = MeanMetric(nan_strategy="disable")  # a nan is let through, and no step waits for the check
+        self.scores = nn.ModuleDict({f"{split}_split": self._new_scores() for split in ("train", "val", "test")})
+
+    def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
+        """Give the logits."""
+        return self.model(inputs)
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimiser over the parameters that are trained, and its schedule."""
+        optimizer = self._make_optimizer([weight for weight in self.model.parameters() if weight.requires_grad])
+        if self._make_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Let dropout depend on the seed, the step and the process alone, not on what was drawn before."""
+        start = rng.start(self.seed, rng.Stream.DROPOUT, self.global_step) ^ self.global_rank
+        torch.default_generator.manual_seed(start)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index].manual_seed(start)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
+        """Give the mean loss of the targets."""
+        logits = self.model(batch["input"])
+        loss = self.loss(logits, batch.get("target", batch["label"]))
+        self.train_loss.update(loss.detach(), len(logits))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of the epoch."""
+        loss = self.train_loss.compute()
+        self.train_loss.reset()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"train/loss is {loss} in epoch {self.current_epoch}: try a smaller optimizer.lr")
+        self.log("train/loss", loss, prog_bar=True)
+        self._log_step()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Score a batch of one of the datamodule's `eval_splits`."""
+        self._score(self._split(dataloader_idx), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of every split that was evaluated."""
+        for number in range(len(self.trainer.datamodule.eval_splits)):  # type: ignore[attr-defined]
+            self._log_scores(self._split(number))
+        self._log_step()
+
+    def _log_step(self) -> None:
+        """Place what is logged at the end of an epoch at the steps and epochs done; Lightning splits it over two."""
+        within = self.trainer.state.fn == TrainerFn.FITTING  # the epoch that ends is not counted yet
+        done = {"step": self.global_step, "epoch": self.current_epoch + within}
+        self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in done.items()})
+
+    def _split(self, dataloader_idx: int) -> str:
+        return self.trainer.datamodule.eval_splits[dataloader_idx]  # type: ignore[attr-defined]
+
+    def _new_scores(self) -> nn.ModuleDict:
+        accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
+        return nn.ModuleDict({"accuracy": accuracy, "loss": MeanMetric(nan_strategy="disable")})
+
+    def _score(self, split: str, batch: dict[str, Tensor]) -> None:
+        logits, labels = self.model(batch["input"]), batch["label"]
+        if len(labels):  # a process may have no share of a batch
+            scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])
+            scores["accuracy"].update(predictions(logits), labels)
+            scores["loss"].update(self.loss(logits, labels), len(labels))
+
+    def _log_scores(self, split: str) -> None:
+        scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])
+        error = 1 - scores["accuracy"].compute()
+        self.log(f"{split}/error", error, prog_bar=split == "test", rank_zero_only=False)
+        loss = "train/clean_loss" if split == "train" else f"{split}/loss"
+        self.log(loss, scores["loss"].compute(), rank_zero_only=False)
+        for score in scores.values():
+            score.reset()
+
+
+def predictions(logits: Float[Tensor, "batch outputs"]) -> Int64[Tensor, "batch"]:
+    """Give the predicted class: the greatest output, or for one output N whether it is positive.
+
+    Example:
+        >>> predictions(torch.tensor([[-0.5], [2.0]]))
+        tensor([0, 1])
+    """
+    return (logits.squeeze(1) > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)

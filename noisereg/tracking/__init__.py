@@ -1,0 +1,20 @@
+"""What a run leaves behind: its record, its curves, its checkpoints, and the W&B files."""
+
+from noisereg.tracking.checkpoints import AtomicCheckpointIO
+from noisereg.tracking.curves import CurveTable
+from noisereg.tracking.dashboard import wandb_logger
+from noisereg.tracking.environment import environment
+from noisereg.tracking.files import write_atomically
+from noisereg.tracking.progress import ProgressLines, summary
+from noisereg.tracking.record import RunRecord
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "CurveTable",
+    "ProgressLines",
+    "RunRecord",
+    "environment",
+    "summary",
+    "wandb_logger",
+    "write_atomically",
+]

@@ -1,0 +1,74 @@
+"""Where and with what a run was made."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("noisereg", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "wandb", "numpy")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Describe the code, the libraries and the machine, as plain values.
+
+    Args:
+        device: that the run computes on.
+
+    Example:
+        >>> environment(torch.device("cpu"))["threads"] == torch.get_num_threads()
+        True
+    """
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": _changes(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "device": _device_name(device),
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({_processor()})" if device.type == "cpu" else device.type
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _changes() -> bool | None:
+    status = _git("status", "--porcelain")
+    return None if status is None else bool(status)
+
+
+def _git(*arguments: str) -> str | None:
+    """Ask git about the checkout that this file lies in; None if it does not lie in one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
