@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -43,7 +43,11 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
         parsed = parser.parse_overrides(overrides)
+        if any(override.key_or_group == "hydra/sweeper" for override in parsed):
+            return iter(())
         batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    except OverrideParseException as error:
+        raise ConfigError(_unreadable(error)) from None
     except HydraException as error:
         raise ConfigError(_first_line(error)) from None
     return (job for batch in batches for job in batch)
@@ -55,9 +59,11 @@ def _check_job(overrides: list[str], *, multirun: bool) -> None:
     except MissingConfigException as error:
         raise ConfigError(_unknown_option(error)) from None
     except OverrideParseException as error:
-        raise ConfigError(f"{error.override}: {_first_line(error)}") from None
-    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_unreadable(error)) from None
+    except ConfigCompositionException as error:
         raise ConfigError(_unknown_key(overrides) or _first_line(error)) from None
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_first_line(error)) from None
     folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
     with_hydra = OmegaConf.to_container(config, resolve=False)
     check(OmegaConf.create({key: value for key, value in with_hydra.items() if key != "hydra"}))  # type: ignore[union-attr]
@@ -73,6 +79,10 @@ def _check_writable(folder: Path, *, key: str) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"{key}={folder} cannot be written to ({existing}: {reason}); name another folder") from None
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    return f"{error.override}: cannot be read; write key=value, and quote what is special to your shell: 'key=[1,2]'"
 
 
 def _unknown_option(error: MissingConfigException) -> str:
@@ -99,7 +109,7 @@ def _suggestion(key: str, known: list[str]) -> str:
     section, _, name = key.rpartition(".")
     if elsewhere := [full for full in known if full.rpartition(".")[2] == name]:
         return f"; did you mean {elsewhere[0]}?"
-    return nearest(key, [full for full in known if full.rpartition(".")[0] == section])
+    return nearest(name, [full.rpartition(".")[2] for full in known if full.rpartition(".")[0] == section])
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

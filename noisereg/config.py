@@ -175,7 +175,7 @@ def check(config: DictConfig) -> dict[str, Any]:
         faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
         raise ConfigError(_sentence(faults[0])) from None
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
+        raise ConfigError(f"{error.full_key or error.key}: {str(error).splitlines()[0]}") from None
     return plain  # type: ignore[return-value]
 
 

@@ -165,7 +165,8 @@ def _train(trainer: Trainer, module: Classifier, data: InMemory, *, folder: Path
     """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
     last = folder / "checkpoints" / "last.ckpt"
     if not last.exists():
-        trainer.validate(module, data, verbose=False)
+        with _as_config_error():  # a callback's pattern may name no layer
+            trainer.validate(module, data, verbose=False)
     trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     if not isinstance(curves := trainer.loggers[0], CurveTable) or "test/error" not in curves.rows[-1]:
         trainer.validate(module, data, verbose=False)

@@ -85,9 +85,9 @@ class Classifier(LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
         """Give the mean loss of the targets."""
         logits = self.model(batch["input"])
-        loss = self.loss(logits, batch.get("target", batch["label"]))
-        self.train_loss.update(loss.detach(), len(logits))
-        return loss
+        losses = self.loss.per_sample(logits, batch.get("target", batch["label"]))
+        self.train_loss.update(losses.detach())
+        return losses.mean()
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch."""
@@ -126,7 +126,7 @@ class Classifier(LightningModule):
         if len(labels):  # a process may have no share of a batch
             scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])
             scores["accuracy"].update(predictions(logits), labels)
-            scores["loss"].update(self.loss(logits, labels), len(labels))
+            scores["loss"].update(self.loss.per_sample(logits, labels))
 
     def _log_scores(self, split: str) -> None:
         scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])

@@ -35,7 +35,7 @@ class RunRecord:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.path = folder / "result.json"
         self.config = config
-        self.found = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.found = _read(self.path) if self.path.exists() else {}
         if self.found and (differing := _differing(self.found["config"], config)):
             raise ConfigError(
                 f"hydra.run.dir={folder} holds a run of another configuration ({', '.join(differing[:3])} differ); "
@@ -51,6 +51,13 @@ class RunRecord:
         """Replace the record."""
         text = json.dumps({"status": status, "config": self.config, **contents}, indent=2)
         write_atomically(self.path, lambda file: file.write(text.encode()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}): delete it, or name another folder") from None
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -1,0 +1,185 @@
+"""The program as a user runs it: real processes, real Hydra, real W&B files."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = ["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=1", "dataset.train_size=20", "dataset.test_size=50"]
+QUIET = "logger=csv"
+
+
+def _train(*arguments, cwd, **environment):
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=cwd,
+        env={**inherited, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def _result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_a_run_prints_its_numbers_and_leaves_its_files(tmp_path):
+    done = _train(*TINY, "noise.p=0.5", "seed=3", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "W&B     offline as there is no key; look with: wandb leet" in done.stdout
+    assert "a label changes with probability 0.25" in done.stdout
+    assert "test error" in done.stdout
+    assert "active neurons, test" in done.stdout
+
+    folder = tmp_path / "run"
+    result = _result(folder)
+    assert result["status"] == "finished"
+    assert result["steps"] == 40
+    assert result["config"]["noise"]["p"] == 0.5
+    assert {"python", "packages", "device", "threads", "commit"} <= result["environment"].keys()
+    (replica,) = result["replicas"]
+    assert (replica["p"], replica["seed"]) == (0.5, 3)
+    assert replica["noise/effective_rate"] == 0.25
+    assert replica["best/test/error"] <= replica["test/error"]
+
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    assert [(row["step"], row["epoch"], row["p"], row["seed"]) for row in rows] == [
+        ("0", "0", "0.5", "3"),
+        ("20", "1", "0.5", "3"),
+        ("40", "2", "0.5", "3"),
+    ]
+    names = {"train/loss", "test/error", "train/error", "train/active_neurons", "test/active_fraction"}
+    names |= {
+        "train/dead_fraction",
+        "train/associated_neurons",
+        "norm/hidden",
+        "bias_mean/hidden",
+        "noise/measured_rate",
+    }
+    assert names <= rows[-1].keys()
+    for name in names:
+        assert float(rows[-1][name]) == replica[name]
+    assert (folder / "checkpoints" / "last.ckpt").exists()
+
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    inspect = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", str(run)]
+    summary = json.loads(subprocess.run([*inspect, "--summary", "--json"], capture_output=True, check=True).stdout)
+    assert summary["config"]["noise"]["p"] == 0.5
+    assert summary["summary"]["test/error"] == pytest.approx(replica["test/error"], rel=1e-6)
+
+
+def test_the_same_command_gives_the_same_numbers_and_another_seed_gives_others(tmp_path):
+    for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
+        assert _train(*TINY, QUIET, f"seed={seed}", f"hydra.run.dir={name}", cwd=tmp_path).returncode == 0
+    curves = {name: (tmp_path / name / "metrics.csv").read_text() for name in "abc"}
+    assert curves["a"] == curves["b"]
+    assert _result(tmp_path / "a")["replicas"] == _result(tmp_path / "b")["replicas"]
+    assert _result(tmp_path / "a")["replicas"][0]["test/loss"] != _result(tmp_path / "c")["replicas"][0]["test/loss"]
+
+
+def test_a_finished_run_is_left_alone_and_another_configuration_refused(tmp_path):
+    assert _train(*TINY, QUIET, "hydra.run.dir=run", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    again = _train(*TINY, QUIET, "hydra.run.dir=run", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "holds the finished run of this configuration; nothing to do" in again.stdout
+    other = _train(*TINY, QUIET, "hydra.run.dir=run", "noise.p=0.3", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "holds a run of another configuration (noise.p differ)" in other.stderr
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path):
+    """Killed without warning between two checkpoints; the rows after the last one are made again."""
+    arguments = ["trainer.max_epochs=6", *TINY[1:], QUIET]
+    assert _train(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
+    (tmp_path / "dies.py").write_text(
+        "import os\n"
+        "from lightning.pytorch import Callback\n"
+        "class Dies(Callback):\n"
+        "    def on_train_batch_end(self, trainer, *rest):\n"
+        "        if trainer.global_step == 70 and not os.path.exists('died'):\n"
+        "            open('died', 'w').close()\n"
+        "            os._exit(9)\n"
+    )
+    dies = "+callbacks.dies={_target_: dies.Dies}"
+    for code in (9, 0):
+        done = _train(*arguments, dies, "hydra.run.dir=killed", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        assert done.returncode == code, done.stderr
+        if code:
+            assert _result(tmp_path / "killed")["status"] == "running"
+    assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
+    assert _result(tmp_path / "killed")["replicas"] == _result(tmp_path / "whole")["replicas"]
+
+
+def test_a_multirun_makes_a_run_for_each_value(tmp_path):
+    done = _train("-m", "noise.p=0,0.1,0.2", *TINY, QUIET, "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = [_result(tmp_path / "sweep" / str(job)) for job in range(3)]
+    assert [result["replicas"][0]["p"] for result in results] == [0, 0.1, 0.2]
+    assert {result["status"] for result in results} == {"finished"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["noise.p=1.5"], "error: noise.p must be a number in [0, 1], got 1.5"),
+        (["model=resnet21"], "did you mean resnet20?"),
+        (["dataset=mnist", "dataset.root=/proc/nowhere"], "/proc/nowhere"),
+        (["+noise.pp=0.1"], "error: noise.pp=0.1: Resample has no such argument; did you mean p?"),
+        (
+            ["+trainer.max_epoch=3"],
+            "error: trainer.max_epoch=3: Trainer has no such argument; did you mean max_epochs?",
+        ),
+        (["dataset.train_size=10", "dataset.val_size=10"], "dataset.val_size"),
+        (["model.num_outputs=5"], "error: model.num_outputs=5 does not fit the 2 classes of the data"),
+        (["model=resnet20", "dataset=hypercube"], "error: "),
+        (["model=two_layer", "model.init=normal"], "init must be one of"),
+        (["noise=transition", "noise.matrix=[[1,0],[0.5,0.4]]"], "sum to 1, row 1 is [0.5, 0.4]"),
+        (["noise.expected=true", "noise.frozen=true"], "frozen must be false when expected is true"),
+        (["model.width=3"], "there is no key or group model.width"),
+        (["callbacks.sparsity.layers=[rel]"], "rel"),
+        (["trainer.accelerator=gpu"], "error: trainer: "),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path):
+    done = _train(*TINY, QUIET, *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_help_says_what_can_be_chosen_in_a_screenful(tmp_path):
+    done = _train("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) <= 45
+    for name in ("resnet20", "hypercube", "smoothing", "cross_entropy", "noise.p", "hydra.run.dir"):
+        assert name in done.stdout
+
+
+def test_a_user_adds_a_rule_in_one_file_and_one_yaml(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "import torch\n"
+        "from noisereg.noise import Rule\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class ToZero(Rule):\n"
+        "    def redraw_law(self, num_classes):\n"
+        "        return torch.eye(num_classes, dtype=torch.float64)[:1].expand(num_classes, num_classes)\n"
+    )
+    (tmp_path / "conf" / "noise").mkdir(parents=True)
+    (tmp_path / "conf" / "noise" / "to_zero.yaml").write_text("_target_: mine.ToZero\np: 0.4\n")
+    arguments = ["--config-dir", "conf", "noise=to_zero", "hydra.run.dir=run", *TINY, QUIET]
+    done = _train(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert _result(tmp_path / "run")["replicas"][0]["noise/effective_rate"] == 0.2
