@@ -1,7 +1,7 @@
 """Log how many neurons are active, dead and associated with a class, for any LightningModule that has ReLUs."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -9,11 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, Subset
+from torch import Tensor
 
-from noisereg import rng
+from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
@@ -91,7 +89,7 @@ class SparsityMonitor(Callback):
                 f"SparsityMonitor calls {type(pl_module).__name__}.forward(inputs) to measure on the training data, "
                 "got a module without forward: define it, or set max_train_samples=0"
             )
-        if not _in_order(trainer.train_dataloader):
+        if not can_visit(trainer.train_dataloader):
             rank_zero_warn(
                 "SparsityMonitor measures on the training data only if the loader is a DataLoader over a dataset with "
                 f"len() and [], got {type(trainer.train_dataloader).__name__}: set max_train_samples=0 to silence this"
@@ -128,9 +126,14 @@ class SparsityMonitor(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on the training data if no validation loader does."""
-        if self._due(trainer) and self._wants_train_pass(trainer, pl_module) and _in_order(trainer.train_dataloader):
+        if self._due(trainer) and self._wants_train_pass(trainer, pl_module) and can_visit(trainer.train_dataloader):
             self._start(trainer, pl_module, ["train"])
-            self._train_pass(trainer, pl_module)
+
+            def measure(batch: Any) -> None:
+                self._start_batch(batch, 0)
+                pl_module(_inputs(batch))
+
+            visit_training_data(trainer, pl_module, max_samples=self._max_train_samples, visit=measure)
             self._finish(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -184,15 +187,6 @@ class SparsityMonitor(Callback):
         self._hooks.close()
         self._counters, self._hooked = {}, None
 
-    def _train_pass(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with isolate_rng(), rng.library_generator(seed=0), _evaluating(pl_module), torch.no_grad():
-            for loaded in _share(trainer, self._max_train_samples):
-                converted = trainer.precision_plugin.convert_input(loaded)
-                batch = trainer.strategy.batch_to_device(pl_module.on_before_batch_transfer(converted, 0))
-                self._start_batch(batch, 0)
-                with trainer.precision_plugin.forward_context():
-                    pl_module(_inputs(batch))
-
 
 def _eval_splits(trainer: Trainer) -> Sequence[str]:
     return getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
@@ -235,29 +229,3 @@ def _values(split: str, metrics: Mapping[str, ActivationSparsity]) -> dict[str, 
         for layer, metric in metrics.items():
             values |= {f"{split}/{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
     return values
-
-
-def _in_order(loader: Any) -> bool:
-    """Tell whether the loader's data can be visited in order."""
-    return isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
-
-
-def _share(trainer: Trainer, max_samples: int | None) -> DataLoader:
-    """Load this process's share of the first training samples, each once."""
-    loader: Any = trainer.train_dataloader
-    num_samples = len(loader.dataset)
-    indices = range(num_samples if max_samples is None else min(num_samples, max_samples))
-    share = Subset(loader.dataset, indices[trainer.global_rank :: trainer.world_size])
-    batch_size = None if loader.batch_sampler is None else getattr(loader.batch_sampler, "batch_size", 1)
-    return DataLoader(share, batch_size=batch_size, collate_fn=loader.collate_fn)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

@@ -1,0 +1,65 @@
+"""A pass over the training data in order, between two epochs, that leaves no trace in the training."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from noisereg import rng
+
+
+def can_visit(loader: Any) -> bool:
+    """Tell whether the data of a loader can be visited in order: it is a DataLoader over a data set with len and [].
+
+    Example:
+        >>> can_visit(DataLoader([1, 2, 3])), can_visit(iter([1, 2, 3]))
+        (True, False)
+    """
+    return isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+
+
+def visit_training_data(
+    trainer: Trainer, pl_module: LightningModule, *, max_samples: int | None, visit: Callable[[Any], object]
+) -> None:
+    """Give each batch of the training data, in order, to a function that calls the network on it.
+
+    The network is in eval mode and without gradients; its modes and all random generators are put back after it.
+
+    Args:
+        trainer: with a training loader that `can_visit`.
+        pl_module: the module under training.
+        max_samples: how many samples are visited, the first ones; None for all. Processes share them.
+        visit: takes a batch on the module's device.
+    """
+    with isolate_rng(), rng.library_generator(seed=0), _evaluating(pl_module), torch.no_grad():
+        for loaded in _share(trainer, max_samples):
+            converted = trainer.precision_plugin.convert_input(loaded)
+            batch = trainer.strategy.batch_to_device(pl_module.on_before_batch_transfer(converted, 0))
+            with trainer.precision_plugin.forward_context():
+                visit(batch)
+
+
+def _share(trainer: Trainer, max_samples: int | None) -> DataLoader:
+    """Load this process's share of the first training samples, each once."""
+    loader: Any = trainer.train_dataloader
+    num_samples = len(loader.dataset)
+    indices = range(num_samples if max_samples is None else min(num_samples, max_samples))
+    share = Subset(loader.dataset, indices[trainer.global_rank :: trainer.world_size])
+    batch_size = None if loader.batch_sampler is None else getattr(loader.batch_sampler, "batch_size", 1)
+    return DataLoader(share, batch_size=batch_size, collate_fn=loader.collate_fn)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
