@@ -133,6 +133,7 @@ class Config(Section):
     """The whole configuration, as `conf/train.yaml` composes it."""
 
     seed: Annotated[int, _must_be("a whole number in [0, 2**63)", ge=0, lt=2**63)]
+    threads: SizeOrNull
     noise: Noise
     model: Model
     dataset: Dataset

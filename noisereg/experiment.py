@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
@@ -36,6 +35,7 @@ from noisereg.tracking import (
 )
 
 Settings = dict[str, Any]
+_DEFAULT_THREADS = torch.get_num_threads()
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -61,6 +61,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         _say(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
     _quiet_libraries()
+    _set_threads(settings)
     data = build_data(settings)
     module = build_module(settings, data)
     rule = build_rule(settings)
@@ -173,22 +174,27 @@ def _train(trainer: Trainer, module: Classifier, data: InMemory, *, folder: Path
 
 
 def _build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
-    """Build what a part of the configuration describes; a refusal names the part."""
+    """Build what a part of the configuration describes, or what makes it if it is `_partial_`; a refusal names it."""
     try:
-        return instantiate(section, **arguments, _convert_="all")
-    except InstantiationException as error:
-        raise ConfigError(_refusal(key, section, error.__cause__ or error)) from error
+        make = instantiate({**section, "_partial_": True}, _convert_="all")
+        _check_names(key, section)
+        return make if section.get("_partial_") else make(**arguments)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever the class objects to, it objects to the configuration
+        text = " ".join(str(error).split())
+        raise ConfigError(text if text.startswith(f"{key}.") else f"{key}: {text}") from error
 
 
-def _refusal(key: str, section: dict[str, Any], cause: BaseException) -> str:
-    if isinstance(cause, TypeError):
-        target = get_object(section["_target_"])
-        known = inspect.signature(target).parameters
-        if unknown := [name for name in section if not name.startswith("_") and name not in known]:
-            hint = nearest(unknown[0], known)
-            return f"{key}.{unknown[0]}={section[unknown[0]]!r}: {target.__name__} has no such argument{hint}"
-    text = " ".join(str(cause).split())
-    return text if text.startswith(key) else f"{key}: {text}"
+def _check_names(key: str, section: dict[str, Any]) -> None:
+    target = get_object(section["_target_"])
+    known = inspect.signature(target).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for name, value in section.items():
+        if name not in known and not name.startswith("_"):
+            hint = nearest(name, known)
+            raise ConfigError(f"{key}.{name}={value!r}: {target.__name__} has no such argument{hint}")
 
 
 @contextmanager
@@ -209,6 +215,11 @@ def _headlines(settings: Settings, data: InMemory, module: Classifier, *, rule: 
         f"model   {_target(settings['model'])}, {weights:,} weights; loss {_target(settings['loss'])}",
         f"noise   {type(rule).__name__} p={rule.p:g}, {mode}: a label changes with probability {rate:g}",
     ]
+
+
+def _set_threads(settings: Settings) -> None:
+    one_sample_a_step = settings["dataset"].get("batch_size") == 1
+    torch.set_num_threads(settings["threads"] or (1 if one_sample_a_step else _DEFAULT_THREADS))
 
 
 def _say(console: Console, *lines: str) -> None:
