@@ -54,6 +54,10 @@ def test_an_argument_that_a_class_does_not_have_is_told_with_the_nearest_one():
         ConfigError, match=r"^optimizer.nesterof=True: SGD has no such argument; did you mean nesterov\?$"
     ):
         experiment._build("optimizer", _settings("+optimizer.nesterof=true")["optimizer"])
+    with pytest.raises(
+        ConfigError, match=r"^trainer.max_epoch=3: Trainer has no such argument; did you mean max_epochs"
+    ):
+        experiment._build("trainer", _settings("+trainer.max_epoch=3")["trainer"])
     with pytest.raises(ConfigError, match=r"^dataset: .*'trainsize'"):
         experiment.build_data(_settings("+dataset.trainsize=3"))
 
@@ -61,6 +65,10 @@ def test_an_argument_that_a_class_does_not_have_is_told_with_the_nearest_one():
 def test_what_a_class_refuses_is_told_with_the_part_of_the_configuration():
     with pytest.raises(ConfigError, match=r"^model: init must be one of .* got 'normal'$"):
         experiment.build_model(_settings("model.init=normal"), input_shape=(5,), num_classes=2)
+    with pytest.raises(ConfigError, match=r"^noise: each row of matrix .* sum to 1, row 1 is \[0.5, 0.4\]$"):
+        experiment.build_rule(_settings("noise=transition", "noise.matrix=[[1,0],[0.5,0.4]]"))
+    with pytest.raises(ConfigError, match=r"^noise: frozen must be false when expected is true"):
+        experiment.build_rule(_settings("noise.expected=true", "noise.frozen=true"))
     with pytest.raises(ConfigError, match=r"^loss: kink must be 'right' or 'left', got 'up'$"):
         experiment.build_loss(_settings("loss=hinge", "loss.kink=up"))
 
