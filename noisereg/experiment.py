@@ -30,6 +30,7 @@ from noisereg.tracking import (
     ProgressLines,
     RunRecord,
     environment,
+    is_first_process,
     summary,
     wandb_logger,
 )
@@ -56,7 +57,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     settings = check(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
     record = RunRecord(folder, settings)
-    console = Console()
+    console = Console(quiet=not is_first_process())
     if record.status == "finished":
         _say(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
@@ -147,7 +148,7 @@ def _build_trainer(settings: Settings, folder: Path, *, rule: Rule, curves: Curv
         place = {"dirpath": str(folder / "checkpoints")} if name == "checkpoint" else {}
         callbacks.append(_build(f"callbacks.{name}", section, **place))
     loggers: list[Any] = [curves]
-    if settings["logger"]["wandb"]:
+    if settings["logger"]["wandb"] and is_first_process():
         logger, note = wandb_logger(folder, name=_name(settings), config=settings)
         loggers.append(logger)
         _say(console, note)

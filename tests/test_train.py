@@ -120,6 +120,18 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path):
     assert _result(tmp_path / "killed")["replicas"] == _result(tmp_path / "whole")["replicas"]
 
 
+def test_two_processes_see_the_labels_of_one_and_count_the_same(tmp_path):
+    arguments = [*TINY, QUIET, "dataset.batch_size=4", "trainer.accelerator=cpu"]
+    for devices in (1, 2):
+        done = _train(*arguments, f"trainer.devices={devices}", f"hydra.run.dir={devices}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    one, two = (_result(tmp_path / name)["replicas"][0] for name in ("1", "2"))
+    assert one.keys() == two.keys()
+    assert one["noise/measured_rate"] == two["noise/measured_rate"]
+    assert two == pytest.approx(one, rel=1e-4)
+    assert (tmp_path / "2" / "metrics.csv").read_text().count("\n") == 4
+
+
 def test_a_multirun_makes_a_run_for_each_value(tmp_path):
     done = _train("-m", "noise.p=0,0.1,0.2", *TINY, QUIET, "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

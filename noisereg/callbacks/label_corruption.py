@@ -106,7 +106,7 @@ class LabelCorruption(Callback):
             "noise/effective_rate": torch.tensor(corruption.rule.effective_rate(corruption.num_classes)),
             "noise/measured_rate": (changed / seen).float(),
         }
-        pl_module.log_dict(rates, rank_zero_only=False)
+        pl_module.log_dict(rates, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the counts of the epoch that is under way."""

@@ -95,7 +95,7 @@ class Classifier(LightningModule):
         self.train_loss.reset()
         if not torch.isfinite(loss):
             raise FloatingPointError(f"train/loss is {loss} in epoch {self.current_epoch}: try a smaller optimizer.lr")
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         self._log_step()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -112,7 +112,7 @@ class Classifier(LightningModule):
         """Place what is logged at the end of an epoch at the steps and epochs done; Lightning splits it over two."""
         within = self.trainer.state.fn == TrainerFn.FITTING  # the epoch that ends is not counted yet
         done = {"step": self.global_step, "epoch": self.current_epoch + within}
-        self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in done.items()})
+        self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in done.items()}, sync_dist=True)
 
     def _split(self, dataloader_idx: int) -> str:
         return self.trainer.datamodule.eval_splits[dataloader_idx]  # type: ignore[attr-defined]
@@ -131,9 +131,9 @@ class Classifier(LightningModule):
     def _log_scores(self, split: str) -> None:
         scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])
         error = 1 - scores["accuracy"].compute()
-        self.log(f"{split}/error", error, prog_bar=split == "test", rank_zero_only=False)
+        self.log(f"{split}/error", error, prog_bar=split == "test", sync_dist=True)
         loss = "train/clean_loss" if split == "train" else f"{split}/loss"
-        self.log(loss, scores["loss"].compute(), rank_zero_only=False)
+        self.log(loss, scores["loss"].compute(), sync_dist=True)
         for score in scores.values():
             score.reset()
 

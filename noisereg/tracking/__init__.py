@@ -3,7 +3,7 @@
 from noisereg.tracking.checkpoints import AtomicCheckpointIO
 from noisereg.tracking.curves import CurveTable
 from noisereg.tracking.dashboard import wandb_logger
-from noisereg.tracking.environment import environment
+from noisereg.tracking.environment import environment, is_first_process
 from noisereg.tracking.files import write_atomically
 from noisereg.tracking.progress import ProgressLines, summary
 from noisereg.tracking.record import RunRecord
@@ -14,6 +14,7 @@ __all__ = [
     "ProgressLines",
     "RunRecord",
     "environment",
+    "is_first_process",
     "summary",
     "wandb_logger",
     "write_atomically",

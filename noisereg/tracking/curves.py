@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from noisereg.tracking.environment import is_first_process
 from noisereg.tracking.files import write_atomically
 
 _SECONDS_BETWEEN_WRITES = 5.0
@@ -78,7 +79,7 @@ class CurveTable(Logger):
     def write(self) -> None:
         """Write all rows."""
         self._written = time.monotonic()
-        if self.path is None:
+        if self.path is None or not is_first_process():  # each process has all rows
             return
         columns = list(dict.fromkeys(column for row in self.rows for column in row))
         text = io.StringIO()

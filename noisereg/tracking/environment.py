@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 _PACKAGES = ("noisereg", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "wandb", "numpy")
 
@@ -32,6 +33,16 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
     }
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the process that prints and writes, of those that share a training.
+
+    Example:
+        >>> is_first_process()
+        True
+    """
+    return rank_zero_only.rank == 0  # type: ignore[attr-defined]
 
 
 def _device_name(device: torch.device) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from noisereg.config import ConfigError
+from noisereg.tracking.environment import is_first_process
 from noisereg.tracking.files import write_atomically
 
 _WITHOUT_EFFECT = ("logger",)  # parts of the configuration that cannot change the result
@@ -48,7 +49,9 @@ class RunRecord:
         return self.found.get("status", "new")
 
     def write(self, status: str, **contents: Any) -> None:
-        """Replace the record."""
+        """Replace the record; of several processes only the first one does."""
+        if not is_first_process():
+            return
         text = json.dumps({"status": status, "config": self.config, **contents}, indent=2)
         write_atomically(self.path, lambda file: file.write(text.encode()))
 
