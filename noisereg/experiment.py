@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -76,6 +78,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         _train(trainer, module, data, folder=folder)
     except BaseException as error:
         record.write("failed", environment=environment_, reason=f"{type(error).__name__}: {error}")
+        if isinstance(error, SIGTERMException):  # Lightning would end with exit code 0
+            raise SystemExit(128 + signal.SIGTERM) from error
         raise
     finally:
         curves.write()

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,26 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path):
             assert _result(tmp_path / "killed")["status"] == "running"
     assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
     assert _result(tmp_path / "killed")["replicas"] == _result(tmp_path / "whole")["replicas"]
+
+
+def test_a_run_that_is_told_to_end_says_so_in_its_exit_code(tmp_path):
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        *TINY[1:],
+        QUIET,
+        "trainer.max_epochs=100000",
+        "hydra.run.dir=run",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    for _ in range(600):
+        if last.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert _result(tmp_path / "run")["status"] == "failed"
 
 
 def test_two_processes_see_the_labels_of_one_and_count_the_same(tmp_path):

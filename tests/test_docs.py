@@ -1,0 +1,149 @@
+"""What the documents show is run: files in a copy of the project, scripts as they stand, commands checked."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from noisereg.command_line import check_command_line
+from noisereg.config import check, conf_dir
+
+ROOT = Path(__file__).parents[1]
+DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps" / "README.md"]
+EXTEND = ROOT / "docs" / "extend.md"
+TINY = ["trainer.max_epochs=1", "dataset.train_size=20", "dataset.test_size=20", "logger=none"]
+
+
+def blocks(path, language):
+    """The blocks of one language, each with the file name in the line above it, or none."""
+    found = re.findall(rf"^(?:`(\S+)`\n\n)?```{language}\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    return [(name, text) for name, text in found]
+
+
+def commands(path):
+    """The commands of the bash blocks, lines that end in a backslash joined to the next."""
+    lines = "\n".join(text for _, text in blocks(path, "bash")).replace("\\\n", " ").splitlines()
+    bare = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+    return [line for line in bare if line]
+
+
+def run(*words, cwd, project=None):
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project or cwd)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the project with the files of docs/extend.md in it, and their names."""
+    copy = tmp_path_factory.mktemp("project")
+    for folder in ("noisereg", "conf"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("train.py", "pyproject.toml", "tests/typechecker.py"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    files = {name: text for language in ("python", "yaml") for name, text in blocks(EXTEND, language) if name}
+    for name, text in files.items():
+        assert not (copy / name).exists()
+        (copy / name).parent.mkdir(exist_ok=True, parents=True)
+        (copy / name).write_text(text)
+    return copy, list(files)
+
+
+def test_every_added_part_has_a_module_a_file_in_conf_and_a_test(extended):
+    _, names = extended
+    rooms = {"noise": "noise", "losses": "loss", "models": "model", "datasets": "dataset"}
+    for room, group in rooms.items():
+        (module,) = (name for name in names if name.startswith(f"noisereg/{room}/"))
+        stem = Path(module).stem
+        assert {f"conf/{group}/{stem}.yaml", f"tests/{room}/test_{stem}.py"} <= set(names)
+    assert len(names) == 3 * len(rooms)
+
+
+def test_the_added_parts_pass_their_own_tests_examples_and_lint(extended):
+    copy, names = extended
+    python = [name for name in names if name.endswith(".py")]
+    output = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *python, cwd=copy)
+    assert "9 passed" in output
+    run("-m", "ruff", "check", "--no-cache", *python, cwd=copy)
+    run("-m", "ruff", "format", "--check", "--no-cache", *python, cwd=copy)
+
+
+@pytest.mark.parametrize("command", [line for line in commands(EXTEND) if line.startswith("python train.py")])
+def test_a_command_with_an_added_part_trains(command, extended, tmp_path):
+    copy, _ = extended
+    assert "at the end" in run(*shlex.split(command)[1:], *TINY, f"hydra.run.dir={tmp_path}", cwd=copy)
+
+
+@pytest.mark.parametrize(
+    "script", [text for path in DOCS for name, text in blocks(path, "python") if not name], ids=lambda text: text[:0]
+)
+def test_a_script_runs(script, tmp_path):
+    (tmp_path / "script.py").write_text(script)
+    assert run("script.py", cwd=tmp_path, project=ROOT)
+
+
+@pytest.mark.parametrize("path", [path for path in DOCS if path != EXTEND], ids=lambda path: path.name)
+def test_every_command_passes_the_checks(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in commands(path):
+        words = shlex.split(line)
+        if "train.py" in words:
+            check_command_line(words[words.index("train.py") + 1 :])
+        else:
+            assert words[0] in ("python", "wandb", "noisereg-train"), line
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path):
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = {
+        re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if link.startswith("#"):
+            assert link[1:] in headings, link
+        elif not link.startswith("https://"):
+            assert (path.parent / link.partition("#")[0]).exists(), link
+
+
+def sections():
+    """The reference, by heading."""
+    text = (ROOT / "docs" / "reference.md").read_text()
+    parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("group", sorted({str(p.parent.relative_to(conf_dir())) for p in conf_dir().rglob("*/*.yaml")}))
+def test_the_reference_names_every_option_and_every_key_of_a_group(group):
+    text = sections()[group]
+    for path in (conf_dir() / group).glob("*.yaml"):
+        assert f"`{path.stem}`" in text, path
+        if group not in ("experiment", "recipe"):
+            content = OmegaConf.to_container(OmegaConf.load(path))
+            keys = content.get(group, content) if "@package _global_" in path.read_text() else content
+            for key in keys:
+                assert key in ("defaults", "_target_", "_partial_") or f"`{key}`" in text, f"{path}: {key}"
+
+
+def test_an_experiment_is_the_command_that_the_reference_gives_for_it():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `(.*)` \|$", sections()["experiment"], re.MULTILINE)
+    assert len(rows) == len(list((conf_dir() / "experiment").glob("*.yaml")))
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        for name, command in rows:
+            assert check(compose("train", [f"experiment={name}"])) == check(compose("train", shlex.split(command)))

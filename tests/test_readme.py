@@ -1,0 +1,91 @@
+"""What the README shows is run: each command on data and epochs cut short, each script as it stands."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from noisereg.command_line import check_command_line
+from noisereg.config import conf_dir
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+
+
+def lines() -> list[str]:
+    """The lines of all bash blocks, without what a comment says, those that end in a backslash joined to the next."""
+    joined = "\n".join(blocks("bash")).replace("\\\n", " ")
+    return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines()) if line]
+
+
+def commands() -> list[str]:
+    parts = (part.strip() for line in lines() for part in line.split("&&"))
+    return list(dict.fromkeys(part for part in parts if part.startswith("python train.py")))
+
+
+def test_the_first_two_lines_run_the_program_and_its_tests():
+    assert lines()[:2] == ["pip install -e . && python train.py", "pip install -e '.[test]' && pytest"]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_does_what_it_says(command, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)[2:]
+    check_command_line(words)
+    if any("glob(" in word for word in words):
+        return  # hours, even when cut short
+    run(ROOT / "train.py", *words, *cut_short(words, images), cwd=tmp_path)
+    statuses = [json.loads(path.read_text())["status"] for path in tmp_path.rglob("result.json")]
+    only_shows = {"--help", "--cfg", "--info"} & set(words)
+    assert set(statuses) == (set() if only_shows else {"finished"})
+
+
+@pytest.mark.parametrize("script", blocks("python"))
+def test_a_script_runs(script, tmp_path):
+    (tmp_path / "script.py").write_text(script)
+    run(tmp_path / "script.py", cwd=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of images of ten classes, in the place of data that would have to be downloaded."""
+    root = tmp_path_factory.mktemp("images")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 10, 32, 32, 3), dtype=np.uint8)
+    for split, classes in zip(("train", "test"), pixels, strict=True):
+        for label, image in enumerate(classes):
+            folder = root / split / str(label)
+            folder.mkdir(parents=True)
+            Image.fromarray(image).save(folder / "0.png")
+    return root
+
+
+def cut_short(words: list[str], images: Path) -> list[str]:
+    """Make the overrides that leave a command one epoch of few samples, and images that are there."""
+    groups = [word.split(",")[0] for word in words if (conf_dir() / word.partition("=")[0]).is_dir()]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        dataset = compose("train", overrides=groups).dataset
+    overrides = ["trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    overrides += [f"dataset.{key}=8" for key in ("train_size", "test_size") if key in dataset]
+    if "root" in dataset:
+        target = "noisereg.datasets.ImageFolder"
+        overrides += [f"dataset._target_={target}", f"dataset.root={images}", "++dataset.image_size=32"]
+    return overrides
+
+
+def run(*arguments: str | Path, cwd: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NOISEREG_CACHE": str(cwd / "cache")}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
