@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from noisereg import rng
 from noisereg.datasets import Cifar10, Split
@@ -72,11 +73,12 @@ def measure(data: Cifar10, *, steps: int) -> Times:
 
 def table(times: Times) -> Table:
     """Set medians and extremes beside the share of the step that is the goal, and say whether it is met."""
-    rows = Table("", "ms, median", "min", "max", "of a step", "goal", "")
+    headers = ("", "ms, median", "min", "max", "of a step", "goal", "")
+    rows = Table(*(Column(header, no_wrap=True) for header in headers), box=box.SIMPLE)
     step = statistics.median(times[STEP])
     for name, seconds in times.items():
         median = statistics.median(seconds)
-        cells = [f"{1000 * value:,.3f}" for value in (median, min(seconds), max(seconds))]
+        cells = [f"{1000 * value:,.{0 if value > 0.1 else 3}f}" for value in (median, min(seconds), max(seconds))]
         if goal := GOALS.get(name):
             cells += [f"{median / step:.2%}", f"< {goal:.0%}", "met" if median / step < goal else "missed"]
         rows.add_row(name, *cells)
@@ -108,8 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parts(data: Cifar10) -> dict[str, tuple[int, Callable[[], object]]]:
     """Name what is timed, with the number of times that one call does it."""
-    loader = data.train_dataloader()
-    batch = next(iter(loader))
+    batch = next(iter(loader := data.train_dataloader()))
     drawn, expected = (
         Corruption(Resample(p=0.1, expected=mode), num_classes=data.num_classes, seed=0) for mode in (False, True)
     )
@@ -124,8 +125,7 @@ def _parts(data: Cifar10) -> dict[str, tuple[int, Callable[[], object]]]:
 
 def _network(data: Cifar10) -> tuple[Classifier, torch.optim.Optimizer]:
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-4)
-    model = ResNet(data.input_shape, data.num_classes, depth=20)
-    module = Classifier(model, CrossEntropy(), num_classes=data.num_classes, optimizer=sgd)
+    module = Classifier(ResNet(data.input_shape, 10, depth=20), CrossEntropy(), num_classes=10, optimizer=sgd)
     return module, module.configure_optimizers()
 
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import wandb
@@ -149,8 +149,7 @@ def _build_trainer(settings: Settings, folder: Path, *, rule: Rule, curves: Curv
     )
     callbacks: list[Callback] = [noise, RichProgressBar(20) if console.is_terminal else ProgressLines(console)]
     for name, section in settings["callbacks"].items():
-        place = {"dirpath": str(folder / "checkpoints")} if name == "checkpoint" else {}
-        callbacks.append(_build(f"callbacks.{name}", section, **place))
+        callbacks.append(_build(f"callbacks.{name}", section) if name != "checkpoint" else _checkpoint(section, folder))
     loggers: list[Any] = [curves]
     if settings["logger"]["wandb"] and is_first_process():
         logger, note = wandb_logger(folder, name=_name(settings), config=settings)
@@ -167,6 +166,12 @@ def _build_trainer(settings: Settings, folder: Path, *, rule: Rule, curves: Curv
     )
 
 
+def _checkpoint(section: dict[str, Any], folder: Path) -> Callback:
+    """Make the callback that saves at the end of every few epochs, or every few steps if that is asked for."""
+    by_steps = {"every_n_epochs": None, "save_on_train_epoch_end": False} if section["every_n_train_steps"] else {}
+    return _build("callbacks.checkpoint", {**section, **by_steps}, dirpath=str(folder / "checkpoints"))
+
+
 def _train(trainer: Trainer, module: Classifier, data: InMemory, *, folder: Path) -> None:
     """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
     last = folder / "checkpoints" / "last.ckpt"
@@ -176,6 +181,7 @@ def _train(trainer: Trainer, module: Classifier, data: InMemory, *, folder: Path
     trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     if not isinstance(curves := trainer.loggers[0], CurveTable) or "test/error" not in curves.rows[-1]:
         trainer.validate(module, data, verbose=False)
+    trainer.save_checkpoint(last)
 
 
 def _build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
@@ -193,13 +199,17 @@ def _build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
 
 def _check_names(key: str, section: dict[str, Any]) -> None:
     target = get_object(section["_target_"])
-    known = inspect.signature(target).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
-        return
+    known: set[str] = set()
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            known.add(parameter.name)
+        elif unpacked := get_args(parameter.annotation):
+            known |= set(unpacked[0].__annotations__)
+        else:
+            return  # it takes any name
     for name, value in section.items():
         if name not in known and not name.startswith("_"):
-            hint = nearest(name, known)
-            raise ConfigError(f"{key}.{name}={value!r}: {target.__name__} has no such argument{hint}")
+            raise ConfigError(f"{key}.{name}={value!r}: {target.__name__} has no such argument{nearest(name, known)}")
 
 
 @contextmanager
@@ -246,3 +256,4 @@ def _quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

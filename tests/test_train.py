@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 TINY = ["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=1", "dataset.train_size=20", "dataset.test_size=50"]
@@ -98,9 +99,10 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(tmp_path
     assert (tmp_path / "run" / "result.json").read_bytes() == before
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path):
-    """Killed without warning between two checkpoints; the rows after the last one are made again."""
-    arguments = ["trainer.max_epochs=6", *TINY[1:], QUIET]
+@pytest.mark.parametrize(("every", "saved"), [("every_n_epochs=1", 60), ("every_n_train_steps=14", 56)])
+def test_a_run_that_was_killed_goes_on_to_the_same_end(every, saved, tmp_path):
+    """Killed without warning in step 70, in the middle of an epoch of 20 steps."""
+    arguments = ["trainer.max_epochs=6", f"callbacks.checkpoint.{every}", *TINY[1:], QUIET]
     assert _train(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
     (tmp_path / "dies.py").write_text(
         "import os\n"
@@ -117,6 +119,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path):
         assert done.returncode == code, done.stderr
         if code:
             assert _result(tmp_path / "killed")["status"] == "running"
+            last = torch.load(tmp_path / "killed" / "checkpoints" / "last.ckpt", weights_only=True)
+            assert last["global_step"] == saved
     assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
     assert _result(tmp_path / "killed")["replicas"] == _result(tmp_path / "whole")["replicas"]
 

@@ -62,6 +62,7 @@ class Classifier(LightningModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self.train_loss = MeanMetric(nan_strategy="disable")  # a nan is let through, and no step waits for the check
+        self.train_loss.persistent(True)  # a checkpoint within an epoch holds its mean so far
         self.scores = nn.ModuleDict({f"{split}_split": self._new_scores() for split in ("train", "val", "test")})
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:

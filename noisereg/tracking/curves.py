@@ -2,11 +2,13 @@
 
 import csv
 import io
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from noisereg.tracking.environment import is_first_process
@@ -71,6 +73,10 @@ class CurveTable(Logger):
         )  # float32 has no more digits
         if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
             self.write()
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        """See to it that the file goes as far as the checkpoint: it is written with the next values."""
+        self._written = -math.inf
 
     def finalize(self, status: str) -> None:
         """Write the file a last time."""

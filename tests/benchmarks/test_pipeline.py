@@ -1,5 +1,8 @@
+import io
+
 import pytest
 import torch
+from rich.console import Console
 
 from benchmarks import pipeline
 
@@ -25,8 +28,15 @@ def test_the_table_holds_medians_extremes_and_shares_of_the_step():
         {"training step": [0.1, 0.3, 0.2], "batch of 128": [0.005, 0.007, 0.001], "labels, drawn": [0.004]}
     )
     cells = [list(column.cells) for column in rows.columns]
-    assert cells[1:4] == [["200.000", "5.000", "4.000"], ["100.000", "1.000", "4.000"], ["300.000", "7.000", "4.000"]]
+    assert cells[1:4] == [["200", "5.000", "4.000"], ["100.000", "1.000", "4.000"], ["300", "7.000", "4.000"]]
     assert cells[4:] == [["", "2.50%", "2.00%"], ["", "< 3%", "< 1%"], ["", "met", "missed"]]
+
+
+def test_the_table_fits_a_narrow_terminal_on_a_slow_machine():
+    times = {"training step": [99.0], **{name: [0.099] for name in pipeline.GOALS}}
+    console = Console(width=80, file=io.StringIO())
+    console.print(pipeline.table(times))
+    assert "99,000" in console.file.getvalue() and "…" not in console.file.getvalue()
 
 
 def test_random_images_are_of_the_number_shape_and_spread_of_bytes():
