@@ -21,7 +21,7 @@ def _train(*arguments, cwd, **environment):
     return subprocess.run(
         [sys.executable, str(ROOT / "train.py"), *arguments],
         cwd=cwd,
-        env={**inherited, "OMP_NUM_THREADS": "1", **environment},
+        env={**inherited, "OMP_NUM_THREADS": "1", "NETRC": str(cwd / "no_keys"), **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -10,4 +10,5 @@ def test_two_processes_add_up_and_one_may_have_seen_nothing():
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, script], env=paths, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["whole", "whole", "silent", "silent"]
+    said = [line for line in done.stdout.splitlines() if not line.startswith("[Gloo]")]  # torch 2.9 talks
+    assert " ".join(said).split() == ["whole", "whole", "silent", "silent"]
