@@ -70,32 +70,17 @@ def run(config: DictConfig) -> dict[str, Any]:
     rule = build_rule(settings)
     curves = CurveTable(folder / "metrics.csv" if settings["logger"]["csv"] else None, p=rule.p, seed=settings["seed"])
     trainer = _build_trainer(settings, folder, rule=rule, curves=curves, console=console)
-    environment_ = environment(trainer.strategy.root_device)
-    record.write("running", environment=environment_)
+    around = environment(trainer.strategy.root_device)
+    record.write("running", environment=around)
     _say(console, *_headlines(settings, data, module, rule=rule), f"folder  {folder}")
     began = time.perf_counter()
-    try:
+    with _told_of_failure(record, curves, environment=around):
         _train(trainer, module, data, folder=folder)
-    except BaseException as error:
-        record.write("failed", environment=environment_, reason=f"{type(error).__name__}: {error}")
-        if isinstance(error, SIGTERMException):  # Lightning would end with exit code 0
-            raise SystemExit(128 + signal.SIGTERM) from error
-        raise
-    finally:
-        curves.write()
-        wandb.finish()
-    seconds = time.perf_counter() - began
+    seconds, steps = round(time.perf_counter() - began, 3), trainer.global_step
     replica = {"p": rule.p, "seed": settings["seed"], **curves.last(), **curves.best("test/error")}
-    record.write(
-        "finished",
-        environment=environment_,
-        data=data.source,
-        seconds=round(seconds, 3),
-        steps=trainer.global_step,
-        replicas=[replica],
-    )
+    record.write("finished", environment=around, data=data.source, seconds=seconds, steps=steps, replicas=[replica])
     console.print(summary(curves.rows))
-    _say(console, f"{trainer.global_step:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
+    _say(console, f"{steps:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
     return RunRecord(folder, settings).found
 
 
@@ -164,6 +149,22 @@ def _build_trainer(settings: Settings, folder: Path, *, rule: Rule, curves: Curv
         enable_progress_bar=console.is_terminal,
         default_root_dir=str(folder),
     )
+
+
+@contextmanager
+def _told_of_failure(record: RunRecord, curves: CurveTable, *, environment: dict[str, Any]) -> Iterator[None]:
+    """Write down why a training ended early, and close what it wrote to however it ends."""
+    try:
+        yield
+    except BaseException as error:
+        record.write("failed", environment=environment, reason=f"{type(error).__name__}: {error}")
+        wandb.finish(exit_code=1)
+        if isinstance(error, SIGTERMException):  # Lightning would end with exit code 0
+            raise SystemExit(128 + signal.SIGTERM) from error
+        raise
+    finally:
+        curves.write()
+        wandb.finish()
 
 
 def _checkpoint(section: dict[str, Any], folder: Path) -> Callback:
