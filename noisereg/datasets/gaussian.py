@@ -29,6 +29,8 @@ class Gaussian(PureNoise):
         torch.Size([5, 3])
     """
 
+    source = "Gaussian inputs, fresh in every epoch"
+
     def __init__(self, d: int = 30, *, test_size: int = 1000, **common: Unpack[Drawn]) -> None:
         require_positive(test_size=test_size)
         super().__init__(d, **common)

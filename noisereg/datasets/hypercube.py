@@ -35,6 +35,7 @@ class Hypercube(InMemory):
         2021, section 6.3.
     """
 
+    source = "hypercube"
     num_classes = 2
 
     def __init__(

@@ -23,6 +23,8 @@ class StandardBasis(PureNoise):
         tensor([1., 1., 1., 1., 1.])
     """
 
+    source = "basis vectors, fresh in every epoch"
+
     def load(self) -> tuple[Split, Split]:
         """Give the basis twice, with labels of their own."""
         basis = torch.eye(self.d)
