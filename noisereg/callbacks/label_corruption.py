@@ -41,8 +41,8 @@ class LabelCorruption(Callback):
 
     Example:
         >>> from noisereg.noise import Resample
-        >>> callback = LabelCorruption(Resample(p=0.1), seed=0, num_classes=10)
-        >>> batch = {"input": torch.zeros(2, 3), "label": torch.tensor([4, 5]), "index": torch.tensor([0, 1])}
+        >>> noise = LabelCorruption(Resample(p=0.1), seed=0, num_classes=10)
+        >>> trainer = Trainer(callbacks=[noise], logger=False, accelerator="cpu")
 
     Source: Cornacchia, Hazla, Nachum, Yehudayoff, arXiv 2111.02154, section 3.
     """

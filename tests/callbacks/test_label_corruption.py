@@ -1,6 +1,7 @@
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from foreign_project import make_trainer
+from lightning.pytorch import Callback, LightningModule
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -57,16 +58,7 @@ class Batches(Callback):
 
 def _fit(loader, callback, *, max_epochs=1, module=None, validate=None, **options):
     module = module or Plain()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=max_epochs,
-        callbacks=[callback, *options.pop("callbacks", [])],
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        **options,
-    )
+    trainer = make_trainer(callback, *options.pop("callbacks", []), max_epochs=max_epochs, **options)
     trainer.fit(module, loader, validate)
     return module, trainer
 
