@@ -68,6 +68,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     data = build_data(settings)
     module = build_module(settings, data)
     rule = build_rule(settings)
+    with _as_config_error():  # a matrix may be of another number of classes
+        rule.redraw_law(data.num_classes)
     curves = CurveTable(folder / "metrics.csv" if settings["logger"]["csv"] else None, p=rule.p, seed=settings["seed"])
     trainer = _build_trainer(settings, folder, rule=rule, curves=curves, console=console)
     around = environment(trainer.strategy.root_device)
@@ -169,7 +171,7 @@ def _told_of_failure(record: RunRecord, curves: CurveTable, *, environment: dict
 
 def _checkpoint(section: dict[str, Any], folder: Path) -> Callback:
     """Make the callback that saves at the end of every few epochs, or every few steps if that is asked for."""
-    by_steps = {"every_n_epochs": None, "save_on_train_epoch_end": False} if section["every_n_train_steps"] else {}
+    by_steps = {"every_n_epochs": None, "save_on_train_epoch_end": False} if section.get("every_n_train_steps") else {}
     return _build("callbacks.checkpoint", {**section, **by_steps}, dirpath=str(folder / "checkpoints"))
 
 
