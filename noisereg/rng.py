@@ -44,17 +44,17 @@ class Stream(IntEnum):
     DROPOUT = 12  # and for what a network draws in a training step
 
 
-def uniform(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> Float64[Tensor, "..."]:
+def uniform(seed: int | Tensor, stream: int, step: int | Tensor, index: int | Tensor) -> Float64[Tensor, "..."]:
     """Draw from the uniform law on [0, 1), 53 bits each.
 
     Args:
-        seed: of the run, in [0, 2**63).
+        seed: of the run, in [0, 2**63); an int, or an int64 tensor of many runs that broadcasts with `index`.
         stream: what the draw is for, see `Stream`.
         step: the epoch or step; an int, or an int64 tensor that broadcasts with `index`.
         index: of the sample; an int or an int64 tensor. The result lies on its device.
 
     Returns:
-        float64, in the broadcast shape of `step` and `index`.
+        float64, in the broadcast shape of `seed`, `step` and `index`.
 
     Example:
         >>> uniform(0, Stream.NOISE, 0, torch.arange(3)).shape
@@ -63,10 +63,11 @@ def uniform(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> 
     place = torch.as_tensor(index, dtype=torch.int64)
     if place.device.type != "cpu":
         return (_hash(seed, stream, step, place) >> 11 & _LOWER_53).double() * 2.0**-53
-    times = step.numpy() if isinstance(step, Tensor) else step  # numpy is several times quicker at small operations
-    bits = _hash(seed, stream, times, np.atleast_1d(place.numpy()))
+    # numpy is several times quicker at small operations
+    runs, times = (np.atleast_1d(value.numpy()) if isinstance(value, Tensor) else value for value in (seed, step))
+    bits = _hash(runs, stream, times, np.atleast_1d(place.numpy()))
     values = torch.from_numpy((bits >> 11 & _LOWER_53) * 2.0**-53)
-    return values if place.ndim or np.ndim(times) else values[0]
+    return values if any(isinstance(value, Tensor) and value.ndim for value in (seed, step, place)) else values[0]
 
 
 def normal(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> Float64[Tensor, "..."]:
@@ -118,9 +119,12 @@ def start(seed: int, stream: int, step: int) -> int:
     return _mix_int(_mix_int(_mix_int(seed) + stream) + step)
 
 
-def _hash(seed: int, stream: int, step: Any, place: Any) -> Any:
+def _hash(seed: Any, stream: int, step: Any, place: Any) -> Any:
     """Hash int64 tensors, or arrays of at least one axis, to as many int64 of 64 random bits."""
-    if isinstance(step, int):
+    gamma = _signed(_GAMMA)
+    if not isinstance(seed, int):
+        begin = _mix(_mix(_mix(seed + gamma) + stream + gamma) + step + gamma)
+    elif isinstance(step, int):
         begin = _signed(start(seed, stream, step))
     else:
         begin = _mix(step + _signed(_mix_int(_mix_int(seed) + stream) + _GAMMA))

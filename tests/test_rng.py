@@ -36,6 +36,46 @@ def test_a_tensor_of_steps_gives_the_draws_of_its_entries():
     assert together.tolist() == [float(u) for u in alone]
 
 
+SEEDS = [0, 1, 12345, 2**32, 2**62 + 7, 2**63 - 1]
+
+
+def test_a_tensor_of_seeds_gives_the_draws_of_its_entries():
+    together = rng.uniform(torch.tensor(SEEDS), Stream.NOISE, 5, torch.arange(6))
+    assert together.tolist() == [float(rng.uniform(seed, Stream.NOISE, 5, i)) for i, seed in enumerate(SEEDS)]
+    assert together.tolist() == [_reference(seed, Stream.NOISE, 5, i) for i, seed in enumerate(SEEDS)]
+
+
+def test_seeds_steps_and_indices_broadcast():
+    seeds, steps, places = torch.tensor(SEEDS)[:, None, None], torch.tensor([0, 3, 2**40])[:, None], torch.arange(4)
+    together = rng.uniform(seeds, Stream.ORDER, steps, places)
+    assert together.shape == (6, 3, 4)
+    for r, seed in enumerate(SEEDS):
+        assert torch.equal(together[r], rng.uniform(seed, Stream.ORDER, steps, places))
+        for s, step in enumerate((0, 3, 2**40)):
+            assert torch.equal(together[r, s], rng.uniform(seed, Stream.ORDER, step, places))
+
+
+def test_one_step_and_one_index_serve_many_seeds():
+    alone = torch.stack([rng.uniform(seed, Stream.NOISE, 2, 9) for seed in SEEDS])
+    assert torch.equal(rng.uniform(torch.tensor(SEEDS), Stream.NOISE, 2, 9), alone)
+    assert torch.equal(rng.uniform(torch.tensor(SEEDS)[:, None], Stream.NOISE, 2, 9), alone[:, None])
+
+
+def test_tensors_without_axes_are_numbers():
+    number = rng.uniform(7, Stream.NOISE, 2, 9)
+    for seed, step in [(7, torch.tensor(2)), (torch.tensor(7), 2), (torch.tensor(7), torch.tensor(2))]:
+        assert torch.equal(rng.uniform(seed, Stream.NOISE, step, torch.tensor(9)), number)
+        assert torch.equal(rng.uniform(seed, Stream.NOISE, step, torch.tensor([9])), number[None])
+
+
+def test_tensors_and_arrays_of_seeds_give_the_same_bits():
+    """The path of a GPU, run on tensors of the CPU."""
+    seeds, places = torch.tensor(SEEDS)[:, None], torch.arange(1000)
+    bits = rng._hash(seeds, 2, 7, places)
+    assert bits.tolist() == rng._hash(seeds.numpy(), 2, 7, places.numpy()).tolist()
+    assert bits.tolist() == [rng._hash(seed, 2, 7, places).tolist() for seed in SEEDS]
+
+
 def test_a_draw_does_not_depend_on_its_neighbours():
     whole = rng.uniform(0, Stream.NOISE, 5, torch.arange(1000))
     order = torch.randperm(1000, generator=torch.Generator().manual_seed(0))

@@ -156,8 +156,24 @@ def epoch_order(order: str, n: int, *, seed: int, epoch: int) -> tuple[Int64[Ten
         >>> epoch_order("sequential", 3, seed=0, epoch=5)
         (tensor([0, 1, 2]), tensor([5, 5, 5]))
     """
-    place = torch.arange(n)
+    index, draw = epoch_orders(order, n, seeds=torch.tensor([seed]), epochs=torch.tensor([epoch]))
+    return index[0], draw
+
+
+def epoch_orders(
+    order: str, n: int, *, seeds: Int64[Tensor, " runs"], epochs: Int64[Tensor, " epochs"]
+) -> tuple[Int64[Tensor, "runs draws"], Int64[Tensor, " draws"]]:
+    """Give what `epoch_order` gives for several epochs, one after the other, and for several runs at once.
+
+    Example:
+        >>> epoch_orders("sequential", 2, seeds=torch.tensor([0, 1]), epochs=torch.tensor([5, 6]))
+        (tensor([[0, 1, 0, 1],
+                [0, 1, 0, 1]]), tensor([5, 5, 6, 6]))
+    """
+    place, draw = torch.arange(n), epochs.repeat_interleave(n)
+    if order == "sequential":
+        return place.repeat(len(seeds), len(epochs)), draw
+    random = rng.uniform(seeds[:, None, None], Stream.ORDER, epochs[:, None], place)
     if order == "replacement":
-        return (n * rng.uniform(seed, Stream.ORDER, epoch, place)).long(), epoch * n + place
-    index = rng.permutation(seed, Stream.ORDER, epoch, n) if order == "shuffle" else place
-    return index, torch.full((n,), epoch)
+        return (n * random).long().flatten(1), draw * n + place.repeat(len(epochs))
+    return random.argsort(dim=2, stable=True).flatten(1), draw

@@ -21,6 +21,11 @@ class CrossEntropy(Loss):
     def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
         return -log_probabilities(logits)
 
+    def slope(
+        self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch outputs"]:
+        return logits.sigmoid() - target[:, 1:] if logits.shape[1] == 1 else logits.softmax(dim=1) - target
+
 
 def log_probabilities(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
     """Give the log-probability of each class: a log-softmax, or for one output N the log-sigmoids of -N and N.

@@ -41,3 +41,10 @@ class Hinge(Surrogate):
         distance = xi + self.beta
         inside = distance >= 0 if self.kink == "right" else distance > 0
         return torch.where(inside, distance, 0)
+
+    def slope(
+        self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch outputs"]:
+        plus = target[:, 1:] if logits.shape[1] == 1 else target
+        inside = torch.ge if self.kink == "right" else torch.gt
+        return (1 - plus) * inside(self.beta + logits, 0) - plus * inside(self.beta - logits, 0)

@@ -20,3 +20,8 @@ class Logistic(Surrogate):
 
     def phi(self, xi: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return -logsigmoid(-xi)  # torch's softplus is cut off at 20
+
+    def slope(
+        self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch outputs"]:
+        return logits.sigmoid() - (target[:, 1:] if logits.shape[1] == 1 else target)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -39,6 +40,22 @@ class Loss(ABC):
         if target.ndim == 1:
             return losses.gather(1, target.unsqueeze(1)).squeeze(1)
         return (losses * target.to(losses.dtype)).sum(dim=1)
+
+    def slope(
+        self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch outputs"]:
+        """Give the derivative of `per_sample` with respect to the logits, outside any graph.
+
+        A loss that is trained by the thousand steps may define a formula in place of this.
+
+        Args:
+            logits: outputs of the net, (batch, C), or (batch, 1) for two classes.
+            target: distributions over labels, (batch, C).
+        """
+        with torch.enable_grad():
+            leaf = logits.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.per_sample(leaf, target).sum(), leaf)
+        return slope
 
     def __call__(
         self, logits: Float[Tensor, "batch outputs"], target: Shaped[Tensor, "batch *classes"]

@@ -2,7 +2,8 @@
 
 from noisereg.metrics.counts import associated, associated_by_rate, count_firings, summarize
 from noisereg.metrics.names import short_names
-from noisereg.metrics.norms import bias_statistics, weight_norms
+from noisereg.metrics.norms import bias_quantiles, bias_statistics, frobenius_norm, weight_norms
+from noisereg.metrics.predictions import predictions
 from noisereg.metrics.relu_counter import ReluCounter, find_relus
 from noisereg.metrics.sparsity import ActivationSparsity, pool
 
@@ -11,10 +12,13 @@ __all__ = [
     "ReluCounter",
     "associated",
     "associated_by_rate",
+    "bias_quantiles",
     "bias_statistics",
     "count_firings",
     "find_relus",
+    "frobenius_norm",
     "pool",
+    "predictions",
     "short_names",
     "summarize",
     "weight_norms",

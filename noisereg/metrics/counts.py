@@ -37,11 +37,12 @@ def count_firings(
     return torch.stack(counts).sum(dim=0) if len(counts) > 1 else counts[0]
 
 
-def summarize(fires: Int64[Tensor, "classes units"], samples: Int64[Tensor, "classes"]) -> dict[str, Tensor]:
+def summarize(fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tensor, "classes"]) -> dict[str, Tensor]:
     """Summarise the counts of one layer; all values are nan if no sample was seen.
 
     Args:
-        fires: how often each unit fired, one row a class, or a single row if classes are not told apart.
+        fires: how often each unit fired, one row a class, or a single row if classes are not told apart. Axes before
+            these two are those of the values.
         samples: how many samples of each class were seen.
 
     Returns:
@@ -54,22 +55,22 @@ def summarize(fires: Int64[Tensor, "classes units"], samples: Int64[Tensor, "cla
         >>> summary["active_neurons"], summary["dead_fraction"], summary["always_on_fraction"]
         (tensor(1.2500), tensor(0.5000), tensor(0.2500))
     """
-    total, seen = fires.sum(dim=0), samples.sum()
-    active_neurons = total.sum() / seen
-    active_fraction = active_neurons / total.numel()
+    total, seen = fires.sum(dim=-2), samples.sum()
+    active_neurons = total.sum(dim=-1) / seen
+    active_fraction = active_neurons / total.shape[-1]
     summary = {
         "active_neurons": active_neurons,
         "active_fraction": active_fraction,
         "sparsity": 1 - active_fraction,
-        "dead_fraction": (total == 0).float().mean().where(seen > 0, torch.nan),
-        "always_on_fraction": (total == seen).float().mean().where(seen > 0, torch.nan),
+        "dead_fraction": (total == 0).float().mean(dim=-1).where(seen > 0, torch.nan),
+        "always_on_fraction": (total == seen).float().mean(dim=-1).where(seen > 0, torch.nan),
     }
     if len(samples) > 1:
-        summary["associated_neurons"] = associated(fires.T).sum().float().where(seen > 0, torch.nan)
+        summary["associated_neurons"] = associated(fires.mT).sum(dim=-1).float().where(seen > 0, torch.nan)
     return summary
 
 
-def associated(histogram: Num[Tensor, "units classes"]) -> Bool[Tensor, "units"]:
+def associated(histogram: Num[Tensor, "*units classes"]) -> Bool[Tensor, "*units"]:
     """Tell which units fire at least twice as often for one class as for any other.
 
     A dead unit is associated with nothing. These are raw counts, as in appendix F: a class with more samples weighs
@@ -82,7 +83,7 @@ def associated(histogram: Num[Tensor, "units classes"]) -> Bool[Tensor, "units"]
         >>> associated(torch.tensor([[4, 2, 0], [4, 3, 0], [0, 0, 0]]))
         tensor([ True, False, False])
     """
-    top, second = histogram.topk(2, dim=1).values.unbind(dim=1)
+    top, second = histogram.topk(2, dim=-1).values.unbind(dim=-1)
     return (top > 0) & (top >= 2 * second)
 
 

@@ -25,9 +25,7 @@ def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
         {'0': tensor(2.)}
     """
     return {
-        layer: _precise(weight).square().sum().sqrt()  # a sum in pairs: more exact than vector_norm's running sum
-        for layer, weight in _parameters(module, "weight")
-        if weight.ndim >= 2
+        layer: frobenius_norm(weight.flatten(1)) for layer, weight in _parameters(module, "weight") if weight.ndim >= 2
     }
 
 
@@ -47,7 +45,29 @@ def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]
         >>> bias_statistics(nn.Sequential(layer))["0"]["q50"]
         tensor(1.)
     """
-    return {layer: _statistics(bias) for layer, bias in _parameters(module, "bias")}
+    return {layer: bias_quantiles(bias.flatten()) for layer, bias in _parameters(module, "bias")}
+
+
+def frobenius_norm(weight: Float[Tensor, "*stack rows columns"]) -> Float[Tensor, "*stack"]:
+    """Take the norm of a weight over all its axes, or of each of several that are stacked in front of two axes.
+
+    Example:
+        >>> frobenius_norm(torch.ones(2, 2))
+        tensor(2.)
+    """
+    return _precise(weight).square().sum(dim=(-2, -1)).sqrt()  # a sum in pairs: more exact than vector_norm's
+
+
+def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tensor, "*stack"]]:
+    """Take the mean and the quantiles of a bias, or of each of several that are stacked, as `bias_statistics` does.
+
+    Example:
+        >>> bias_quantiles(torch.tensor([[0.0, 1.0], [2.0, 4.0]]))["mean"]
+        tensor([0.5000, 3.0000])
+    """
+    values = _precise(bias)
+    quantiles = values.quantile(values.new_tensor(list(_QUANTILES.values())), dim=-1)
+    return {"mean": values.mean(dim=-1), **dict(zip(_QUANTILES, quantiles.unbind(), strict=True))}
 
 
 def _parameters(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
@@ -55,12 +75,6 @@ def _parameters(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
         layer, _, last = name.rpartition(".")
         if last == kind:
             yield layer, parameter.detach()
-
-
-def _statistics(bias: Tensor) -> dict[str, Float[Tensor, ""]]:
-    values = _precise(bias).flatten()
-    at = values.new_tensor(list(_QUANTILES.values()))
-    return {"mean": values.mean(), **dict(zip(_QUANTILES, values.quantile(at).unbind(), strict=True))}
 
 
 def _precise(values: Tensor) -> Tensor:

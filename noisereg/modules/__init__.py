@@ -1,5 +1,5 @@
 """LightningModules."""
 
-from noisereg.modules.classifier import Classifier, predictions
+from noisereg.modules.classifier import Classifier
 
-__all__ = ["Classifier", "predictions"]
+__all__ = ["Classifier"]

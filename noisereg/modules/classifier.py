@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from noisereg import rng
 from noisereg.losses import Loss
+from noisereg.metrics import predictions
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -137,13 +138,3 @@ class Classifier(LightningModule):
         self.log(loss, scores["loss"].compute(), sync_dist=True)
         for score in scores.values():
             score.reset()
-
-
-def predictions(logits: Float[Tensor, "batch outputs"]) -> Int64[Tensor, "batch"]:
-    """Give the predicted class: the greatest output, or for one output N whether it is positive.
-
-    Example:
-        >>> predictions(torch.tensor([[-0.5], [2.0]]))
-        tensor([0, 1])
-    """
-    return (logits.squeeze(1) > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)

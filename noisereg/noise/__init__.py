@@ -6,6 +6,7 @@ from noisereg.noise.none import NoNoise
 from noisereg.noise.resample import Resample
 from noisereg.noise.rule import Rule
 from noisereg.noise.schedule import Constant, Cosine, Linear, Schedule, SquareWave, Step
+from noisereg.noise.stacked import StackedCorruption
 from noisereg.noise.transition import Transition
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Rule",
     "Schedule",
     "SquareWave",
+    "StackedCorruption",
     "Step",
     "Transition",
     "sample",

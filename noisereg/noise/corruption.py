@@ -38,8 +38,7 @@ class Corruption:
         self.rule = rule
         self.num_classes = num_classes
         self.seed = seed
-        law = rule.redraw_law(num_classes).cumsum(dim=1)
-        self._cumulative = law / law[:, -1:]  # ends in exactly 1, above every uniform draw
+        self._cumulative = cumulative_law(rule.redraw_law(num_classes))
         self._transition = rule.transition(num_classes)
 
     def __call__(
@@ -93,6 +92,28 @@ def sample(
         The corrupted labels.
     """
     redrawn = rng.uniform(seed, rng.Stream.NOISE, draw, index) < p
+    return torch.where(redrawn, redraw(labels, cumulative=cumulative, seed=seed, draw=draw, index=index), labels)
+
+
+def redraw(
+    labels: Int64[Tensor, "*batch"],
+    *,
+    cumulative: Float64[Tensor, "classes classes"],
+    seed: int | Tensor,
+    draw: int | Tensor,
+    index: Int64[Tensor, "*batch"],
+) -> Int64[Tensor, "*batch"]:
+    """Draw a new label for each, by the inverse of the cumulative law in row y. Arguments are those of `sample`."""
     position = rng.uniform(seed, rng.Stream.REDRAW, draw, index)
-    drawn = torch.searchsorted(cumulative[labels], position.unsqueeze(-1), right=True).squeeze(-1)
-    return torch.where(redrawn, drawn, labels)
+    return torch.searchsorted(cumulative[labels], position.unsqueeze(-1), right=True).squeeze(-1)
+
+
+def cumulative_law(law: Float64[Tensor, "classes classes"]) -> Float64[Tensor, "classes classes"]:
+    """Sum each row up to each class; it ends in exactly 1, above every uniform draw.
+
+    Example:
+        >>> cumulative_law(torch.tensor([[0.5, 0.5], [0.0, 1.0]]).double()).tolist()
+        [[0.5, 1.0], [0.0, 1.0]]
+    """
+    sums = law.cumsum(dim=1)
+    return sums / sums[:, -1:]

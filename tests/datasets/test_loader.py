@@ -6,6 +6,7 @@ import torch
 
 from noisereg import rng
 from noisereg.datasets import BatchLoader, Split, epoch_order
+from noisereg.datasets.loader import epoch_orders
 from noisereg.rng import Stream
 
 
@@ -79,6 +80,17 @@ def test_epochs_and_seeds_have_orders_of_their_own(order):
         tuple(epoch_order(order, 50, seed=s, epoch=t)[0].tolist()) for s, t in itertools.product(range(3), repeat=2)
     }
     assert len(orders) == 9
+
+
+@pytest.mark.parametrize("order", ["shuffle", "replacement", "sequential"])
+@pytest.mark.parametrize("n", [1, 11])
+def test_orders_of_many_runs_and_epochs_are_those_of_each(order, n):
+    seeds, epochs = [7, 0, 2**63 - 1, 7], [0, 3, 4, 1000]
+    index, draw = epoch_orders(order, n, seeds=torch.tensor(seeds), epochs=torch.tensor(epochs))
+    for run, seed in enumerate(seeds):
+        alone = [epoch_order(order, n, seed=seed, epoch=epoch) for epoch in epochs]
+        assert torch.equal(index[run], torch.cat([one for one, _ in alone]))
+        assert torch.equal(draw, torch.cat([name for _, name in alone]))
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])

@@ -74,3 +74,48 @@ def test_a_far_wrong_output_keeps_loss_and_gradient_finite(loss):
     value = loss(logits, torch.tensor([0, 1]))
     assert torch.isfinite(value)
     assert torch.isfinite(torch.autograd.grad(value, logits)[0]).all()
+
+
+class Halfway(Loss):
+    """A loss of a user's own, with no formula for its slope."""
+
+    def per_class(self, logits: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([-logits, logits], dim=1) if logits.shape[1] == 1 else logits
+        return (both - 0.5).square()
+
+
+def _settings(loss: Loss) -> str:
+    return "".join([_name(loss), *map(str, vars(loss).values())])
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 10])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("loss", [*LOSSES, Hinge(0.0, "left"), Hinge(1.0, "left"), Halfway()], ids=_settings)
+def test_the_slope_is_the_gradient_also_at_kinks(loss, outputs, soft):
+    num_classes = max(outputs, 2)
+    at_kinks = torch.tensor([0.0, 1.0, -1.0, 1.0, 0.0, -1.0, 50.0], dtype=torch.float64)[:, None].repeat(1, outputs)
+    logits = torch.cat([_logits(30, outputs).detach(), at_kinks]).requires_grad_()
+    target = torch.eye(num_classes, dtype=torch.float64)[torch.arange(37) % num_classes]
+    if soft:
+        target = 0.7 * target + 0.3 * target.roll(1, dims=0)
+    slope = loss.slope(logits.detach(), target)
+    torch.testing.assert_close(slope, _gradient(loss, logits, target), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+@pytest.mark.parametrize(("kink", "slopes"), [("right", [1.0, -1.0]), ("left", [0.0, 0.0])])
+def test_the_slope_of_the_hinge_at_its_kink_is_the_one_that_was_asked_for(beta, kink, slopes):
+    # phi(beta + N) for the label -1 has its kink at N = -beta, phi(beta - N) for +1 at N = +beta; phi' is 1 or 0 there.
+    logits = torch.tensor([[-beta], [beta]])
+    assert Hinge(beta, kink).slope(logits, torch.eye(2)).flatten().tolist() == slopes
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, Halfway()], ids=_settings)
+def test_the_slope_is_found_where_no_gradients_are_kept(loss):
+    logits, target = _logits(4, 3).detach(), torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0]]
+    before = logits.clone()
+    with torch.no_grad():
+        slope = loss.slope(logits, target)
+    assert torch.equal(slope, loss.slope(logits, target))
+    assert not slope.requires_grad
+    assert torch.equal(logits, before)

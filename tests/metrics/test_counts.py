@@ -122,3 +122,20 @@ def test_a_rate_of_exactly_twice_is_enough_for_any_sizes():
     for row, n in zip(histogram, sizes, strict=True):
         samples = torch.stack([3 * n, 3 * row[1]])
         assert associated_by_rate(row[None], samples).item()  # (2/3) against (1/3)
+
+
+@pytest.mark.parametrize("samples", [[5, 3, 9], [0, 0, 0], [0, 4, 1]])
+def test_a_stack_of_layers_is_summarised_one_by_one(samples):
+    seen = torch.tensor(samples)
+    share = torch.rand(2, 4, 3, 20, generator=torch.Generator().manual_seed(0)).mul(1.5).sub(0.25).clamp(0, 1)
+    fires = (share * seen[:, None]).round().long()
+    together = summarize(fires, seen)
+    assert len(together) == 6
+    for key, values in together.items():
+        alone = torch.stack([summarize(layer, seen)[key] for layer in fires.flatten(0, 1)]).view(2, 4)
+        torch.testing.assert_close(values, alone, equal_nan=True)
+
+
+def test_association_in_a_stack_is_that_of_each_layer():
+    histogram = torch.randint(0, 9, (3, 50, 4), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(associated(histogram), torch.stack([associated(layer) for layer in histogram]))

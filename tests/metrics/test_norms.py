@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisereg.metrics import bias_statistics, weight_norms
+from noisereg.metrics import bias_quantiles, bias_statistics, frobenius_norm, weight_norms
 
 
 @pytest.fixture
@@ -51,3 +51,27 @@ def test_the_values_take_no_part_in_the_graph(net):
 def test_a_net_without_parameters_has_no_norms():
     assert weight_norms(nn.ReLU()) == {}
     assert bias_statistics(nn.ReLU()) == {}
+
+
+@pytest.mark.parametrize("stack", [(), (5,), (2, 3)])
+def test_norms_of_a_stack_are_those_of_numpy_one_by_one(stack):
+    weight = torch.randn(*stack, 4, 7, generator=torch.Generator().manual_seed(0))
+    expected = np.linalg.norm(weight.double().numpy().reshape(-1, 28), axis=1).reshape(stack)
+    np.testing.assert_allclose(frobenius_norm(weight).numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("stack", [(), (5,), (2, 3)])
+@pytest.mark.parametrize("units", [1, 7])
+def test_quantiles_of_a_stack_are_those_of_numpy_one_by_one(stack, units):
+    bias = torch.randn(*stack, units, generator=torch.Generator().manual_seed(0))
+    numbers = bias.double().numpy()
+    expected = dict(
+        zip(["min", "q10", "q50", "q90", "max"], np.quantile(numbers, [0, 0.1, 0.5, 0.9, 1], axis=-1), strict=True)
+    )
+    for name, value in {"mean": numbers.mean(axis=-1), **expected}.items():
+        np.testing.assert_allclose(bias_quantiles(bias)[name].numpy(), value, rtol=1e-5, atol=1e-7)
+
+
+def test_a_stack_of_half_precision_is_measured_in_float32():
+    assert frobenius_norm(torch.full((2, 4, 4), 2e4).half()).tolist() == [8e4, 8e4]  # beyond float16
+    assert bias_quantiles(torch.ones(2, 3).half())["q50"].dtype == torch.float32

@@ -9,8 +9,9 @@ from noisereg import rng
 from noisereg.callbacks import LabelCorruption
 from noisereg.datasets import InMemory, Split
 from noisereg.losses import CrossEntropy, Logistic
+from noisereg.metrics import predictions
 from noisereg.models import MLP, TwoLayer
-from noisereg.modules import Classifier, predictions
+from noisereg.modules import Classifier
 from noisereg.noise import Flip
 
 
@@ -133,8 +134,3 @@ def test_an_empty_share_of_a_batch_is_passed_over():
     module._score("test", {"input": torch.zeros(0, 2), "label": torch.zeros(0, dtype=torch.int64)})
     module._score("test", {"input": torch.zeros(3, 2), "label": torch.zeros(3, dtype=torch.int64)})
     assert module.scores["test_split"]["loss"].compute().isfinite()
-
-
-def test_predictions_are_the_sign_of_one_output_or_the_greatest_of_several():
-    assert predictions(torch.tensor([[-1.0], [0.0], [0.5]])).tolist() == [0, 0, 1]
-    assert predictions(torch.tensor([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]])).tolist() == [1, 0]
