@@ -25,8 +25,8 @@ ORDER = (
     "config",
     "command_line",
     "tracking",
-    "experiment",
     "report",
+    "experiment",
     "__main__",
 )
 ONLY_IN = {

@@ -1,0 +1,130 @@
+"""What a stack of networks does on a set of samples: one matrix product a layer and replica."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from noisereg.engine.stack import Stack
+from noisereg.losses import Loss
+from noisereg.metrics import bias_quantiles, frobenius_norm, predictions, summarize
+
+_ROWS_AT_ONCE = 1024  # activations of these stay in a core's cache
+
+
+class Scores(NamedTuple):
+    """Of k replicas on the same samples.
+
+    Attributes:
+        error: share of wrong predictions, (k,).
+        loss: mean loss, (k,).
+        fires: how often each hidden unit fired for each class, (k, classes, hidden), int64; no units for neurons.
+        samples: how many samples of each class there were, (classes,).
+    """
+
+    error: Float[Tensor, " k"]
+    loss: Float[Tensor, " k"]
+    fires: Int64[Tensor, "k classes hidden"]
+    samples: Int64[Tensor, " classes"]
+
+    def named(self, split: str) -> dict[str, Float[Tensor, " k"]]:
+        """Give all values by the names of metrics."""
+        loss = "train/clean_loss" if split == "train" else f"{split}/loss"
+        values = {f"{split}/error": self.error, loss: self.loss}
+        if self.fires.shape[2]:
+            summary = summarize(self.fires, self.samples)
+            values |= {f"{split}/{key}": value for key, value in summary.items() if key != "sparsity"}
+        return values
+
+
+@torch.no_grad()
+def score(
+    stack: Stack,
+    replicas: Sequence[int],
+    inputs: Float[Tensor, "n features"],
+    labels: Int64[Tensor, " n"],
+    *,
+    loss: Loss,
+    num_classes: int,
+) -> Scores:
+    """Score replicas on the same samples.
+
+    Args:
+        stack: the networks.
+        replicas: numbers of the k replicas to score.
+        inputs: that were made by `stack.prepare`.
+        labels: clean, in [0, num_classes).
+        loss: of the logits and the labels.
+        num_classes: C.
+    """
+    classes = one_hot(labels, num_classes).to(inputs.dtype).T.contiguous()
+    errors, losses, fires = [], [], []
+    for replica in replicas:
+        logits, counts = _forward(stack, replica, inputs, classes)
+        errors.append((predictions(logits) != labels).to(inputs.dtype).mean())
+        losses.append(loss.per_sample(logits, labels).mean())
+        fires.append(counts)
+    samples = torch.bincount(labels, minlength=num_classes)
+    return Scores(torch.stack(errors), torch.stack(losses), torch.stack(fires), samples)
+
+
+@contextmanager
+def one_thread_each(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Give a `map` that shares tasks among threads, with one thread of torch's own in each.
+
+    Torch's threads meet at the end of every operation, which takes long where other programs want the same cores.
+
+    Example:
+        >>> with one_thread_each(2) as map_all:
+        ...     list(map_all(abs, [-1, 2]))
+        [1, 2]
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=_prepare_thread) as pool:
+            yield pool.map if threads > 1 else map
+    finally:
+        torch.set_num_threads(before)
+
+
+def _prepare_thread() -> None:
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+
+
+def _forward(
+    stack: Stack, replica: int, inputs: Tensor, classes: Tensor
+) -> tuple[Float[Tensor, "n outputs"], Int64[Tensor, "classes hidden"]]:
+    """Give the logits of all samples, and how often each hidden unit fired for each class.
+
+    Memory that was just written is quick: all parts of the samples take turns in the same space.
+    """
+    hidden = 0 if stack.hidden is None else stack.hidden.shape[2]
+    space = inputs.new_empty(min(_ROWS_AT_ONCE, len(inputs)), hidden)
+    fires = torch.zeros(len(classes), hidden, dtype=torch.int64, device=inputs.device)
+    if stack.hidden is None:
+        return inputs @ stack.output[replica].T, fires
+    outputs = []
+    for x, mine in zip(inputs.split(_ROWS_AT_ONCE), classes.split(_ROWS_AT_ONCE, dim=1), strict=True):
+        activations = torch.mm(x, stack.hidden[replica], out=space[: len(x)]).relu_()
+        outputs.append(activations @ stack.output[replica].T)
+        fires += (mine @ activations.sign_()).long()  # whole numbers below 2**24 are exact
+    logits = torch.cat(outputs)
+    return logits if stack.output_bias is None else logits + stack.output_bias[replica], fires
+
+
+def sizes(stack: Stack) -> dict[str, Float[Tensor, " replicas"]]:
+    """Give the norm of each weight and the statistics of each bias, by the names of metrics."""
+    values = {}
+    for layer, (weight, bias) in stack.layers().items():
+        values[f"norm/{layer}"] = frobenius_norm(weight.detach())
+        if bias is not None:
+            statistics = bias_quantiles(bias.detach())
+            values |= {f"bias_{name}/{layer}": value for name, value in statistics.items()}
+    return values

@@ -1,0 +1,163 @@
+import pytest
+import torch
+from engine.plain import (
+    IN_DOUBLE,
+    IN_SINGLE,
+    LOSSES,
+    VARIANTS,
+    assert_follows,
+    bits,
+    make_draws,
+    make_draws_of_rules,
+    make_networks,
+    make_neurons,
+    name,
+    run,
+)
+
+from noisereg.engine import Fused, Stack, kernels
+from noisereg.losses import CrossEntropy, Logistic
+
+SPARSE = {"features": 40}
+
+
+class OtherLogistic(Logistic):
+    """It may differ from its parent in anything."""
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+@pytest.mark.parametrize("loss", LOSSES, ids=name)
+def test_networks_follow_autograd_sample_by_sample(loss, num_outputs):
+    assert_follows(Fused(loss), make_networks(num_outputs), loss, make_draws(num_outputs))
+
+
+@pytest.mark.parametrize(("loss", "num_outputs"), [(Logistic(), 1), (CrossEntropy(), 3)], ids=name)
+def test_networks_in_single_precision_follow_autograd(loss, num_outputs):
+    assert_follows(Fused(loss), make_networks(num_outputs), loss, make_draws(num_outputs), tolerances=IN_SINGLE)
+
+
+@pytest.mark.parametrize(("loss", "bias"), [*((loss, "same") for loss in LOSSES), (Logistic(), "none")], ids=name)
+def test_neurons_follow_autograd(loss, bias):
+    models, draws = make_neurons(bias=bias), make_draws()
+    assert_follows(Fused(loss), models, loss, draws, tolerances=IN_DOUBLE | IN_SINGLE)
+
+
+@pytest.mark.parametrize(("num_outputs", "settings"), VARIANTS, ids=name)
+def test_every_variant_of_the_network_follows_autograd(num_outputs, settings):
+    models = make_networks(num_outputs, **settings)
+    draws = make_draws(num_outputs, features=settings.get("features", 6))
+    assert_follows(Fused(Logistic()), models, Logistic(), draws)
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+@pytest.mark.parametrize("expected", [False, True])
+def test_the_targets_of_every_rule_are_followed(num_outputs, expected):
+    models, draws = make_networks(num_outputs, count=5), make_draws_of_rules(num_outputs, expected=expected)
+    assert_follows(Fused(Logistic()), models, Logistic(), draws)
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+def test_mostly_empty_inputs_follow_autograd(num_outputs):
+    models = make_networks(num_outputs, **SPARSE)
+    draws = make_draws(num_outputs, density=0.2, **SPARSE)
+    assert draws.inputs.count_nonzero() < draws.inputs.numel() / 4
+    assert_follows(Fused(Logistic()), models, Logistic(), draws)
+
+
+@pytest.mark.parametrize(("filled", "kernel"), [(3, "sparse"), (4, "dense")])
+def test_inputs_are_visited_where_they_are_not_zero_if_that_is_below_a_third(monkeypatch, filled, kernel):
+    taken = []
+    for kind in ("sparse", "dense"):
+        monkeypatch.setattr(kernels, kind, lambda *a, kind=kind, **k: taken.append(kind) or (lambda *a: None))
+    inputs = torch.zeros(2, 6)
+    inputs.view(-1)[:filled] = 1.0
+    run(Fused(Logistic()), make_networks(bias="none"), make_draws()._replace(inputs=inputs))
+    assert taken == [kernel]
+
+
+def test_new_inputs_are_seen_in_the_next_call():
+    engine, models = Fused(Logistic()), make_networks(**SPARSE)
+    first = make_draws(density=0.2, **SPARSE)
+    second = first._replace(inputs=first.inputs.flip(0))
+    run(engine, models, first)
+    assert bits(run(engine, models, second)) == bits(run(Fused(Logistic()), models, second))
+
+
+KINDS = {
+    "network": (lambda count: make_networks(count=count), {}),
+    "sparse": (lambda count: make_networks(count=count, **SPARSE), {"density": 0.2, **SPARSE}),
+    "neuron": (lambda count: make_neurons(count=count), {}),
+}
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def many(request):
+    """200 replicas, each with a learning rate of its own, that of the first 0."""
+    make, settings = KINDS[request.param]
+    return make(200), make_draws(count=200, **settings)._replace(rates=torch.linspace(0.0, 0.1, 200))
+
+
+def test_two_threads_give_the_bits_of_one(many):
+    one, two = (run(Fused(Logistic(), threads=threads), *many) for threads in (1, 2))
+    assert bits(one) == bits(two)
+
+
+def test_a_replica_gives_the_same_bits_alone_and_among_two_hundred(many):
+    models, draws = many
+    together = run(Fused(Logistic()), models, draws)
+    for replica in (0, 1, 77, 199):
+        mine = slice(replica, replica + 1)
+        assert bits(run(Fused(Logistic()), models[mine], draws.of(mine))) == bits(together, mine)
+
+
+@pytest.mark.parametrize("lengths", [[1] * 300, [7] * 42 + [6], [1, 299], [150, 100, 50]], ids=lambda x: str(x[0]))
+def test_chunks_of_any_length_give_the_bits_of_one_call(many, lengths):
+    models, draws = many
+    whole, stack, engine = run(Fused(Logistic()), models, draws), Stack.of(models), Fused(Logistic())
+    inputs = stack.prepare(draws.inputs)
+    for index, targets in zip(draws.index.split(lengths, dim=1), draws.targets.split(lengths, dim=1), strict=True):
+        engine(stack, inputs, index=index, targets=targets, rates=draws.rates)
+    assert bits(stack) == bits(whole)
+
+
+def test_a_learning_rate_of_zero_moves_no_bit(many):
+    models, draws = many
+    after, before = run(Fused(Logistic()), models, draws), Stack.of(models)
+    assert bits(after, slice(0, 1)) == bits(before, slice(0, 1))
+    assert bits(after, slice(1, 2)) != bits(before, slice(1, 2))
+
+
+def test_a_diverging_replica_leaves_the_others_as_they_are_without_it(many):
+    models, draws = many
+    calm = run(Fused(Logistic()), models, draws)
+    rates = draws.rates.index_fill(0, torch.tensor(5), 1e38)
+    wild = run(Fused(Logistic()), models, draws._replace(rates=rates))
+    assert wild.finite().logical_not().nonzero().flatten().tolist() == [5]
+    for others in (slice(0, 5), slice(6, None)):
+        assert bits(wild, others) == bits(calm, others)
+
+
+def test_a_single_step_is_a_step():
+    assert_follows(Fused(Logistic()), make_networks(), Logistic(), make_draws(steps=1))
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+def test_one_sample_of_one_class_is_learned_by_one_replica(num_outputs):
+    models, draws = make_networks(num_outputs, count=1), make_draws(num_outputs, count=1)
+    draws.index.fill_(0)
+    draws.targets[:] = torch.eye(max(num_outputs, 2))[0]
+    single = draws._replace(inputs=draws.inputs[:1])
+    assert_follows(Fused(Logistic()), models, Logistic(), single)
+
+
+def test_a_loss_that_was_never_compiled_is_refused():
+    with pytest.raises(ValueError, match="the fused engine does not know OtherLogistic: take the blocked one"):
+        Fused(OtherLogistic())
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_what_it_is_given_is_left_as_it_is(density):
+    draws = make_draws(density=density, **SPARSE)
+    before = [tensor.clone() for tensor in draws]
+    run(Fused(Logistic()), make_networks(bias="none", **SPARSE), draws)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(draws, before, strict=True))

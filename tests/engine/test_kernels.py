@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from noisereg.engine import kernels
+from noisereg.engine.slopes import compiled_slope
+from noisereg.losses import SquaredError
+
+BOTH = kernels.Trains(hidden=True, output=True, output_bias=True)
+SLOPE = compiled_slope(SquaredError())
+RATE = 0.01
+
+
+def problem(features, hidden, *, replicas=3, steps=9):
+    """Draw weights, inputs of which a third is zero, and the draws of each replica."""
+    generator = np.random.default_rng(0)
+    weights = generator.normal(size=(replicas, features, hidden))
+    output, bias = generator.normal(size=(replicas, 1, hidden)), generator.normal(size=(replicas, 1))
+    inputs = generator.normal(size=(5, features)) * (generator.random((5, features)) < 2 / 3)
+    index, target = generator.integers(5, size=(replicas, steps)), generator.random((replicas, steps, 1))
+    return (weights, output, bias), inputs, index, target
+
+
+def by_numpy(weights, inputs, index, target):
+    """Train each replica by the chain rule of (N - (2 t - 1))^2, written out."""
+    w, v, c = (tensor.copy() for tensor in weights)
+    for r, steps in enumerate(index):
+        for t, row in enumerate(steps):
+            z = inputs[row] @ w[r]
+            slope = 2 * (np.maximum(z, 0) @ v[r, 0] + c[r, 0] - (2 * target[r, t, 0] - 1))
+            step = -RATE * slope
+            w[r], v[r, 0], c[r, 0] = (
+                w[r] + step * np.outer(inputs[row], v[r, 0] * (z > 0)),
+                v[r, 0] + step * np.maximum(z, 0),
+                c[r, 0] + step,
+            )
+    return w, v, c
+
+
+def csr(inputs):
+    rows, columns = inputs.nonzero()
+    return np.searchsorted(rows, np.arange(len(inputs) + 1)), columns.astype(np.int32), inputs[rows, columns]
+
+
+@pytest.mark.parametrize(("features", "hidden"), [(1, 1), (3, 5), (9, 13)])
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_any_numbers_of_features_and_neurons_are_trained(kind, features, hidden):
+    """Rows are taken by four and neurons by whole registers: what is left over is trained as well."""
+    weights, inputs, index, target = problem(features, hidden)
+    expected = by_numpy(weights, inputs, index, target)
+    rates = np.full(len(index), RATE)
+    if kind == "dense":
+        kernels.dense(features, hidden, 1, slope=SLOPE, trains=BOTH)(0, 3, *weights, inputs, index, target, rates)
+    else:
+        kernels.sparse(hidden, 1, slope=SLOPE, trains=BOTH)(0, 3, *weights, *csr(inputs), index, target, rates)
+    for got, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "neuron"])
+def test_only_the_replicas_from_first_to_last_are_trained(kind):
+    weights, inputs, index, target = problem(3, 5)
+    neurons = weights[1][:, :, :3].copy()
+    run, output, arguments = {
+        "dense": (kernels.dense(3, 5, 1, slope=SLOPE, trains=BOTH), weights[1], [*weights, inputs]),
+        "sparse": (kernels.sparse(5, 1, slope=SLOPE, trains=BOTH), weights[1], [*weights, *csr(inputs)]),
+        "neuron": (kernels.neuron(3, slope=SLOPE), neurons, [neurons, inputs]),
+    }[kind]
+    before = output.copy()
+    run(1, 2, *arguments, index, target, np.full(3, RATE))
+    assert (output != before).any(axis=(1, 2)).tolist() == [False, True, False]
+
+
+def test_kernels_of_one_shape_are_compiled_once():
+    assert kernels.dense(3, 5, 1, slope=SLOPE, trains=BOTH) is kernels.dense(3, 5, 1, slope=SLOPE, trains=BOTH)

@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+import torch
+from engine.plain import LOSSES, make_networks, make_neurons, name
+
+from noisereg.engine import Stack
+from noisereg.engine.measure import _ROWS_AT_ONCE, score, sizes
+from noisereg.losses import CrossEntropy, Logistic
+from noisereg.metrics import bias_statistics, weight_norms
+
+ROWS = 2 * _ROWS_AT_ONCE + 5
+
+
+def samples(num_outputs):
+    """Draw inputs and labels of classes of unlike sizes."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(ROWS, generator=generator).square() * max(num_outputs, 2)).long()
+    return torch.randn(ROWS, 6, generator=generator), labels
+
+
+def measured(models, inputs, labels, *, loss, replicas=None):
+    stack = Stack.of(models)
+    num_classes = max(stack.output.shape[1], 2)
+    which = range(len(models)) if replicas is None else replicas
+    return score(stack, which, stack.prepare(inputs), labels, loss=loss, num_classes=num_classes)
+
+
+def one_of_each():
+    """Make a network of which one neuron is dead, one always on, and one fires for every second sample."""
+    (model,) = make_networks(count=1, hidden=4, bias="zero")
+    with torch.no_grad():
+        model.hidden.weight.zero_()
+        model.hidden.weight[2, 0] = 1.0
+        model.hidden.bias.copy_(torch.tensor([-1.0, 1.0, 0.0, 0.0]))
+        model.output.weight.copy_(torch.tensor([[9.0, 1.0, -1.0, 9.0]]))
+    return model
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+@pytest.mark.parametrize("loss", LOSSES, ids=name)
+def test_error_and_loss_are_those_of_each_model(loss, num_outputs):
+    models, (inputs, labels) = make_networks(num_outputs, count=3), samples(num_outputs)
+    scores = measured(models, inputs, labels, loss=loss)
+    for replica, model in enumerate(models):
+        logits = model(inputs).detach()
+        chosen = logits[:, 0] > 0 if num_outputs == 1 else logits.argmax(dim=1)
+        assert scores.error[replica].item() == pytest.approx((chosen.numpy() != labels.numpy()).mean(), rel=1e-6)
+        torch.testing.assert_close(scores.loss[replica], loss(logits.double(), labels).float())
+
+
+@pytest.mark.parametrize("settings", [{}, {"bias": "none"}, {"bias": "none", "append_one": True}], ids=name)
+def test_firings_are_counted_as_in_a_loop_over_classes_and_neurons(settings):
+    models, (inputs, labels) = make_networks(3, count=3, **settings), samples(3)
+    scores = measured(models, inputs, labels, loss=CrossEntropy())
+    assert scores.samples.tolist() == [int((labels == c).sum()) for c in range(3)]
+    for replica, model in enumerate(models):
+        fires = model.relu(model.hidden(model.vector(inputs))).detach().numpy() > 0
+        expected = [[fires[labels.numpy() == c, unit].sum() for unit in range(8)] for c in range(3)]
+        np.testing.assert_array_equal(scores.fires[replica].numpy(), expected)
+
+
+def test_the_replicas_that_were_asked_for_are_scored_in_their_order():
+    models, (inputs, labels) = make_networks(count=4), samples(1)
+    whole = measured(models, inputs, labels, loss=Logistic())
+    some = measured(models, inputs, labels, loss=Logistic(), replicas=[3, 1])
+    assert torch.equal(some.loss, whole.loss[[3, 1]])
+    assert torch.equal(some.fires, whole.fires[[3, 1]])
+    assert len(set(whole.loss.tolist())) == 4
+
+
+def test_what_is_told_of_a_network_is_counted_by_hand():
+    # Outputs are 1 - max(x, 0): right where the label is that of 1 > max(x, 0).
+    inputs = torch.tensor([[2.0], [3.0], [-1.0], [-2.0]]) @ torch.eye(6)[:1]
+    told = measured([one_of_each()], inputs, torch.tensor([0, 1, 1, 1]), loss=Logistic()).named("test")
+    logits = np.array([-1.0, -2.0, 1.0, 1.0])
+    losses = np.log1p(np.exp(logits * np.array([1, -1, -1, -1])))
+    assert {key: value.item() for key, value in told.items()} == {
+        "test/error": 1 / 4,
+        "test/loss": pytest.approx(losses.mean(), rel=1e-6),
+        "test/active_neurons": pytest.approx((4 + 2) / 4),
+        "test/active_fraction": pytest.approx((4 + 2) / 4 / 4),
+        "test/dead_fraction": 2 / 4,
+        "test/always_on_fraction": 1 / 4,
+        "test/associated_neurons": 1,  # the one that is always on: 3 samples of class 1 to 1 of class 0
+    }
+
+
+def test_the_loss_on_clean_labels_of_the_training_data_has_a_name_of_its_own():
+    inputs, labels = samples(1)
+    told = measured(make_networks(), inputs, labels, loss=Logistic()).named("train")
+    assert "train/clean_loss" in told
+    assert "train/loss" not in told
+
+
+def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
+    models, (inputs, labels) = make_neurons(count=3), samples(1)
+    scores = measured(models, inputs, labels, loss=Logistic())
+    for replica, model in enumerate(models):
+        logits = model(inputs).detach()
+        assert scores.error[replica].item() == pytest.approx(((logits[:, 0] > 0) != labels).float().mean().item())
+        torch.testing.assert_close(scores.loss[replica], Logistic()(logits, labels))
+    assert scores.fires.shape == (3, 2, 0)
+    assert scores.named("test").keys() == {"test/error", "test/loss"}
+
+
+def test_one_sample_is_enough():
+    inputs, labels = samples(3)
+    scores = measured(make_networks(3), inputs[:1], labels[:1], loss=CrossEntropy())
+    assert scores.samples.sum() == 1
+    assert set(scores.error.tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        make_networks(3, count=3),
+        make_networks(count=3, bias="none", append_one=True),
+        make_networks(count=3, trained="hidden", output_signs=True),
+        make_neurons(count=3),
+        make_neurons(count=3, bias="none"),
+    ],
+    ids=lambda models: type(models[0]).__name__,
+)
+def test_sizes_are_those_of_each_model(models):
+    values = sizes(Stack.of(models))
+    for replica, model in enumerate(models):
+        expected = {f"norm/{layer}": norm for layer, norm in weight_norms(model).items()}
+        for layer, statistics in bias_statistics(model).items():
+            expected |= {f"bias_{key}/{layer}": value for key, value in statistics.items()}
+        assert values.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(values[key][replica], value)
