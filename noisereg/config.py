@@ -3,11 +3,11 @@
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 
@@ -21,12 +21,25 @@ def _must_be(description: str, **limits: Any) -> Any:
 
 
 Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, _must_be("a number in [0, 1]", ge=0, le=1)]
+Strength = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[int, _must_be("a whole number, at least 1", ge=1)]
 SizeOrNull = Annotated[Positive | None, _must_be("a whole number, at least 1, or null")]
 AtLeastZero = Annotated[float, _must_be("a number, at least 0", ge=0)]
 Flag = Annotated[bool, _must_be("true or false")]
 Text = Annotated[str, _must_be("a text that is not empty", min_length=1)]
+
+
+def _all_different(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value comes twice")
+    return values
+
+
+Item = TypeVar("Item")
+OneOfEach = Annotated[list[Item], Field(min_length=1), AfterValidator(_all_different)]
+Strengths = Annotated[Strength | OneOfEach[Strength], _must_be("a number in [0, 1], or a list of different ones")]
 Target = Annotated[
     str, Field(alias="_target_", description="the dotted name of what is to be built", pattern=r"^\w+(\.\w+)+$")
 ]
@@ -48,7 +61,7 @@ class Component(Section):
 class Noise(Component):
     """Keys of every noise rule."""
 
-    p: Share
+    p: Strengths
     expected: Flag = False
     frozen: Flag = False
     schedule: Component
@@ -83,7 +96,7 @@ class Loss(Component):
 class Optimizer(Component):
     """Keys that several optimisers have."""
 
-    lr: Annotated[float, _must_be("a number above 0", gt=0)]
+    lr: Annotated[Rate | OneOfEach[Rate], _must_be("a number above 0, or a list of different ones")]
     momentum: Annotated[float, _must_be("a number in [0, 1)", ge=0, lt=1)] = 0.0
     weight_decay: AtLeastZero = 0.0
 
@@ -121,18 +134,36 @@ class Logger(Section):
     tags: Annotated[list[str], _must_be("a list of words")]
 
 
+class Stopping(Section):
+    """When a replica stops before the end."""
+
+    extra_epochs: Annotated[int | None, _must_be("a whole number of epochs, at least 0, or null", ge=0)]
+
+
+class Grid(Section):
+    """What spans the replicas of a run if nothing else is said."""
+
+    p: Strengths
+    seeds: Annotated[Positive, _must_be("a whole number, at least 1")]
+
+
 class Suggested(Section):
     """What a data set suggests to models with one hidden layer."""
 
     hidden: Size
     init: Text
     bias: Text
+    p: Strengths
+    replicas: Grid
 
 
 class Config(Section):
     """The whole configuration, as `conf/train.yaml` composes it."""
 
-    seed: Annotated[int, _must_be("a whole number in [0, 2**63)", ge=0, lt=2**63)]
+    seed: Annotated[Seed, _must_be("a whole number in [0, 2**63)")]
+    seeds: Annotated[Positive | OneOfEach[Seed], _must_be("a whole number, at least 1, or a list of different seeds")]
+    engine: Annotated[Literal["auto", "fused", "blocked", "none"], _must_be("auto, fused, blocked or none")]
+    stopping: Stopping
     threads: SizeOrNull
     noise: Noise
     model: Model
@@ -202,10 +233,7 @@ def _sentence(fault: ErrorDetails) -> str:
         return f"{key}={fault['input']!r}: there is no such key{nearest(place[-1], _fields(section))}"
     if fault["type"] == "missing":
         return f"{key} is missing: it must be {description}"
-    hint = ""
-    if key == "noise.p" and isinstance(fault["input"], list):
-        hint = f"; one run has one p, so for a run each: -m noise.p={','.join(str(p) for p in fault['input'])}"
-    return f"{key} must be {description}, got {fault['input']!r}{hint}"
+    return f"{key} must be {description}, got {fault['input']!r}"
 
 
 def _locate(place: list[str]) -> tuple[str, str, type[Section]]:

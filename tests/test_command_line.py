@@ -29,7 +29,7 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["noise.p=1.5"], r"noise.p must be a number in \[0, 1\], got 1.5"),
+        (["noise.p=1.5"], r"noise.p must be a number in \[0, 1\], or a list of different ones, got 1.5"),
         (["model=resnet21"], r"model=resnet21: there is no such model; did you mean resnet20\? \(known: mlp, neuron,"),
         (["noise=flap"], r"noise=flap: there is no such noise; did you mean flip\?"),
         (["modle=resnet20"], r"modle=resnet20: there is no key or group modle; did you mean model\?"),
@@ -41,7 +41,7 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         (["+foo=1"], "foo=1: there is no such key$"),
         (["noise.p=["], r"noise.p=\[: cannot be read; write key=value"),
         (["noise.p"], "noise.p: cannot be read"),
-        (["-m", "noise.p=0,0.1,2"], r"noise.p must be a number in \[0, 1\], got 2"),
+        (["-m", "noise.p=0,0.1,2"], r"noise.p must be a number in \[0, 1\], or a list of different ones, got 2"),
         (["-m", "model=mlp,resnt20"], r"model=resnt20: there is no such model; did you mean resnet20\?"),
         (["-m", "noise.p=0,"], "noise.p=0,: cannot be read"),
     ],

@@ -22,7 +22,9 @@ import noisereg
 from noisereg import models
 from noisereg.config import ConfigError, check, conf_dir
 from noisereg.datasets import InMemory
-from noisereg.experiment import build_data, build_loss, build_model, build_module, build_rule
+from noisereg.experiment.build import build_data, build_loss, build_model, build_rule
+from noisereg.experiment.classifier import build_module
+from noisereg.experiment.training import spread
 from noisereg.losses import Loss
 from noisereg.noise import Corruption, Rule, Schedule
 
@@ -92,7 +94,8 @@ def test_every_data_set_composes_with_every_loss(dataset, loss):
 @pytest.mark.parametrize(("noise", "loss"), list(product(options("noise"), options("loss"))))
 def test_every_noise_composes_with_every_loss(noise, loss):
     chosen = settings(f"noise={noise}", f"loss={loss}", *([MATRIX] if noise == "transition" else []))
-    rule, num_classes = build_rule(chosen), 2 if noise == "transition" else 10
+    num_classes = 2 if noise == "transition" else 10
+    rule = build_rule(chosen, spread(chosen)["p"][-1], num_classes=num_classes)
     labels = torch.arange(num_classes)
     targets = Corruption(rule, num_classes=num_classes, seed=0)(labels, 0, labels)
     assert targets.is_floating_point() == (noise == "smoothing")
@@ -105,10 +108,10 @@ def test_every_model_fits_every_data_set_or_says_why_not(dataset, model):
     chosen = settings(f"dataset={dataset}", f"model={model}")
     if refusal := refusal_of(dataset, model):
         with pytest.raises(ConfigError, match=refusal):
-            build_model(chosen, input_shape=shape, num_classes=num_classes)
+            build_model(chosen, 0, input_shape=shape, num_classes=num_classes)
         return
     with torch.no_grad():
-        logits = build_model(chosen, input_shape=shape, num_classes=num_classes).eval()(torch.zeros(1, *shape))
+        logits = build_model(chosen, 0, input_shape=shape, num_classes=num_classes).eval()(torch.zeros(1, *shape))
     assert logits.shape == (1, 1 if num_classes == 2 else num_classes)
     assert unknown_keys(chosen["dataset"]) == set()
 
@@ -134,16 +137,18 @@ def test_every_data_set_has_the_shape_and_the_classes_of_its_source(dataset, ima
 def test_every_data_set_without_a_download_loads(dataset, images, tmp_path, monkeypatch):
     monkeypatch.setenv("NOISEREG_CACHE", str(tmp_path))
     root = [f"dataset.root={images}"] if dataset == "image_folder" else []
-    data = build_data(settings(f"dataset={dataset}", *root))
+    data = build_data(settings(f"dataset={dataset}", *root), 0)
     batch = next(iter(data.train_dataloader()))
     assert tuple(batch["input"].shape[1:]) == SHAPES[dataset][0] and batch["label"].max() < SHAPES[dataset][1]
 
 
 @pytest.mark.parametrize("noise", options("noise"))
 def test_every_noise_builds_a_rule_whose_rows_are_laws(noise):
-    rule = build_rule(settings(f"noise={noise}", *([MATRIX] if noise == "transition" else [])))
-    transition = rule.transition(2 if noise == "transition" else 10)
-    assert transition.sum(dim=1).tolist() == pytest.approx([1.0] * len(transition))
+    chosen = settings(f"noise={noise}", *([MATRIX] if noise == "transition" else []))
+    num_classes = 2 if noise == "transition" else 10
+    for p in spread(chosen)["p"]:
+        transition = build_rule(chosen, p, num_classes=num_classes).transition(num_classes)
+        assert transition.sum(dim=1).tolist() == pytest.approx([1.0] * len(transition))
 
 
 @pytest.mark.parametrize("schedule", options("noise/schedule"))
@@ -156,7 +161,7 @@ def test_every_noise_schedule_has_the_factors_that_its_name_says(schedule):
 @pytest.mark.parametrize("optimizer", options("optimizer"))
 def test_every_optimizer_and_scheduler_sets_the_learning_rates_that_its_file_says(optimizer, scheduler):
     chosen = settings(f"optimizer={optimizer}", f"scheduler={scheduler}", "optimizer.lr=0.5", "trainer.max_epochs=200")
-    made = build_module(chosen, build_data(chosen)).configure_optimizers()
+    made = build_module(chosen, build_data(chosen, 0), lr=0.5, seed=0).configure_optimizers()
     made = made if isinstance(made, dict) else {"optimizer": made}
     assert type(made["optimizer"]).__name__.lower() == optimizer
     rates = []

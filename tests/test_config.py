@@ -27,7 +27,7 @@ def test_the_default_configuration_is_accepted_and_resolved(plain):
 
 @pytest.mark.parametrize("value", [1.5, -0.1, float("nan"), float("inf"), "abc", "0.1", None, True])
 def test_a_strength_that_is_no_number_between_0_and_1_is_refused(plain, value):
-    with pytest.raises(ConfigError, match=r"^noise.p must be a number in \[0, 1\], got "):
+    with pytest.raises(ConfigError, match=r"^noise.p must be a number in \[0, 1\], or a list of different ones, got "):
         check(_with(plain, "noise.p", value))
 
 
@@ -36,8 +36,8 @@ def test_a_strength_that_is_no_number_between_0_and_1_is_refused(plain, value):
     [
         ("seed", -1, r"seed must be a whole number in \[0, 2\*\*63\), got -1"),
         ("seed", 0.5, r"seed must be a whole number"),
-        ("optimizer.lr", -1, "optimizer.lr must be a number above 0, got -1"),
-        ("optimizer.lr", float("nan"), "optimizer.lr must be a number above 0, got nan"),
+        ("optimizer.lr", -1, "optimizer.lr must be a number above 0, or a list of different ones, got -1"),
+        ("optimizer.lr", float("nan"), "optimizer.lr must be a number above 0, or a list of different ones, got nan"),
         ("optimizer.momentum", 1.0, r"optimizer.momentum must be a number in \[0, 1\), got 1.0"),
         ("optimizer.weight_decay", -1e-4, "optimizer.weight_decay must be a number, at least 0, got -0.0001"),
         ("dataset.batch_size", 0, "dataset.batch_size must be a whole number, at least 1, got 0"),
@@ -69,9 +69,35 @@ def test_a_value_out_of_range_is_refused_with_its_key_and_the_range(plain, key, 
         check(_with(plain, key, value))
 
 
-def test_a_list_of_strengths_is_refused_with_the_way_to_run_them(plain):
-    with pytest.raises(ConfigError, match=r"so for a run each: -m noise.p=0,0.1$"):
-        check(_with(plain, "noise.p", [0, 0.1]))
+@pytest.mark.parametrize(
+    ("key", "values"), [("noise.p", [0, 0.1, 1]), ("optimizer.lr", [0.1, 1]), ("seeds", 20), ("seeds", [0, 7, 3])]
+)
+def test_what_spans_replicas_may_be_a_list(plain, key, values):
+    found = check(_with(plain, key, values))
+    for part in key.split("."):
+        found = found[part]
+    assert found == values
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("noise.p", [0.1, 0.1]),
+        ("noise.p", []),
+        ("noise.p", [0, 1.5]),
+        ("optimizer.lr", [0.1, 0]),
+        ("optimizer.lr", []),
+        ("seeds", 0),
+        ("seeds", [1, 1]),
+        ("seeds", [-1]),
+        ("seeds", 1.5),
+        ("seeds", "many"),
+    ],
+)
+def test_a_list_that_names_no_grid_is_refused_by_its_key(plain, key, values):
+    with pytest.raises(ConfigError, match=f"^{key} must be a .*, or a list of different .*, got ") as refusal:
+        check(_with(plain, key, values))
+    assert str(refusal.value).endswith(repr(values)) or str(values[-1]) in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ MNIST_RECIPE = {
     "scheduler.step_size": 5,
     "scheduler.gamma": 0.5,
     "trainer.max_epochs": 25,
+    "seeds": 1,
 }
 HYPERCUBE_RECIPE = {
     "dataset.d": 60,
@@ -60,6 +61,9 @@ HYPERCUBE_RECIPE = {
     "loss._target_": "noisereg.losses.Logistic",
     "noise._target_": "noisereg.noise.Resample",
     "optimizer.lr": 1 / 60,
+    "noise.p": [0, 0.2],
+    "seeds": 20,
+    "trainer.max_epochs": 1000,
 }
 
 
@@ -67,8 +71,12 @@ HYPERCUBE_RECIPE = {
     ("overrides", "recipe"),
     [
         ([], HYPERCUBE_RECIPE),
-        (["experiment=fig1_hypercube"], HYPERCUBE_RECIPE | {"trainer.max_epochs": 1000, "noise.p": 0.2}),
-        (["dataset=mnist"], MNIST_RECIPE),
+        (["experiment=fig1_hypercube"], HYPERCUBE_RECIPE),
+        (["dataset=mnist"], MNIST_RECIPE | {"noise.p": 0.2}),
+        (["noise=smoothing"], HYPERCUBE_RECIPE | {"noise.p": 0.1, "noise.expected": True}),
+        (["noise=none"], HYPERCUBE_RECIPE | {"noise.p": 0, "noise._target_": "noisereg.noise.NoNoise"}),
+        (["model=mlp"], {"noise.p": 0.2, "seeds": 1}),
+        (["model=neuron", "dataset=gaussian"], {"noise.p": 0.2, "seeds": 1}),
         (["experiment=fig5_mnist"], MNIST_RECIPE | {"noise._target_": "noisereg.noise.Resample", "noise.p": 0.1}),
         (["model=resnet20"], CIFAR_RECIPE),
         (["experiment=fig7_resnet20"], CIFAR_RECIPE | {"noise.expected": True, "noise.p": 0.1}),

@@ -41,10 +41,10 @@ def test_a_sweep_runs_our_program_over_a_grid(path):
     assert (ROOT / sweep["program"]).is_file()
 
 
-def test_the_sweep_over_p_has_a_job_for_each_p_and_seed():
-    found = {tuple(word for word in words if word.startswith(("noise.p=", "seed="))) for words in jobs(FILES[0])}
+def test_the_sweep_over_p_has_a_job_for_each_p():
+    found = [word for words in jobs(FILES[0]) for word in words if word.startswith(("noise.p=", "seed"))]
     steps = ("0", "0.05", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
-    assert found == {(f"noise.p={p}", f"seed={seed}") for p, seed in product(steps, range(5))}
+    assert found == [f"noise.p={p}" for p in steps]
 
 
 def test_a_job_with_a_wrong_value_is_found(tmp_path, monkeypatch):
@@ -52,7 +52,9 @@ def test_a_job_with_a_wrong_value_is_found(tmp_path, monkeypatch):
     text = FILES[0].read_text().replace("values: [0, 0.05", "values: [1.9, 0.05")
     (tmp_path / "wrong.yaml").write_text(text)
     first = next(jobs(tmp_path / "wrong.yaml"))
-    with pytest.raises(ConfigError, match=r"noise.p must be a number in \[0, 1\], got 1.9"):
+    with pytest.raises(
+        ConfigError, match=r"noise.p must be a number in \[0, 1\], or a list of different ones, got 1.9"
+    ):
         check_command_line(first)
 
 

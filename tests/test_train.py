@@ -13,6 +13,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 TINY = ["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=1", "dataset.train_size=20", "dataset.test_size=50"]
+TINY += ["engine=none", "seeds=1", "noise.p=0.2"]  # one network; replicas have tests of their own
 QUIET = "logger=csv"
 
 
@@ -102,7 +103,7 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(tmp_path
 @pytest.mark.parametrize(("every", "saved"), [("every_n_epochs=1", 60), ("every_n_train_steps=14", 56)])
 def test_a_run_that_was_killed_goes_on_to_the_same_end(every, saved, tmp_path):
     """Killed without warning in step 70, in the middle of an epoch of 20 steps."""
-    arguments = ["trainer.max_epochs=6", f"callbacks.checkpoint.{every}", *TINY[1:], QUIET]
+    arguments = [*TINY, "trainer.max_epochs=6", f"callbacks.checkpoint.{every}", QUIET]
     assert _train(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
     (tmp_path / "dies.py").write_text(
         "import os\n"
@@ -158,7 +159,7 @@ def test_two_processes_see_the_labels_of_one_and_count_the_same(tmp_path):
 
 
 def test_a_multirun_makes_a_run_for_each_value(tmp_path):
-    done = _train("-m", "noise.p=0,0.1,0.2", *TINY, QUIET, "hydra.sweep.dir=sweep", cwd=tmp_path)
+    done = _train("-m", *TINY, "noise.p=0,0.1,0.2", QUIET, "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = [_result(tmp_path / "sweep" / str(job)) for job in range(3)]
     assert [result["replicas"][0]["p"] for result in results] == [0, 0.1, 0.2]
@@ -168,7 +169,7 @@ def test_a_multirun_makes_a_run_for_each_value(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["noise.p=1.5"], "error: noise.p must be a number in [0, 1], got 1.5"),
+        (["noise.p=1.5"], "error: noise.p must be a number in [0, 1], or a list of different ones, got 1.5"),
         (["model=resnet21"], "did you mean resnet20?"),
         (["dataset=mnist", "dataset.root=/proc/nowhere"], "/proc/nowhere"),
         (["+noise.pp=0.1"], "error: noise.pp=0.1: Resample has no such argument; did you mean p?"),
@@ -176,6 +177,7 @@ def test_a_multirun_makes_a_run_for_each_value(tmp_path):
         (["model=resnet20", "dataset=hypercube"], "error: "),
         (["noise=asymmetric"], "error: moves must stay within classes 0 to 1, got 9 -> 1"),
         (["callbacks.sparsity.layers=[rel]"], "rel"),
+        (["seeds=3"], "error: seeds=3 trains replicas in one run, but engine=none trains one network; for a run each"),
         (["trainer.accelerator=gpu"], "error: trainer: "),
     ],
 )
@@ -208,7 +210,7 @@ def test_a_user_adds_a_rule_in_one_file_and_one_yaml(tmp_path):
     )
     (tmp_path / "conf" / "noise").mkdir(parents=True)
     (tmp_path / "conf" / "noise" / "to_zero.yaml").write_text("_target_: mine.ToZero\np: 0.4\n")
-    arguments = ["--config-dir", "conf", "noise=to_zero", "hydra.run.dir=run", *TINY, QUIET]
+    arguments = ["--config-dir", "conf", *TINY, "noise=to_zero", "noise.p=0.4", "hydra.run.dir=run", QUIET]
     done = _train(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert _result(tmp_path / "run")["replicas"][0]["noise/effective_rate"] == 0.2

@@ -2,6 +2,7 @@
 
 from noisereg.callbacks.label_corruption import LabelCorruption
 from noisereg.callbacks.norm_monitor import NormMonitor
+from noisereg.callbacks.replica_corruption import ReplicaCorruption
 from noisereg.callbacks.sparsity_monitor import SparsityMonitor
 
-__all__ = ["LabelCorruption", "NormMonitor", "SparsityMonitor"]
+__all__ = ["LabelCorruption", "NormMonitor", "ReplicaCorruption", "SparsityMonitor"]

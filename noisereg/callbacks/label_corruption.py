@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -82,7 +82,7 @@ class LabelCorruption(Callback):
             draw = trainer.global_step
             index = torch.arange(len(labels), device=labels.device) * trainer.world_size + trainer.global_rank
         target = cast(Corruption, self._corruption)(labels, draw, index)
-        self._counts = self._counts.to(labels.device) + _count(target, labels)
+        self._counts = self._counts.to(labels.device) + count_changes(target, labels)
         if target.is_floating_point():
             target = target.to(torch.get_default_dtype())
         if isinstance(batch, dict):
@@ -142,12 +142,19 @@ def _shape(value: Any) -> str:
     return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def _count(target: Tensor, labels: Tensor) -> Float64[Tensor, "2"]:
-    if target.ndim == 1:
-        changed = (target != labels).sum()
+def count_changes(target: Tensor, labels: Int64[Tensor, "*stack draws"]) -> Float64[Tensor, "*stack 2"]:
+    """Count the labels that a target changed (or the mass of them, where it is their law), and all labels.
+
+    Example:
+        >>> count_changes(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]))
+        tensor([1., 3.], dtype=torch.float64)
+    """
+    draws = labels.shape[-1]
+    if target.ndim == labels.ndim:
+        changed = (target != labels).sum(dim=-1)
     else:
-        changed = len(labels) - target.gather(1, labels.unsqueeze(1)).sum()
-    return torch.stack([changed.double(), torch.full_like(changed, len(labels), dtype=torch.float64)])
+        changed = draws - target.gather(-1, labels.unsqueeze(-1)).sum(dim=(-2, -1))
+    return torch.stack([changed.double(), torch.full_like(changed, draws, dtype=torch.float64)], dim=-1)
 
 
 def _find_num_classes(trainer: Trainer, pl_module: LightningModule) -> int:

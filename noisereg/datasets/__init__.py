@@ -1,6 +1,7 @@
 """Data sets that live in memory, on the training device, and give batches in a counter-based order."""
 
 from noisereg.datasets.augment import crop_flip
+from noisereg.datasets.chunks import ChunkLoader, Plan
 from noisereg.datasets.cifar import Cifar10, Cifar100
 from noisereg.datasets.error import DatasetError
 from noisereg.datasets.gaussian import Gaussian
@@ -9,11 +10,13 @@ from noisereg.datasets.image_folder import ImageFolder
 from noisereg.datasets.in_memory import InMemory
 from noisereg.datasets.loader import BatchLoader, epoch_order
 from noisereg.datasets.mnist import FashionMnist, Mnist
+from noisereg.datasets.replicas import ReplicaData
 from noisereg.datasets.split import Split
 from noisereg.datasets.standard_basis import StandardBasis
 
 __all__ = [
     "BatchLoader",
+    "ChunkLoader",
     "Cifar10",
     "Cifar100",
     "DatasetError",
@@ -23,6 +26,8 @@ __all__ = [
     "ImageFolder",
     "InMemory",
     "Mnist",
+    "Plan",
+    "ReplicaData",
     "Split",
     "StandardBasis",
     "crop_flip",

@@ -74,6 +74,16 @@ class Images(InMemory):
                 f"{path} cannot be read ({error.strerror}); name a folder that can be with dataset.root=PATH"
             ) from error
 
+    @property
+    def varies(self) -> bool:
+        """Whether a training image is augmented each time that it is drawn."""
+        return self.augment
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed keeps other images."""
+        return self.train_size is not None or self.test_size is not None or self.val_size > 0
+
     @abstractmethod
     def load(self) -> tuple[Split, Split]:
         """Read all training and test images, as bytes."""
@@ -85,6 +95,14 @@ class Images(InMemory):
         normalize = Normalize(known[self.normalize], self.input_shape, device=self.device)
         self.eval_transform = normalize
         self.train_transform = CropFlip(normalize, seed=self.seed) if self.augment else normalize
+
+    def drawn(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
+        """Give training images as they are drawn under a seed, augmented if that is asked for."""
+        samples = super().drawn(index, draw, seed=seed)
+        if not isinstance(self.train_transform, CropFlip):
+            return samples
+        augment = CropFlip(self.train_transform.normalize, seed=seed)
+        return Split(augment(samples.inputs, draw=draw, index=index), samples.labels)
 
 
 class Normalize:

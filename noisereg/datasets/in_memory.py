@@ -99,6 +99,20 @@ class InMemory(LightningDataModule, ABC):
         self.splits = {name: split.to(self.device) for name, split in self.splits.items()}
 
     @property
+    def varies(self) -> bool:
+        """Whether a training sample has another input each time that it is drawn."""
+        return self.fresh_each_epoch
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed has other samples, and not only another order of them."""
+        return True
+
+    def drawn(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
+        """Give training samples as they are drawn under a seed, which may be another one than that of the data."""
+        return self.splits["train"].select(index)
+
+    @property
     def device(self) -> torch.device:
         """The trainer's device, or the CPU without a trainer."""
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
@@ -124,22 +138,23 @@ class InMemory(LightningDataModule, ABC):
 
     def val_dataloader(self) -> list[BatchLoader]:
         """Evaluation batches of each of `eval_splits`, clean and not augmented."""
-        return [self._evaluation(self._evaluated(name)) for name in self.eval_splits]
+        return [self._evaluation(self.evaluated(name)) for name in self.eval_splits]
 
     def test_dataloader(self) -> list[BatchLoader]:
         """The same as `val_dataloader`."""
         return self.val_dataloader()
 
-    def _evaluation(self, split: Split) -> BatchLoader:
-        rank, world = self._place()
-        size, transform = self.eval_batch_size, self.eval_transform
-        return BatchLoader(split, size, order="sequential", transform=transform, rank=rank, world=world)
-
-    def _evaluated(self, name: str) -> Split:
+    def evaluated(self, name: str) -> Split:
+        """Give the samples of a split that are evaluated."""
         split, k = self.splits[name], self.train_eval_size
         if name != "train" or k is None or k >= len(split):
             return split
         return split.select(torch.arange(k) * len(split) // k)
+
+    def _evaluation(self, split: Split) -> BatchLoader:
+        rank, world = self._place()
+        size, transform = self.eval_batch_size, self.eval_transform
+        return BatchLoader(split, size, order="sequential", transform=transform, rank=rank, world=world)
 
     def _divide(self, train: Split, test: Split) -> dict[str, Split]:
         kept = self._subset("train_size", self.train_size, n=len(train), step=0)

@@ -7,12 +7,16 @@ from noisereg.tracking.environment import environment, is_first_process
 from noisereg.tracking.files import write_atomically
 from noisereg.tracking.progress import ProgressLines, summary
 from noisereg.tracking.record import RunRecord
+from noisereg.tracking.replica_curves import ReplicaCurves
+from noisereg.tracking.replica_progress import StepsProgress
 
 __all__ = [
     "AtomicCheckpointIO",
     "CurveTable",
     "ProgressLines",
+    "ReplicaCurves",
     "RunRecord",
+    "StepsProgress",
     "environment",
     "is_first_process",
     "summary",

@@ -1,0 +1,134 @@
+"""One run: from a checked configuration to a result in the run's folder."""
+
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig
+from rich.console import Console
+
+from noisereg.config import check
+from noisereg.experiment.build import Settings, build_data, target_name
+from noisereg.experiment.choice import trains_replicas
+from noisereg.experiment.classifier import ClassifierTraining
+from noisereg.experiment.replicas import ReplicaTraining
+from noisereg.experiment.training import Training, spread
+from noisereg.tracking import RunRecord, environment, is_first_process, wandb_logger
+
+_DEFAULT_THREADS = torch.get_num_threads()
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Train what a configuration describes, in the folder that Hydra made for it.
+
+    A folder that holds the finished run of the same configuration is left as it is; one that holds a run which was
+    stopped is gone on with.
+
+    Args:
+        config: as Hydra composes it.
+
+    Returns:
+        The contents of result.json.
+
+    Raises:
+        ConfigError: if the configuration, the data or the folder do not allow the run.
+    """
+    settings = check(config)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    record = RunRecord(folder, settings)
+    console = Console(quiet=not is_first_process())
+    if record.status == "finished":
+        _say(console, f"{folder} holds the finished run of this configuration; nothing to do")
+        return record.found
+    _quiet_libraries()
+    training = prepare(settings, folder=folder, console=console)
+    around = environment(training.trainer.strategy.root_device)
+    record.write("running", environment=around)
+    _say(console, *training.headlines(), f"folder  {folder}")
+    began = time.perf_counter()
+    with _told_of_failure(record, training, environment=around):
+        training.train()
+        seconds = round(time.perf_counter() - began, 3)
+        training.finish()
+    steps, replicas = training.steps, training.results()
+    record.write("finished", environment=around, data=training.source, seconds=seconds, steps=steps, replicas=replicas)
+    console.print(training.summary())
+    _say(console, f"{steps:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
+    return RunRecord(folder, settings).found
+
+
+def prepare(settings: Settings, *, folder: Path, console: Console) -> Training:
+    """Build all that a training needs, and refuse what does not fit before any work is done."""
+    stacked = trains_replicas(settings)
+    _set_threads(settings, stacked=stacked)
+    kind = ReplicaTraining if stacked else ClassifierTraining
+    data = build_data(settings, spread(settings)["seed"][0])
+    return kind(
+        settings,
+        data,
+        folder=folder,
+        console=console,
+        open_wandb=lambda: _open_wandb(settings, folder=folder, console=console),
+    )
+
+
+def _open_wandb(settings: Settings, *, folder: Path, console: Console) -> WandbLogger | None:
+    if not (settings["logger"]["wandb"] and is_first_process()):
+        return None
+    logger, note = wandb_logger(folder, name=_name(settings), config=settings)
+    _say(console, note)
+    return logger
+
+
+@contextmanager
+def _told_of_failure(record: RunRecord, training: Training, *, environment: dict[str, Any]) -> Iterator[None]:
+    """Write down why a training ended early, and close what it wrote to however it ends."""
+    try:
+        yield
+    except BaseException as error:
+        record.write("failed", environment=environment, reason=f"{type(error).__name__}: {error}")
+        wandb.finish(exit_code=1)
+        if isinstance(error, SIGTERMException):  # Lightning would end with exit code 0
+            raise SystemExit(128 + signal.SIGTERM) from error
+        raise
+    finally:
+        training.curves.write()
+        wandb.finish()
+
+
+def _set_threads(settings: Settings, *, stacked: bool) -> None:
+    one_sample_a_step = settings["dataset"].get("batch_size") == 1 and not stacked
+    torch.set_num_threads(settings["threads"] or (1 if one_sample_a_step else _DEFAULT_THREADS))
+
+
+def _say(console: Console, *lines: str) -> None:
+    console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
+
+
+def _name(settings: Settings) -> str:
+    """Name a run on the dashboard; what spans replicas is shown from its first to its last value."""
+    model, data = target_name(settings["model"]), target_name(settings["dataset"])
+    axes = spread(settings)
+    p, seed = (
+        f"{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else "") for values in (axes["p"], axes["seed"])
+    )
+    return f"{model}-{data}-{target_name(settings['noise'])}-p{p}-s{seed}"
+
+
+def _quiet_libraries() -> None:
+    """Keep off the screen what a user can do nothing about: notes on hardware, and calls between libraries."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -1,0 +1,79 @@
+"""What a run needs of a training, whichever way its networks are trained."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from lightning.pytorch import Trainer
+from rich.table import Table
+
+from noisereg.experiment.build import Settings
+from noisereg.noise import Rule
+from noisereg.tracking import CurveTable, ReplicaCurves
+
+
+class Training(ABC):
+    """A trainer, a module and their data, ready to begin.
+
+    Attributes:
+        trainer: with its callbacks and loggers.
+        curves: the logger that keeps all values of the run.
+    """
+
+    trainer: Trainer
+    curves: CurveTable | ReplicaCurves  # each kind of training says which
+
+    @abstractmethod
+    def headlines(self) -> list[str]:
+        """Say in a few lines what is about to be trained."""
+
+    @abstractmethod
+    def train(self) -> None:
+        """Train from the start, or from the last checkpoint in the run's folder, and save the end."""
+
+    @abstractmethod
+    def results(self) -> list[dict[str, Any]]:
+        """Give a flat row of values for each replica."""
+
+    @abstractmethod
+    def summary(self) -> Table:
+        """Set the main results in a table."""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where the data came from, in words."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Steps of SGD that were made."""
+
+    def finish(self) -> None:  # noqa: B027 - there may be nothing to do
+        """Leave behind what is made of a whole run."""
+
+
+def spread(settings: Settings) -> dict[str, list[Any]]:
+    """Give the values of each key that spans replicas: their grid is what the run trains.
+
+    Example:
+        >>> spread({"noise": {"p": [0, 0.2]}, "seed": 5, "seeds": 2, "optimizer": {"lr": 0.1}})
+        {'lr': [0.1], 'p': [0, 0.2], 'seed': [5, 6]}
+    """
+    p, lr, seeds = settings["noise"]["p"], settings["optimizer"]["lr"], settings["seeds"]
+    return {
+        "lr": lr if isinstance(lr, list) else [lr],
+        "p": p if isinstance(p, list) else [p],
+        "seed": seeds if isinstance(seeds, list) else [settings["seed"] + number for number in range(seeds)],
+    }
+
+
+def describe(rule: Rule) -> str:
+    """Name a rule and its mode.
+
+    Example:
+        >>> from noisereg.noise import Flip
+        >>> describe(Flip(p=0.1))
+        'Flip, drawn anew each time,'
+    """
+    mode = "in expectation" if rule.expected else "drawn once a sample" if rule.frozen else "drawn anew each time"
+    return f"{type(rule).__name__}, {mode},"

@@ -1,0 +1,148 @@
+"""Many small networks in one run, as a user trains them: real processes, real Hydra, real W&B files."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+from test_train import _result, _train
+
+TINY = ["trainer.max_epochs=4", "callbacks.sparsity.every_n_epochs=2", "dataset.train_size=20", "dataset.test_size=50"]
+QUIET = "logger=csv"
+GRID = ["noise.p=[0,0.5]", "seeds=2"]
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+
+
+def test_a_grid_of_replicas_leaves_a_row_for_each_with_figures_and_bands(tmp_path):
+    done = _train(*TINY, *GRID, "seed=3", "optimizer.lr=[0.1,0.01]", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "engine  fused: 8 replicas at once (2 seeds for each p)" in done.stdout
+    assert "a label changes with probability 0, 0.25" in done.stdout
+    assert "steps/s" in done.stdout and "left" in done.stdout
+
+    result = _result(tmp_path / "run")
+    assert (result["status"], result["steps"]) == ("finished", 80)
+    grid = [(replica["lr"], replica["p"], replica["seed"]) for replica in result["replicas"]]
+    assert sorted(grid) == sorted(product([0.1, 0.01], [0, 0.5], [3, 4]))
+    for replica in result["replicas"]:
+        assert replica["noise/effective_rate"] == replica["p"] / 2
+        assert replica["best/test/error"] <= replica["test/error"]
+        assert (replica["epochs"], replica["ended_by"]) == (4, "budget")
+
+    rows = _rows(tmp_path / "run")
+    assert list(rows[0])[:5] == ["step", "epoch", "p", "seed", "lr"]
+    assert [(row["step"], row["epoch"]) for row in rows[::8]] == [("0", "0"), ("40", "2"), ("80", "4")]
+    names = {"test/error", "train/error", "test/loss", "train/clean_loss", "train/active_neurons"}
+    names |= {
+        "test/dead_fraction",
+        "train/associated_neurons",
+        "norm/hidden",
+        "bias_mean/hidden",
+        "noise/measured_rate",
+    }
+    assert names <= rows[-1].keys()
+    last = {(float(row["lr"]), float(row["p"]), int(row["seed"])): row for row in rows[-8:]}
+    for replica, name in product(result["replicas"], names):
+        assert float(last[replica["lr"], replica["p"], replica["seed"]][name]) == replica[name]
+
+    for figure in ("curves", "against_p"):
+        assert (tmp_path / "run" / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert "95 % t interval" in (tmp_path / "run" / "figures" / f"{figure}.html").read_text()
+    _check_wandb(tmp_path / "run", result["replicas"])
+
+
+def _check_wandb(folder: Path, replicas: list[dict]) -> None:
+    """The mean of each p and learning rate, its band, the table and the figures are in the W&B files."""
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    inspect = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", str(run)]
+    text = subprocess.run([*inspect, "--summary", "--json"], capture_output=True, check=True).stdout
+    summary = json.loads(text)["summary"]
+    errors = [replica["test/error"] for replica in replicas if (replica["lr"], replica["p"]) == (0.1, 0.5)]
+    mean = sum(errors) / len(errors)
+    assert summary["test/error/p=0.5/lr=0.1"] == pytest.approx(mean, rel=1e-5)
+    half = 12.7062 * abs(errors[0] - errors[1]) / 2  # t of one degree of freedom
+    low = summary["test/error/p=0.5/lr=0.1/low"]
+    assert low == pytest.approx(mean - half, rel=1e-4, abs=1e-6)
+    assert {"replicas", "figures/curves", "figures/against_p"} <= summary.keys()
+
+
+def test_replicas_that_were_killed_go_on_to_the_same_end(tmp_path):
+    """Killed without warning after the first measurement was saved."""
+    arguments = [*TINY, *GRID, QUIET, "trainer.max_epochs=8"]
+    assert _train(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
+    (tmp_path / "dies.py").write_text(
+        "import os\n"
+        "from lightning.pytorch import Callback\n"
+        "class Dies(Callback):\n"
+        "    def on_train_batch_end(self, trainer, module, *rest):\n"
+        "        if module.steps_done == 120 and not os.path.exists('died'):\n"
+        "            open('died', 'w').close()\n"
+        "            os._exit(9)\n"
+    )
+    dies = "+callbacks.dies={_target_: dies.Dies}"
+    for code in (9, 0):
+        done = _train(*arguments, dies, "hydra.run.dir=killed", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        assert done.returncode == code, done.stderr
+    assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
+    assert _result(tmp_path / "killed")["replicas"] == _result(tmp_path / "whole")["replicas"]
+
+
+def test_replicas_stop_when_they_have_fitted_their_data_for_long_enough(tmp_path):
+    stop = ["noise.p=[0,1]", "seeds=1", "stopping.extra_epochs=4", "trainer.max_epochs=40", "dataset.train_size=60"]
+    done = _train(*TINY, *stop, QUIET, "optimizer.lr=0.05", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    clean, noisy = _result(tmp_path / "run")["replicas"]
+    assert clean["ended_by"] == "zero train error" and clean["epochs"] == clean["fitted_epoch"] + 4 < 40
+    assert noisy["epochs"] == 40 or noisy["ended_by"] == "zero train error"
+    epochs = [int(row["epoch"]) for row in _rows(tmp_path / "run") if float(row["p"]) == 0]
+    assert epochs[-1] == clean["epochs"]
+
+
+def test_a_replica_that_diverges_is_named_and_the_others_go_on(tmp_path):
+    done = _train(*TINY, *GRID, QUIET, "optimizer.lr=[0.01,1e30]", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "infinite or nan weights by step" in done.stdout + done.stderr
+    assert "lr=1e+30 p=0.5 seed=1" in done.stdout + done.stderr
+    ends = {(row["lr"], row["ended_by"]) for row in _result(tmp_path / "run")["replicas"]}
+    assert ends == {(0.01, "budget"), (1e30, "non-finite weights")}
+
+
+def test_replicas_that_are_told_to_end_say_so_in_the_exit_code(tmp_path):
+    arguments = [*TINY, *GRID, QUIET, "trainer.max_epochs=10000000", "hydra.run.dir=run"]
+    train = str(Path(__file__).parents[1] / "train.py")
+    process = subprocess.Popen(
+        [sys.executable, train, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    for line in process.stdout:
+        if line.startswith("folder"):
+            break
+    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and process.poll() is None:
+        signal.sigtimedwait([], 0.1)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["noise.p=[0.1,0.1]"], "error: noise.p must be a number in [0, 1], or a list of different ones"),
+        (["model=mlp", "noise.p=[0,0.1]"], "for a run each: -m noise.p=0,0.1"),
+        (["engine=fused", "dataset.batch_size=4"], "error: engine=fused cannot run with dataset.batch_size=4"),
+        (["dataset.test_size=0"], "dataset.test_size"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path):
+    done = _train(*TINY, QUIET, *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert message in line
+    assert "Traceback" not in done.stderr
