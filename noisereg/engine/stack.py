@@ -127,7 +127,8 @@ class Stack(nn.Module):
     @torch.no_grad()
     def finite(self) -> Bool[Tensor, " replicas"]:
         """Tell which replicas have finite weights only."""
-        return torch.stack([tensor.flatten(1).isfinite().all(dim=1) for tensor in self.parameters()]).all(dim=0)
+        ends = [end for tensor in self.parameters() for end in tensor.flatten(1).aminmax(dim=1)]  # nan goes through
+        return torch.stack(ends).isfinite().all(dim=0)
 
 
 def can_stack(model: nn.Module) -> bool:

@@ -35,7 +35,7 @@ class Replicas(LightningModule):
     A batch is a chunk of steps, see `ReplicaData`; the targets come from `ReplicaCorruption`, else the labels are
     learned. At the start and after each Lightning epoch, which is a stretch of epochs between two measurements, every
     running replica is measured: errors, losses and active neurons on each split, norms and biases. The values go to
-    every logger that is a `ReplicaLogger`; the means over the replicas are logged as usual.
+    every logger that is a `ReplicaLogger`; the means over the replicas are in `trainer.callback_metrics`.
 
     A replica whose weights are no longer finite is stopped, and so is one that has fitted its training data for long
     enough, if that is asked for. When all have stopped, the training ends.
@@ -176,8 +176,7 @@ class Replicas(LightningModule):
         for logger in self.loggers:
             if isinstance(logger, ReplicaLogger):
                 logger.log_replicas(values, step=self.steps_done, epoch=epoch, running=running)
-        if self.trainer.training and running.any():
-            self.log_dict({key: value[running].float().mean() for key, value in values.items()}, logger=False)
+        self.trainer.callback_metrics.update({key: value[running].float().mean() for key, value in values.items()})
 
     def _scores(self, running: Sequence[bool]) -> dict[str, Tensor]:
         """Score the running replicas on every split, each by one thread; the others have nan."""

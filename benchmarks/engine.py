@@ -1,0 +1,266 @@
+"""What a step of SGD costs in the engines, beside the same step in a plain Lightning loop.
+
+    python benchmarks/engine.py [--rounds N] [--rows NAME ...] [--share X] [--root PATH] [--json PATH]
+
+Every round times all rows, one after the other, and each ratio is taken within a round, so that a machine that slows
+down slows both sides of it. A first round warms up and is dropped. The peer is a user's first program: one sample a
+step, automatic optimisation, label noise by two lines of torch.rand, no logger, no progress bar, no checkpoint, no
+metric, one thread (more make it slower).
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+
+from benchmarks.training import Fit, Task, cached, engine_call, hypercube, mnist, plain_loop, replicate, train
+from noisereg.engine import Blocked, Fused
+from noisereg.losses import Logistic, Loss
+from noisereg.tracking import environment
+
+PLAIN, SPARING, FIGURE, ALONE = "plain loop", "sparing", "figure 1", "alone"
+LEGEND = """\
+us: of a step of one replica, median over the rounds (least-most)
+ratio: peer / row; the peer is the plain loop, and for 2 threads the same on one
+plain loop: from on_train_start to on_train_end, as in the three that follow
+sparing: Trainer.fit, with order, label noise and a measurement of errors,
+  losses, active neurons and norms at the start and after every 100 epochs, on
+  240 training and 1,000 test samples
+figure 1: the same, after every 25 epochs, on 240 and 10,000 samples
+one epoch: the same, after an epoch, on 10,000 training and 10,000 test samples;
+  the list of the pixels that are not zero is made within
+alone: one call of the engine, with order and targets drawn before"""
+_PLAIN_STEPS = 1200
+_BARE = Fit(1, 1, 1)  # where nothing is fitted
+_MOST_SEEDS = {"hypercube": 20, "MNIST": 1}  # beyond these, replicas differ in p
+
+
+class Work(NamedTuple):
+    """What an engine is given to do.
+
+    Args:
+        replicas: R.
+        goals: least ratios to the peer, by the part of the work that is timed.
+        fits: trainings, by the name of the part.
+        task: hypercube or MNIST.
+        engine: makes the engine.
+        threads: of torch.
+        peer: another work, to be compared part by part; None for the plain loop.
+        call: steps of all replicas together in a call of the engine alone.
+    """
+
+    replicas: int
+    goals: dict[str, float]
+    fits: dict[str, Fit]
+    task: str = "hypercube"
+    engine: Callable[[Loss], Fused | Blocked] = Fused
+    threads: int = 1
+    peer: str | None = None
+    call: int = 200_000
+
+
+class Row(NamedTuple):
+    """A line of the table; `run` gives the seconds of a step of one replica, `peer` is the name of another row."""
+
+    run: Callable[[], float]
+    peer: str | None = None
+    goal: float | None = None
+
+
+_GOALS = {SPARING: 600.0, ALONE: 600.0}
+_GAINS = {SPARING: 1.8, ALONE: 1.8}
+WORKS = {
+    "1 replica": Work(1, {SPARING: 500}, {SPARING: Fit(1_000, 100, 1_000), FIGURE: Fit(500, 25, 10_000)}),
+    "20 replicas": Work(20, _GOALS, {SPARING: Fit(200, 100, 1_000), FIGURE: Fit(50, 25, 10_000)}),
+    "220 replicas": Work(220, _GOALS, {SPARING: Fit(100, 100, 1_000)}),
+    "2 threads": Work(
+        220,
+        _GAINS,
+        {SPARING: Fit(100, 100, 1_000)},
+        engine=partial(Fused, threads=2),
+        threads=2,
+        peer="220 replicas",
+    ),
+    "blocked, 1": Work(1, {}, {}, engine=Blocked, call=10_000),
+    "blocked, 20": Work(20, {ALONE: 150}, {}, engine=Blocked),
+    "blocked, 220": Work(220, {ALONE: 150}, {}, engine=Blocked),
+    "MNIST, 1": Work(1, {ALONE: 70}, {"one epoch": Fit(1, 1, 10_000)}, task="MNIST", call=60_000),
+    "MNIST, 3": Work(3, {ALONE: 70}, {}, task="MNIST", call=60_000),
+}
+
+
+def rows_of(names: Sequence[str], tasks: dict[str, Task], *, share: float) -> dict[str, Row]:
+    """Make the rows of some works and those of their peers, each after its peer.
+
+    Args:
+        names: of the works.
+        tasks: by name.
+        share: of the usual number of steps and test samples.
+    """
+    wanted = {name for name in WORKS if name in names or any(WORKS[other].peer == name for other in names)}
+    rows: dict[str, Row] = {}
+    for task in dict.fromkeys(WORKS[name].task for name in WORKS if name in wanted):
+        steps = max(1, round(share * _PLAIN_STEPS))
+        rows[f"{task}, {PLAIN}"] = Row(partial(plain_loop(tasks[task]), steps))
+        for name in (name for name in WORKS if name in wanted and WORKS[name].task == task):
+            rows |= _parts(name, WORKS[name], tasks[task], share=share)
+    return rows
+
+
+def measure(rows: dict[str, Row], *, rounds: int) -> dict[str, list[float]]:
+    """Time all rows, interleaved, and give the seconds of a step by row, one value a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(rounds + 1):
+        for name, row in rows.items():
+            seconds[name].append(row.run())
+    return {name: values[1:] for name, values in seconds.items()}
+
+
+def results(rows: dict[str, Row], seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Set beside the seconds of each row its ratios to its peer, round by round, and whether it meets its goal."""
+    found = []
+    for name, (_, peer, goal) in rows.items():
+        row: dict[str, Any] = {"row": name, "seconds": seconds[name]}
+        if peer:
+            ratios = [other / mine for other, mine in zip(seconds[peer], seconds[name], strict=True)]
+            row |= {"peer": peer, "ratio": ratios}
+            row |= {"goal": goal, "met": statistics.median(ratios) >= goal} if goal else {}
+        found.append(row)
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> Table:
+    """Show what `results` gives, in less than 80 characters."""
+    headers = ("", "us a step", "", "ratio", "", "goal")
+    columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
+    lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
+    for row in found:
+        cells = [row["row"], *_spread([1e6 * value for value in row["seconds"]])]
+        cells += _spread(row["ratio"]) if "ratio" in row else ["", ""]
+        cells += [f">= {row['goal']:g} {'met' if row['met'] else 'missed'}"] if "goal" in row else []
+        lines.add_row(*cells)
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    options = _options(arguments)
+    tasks = {"hypercube": cached(hypercube()), "MNIST": cached(mnist(options.root, train_size=options.train_size))}
+    with warnings.catch_warnings(), threads(1):
+        silence()
+        first = {name: first_call(tasks[name]) for name in dict.fromkeys(WORKS[name].task for name in options.rows)}
+        rows = rows_of(options.rows, tasks, share=options.share)
+        found = results(rows, measure(rows, rounds=options.rounds))
+    console, machine = Console(highlight=False), describe_machine()
+    calls = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in first.items())
+    console.print(machine["text"])
+    console.print(f"{options.rounds} rounds of {100 * options.share:g} % of the usual size; first call: {calls}\n")
+    console.print(table(found))
+    console.print(LEGEND)
+    if options.json:
+        record = {"machine": machine, "share": options.share, "first_call": first, "rows": found}
+        options.json.write_text(json.dumps(record, indent=1))
+
+
+def describe_machine() -> dict[str, Any]:
+    """Give the environment, with a text that names the processor and the libraries."""
+    machine = environment(torch.device("cpu"))
+    packages = {"python": machine["python"], **machine["packages"], "numba": version("numba")}
+    libraries = ", ".join(f"{name} {packages[name]}" for name in ("python", "torch", "lightning", "numba"))
+    return machine | {"packages": packages, "text": f"{machine['device']}, {machine['cpus']} cores\n{libraries}"}
+
+
+def silence() -> None:
+    """Keep Lightning from telling of each training."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def first_call(task: Task) -> float:
+    """Give the seconds of the first call of a compiled engine."""
+    call = engine_call(replicate(task, 1, fit=_BARE, num_seeds=1), Fused(Logistic()), steps=1)
+    return call()
+
+
+def _parts(name: str, work: Work, task: Task, *, share: float) -> dict[str, Row]:
+    engine = work.engine(Logistic())
+    seeds = min(work.replicas, _MOST_SEEDS[work.task])
+
+    def run_fit(fit: Fit) -> float:
+        with threads(work.threads):
+            return train(replicate(task, work.replicas, fit=fit, num_seeds=seeds), engine)
+
+    def run_call() -> float:
+        with threads(work.threads):
+            return call()
+
+    steps = max(1, round(share * work.call / work.replicas))
+    call = engine_call(replicate(task, work.replicas, fit=_BARE, num_seeds=seeds), engine, steps=steps)
+    runs: dict[str, Callable[[], float]] = {
+        **{part: partial(run_fit, _shorter(fit, share)) for part, fit in work.fits.items()},
+        ALONE: run_call,
+    }
+    peer = f"{work.task}, {PLAIN}"
+    return {
+        f"{name}: {part}": Row(run, f"{work.peer}: {part}" if work.peer else peer, work.goals.get(part))
+        for part, run in runs.items()
+    }
+
+
+def _shorter(fit: Fit, share: float) -> Fit:
+    num_epochs, test_size = (max(1, round(share * number)) for number in (fit.num_epochs, fit.test_size))
+    return Fit(num_epochs, fit.every_n_epochs, test_size)
+
+
+def _spread(values: Sequence[float]) -> tuple[str, str]:
+    median, least, most = (
+        f"{value:,.{_digits(value)}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return median, f"({least}-{most})"
+
+
+def _digits(value: float) -> int:
+    return 2 if value < 10 else 1 if value < 100 else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time a step of the engines beside one of a plain Lightning loop.")
+    parser.add_argument("--rounds", type=int, default=5, help="each times every row once")
+    parser.add_argument("--rows", nargs="+", default=list(WORKS), choices=WORKS, metavar="NAME", help=", ".join(WORKS))
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the usual steps and test samples, for a quick look"
+    )
+    parser.add_argument("--root", help="folder that holds MNIST; random pixels without it")
+    parser.add_argument("--train-size", type=int, help="images of MNIST that are kept; all without it")
+    parser.add_argument("--json", type=Path, help="file for all numbers")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or not 0 < options.share <= 1:
+        parser.error(f"--rounds must be at least 1 and --share in (0, 1], got {options.rounds} and {options.share}")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks import engine
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--rounds", "1", "--share", "0.002", "--train-size", "300"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """What the program prints and writes in a very short run of all its rows."""
+    path = tmp_path_factory.mktemp("engine") / "numbers.json"
+    command = [sys.executable, ROOT / "benchmarks" / "engine.py", *QUICK, "--json", path]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(path.read_text())
+
+
+def test_the_program_prints_every_row_and_the_machine(run):
+    text, _ = run
+    starts = [line.split("  ")[0] for line in text.splitlines()]
+    works = {name: ["sparing", "figure 1", "alone"] for name in ("1 replica", "20 replicas")}
+    works |= {name: ["sparing", "alone"] for name in ("220 replicas", "2 threads")}
+    works |= {f"blocked, {replicas}": ["alone"] for replicas in (1, 20, 220)}
+    works |= {"MNIST, 1": ["one epoch", "alone"], "MNIST, 3": ["alone"]}
+    rows = [f"{work}: {part}" for work, parts in works.items() for part in parts]
+    assert [start for start in starts if start in rows] == rows
+    assert {"hypercube, plain loop", "MNIST, plain loop"} <= set(starts)
+    assert "torch" in text and "numba" in text and "first call: hypercube" in text
+
+
+def test_the_ratios_it_writes_are_the_quotients_of_its_own_numbers(run):
+    _, record = run
+    seconds = {row["row"]: row["seconds"] for row in record["rows"]}
+    compared = [row for row in record["rows"] if "ratio" in row]
+    assert len(compared) == len(seconds) - 2  # all but the plain loops
+    for row in compared:
+        assert row["ratio"] == [pytest.approx(seconds[row["peer"]][0] / row["seconds"][0])]
+
+
+def test_two_threads_are_compared_with_one_and_all_else_with_the_plain_loop(run):
+    _, record = run
+    peers = {row["row"]: row["peer"] for row in record["rows"] if "peer" in row}
+    assert peers["2 threads: alone"] == "220 replicas: alone"
+    assert peers["MNIST, 3: alone"] == "MNIST, plain loop"
+    assert peers["blocked, 20: alone"] == peers["1 replica: sparing"] == "hypercube, plain loop"
+
+
+def test_a_goal_is_met_by_the_median_over_the_rounds_of_the_ratio_within_a_round():
+    rows = {"slow": engine.Row(float), "quick": engine.Row(float, "slow", 3.0), "same": engine.Row(float, "slow", 3.0)}
+    seconds = {"slow": [4.0, 8.0, 1.0], "quick": [1.0, 2.0, 1.0], "same": [2.0, 2.0, 1.0]}
+    _, quick, same = engine.results(rows, seconds)
+    assert (quick["ratio"], quick["met"]) == ([4.0, 4.0, 1.0], True)
+    assert (same["ratio"], same["met"]) == ([2.0, 4.0, 1.0], False)
+
+
+def test_the_first_round_is_dropped_and_the_rows_take_turns():
+    calls = []
+
+    def row(name):
+        return engine.Row(lambda: calls.append(name) or float(len(calls)))
+
+    assert engine.measure({"a": row("a"), "b": row("b")}, rounds=2) == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
+    assert calls == ["a", "b"] * 3
+
+
+def test_the_table_fits_a_narrow_terminal_on_a_slow_machine():
+    row = {"row": "20 replicas: figure 1", "seconds": [9e-3, 8e-3, 9.9e-3], "ratio": [1234.0, 1111.0, 1345.0]}
+    console = Console(width=80, file=io.StringIO())
+    console.print(engine.table([row | {"goal": 600.0, "met": False}]))
+    text = console.file.getvalue()
+    assert "9,000" in text and "(8,000-9,900)" in text and "(1,111-1,345)" in text and ">= 600 missed" in text
+
+
+def test_the_legend_fits_a_narrow_terminal():
+    assert max(map(len, engine.LEGEND.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("options", [["--rounds", "0"], ["--share", "0"], ["--share", "1.5"]])
+def test_a_number_out_of_range_is_refused(options, capsys):
+    with pytest.raises(SystemExit):
+        engine.main(options)
+    assert "--rounds must be at least 1 and --share in (0, 1]" in capsys.readouterr().err
+
+
+def test_an_unknown_row_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        engine.main(["--rows", "30 replicas"])
+    assert "invalid choice: '30 replicas'" in capsys.readouterr().err
