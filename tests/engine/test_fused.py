@@ -92,9 +92,9 @@ KINDS = {
 
 @pytest.fixture(params=KINDS, scope="module")
 def many(request):
-    """200 replicas, each with a learning rate of its own, that of the first 0."""
+    """201 replicas, which no number of threads divides, each with its own learning rate, that of the first 0."""
     make, settings = KINDS[request.param]
-    return make(200), make_draws(count=200, **settings)._replace(rates=torch.linspace(0.0, 0.1, 200))
+    return make(201), make_draws(count=201, **settings)._replace(rates=torch.linspace(0.0, 0.1, 201))
 
 
 def test_two_threads_give_the_bits_of_one(many):
@@ -102,10 +102,10 @@ def test_two_threads_give_the_bits_of_one(many):
     assert bits(one) == bits(two)
 
 
-def test_a_replica_gives_the_same_bits_alone_and_among_two_hundred(many):
+def test_a_replica_gives_the_same_bits_alone_and_among_two_hundred_others(many):
     models, draws = many
     together = run(Fused(Logistic()), models, draws)
-    for replica in (0, 1, 77, 199):
+    for replica in (0, 1, 77, 200):
         mine = slice(replica, replica + 1)
         assert bits(run(Fused(Logistic()), models[mine], draws.of(mine))) == bits(together, mine)
 
@@ -137,6 +137,17 @@ def test_a_diverging_replica_leaves_the_others_as_they_are_without_it(many):
         assert bits(wild, others) == bits(calm, others)
 
 
+@pytest.mark.parametrize("kind", ["network", "sparse"])
+def test_a_nan_goes_through_the_network_as_in_autograd(kind):
+    make, settings = KINDS[kind]
+    models = make(2)
+    with torch.no_grad():
+        models[1].hidden.weight[3, 0] = torch.nan
+    stack = run(Fused(Logistic()), models, make_draws(**settings))
+    assert stack.output.isnan().flatten(1).all(dim=1).tolist() == [False, True]
+    assert stack.finite().tolist() == [True, False]
+
+
 def test_a_single_step_is_a_step():
     assert_follows(Fused(Logistic()), make_networks(), Logistic(), make_draws(steps=1))
 
@@ -155,9 +166,10 @@ def test_a_loss_that_was_never_compiled_is_refused():
         Fused(OtherLogistic())
 
 
-@pytest.mark.parametrize("density", [0.2, 1.0])
-def test_what_it_is_given_is_left_as_it_is(density):
-    draws = make_draws(density=density, **SPARSE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_it_is_given_is_left_as_it_is(kind):
+    make, settings = KINDS[kind]
+    draws = make_draws(**settings)
     before = [tensor.clone() for tensor in draws]
-    run(Fused(Logistic()), make_networks(bias="none", **SPARSE), draws)
+    run(Fused(Logistic()), make(2), draws)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(draws, before, strict=True))
