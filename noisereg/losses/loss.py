@@ -44,7 +44,7 @@ class Loss(ABC):
     def slope(
         self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch outputs"]:
-        """Give the derivative of `per_sample` with respect to the logits, outside any graph.
+        """Give the derivative of `per_sample` with respect to the logits; not to be differentiated again.
 
         A loss that is trained by the thousand steps may define a formula in place of this.
 
