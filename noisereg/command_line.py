@@ -10,7 +10,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisereg.config import ConfigError, check, conf_dir, nearest
@@ -66,8 +66,55 @@ def _check_job(overrides: list[str], *, multirun: bool) -> None:
         raise ConfigError(_first_line(error)) from None
     folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
     with_hydra = OmegaConf.to_container(config, resolve=False)
-    check(OmegaConf.create({key: value for key, value in with_hydra.items() if key != "hydra"}))  # type: ignore[union-attr]
+    ours = OmegaConf.create({key: value for key, value in with_hydra.items() if key != "hydra"})  # type: ignore[union-attr]
+    for part in compose_arms(ours, overrides).values():
+        check(part)
     _check_writable(Path(folder), key="hydra.sweep.dir" if multirun else "hydra.run.dir")
+
+
+def default_settings() -> dict[str, Any]:
+    """Give the configuration of a plain `python train.py`, as plain values.
+
+    Example:
+        >>> default_settings()["dataset"]["d"]
+        60
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return check(compose("train"))
+
+
+def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, DictConfig]:
+    """Compose the runs that a configuration stands for: one for each arm of its experiment, in its short form if asked.
+
+    What the user says on the command line goes over what an arm says. Hydra must be initialised.
+
+    Args:
+        config: of the whole.
+        overrides: of the command line that it was composed from.
+
+    Returns:
+        The configuration of each arm by its name, without the experiment; if there are no arms, one configuration by
+        the name "".
+
+    Raises:
+        ConfigError: if an arm cannot be composed.
+    """
+    experiment = check(config)["experiment"]
+    fast, arms = experiment.get("fast", []) if config.fast else [], experiment.get("arms", {})
+    if not arms:
+        return {"": _compose([*fast, *overrides]) if fast else config}
+    parts = {name: _compose([*arm, *fast, *overrides]) for name, arm in arms.items()}
+    for part in parts.values():
+        part.experiment = {}
+        part.logger.group = part.logger.group or experiment.get("id")
+    return parts
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    try:
+        return compose("train", overrides=overrides)
+    except HydraException as error:
+        raise ConfigError(f"experiment: {_first_line(error)}") from None
 
 
 def _check_writable(folder: Path, *, key: str) -> None:

@@ -40,6 +40,7 @@ def _all_different(values: list[float]) -> list[float]:
 Item = TypeVar("Item")
 OneOfEach = Annotated[list[Item], Field(min_length=1), AfterValidator(_all_different)]
 Strengths = Annotated[Strength | OneOfEach[Strength], _must_be("a number in [0, 1], or a list of different ones")]
+ArmName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 Target = Annotated[
     str, Field(alias="_target_", description="the dotted name of what is to be built", pattern=r"^\w+(\.\w+)+$")
 ]
@@ -147,6 +148,23 @@ class Grid(Section):
     seeds: Annotated[Positive, _must_be("a whole number, at least 1")]
 
 
+class Experiment(Section):
+    """What is known of an experiment: its arms, and what the paper says of its outcome."""
+
+    id: Annotated[str | None, _must_be("the id of a claim, or null")] = None
+    title: Annotated[str | None, _must_be("words, or null")] = None
+    place: Annotated[str | None, _must_be("where it stands in the paper, or null")] = None
+    note: Annotated[str | None, _must_be("words, or null")] = None
+    train: Flag = True
+    arms: Annotated[
+        dict[ArmName, list[str]], _must_be("lists of overrides by names of letters, digits and hyphens")
+    ] = {}
+    fast: Annotated[list[str], _must_be("a list of overrides")] = []
+    figure: Annotated[list[dict[str, Any]], _must_be("a list of panels")] = []
+    claims: Annotated[list[dict[str, Any]], _must_be("a list of claims")] = []
+    checks: dict[str, Component] = {}
+
+
 class Suggested(Section):
     """What a data set suggests to models with one hidden layer."""
 
@@ -165,6 +183,8 @@ class Config(Section):
     engine: Annotated[Literal["auto", "fused", "blocked", "none"], _must_be("auto, fused, blocked or none")]
     stopping: Stopping
     threads: SizeOrNull
+    fast: Flag
+    experiment: Experiment
     noise: Noise
     model: Model
     dataset: Dataset
@@ -242,7 +262,7 @@ def _locate(place: list[str]) -> tuple[str, str, type[Section]]:
     for depth, name in enumerate(place, start=1):
         field = _fields(section).get(name)
         annotation = field.annotation if field else None
-        if get_origin(annotation) is dict:
+        if field and not field.description and get_origin(annotation) is dict:
             section = get_args(annotation)[1]
         elif isinstance(annotation, type) and issubclass(annotation, Section):
             section = annotation

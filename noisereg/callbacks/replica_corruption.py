@@ -48,7 +48,8 @@ class ReplicaCorruption(LabelCorruption):
         stacked = cast(StackedCorruption, self._stacked)
         batch["target"] = stacked(batch["label"], batch["draw"], batch["index"], factor=factor)
         changes = count_changes(batch["target"], batch["label"])
-        factors = factor.sum().expand(len(changes), 1)
+        sum_ = factor.sum() if isinstance(factor, Tensor) else torch.tensor(factor * len(batch["draw"]))
+        factors = sum_.to(changes).expand(len(changes), 1)
         self._counts = self._counts.to(changes.device) + torch.cat([changes, factors], dim=1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,7 +60,10 @@ class ReplicaCorruption(LabelCorruption):
         rates = {"noise/effective_rate": effective.float(), "noise/measured_rate": (changed / seen).float()}
         cast(Any, pl_module).note(rates)
 
-    def _factors(self, epoch: Tensor, num_epochs: int) -> Float64[Tensor, " draws"]:
+    def _factors(self, epoch: Tensor, num_epochs: int) -> Float64[Tensor, " draws"] | float:
+        """Give the factor of each draw, or the one of all."""
         epochs, which = epoch.unique(return_inverse=True)
         factors = [self.schedule.factor(number, num_epochs) for number in epochs.tolist()]
+        if len(set(factors)) == 1:
+            return factors[0]
         return torch.tensor(factors, dtype=torch.float64, device=epoch.device)[which]

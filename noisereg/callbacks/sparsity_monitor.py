@@ -12,10 +12,10 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
+from noisereg.callbacks.turnover import Turnover
 from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
-_WHOLE = ("active_neurons", "active_fraction", "dead_fraction", "always_on_fraction", "associated_neurons")
 _BY_LAYER = ("active_fraction", "dead_fraction")
 
 
@@ -23,9 +23,11 @@ class SparsityMonitor(Callback):
     """Measure which units of the ReLUs fire, in the validation and test loops and on the training data.
 
     It logs, over all layers together, `<split>/active_neurons`, `active_fraction`, `dead_fraction`,
-    `always_on_fraction` and, where classes are counted, `associated_neurons`; and by layer, if there are several,
-    `<split>/active_fraction/<layer>` and `<split>/dead_fraction/<layer>`. The metrics of the last measurement stay in
-    `metrics[split][layer]`.
+    `always_on_fraction` and, where classes are counted, `associated_neurons`, `associated_by_rate_neurons` and
+    `label_entropy`; and by layer, if there are several, `<split>/active_fraction/<layer>` and
+    `<split>/dead_fraction/<layer>`. On the training data it also logs, of all layers and of each, `train/died_neurons`
+    and `train/revived_neurons`: how many units have died and revived since the last measurement, 0 at the first. The
+    metrics of the last measurement stay in `metrics[split][layer]`.
 
     The splits of the validation loaders are called by the datamodule's `eval_splits`, or else val, val2, ...; those of
     the test loaders test, test2, ... If no validation loader is called train, the monitor makes a pass of its own over
@@ -74,6 +76,22 @@ class SparsityMonitor(Callback):
         self._counters: dict[str, ReluCounter] = {}
         self._hooked: ReluCounter | None = None
         self._hooks = ExitStack()
+        self._turnover = Turnover()  # on the training data
+        self._has_fitted = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget what was alive in an earlier training; a measurement before the first one counts."""
+        if stage == "fit":
+            self._turnover = Turnover() if self._has_fitted else self._turnover
+            self._has_fitted = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the live units of the last measurement on the training data."""
+        return {"live": self._turnover.live}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the live units of the run that is resumed."""
+        self._turnover.live = state_dict["live"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the patterns, and say if there is nothing to measure."""
@@ -180,7 +198,8 @@ class SparsityMonitor(Callback):
             }
             if metrics:
                 self.metrics[split] = metrics
-                pl_module.log_dict(_values(split, metrics), sync_dist=True)
+                values = _values(metrics) | (self._turnover.measure(metrics) if split == "train" else {})
+                pl_module.log_dict({f"{split}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
 
     def _close(self) -> None:
@@ -222,10 +241,10 @@ def _describe(batch: Any) -> str:
     return f"a {type(batch).__name__}{keys}"
 
 
-def _values(split: str, metrics: Mapping[str, ActivationSparsity]) -> dict[str, Tensor]:
-    whole = pool(list(metrics.values()))
-    values = {f"{split}/{key}": whole[key] for key in _WHOLE if key in whole}
+def _values(metrics: Mapping[str, ActivationSparsity]) -> dict[str, Tensor]:
+    values = pool(list(metrics.values()))
+    values.pop("sparsity")
     if len(metrics) > 1:
         for layer, metric in metrics.items():
-            values |= {f"{split}/{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
+            values |= {f"{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
     return values

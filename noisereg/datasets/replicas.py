@@ -85,9 +85,12 @@ class ReplicaData(LightningDataModule):
         index, draw, epoch = index[:, cut], draw[cut], epochs.repeat_interleave(n)[cut]
         make_rows = self._fresh_rows if self._varies else self._pooled_rows
         samples, rows = make_rows(index, draw, epochs=epochs, cut=cut)
-        expanded = {"row": rows[self._slot], "index": index[self._slot], "draw": draw, "epoch": epoch}
-        there = {key: value.to(self._device) for key, value in expanded.items()}
-        return {"input": samples.inputs, "label": samples.labels[there["row"]], **there}
+        of_seeds = {"row": rows, "index": index, "label": samples.labels[rows.to(self._device)]}
+        there = {key: self._of_replicas(value.to(self._device)) for key, value in of_seeds.items()}
+        return {"input": samples.inputs, "draw": draw.to(self._device), "epoch": epoch.to(self._device), **there}
+
+    def _of_replicas(self, values: Int64[Tensor, "runs k"]) -> Int64[Tensor, "replicas k"]:
+        return values if len(values) == len(self._slot) else values[self._slot.to(values.device)]
 
     @property
     def _device(self) -> torch.device:

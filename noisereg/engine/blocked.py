@@ -3,8 +3,9 @@
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
@@ -49,7 +50,7 @@ class Blocked:
         inputs: Float[Tensor, "n features"],
         *,
         index: Int64[Tensor, "replicas draws"],
-        targets: Float[Tensor, "replicas draws classes"],
+        targets: Shaped[Tensor, "replicas draws *classes"],
         rates: Float[Tensor, " replicas"],
     ) -> None:
         """Train in place.
@@ -58,10 +59,12 @@ class Blocked:
             stack: the replicas.
             inputs: that were made by `stack.prepare`; all replicas take theirs from here.
             index: row of `inputs` of each draw of each replica; `batch_size` of them make a step.
-            targets: distribution over the classes of each draw.
+            targets: class of each draw, int64, or distribution over the classes.
             rates: learning rate of each replica.
         """
         train = self._neurons if stack.hidden is None else self._networks
+        if targets.ndim == 2:
+            targets = one_hot(targets, max(stack.output.shape[1], 2))
         targets, rates = targets.to(inputs.dtype), -rates.to(inputs.dtype)[:, None, None]
         for rows, target in zip(index.split(self._width, 1), targets.split(self._width, 1), strict=True):
             train(stack, inputs[rows], target, rates)

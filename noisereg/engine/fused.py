@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from noisereg.engine import kernels
 from noisereg.engine.slopes import compiled_slope
@@ -61,7 +62,7 @@ class Fused:
         inputs: Float[Tensor, "n features"],
         *,
         index: Int64[Tensor, "replicas steps"],
-        targets: Float[Tensor, "replicas steps classes"],
+        targets: Shaped[Tensor, "replicas steps *classes"],
         rates: Float[Tensor, " replicas"],
     ) -> None:
         """Train in place.
@@ -70,17 +71,13 @@ class Fused:
             stack: the replicas, on the CPU.
             inputs: that were made by `stack.prepare`; all replicas take theirs from here.
             index: row of `inputs` that each step of each replica trains on.
-            targets: distribution over the classes of each step.
+            targets: class of each step, int64, or distribution over the classes.
             rates: learning rate of each replica.
         """
         dtype = stack.output.detach().numpy().dtype
         output = stack.output.detach().numpy()
-        column = targets[..., 1:] if output.shape[1] == 1 else targets
-        steps = (
-            index.contiguous().numpy(),
-            column.contiguous().numpy().astype(dtype, copy=False),
-            rates.numpy().astype(dtype),
-        )
+        wanted = _chances(targets, outputs=output.shape[1]).to(stack.output.dtype)
+        steps = (index.contiguous().numpy(), wanted.contiguous().numpy(), rates.numpy().astype(dtype))
         if stack.hidden is None:
             kernel = kernels.neuron(output.shape[2], slope=self._slope)
             self._share(kernel, output, inputs.numpy(), *steps)
@@ -110,11 +107,22 @@ class Fused:
         """Give the inputs as a dense matrix, or as the arrays of a CSR matrix if they are mostly zero."""
         if self._inputs is not inputs:
             self._inputs = inputs
-            self._rows = _csr(inputs) if inputs.count_nonzero() < _SPARSE_BELOW * inputs.numel() else (inputs.numpy(),)
+            self._rows = _csr(inputs.numpy()) or (inputs.numpy(),)
         return self._rows
 
 
-def _csr(inputs: Float[Tensor, "n features"]) -> tuple[np.ndarray, ...]:
-    rows, columns = inputs.numpy().nonzero()
-    starts = np.searchsorted(rows, np.arange(len(inputs) + 1))
-    return starts, columns.astype(np.int32), inputs.numpy()[rows, columns]
+def _chances(targets: Tensor, *, outputs: int) -> Shaped[Tensor, "replicas steps outputs"]:
+    """Give the probability that the label of each output is +1."""
+    if targets.ndim == 3:
+        return targets[..., 1:] if outputs == 1 else targets
+    return targets.unsqueeze(-1) if outputs == 1 else one_hot(targets, outputs)
+
+
+def _csr(inputs: Float[np.ndarray, "n features"]) -> tuple[np.ndarray, ...] | None:
+    """Give the arrays of a CSR matrix, or None if too few inputs are zero for it to be worth it."""
+    there = inputs != 0
+    starts = np.concatenate([[0], there.sum(axis=1).cumsum()])
+    if starts[-1] >= _SPARSE_BELOW * inputs.size:
+        return None
+    places = np.flatnonzero(there)
+    return starts, (places % inputs.shape[1]).astype(np.int32), inputs.ravel()[places]

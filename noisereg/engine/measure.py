@@ -25,20 +25,24 @@ class Scores(NamedTuple):
         loss: mean loss, (k,).
         fires: how often each hidden unit fired for each class, (k, classes, hidden), int64; no units for neurons.
         samples: how many samples of each class there were, (classes,).
+        largest_output: greatest absolute value of an output on any of the samples, (k,).
     """
 
     error: Float[Tensor, " k"]
     loss: Float[Tensor, " k"]
     fires: Int64[Tensor, "k classes hidden"]
     samples: Int64[Tensor, " classes"]
+    largest_output: Float[Tensor, " k"]
 
     def named(self, split: str) -> dict[str, Float[Tensor, " k"]]:
-        """Give all values by the names of metrics."""
+        """Give all values by the names of metrics; the largest output for the training split alone."""
         loss = "train/clean_loss" if split == "train" else f"{split}/loss"
         values = {f"{split}/error": self.error, loss: self.loss}
         if self.fires.shape[2]:
             summary = summarize(self.fires, self.samples)
             values |= {f"{split}/{key}": value for key, value in summary.items() if key != "sparsity"}
+            if split == "train":  # theorem 3 bounds it there
+                values["train/largest_output"] = self.largest_output
         return values
 
 
@@ -63,14 +67,21 @@ def score(
         num_classes: C.
     """
     classes = one_hot(labels, num_classes).to(inputs.dtype).T.contiguous()
-    errors, losses, fires = [], [], []
+    errors, losses, fires, largest = [], [], [], []
     for replica in replicas:
         logits, counts = _forward(stack, replica, inputs, classes)
         errors.append((predictions(logits) != labels).to(inputs.dtype).mean())
         losses.append(loss.per_sample(logits, labels).mean())
         fires.append(counts)
+        largest.append(logits.abs().max())
     samples = torch.bincount(labels, minlength=num_classes)
-    return Scores(torch.stack(errors), torch.stack(losses), torch.stack(fires), samples)
+    return Scores(
+        error=torch.stack(errors),
+        loss=torch.stack(losses),
+        fires=torch.stack(fires),
+        samples=samples,
+        largest_output=torch.stack(largest),
+    )
 
 
 @contextmanager

@@ -127,6 +127,9 @@ class Stack(nn.Module):
     @torch.no_grad()
     def finite(self) -> Bool[Tensor, " replicas"]:
         """Tell which replicas have finite weights only."""
+        sums = torch.stack([tensor.flatten(1).sum(dim=1) for tensor in self.parameters()])
+        if sums.isfinite().all():  # what is not finite stays so in a sum, but one of large weights may overflow
+            return torch.ones(len(self), dtype=torch.bool, device=sums.device)
         ends = [end for tensor in self.parameters() for end in tensor.flatten(1).aminmax(dim=1)]  # nan goes through
         return torch.stack(ends).isfinite().all(dim=0)
 

@@ -7,13 +7,13 @@ from typing import Any
 import pandas
 import wandb
 from jaxtyping import Bool, Float
-from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from noisereg.report import bands
+from noisereg.tracking import NamelessLogger
 
 
-class WandbBands(Logger):
+class WandbBands(NamelessLogger):
     """Log the mean over the seeds and the ends of its 95 % t interval, for each p (and learning rate).
 
     `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. A run of one replica logs
@@ -29,22 +29,6 @@ class WandbBands(Logger):
         self._run = run
         self._names = pandas.DataFrame(replicas)
         self._by = [name for name in self._names if name != "seed"]
-
-    @property
-    def name(self) -> str:
-        """Lightning's name for it."""
-        return "bands"
-
-    @property
-    def version(self) -> str:
-        """Lightning's version of it: there is one."""
-        return ""
-
-    def log_hyperparams(self, *arguments: Any, **keywords: Any) -> None:
-        """Do nothing: the configuration is logged when the run begins."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Do nothing: means over different p say little."""
 
     def log_replicas(
         self,

@@ -6,6 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+import numpy as np
 import torch
 from jaxtyping import Float64
 from lightning.pytorch import Callback
@@ -39,7 +41,7 @@ from noisereg.experiment.summary import replica_summary
 from noisereg.experiment.training import Training, describe, spread
 from noisereg.losses import Loss
 from noisereg.modules import Replicas
-from noisereg.tracking import AtomicCheckpointIO, ReplicaCurves, StepsProgress
+from noisereg.tracking import AtomicCheckpointIO, ReplicaCurves, StepsProgress, write_atomically
 
 _OURS = ("sparsity", "norms", "checkpoint")  # callbacks that `Replicas` stands in for
 
@@ -152,26 +154,29 @@ class ReplicaTraining(Training):
         rows = zip(self.curves.results("test/error"), self.module.status(), strict=True)
         return [{**row, **status} for row, status in rows]
 
-    def finish(self) -> None:
-        """Draw the figures, and show them and the replicas on W&B."""
-        frame, rows = self.curves.frame(), self.results()
-        title, subtitle = self._titles()
-        charts = {
-            "curves": report.curves(frame, title=title, subtitle=subtitle),
-            "against_p": report.against_p(rows, title=title, subtitle=subtitle),
-        }
+    def finish(self, *, figures: bool) -> None:
+        """Draw the figures, keep how often each neuron fired, and show figures and replicas on W&B."""
+        rows = self.results()
+        charts = self._charts(rows) if figures else {}
         for name, chart in charts.items():
             report.save(chart, self.folder / "figures" / name)
+        if self.module.fires.shape[2]:
+            counts = self.module.fires.cpu().numpy()
+            write_atomically(self.folder / "fires.npz", lambda file: np.savez_compressed(file, train=counts))
         for bands in self.bands:
             bands.finish(rows, [self.folder / "figures" / f"{name}.png" for name in charts])
 
     def summary(self) -> Table:
         return replica_summary(self.results())
 
-    def _titles(self) -> tuple[str, str]:
-        model, plan = target_name(self.settings["model"]), self.plan
+    def _charts(self, rows: list[dict[str, Any]]) -> dict[str, alt.TopLevelMixin]:
+        model, loss = (target_name(self.settings[part]) for part in ("model", "loss"))
         title = f"{model} on {self.data.source} under {type(self.rules[0]).__name__}"
-        return title, f"{plan.num_epochs:,} epochs of {plan.n:,} draws, loss {target_name(self.settings['loss'])}"
+        subtitle = f"{self.plan.num_epochs:,} epochs of {self.plan.n:,} draws, loss {loss}"
+        return {
+            "curves": report.curves(self.curves.frame(), title=title, subtitle=subtitle),
+            "against_p": report.against_p(rows, title=title, subtitle=subtitle),
+        }
 
     @property
     def source(self) -> str:

@@ -1,6 +1,7 @@
 """One run: from a checked configuration to a result in the run's folder."""
 
 import logging
+import shlex
 import signal
 import time
 import warnings
@@ -17,10 +18,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from rich.console import Console
 
+from noisereg.command_line import compose_arms
 from noisereg.config import check
 from noisereg.experiment.build import Settings, build_data, target_name
 from noisereg.experiment.choice import trains_replicas
 from noisereg.experiment.classifier import ClassifierTraining
+from noisereg.experiment.findings import make_checks, read_experiment, show_findings
 from noisereg.experiment.replicas import ReplicaTraining
 from noisereg.experiment.training import Training, spread
 from noisereg.tracking import RunRecord, environment, is_first_process, wandb_logger
@@ -31,8 +34,8 @@ _DEFAULT_THREADS = torch.get_num_threads()
 def run(config: DictConfig) -> dict[str, Any]:
     """Train what a configuration describes, in the folder that Hydra made for it.
 
-    A folder that holds the finished run of the same configuration is left as it is; one that holds a run which was
-    stopped is gone on with.
+    An experiment with arms trains each in a folder of its own. A folder that holds the finished run of the same
+    configuration is left as it is; one that holds a run which was stopped is gone on with.
 
     Args:
         config: as Hydra composes it.
@@ -43,31 +46,37 @@ def run(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: if the configuration, the data or the folder do not allow the run.
     """
-    settings = check(config)
+    overrides = list(HydraConfig.get().overrides.task)
+    arms = {name: check(arm) for name, arm in compose_arms(config, overrides).items()}
+    settings = arms.get("") or check(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
     record = RunRecord(folder, settings)
     console = Console(quiet=not is_first_process())
     if record.status == "finished":
         _say(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
+    known = read_experiment(settings)
     _quiet_libraries()
-    training = prepare(settings, folder=folder, console=console)
-    around = environment(training.trainer.strategy.root_device)
-    record.write("running", environment=around)
-    _say(console, *training.headlines(), f"folder  {folder}")
     began = time.perf_counter()
-    with _told_of_failure(record, training, environment=around):
-        training.train()
-        seconds = round(time.perf_counter() - began, 3)
-        training.finish()
-    steps, replicas = training.steps, training.results()
-    record.write("finished", environment=around, data=training.source, seconds=seconds, steps=steps, replicas=replicas)
-    console.print(training.summary())
-    _say(console, f"{steps:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
+    command = {"command": shlex.join(["python", "train.py", *overrides])}
+    outcome: dict[str, Any]
+    if not settings["experiment"].get("train", True):
+        outcome = {"environment": environment(torch.device("cpu")), "steps": 0, "replicas": []}
+    elif "" in arms:
+        outcome = _train(settings, record, folder=folder, console=console, more=command)
+    else:
+        outcome = _train_arms(arms, record, folder=folder, console=console, more=command)
+    with _failure_recorded(record, **outcome, **command):
+        findings = {"checks": make_checks(settings, console), "experiment": known} if known else {}
+    seconds = round(time.perf_counter() - began, 3)
+    record.write("finished", **{**outcome, "seconds": seconds}, **command, **findings)
+    if findings:
+        show_findings(folder, console)
+    _say(console, f"{outcome['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
     return RunRecord(folder, settings).found
 
 
-def prepare(settings: Settings, *, folder: Path, console: Console) -> Training:
+def prepare(settings: Settings, *, folder: Path, console: Console, arm: str = "") -> Training:
     """Build all that a training needs, and refuse what does not fit before any work is done."""
     stacked = trains_replicas(settings)
     _set_threads(settings, stacked=stacked)
@@ -78,31 +87,73 @@ def prepare(settings: Settings, *, folder: Path, console: Console) -> Training:
         data,
         folder=folder,
         console=console,
-        open_wandb=lambda: _open_wandb(settings, folder=folder, console=console),
+        open_wandb=lambda: _open_wandb(settings, folder=folder, console=console, arm=arm),
     )
 
 
-def _open_wandb(settings: Settings, *, folder: Path, console: Console) -> WandbLogger | None:
+def _open_wandb(settings: Settings, *, folder: Path, console: Console, arm: str) -> WandbLogger | None:
     if not (settings["logger"]["wandb"] and is_first_process()):
         return None
-    logger, note = wandb_logger(folder, name=_name(settings), config=settings)
+    logger, note = wandb_logger(folder, name=_name(settings, arm), config=settings)
     _say(console, note)
     return logger
 
 
+def _train(
+    settings: Settings, record: RunRecord, *, folder: Path, console: Console, more: dict[str, Any], arm: str = ""
+) -> dict[str, Any]:
+    """Train one configuration, and give what the record of it is to hold."""
+    training = prepare(settings, folder=folder, console=console, arm=arm)
+    known = {"environment": environment(training.trainer.strategy.root_device), **more}
+    record.write("running", **known)
+    _say(console, *training.headlines(), f"folder  {folder}")
+    began = time.perf_counter()
+    with _failure_recorded(record, **known):
+        try:
+            training.train()
+            seconds = round(time.perf_counter() - began, 3)
+            training.finish(figures=not arm)
+        finally:
+            training.curves.write()
+    console.print(training.summary())
+    outcome = {"data": training.source, "seconds": seconds, "steps": training.steps, "replicas": training.results()}
+    return {"environment": known["environment"], **outcome}
+
+
+def _train_arms(
+    arms: dict[str, Settings], record: RunRecord, *, folder: Path, console: Console, more: dict[str, Any]
+) -> dict[str, Any]:
+    """Train each arm in a folder of its own, but not again one that is finished, and put their replicas together."""
+    outcomes = {}
+    with _failure_recorded(record, **more):
+        for name, settings in arms.items():
+            own, place = RunRecord(folder / name, settings), folder / name
+            if own.status != "finished":
+                _say(console, f"\narm     {name}")
+                outcome = _train(settings, own, folder=place, console=console, more=more, arm=name)
+                own.write("finished", **outcome, **more)
+                record.write("running", environment=outcome["environment"], **more)
+            outcomes[name] = last = RunRecord(place, settings).found
+    return {
+        "environment": last["environment"],
+        "data": last["data"],
+        "steps": sum(outcome["steps"] for outcome in outcomes.values()),
+        "replicas": [{**row, "arm": name} for name, outcome in outcomes.items() for row in outcome["replicas"]],
+    }
+
+
 @contextmanager
-def _told_of_failure(record: RunRecord, training: Training, *, environment: dict[str, Any]) -> Iterator[None]:
-    """Write down why a training ended early, and close what it wrote to however it ends."""
+def _failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
+    """Write down why a run ended early, and end the run of W&B however it ends."""
     try:
         yield
     except BaseException as error:
-        record.write("failed", environment=environment, reason=f"{type(error).__name__}: {error}")
+        record.write("failed", **known, reason=f"{type(error).__name__}: {error}")
         wandb.finish(exit_code=1)
         if isinstance(error, SIGTERMException):  # Lightning would end with exit code 0
             raise SystemExit(128 + signal.SIGTERM) from error
         raise
     finally:
-        training.curves.write()
         wandb.finish()
 
 
@@ -115,14 +166,14 @@ def _say(console: Console, *lines: str) -> None:
     console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
 
 
-def _name(settings: Settings) -> str:
+def _name(settings: Settings, arm: str = "") -> str:
     """Name a run on the dashboard; what spans replicas is shown from its first to its last value."""
     model, data = target_name(settings["model"]), target_name(settings["dataset"])
     axes = spread(settings)
     p, seed = (
         f"{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else "") for values in (axes["p"], axes["seed"])
     )
-    return f"{model}-{data}-{target_name(settings['noise'])}-p{p}-s{seed}"
+    return f"{model}-{data}-{target_name(settings['noise'])}-p{p}-s{seed}{f'-{arm}' if arm else ''}"
 
 
 def _quiet_libraries() -> None:

@@ -48,8 +48,12 @@ class Training(ABC):
     def steps(self) -> int:
         """Steps of SGD that were made."""
 
-    def finish(self) -> None:  # noqa: B027 - there may be nothing to do
-        """Leave behind what is made of a whole run."""
+    def finish(self, *, figures: bool) -> None:  # noqa: B027 - there may be nothing to do
+        """Leave behind what is made of a whole run.
+
+        Args:
+            figures: whether to draw them; an arm of an experiment leaves that to the experiment.
+        """
 
 
 def spread(settings: Settings) -> dict[str, list[Any]]:

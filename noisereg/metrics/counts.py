@@ -4,6 +4,8 @@ Source: E. Cornacchia, J. Hazla, I. Nachum, A. Yehudayoff, "Regularization by Mi
 Networks", 2021, Definition 1 and appendix F.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
@@ -48,7 +50,9 @@ def summarize(fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tenso
     Returns:
         `active_neurons` and `active_fraction`: mean over the samples of the number and of the share of units that
         fire (Definition 1); `sparsity`: 1 - active_fraction; `dead_fraction` and `always_on_fraction`: share of the
-        units that fired on none and on all of the samples; with classes also `associated_neurons`, see `associated`.
+        units that fired on none and on all of the samples. With classes also `associated_neurons` and
+        `associated_by_rate_neurons`, see `associated` and `associated_by_rate`, and `label_entropy`, the mean of
+        `label_entropy` over the units that fired; nan if none did.
 
     Example:
         >>> summary = summarize(torch.tensor([[0, 0, 1, 4]]), torch.tensor([4]))
@@ -66,7 +70,13 @@ def summarize(fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tenso
         "always_on_fraction": (total == seen).float().mean(dim=-1).where(seen > 0, torch.nan),
     }
     if len(samples) > 1:
-        summary["associated_neurons"] = associated(fires.mT).sum(dim=-1).float().where(seen > 0, torch.nan)
+        histogram = fires.mT
+        for key, units in {
+            "associated_neurons": associated(histogram),
+            "associated_by_rate_neurons": associated_by_rate(histogram, samples),
+        }.items():
+            summary[key] = units.sum(dim=-1).float().where(seen > 0, torch.nan)
+        summary["label_entropy"] = label_entropy(histogram).nanmean(dim=-1)
     return summary
 
 
@@ -88,8 +98,8 @@ def associated(histogram: Num[Tensor, "*units classes"]) -> Bool[Tensor, "*units
 
 
 def associated_by_rate(
-    histogram: Int64[Tensor, "units classes"], samples: Int64[Tensor, "classes"]
-) -> Bool[Tensor, "units"]:
+    histogram: Int64[Tensor, "*units classes"], samples: Int64[Tensor, "classes"]
+) -> Bool[Tensor, "*units"]:
     """Tell which units fire at twice the rate for one class than for any other, whatever the sizes of the classes.
 
     Args:
@@ -101,6 +111,41 @@ def associated_by_rate(
         tensor([True])
     """
     return associated(histogram.double() / samples.clamp(min=1))
+
+
+def label_entropy(histogram: Int64[Tensor, "*units classes"]) -> Float[Tensor, "*units"]:
+    """Give the entropy of the class of a sample on which a unit fires, in bits.
+
+    It is 0 for a unit that fires for one class alone, log2(C) for one that fires as often for each; nan for a dead
+    unit. These are raw counts, as in appendix F.
+
+    Args:
+        histogram: how often each unit fired for each class.
+
+    Example:
+        >>> label_entropy(torch.tensor([[4, 4, 0, 0], [3, 0, 0, 0]]))
+        tensor([1., 0.])
+    """
+    shares = histogram / histogram.sum(dim=-1, keepdim=True)
+    return torch.special.entr(shares).sum(dim=-1) / math.log(2)
+
+
+def turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack units"]) -> dict[str, Tensor]:
+    """Count the units that died and that revived between two measurements on the same samples.
+
+    Args:
+        before: which units fired at least once then.
+        after: which do so now.
+
+    Returns:
+        `died_neurons`: how many fired before and do not now; `revived_neurons`: how many fire now and did not before.
+
+    Example:
+        >>> turnover(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
+        {'died_neurons': tensor(1.), 'revived_neurons': tensor(0.)}
+    """
+    changed = {"died_neurons": before & ~after, "revived_neurons": after & ~before}
+    return {key: units.sum(dim=-1).float() for key, units in changed.items()}
 
 
 def _count(

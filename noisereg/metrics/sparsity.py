@@ -1,6 +1,6 @@
 """How many units of a layer are active, as a torchmetrics metric whose state is whole numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from noisereg.metrics.counts import associated, associated_by_rate, count_firings, summarize
+from noisereg.metrics.counts import associated, associated_by_rate, count_firings, label_entropy, summarize
 
 
 class ActivationSparsity(Metric):
@@ -137,6 +137,11 @@ class ActivationSparsity(Metric):
         """Units that fire at twice the rate for one class than for any other."""
         return associated_by_rate(self.histogram, self.samples)
 
+    @property
+    def label_entropy(self) -> Float[Tensor, "units"]:
+        """Entropy of the class of a sample on which each unit fires, in bits; nan for dead units."""
+        return label_entropy(self.histogram)
+
     def _fix_units(self, num_units: int) -> None:
         if num_units == 0:
             raise ValueError("activations must have at least one unit, got none")
@@ -163,28 +168,6 @@ def gather_counts(counts: Tensor, group: Any = None) -> list[Tensor]:
     gathered = gather_all_tensors(counts, group)
     largest = max(gathered, key=Tensor.numel)
     return [part if part.numel() else torch.zeros_like(largest) for part in gathered]
-
-
-def pool(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[Tensor, ""]]:
-    """Summarise several layers as if their units were those of one layer: numbers add up, shares are averaged.
-
-    Args:
-        metrics: one a layer, at least one, all with units and with the same num_classes.
-
-    Example:
-        >>> wide, narrow = ActivationSparsity(), ActivationSparsity()
-        >>> wide.update(torch.ones(2, 3))
-        >>> narrow.update(torch.zeros(2, 1))
-        >>> pool([wide, narrow])["active_fraction"]
-        tensor(0.7500)
-    """
-    summaries = [metric.compute() for metric in metrics]
-    units = torch.tensor([metric.num_units for metric in metrics], dtype=torch.float32, device=metrics[0].device)
-    pooled = {}
-    for key in summaries[0]:
-        values = torch.stack([summary[key] for summary in summaries])
-        pooled[key] = values.sum() if key.endswith("_neurons") else (values * units).sum() / units.sum()
-    return pooled
 
 
 def _checked(labels: Tensor | None, num_rows: int, num_classes: int) -> Int64[Tensor, "batch"]:

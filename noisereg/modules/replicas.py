@@ -2,19 +2,19 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import islice, pairwise, product
+from itertools import chain, islice, pairwise, product
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from noisereg.datasets import Plan, Split
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.measure import one_thread_each, score, sizes
 from noisereg.losses import Loss
+from noisereg.metrics import turnover
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,10 @@ class Replicas(LightningModule):
             of its training data; None to train all to the end.
         names: of the replicas, for messages; None for their numbers.
 
+    Attributes:
+        fires: how often each hidden neuron fired for each class in a replica's last measurement on the training split,
+            (R, classes, hidden); single neurons have no hidden ones, (R, classes, 0). A checkpoint holds it.
+
     Raises:
         FloatingPointError: when the weights of every replica have become infinite or nan.
 
@@ -61,6 +65,7 @@ class Replicas(LightningModule):
     finite: Bool[Tensor, " replicas"]
     epochs: Int64[Tensor, " replicas"]
     fitted_epoch: Int64[Tensor, " replicas"]
+    fires: Int64[Tensor, "replicas classes hidden"]
 
     def __init__(
         self,
@@ -85,6 +90,8 @@ class Replicas(LightningModule):
         self.register_buffer("finite", torch.ones(len(stack), dtype=torch.bool))
         self.register_buffer("epochs", torch.zeros(len(stack), dtype=torch.int64))
         self.register_buffer("fitted_epoch", torch.full((len(stack),), -1))
+        num_classes, hidden = max(stack.output.shape[1], 2), 0 if stack.hidden is None else stack.hidden.shape[2]
+        self.register_buffer("fires", torch.zeros(len(stack), num_classes, hidden, dtype=torch.int64))
 
     @property
     def steps_done(self) -> int:
@@ -114,14 +121,13 @@ class Replicas(LightningModule):
         running = self.active.nonzero().flatten()
         if not len(running):  # the last one was stopped since the last measurement
             return
-        targets = batch.get("target", batch["label"])
-        if targets.ndim == 2:
-            targets = one_hot(targets, self.trainer.datamodule.num_classes)  # type: ignore[attr-defined]
-        stack = self.stack if len(running) == len(self.stack) else self.stack.select(running)
+        targets, rows, stack = batch.get("target", batch["label"]), batch["row"], self.stack
+        if len(running) < len(stack):
+            targets, rows, stack = targets[running], rows[running], stack.select(running)
         for steps in _constant_stretches(batch["epoch"].cpu(), self._rates):
             rates = self._rates[min(int(batch["epoch"][steps.start]), len(self._rates) - 1)].to(targets.device)
-            rows, wanted = batch["row"][running, steps], targets[running, steps].to(stack.output.dtype)
-            self._engine(stack, batch["input"], index=rows, targets=wanted, rates=rates[running])
+            how = {"index": rows[:, steps], "targets": targets[:, steps], "rates": rates[running]}
+            self._engine(stack, batch["input"], **how)
         if stack is not self.stack:
             self.stack.put(running, stack)
         self.draws += len(batch["epoch"])
@@ -166,7 +172,9 @@ class Replicas(LightningModule):
     @torch.no_grad()
     def _measure(self) -> None:
         running, epoch = self.active.clone(), int(self.draws) // self.plan.n
-        values = self._scores(running.tolist()) | sizes(self.stack) | self._noted
+        before = self.fires.any(dim=1)
+        scores = self._scores(running.tolist())
+        values = scores | self._turnover(before) | sizes(self.stack) | self._noted
         self._noted, self.measured = {}, values
         self.epochs[running] = epoch
         fitted = running & (values["train/error"] == 0) & (self.fitted_epoch < 0)
@@ -178,29 +186,50 @@ class Replicas(LightningModule):
                 logger.log_replicas(values, step=self.steps_done, epoch=epoch, running=running)
         self.trainer.callback_metrics.update({key: value[running].float().mean() for key, value in values.items()})
 
+    def _turnover(self, before: Bool[Tensor, "replicas hidden"]) -> dict[str, Float[Tensor, " replicas"]]:
+        """Compare who is alive with the last measurement; the first one finds no change."""
+        if not self.fires.shape[2]:
+            return {}
+        after = self.fires.any(dim=1)
+        return {f"train/{key}": units for key, units in turnover(before if self.draws else after, after).items()}
+
     def _scores(self, running: Sequence[bool]) -> dict[str, Tensor]:
         """Score the running replicas on every split, each by one thread; the others have nan."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        values: dict[str, Tensor] = {}
+        scored: dict[str, list[tuple[list[int], dict[str, Tensor]]]] = {}
         groups = iter(self.trainer.datamodule.groups())  # type: ignore[attr-defined]
         with one_thread_each(threads) as map_all:
             while some := list(islice(groups, threads)):  # the data of all of them may not fit into memory at once
                 tasks = [
-                    (replica, name, split)
+                    (share, name, split)
                     for replicas, splits in some
-                    for replica, (name, split) in product(replicas, splits.items())
-                    if running[replica]
+                    for share, (name, split) in product(_shares(replicas, running, threads), splits.items())
                 ]
-                for (replica, _, _), scores in zip(tasks, map_all(self._score, tasks), strict=True):
-                    for key, value in scores.items():
-                        values.setdefault(key, value.new_full((len(running),), torch.nan))[replica] = value[0]
-        return values
+                for (share, name, _), values in zip(tasks, map_all(self._score, tasks), strict=True):
+                    scored.setdefault(name, []).append((share, values))
+        return {key: value for found in scored.values() for key, value in _in_place(found, len(running)).items()}
 
-    def _score(self, task: tuple[int, str, Split]) -> dict[str, Float[Tensor, " 1"]]:
-        replica, name, split = task
+    def _score(self, task: tuple[list[int], str, Split]) -> dict[str, Float[Tensor, " k"]]:
+        share, name, split = task
         num_classes = self.trainer.datamodule.num_classes  # type: ignore[attr-defined]
-        scores = score(self.stack, [replica], split.inputs, split.labels, loss=self.loss, num_classes=num_classes)
+        scores = score(self.stack, share, split.inputs, split.labels, loss=self.loss, num_classes=num_classes)
+        if name == "train":  # rows of its own for each thread
+            self.fires[share] = scores.fires
         return scores.named(name)
+
+
+def _in_place(found: list[tuple[list[int], dict[str, Tensor]]], count: int) -> dict[str, Tensor]:
+    """Put the values of each share of the replicas in the places of these; the other places have nan."""
+    shares, parts = zip(*found, strict=True)
+    together = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    place = torch.tensor(list(chain.from_iterable(shares)), device=next(iter(together.values())).device)
+    return {key: value.new_full((count,), torch.nan).index_copy(0, place, value) for key, value in together.items()}
+
+
+def _shares(replicas: Sequence[int], running: Sequence[bool], threads: int) -> list[list[int]]:
+    """Part those that are running among the threads."""
+    left = [replica for replica in replicas if running[replica]]
+    return [left[first::threads] for first in range(min(threads, len(left)))]
 
 
 def _constant_stretches(epoch: Int64[Tensor, " steps"], rates: Tensor) -> list[slice]:

@@ -105,6 +105,8 @@ def redraw(
 ) -> Int64[Tensor, "*batch"]:
     """Draw a new label for each, by the inverse of the cumulative law in row y. Arguments are those of `sample`."""
     position = rng.uniform(seed, rng.Stream.REDRAW, draw, index)
+    if len(cumulative) == 2:
+        return (position >= cumulative[:, 0][labels]).long()
     return torch.searchsorted(cumulative[labels], position.unsqueeze(-1), right=True).squeeze(-1)
 
 

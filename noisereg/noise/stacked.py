@@ -75,10 +75,12 @@ class StackedCorruption:
             clean = torch.nn.functional.one_hot(labels, self.num_classes).double()
             return torch.lerp(clean, self._law[labels], p.expand(labels.shape).unsqueeze(-1))
         when = torch.zeros_like(draw) if self.rules[0].frozen else draw
-        mine, place = labels[self._first], index[self._first]
+        mine, place = (rows if len(self._first) == len(rows) else rows[self._first] for rows in (labels, index))
         chance = rng.uniform(self._seeds, rng.Stream.NOISE, when, place)
         drawn = redraw(mine, cumulative=self._cumulative, seed=self._seeds, draw=when, index=place)
-        return torch.where(chance[self._slot] < p, drawn[self._slot], labels)
+        if len(place) < len(labels):
+            chance, drawn = chance[self._slot], drawn[self._slot]
+        return torch.where(chance < p, drawn, labels)
 
     def effective_rate(self) -> Float[Tensor, "replicas"]:
         """Give the probability that a label of each replica changes, where all classes are equally frequent."""

@@ -96,7 +96,7 @@ def panel(layers: Sequence[alt.Chart], title: str) -> alt.LayerChart:
 
 
 def page(
-    rows: Sequence[Sequence[alt.LayerChart]],
+    rows: Sequence[Sequence[Any]],
     *,
     title: str,
     lines: Sequence[str],
@@ -106,7 +106,7 @@ def page(
     """Set rows of panels below one another, under a title and a subtitle.
 
     Args:
-        rows: of panels.
+        rows: of panels; with `chosen_by`, layered ones.
         title: of the page.
         lines: of the subtitle; empty ones are left out.
         chosen_by: column whose legend shows one value alone after a click on it.

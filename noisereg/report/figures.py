@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import vl_convert
+from altair.utils.mimebundle import spec_to_mimebundle
 
 from noisereg.report import drawing
 from noisereg.report.intervals import bands
@@ -124,10 +125,25 @@ def save(chart: alt.TopLevelMixin, path: Path) -> None:
     """
     from noisereg.tracking import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
 
-    image = vl_convert.vegalite_to_png(_visible(chart.to_dict()), scale=2)
-    page = chart.to_html(inline=True, embed_options={"actions": {"export": True, "editor": False}})
+    specification = chart.to_dict()
+    image = vl_convert.vegalite_to_png(_visible(specification), scale=2)
+    page = _page(specification)
     write_atomically(path.with_name(f"{path.name}.png"), lambda file: file.write(image))
     write_atomically(path.with_name(f"{path.name}.html"), lambda file: file.write(page.encode()))
+
+
+def _page(specification: dict[str, Any]) -> str:
+    """Put a figure on a page of its own, with all that draws it."""
+    return spec_to_mimebundle(
+        specification,
+        format="html",
+        mode="vega-lite",
+        vega_version=alt.VEGA_VERSION,
+        vegalite_version=alt.VEGALITE_VERSION,
+        vegaembed_version=alt.VEGAEMBED_VERSION,
+        template="inline",
+        embed_options={"actions": {"export": True, "editor": False}},
+    )["text/html"]
 
 
 def _curve_panel(table: pd.DataFrame, title: str, *, colour: Any, band: bool) -> alt.LayerChart:

@@ -5,6 +5,7 @@ from noisereg.tracking.curves import CurveTable
 from noisereg.tracking.dashboard import wandb_logger
 from noisereg.tracking.environment import environment, is_first_process
 from noisereg.tracking.files import write_atomically
+from noisereg.tracking.nameless_logger import NamelessLogger
 from noisereg.tracking.progress import ProgressLines, summary
 from noisereg.tracking.record import RunRecord
 from noisereg.tracking.replica_curves import ReplicaCurves
@@ -13,6 +14,7 @@ from noisereg.tracking.replica_progress import StepsProgress
 __all__ = [
     "AtomicCheckpointIO",
     "CurveTable",
+    "NamelessLogger",
     "ProgressLines",
     "ReplicaCurves",
     "RunRecord",

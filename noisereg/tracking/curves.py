@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import Logger
 
 from noisereg.tracking.environment import is_first_process
 from noisereg.tracking.files import write_atomically
+from noisereg.tracking.nameless_logger import NamelessLogger
 
 _SECONDS_BETWEEN_WRITES = 5.0
 
 
-class CurveTable(Logger):
+class CurveTable(NamelessLogger):
     """A Lightning logger that keeps every logged value in memory, and in a csv file if it is given one.
 
     Values logged at one step share a row. Rows begin with step, epoch, p and seed. The file is written whole, at most
@@ -46,19 +46,6 @@ class CurveTable(Logger):
         self._constants = {"p": p, "seed": seed}
         self._written = time.monotonic()
         self.rows: list[dict[str, Any]] = _read(path) if path and path.exists() else []
-
-    @property
-    def name(self) -> str:
-        """Lightning's name for it."""
-        return "curves"
-
-    @property
-    def version(self) -> str:
-        """Lightning's version of it: there is one."""
-        return ""
-
-    def log_hyperparams(self, *arguments: Any, **keywords: Any) -> None:
-        """Do nothing: the configuration is in result.json."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add values to the row of a step."""

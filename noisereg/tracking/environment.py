@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-_PACKAGES = ("noisereg", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "wandb", "numpy")
+_PACKAGES = ("noisereg", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "wandb", "numpy", "numba")
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -10,16 +10,16 @@ import pandas
 import torch
 from jaxtyping import Bool, Float
 from lightning.pytorch import Callback
-from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from noisereg.tracking.files import write_atomically
+from noisereg.tracking.nameless_logger import NamelessLogger
 
 _INDEX = ("step", "epoch")
 _SHARE_OF_TIME = 0.02  # that writing the file may take
 
 
-class ReplicaCurves(Logger, Callback):
+class ReplicaCurves(NamelessLogger, Callback):
     """A Lightning logger that keeps what is measured of every replica, and writes it to a csv file if given one.
 
     Rows begin with step, epoch and what names the replica (p, seed and, if there are several, lr). A replica that has
@@ -46,22 +46,6 @@ class ReplicaCurves(Logger, Callback):
         self._names = pandas.DataFrame(replicas)
         self._blocks: list[pandas.DataFrame] = []
         self._written, self._price = time.monotonic(), 0.1
-
-    @property
-    def name(self) -> str:
-        """Lightning's name for it."""
-        return "curves"
-
-    @property
-    def version(self) -> str:
-        """Lightning's version of it: there is one."""
-        return ""
-
-    def log_hyperparams(self, *arguments: Any, **keywords: Any) -> None:
-        """Do nothing: the configuration is in result.json."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Do nothing: what is one number for all replicas is in none of their rows."""
 
     def log_replicas(
         self,
@@ -110,7 +94,7 @@ class ReplicaCurves(Logger, Callback):
         """Give the newest value of every metric for each replica, and the smallest of one metric with its epoch."""
         frame, names = self.frame(), list(self._names)
         groups = frame.groupby(names, sort=False)
-        last = groups.last().drop(columns=list(_INDEX))
+        last = groups.last(skipna=False).drop(columns=list(_INDEX))
         best = frame.loc[groups[metric].idxmin(), [*names, metric, "epoch"]].set_index(names)
         table = last.join(best.set_axis([f"best/{metric}", f"best/{metric}/epoch"], axis=1))
         rows = table.reset_index().to_dict("records")

@@ -6,6 +6,7 @@ from engine.plain import (
     LOSSES,
     VARIANTS,
     assert_follows,
+    bits,
     make_draws,
     make_draws_of_rules,
     make_networks,
@@ -84,6 +85,13 @@ def test_a_replica_gives_the_same_alone_and_among_two_hundred(make):
         alone = run(Blocked(Logistic()), models[mine], draws.of(mine))
         for one, many in zip(alone.parameters(), together.parameters(), strict=True):
             torch.testing.assert_close(one, many[mine], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+def test_labels_are_followed_as_the_distributions_that_are_certain_of_them(num_outputs):
+    models, draws = make_networks(num_outputs, count=5), make_draws_of_rules(num_outputs, expected=False)
+    labels = draws._replace(targets=draws.targets.argmax(dim=2))
+    assert bits(run(Blocked(Logistic()), models, labels)) == bits(run(Blocked(Logistic()), models, draws))
 
 
 @MAKERS

@@ -57,6 +57,13 @@ def test_the_targets_of_every_rule_are_followed(num_outputs, expected):
 
 
 @pytest.mark.parametrize("num_outputs", [1, 3])
+def test_labels_are_followed_as_the_distributions_that_are_certain_of_them(num_outputs):
+    models, draws = make_networks(num_outputs, count=5), make_draws_of_rules(num_outputs, expected=False)
+    labels = draws._replace(targets=draws.targets.argmax(dim=2))
+    assert bits(run(Fused(Logistic()), models, labels)) == bits(run(Fused(Logistic()), models, draws))
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
 def test_mostly_empty_inputs_follow_autograd(num_outputs):
     models = make_networks(num_outputs, **SPARSE)
     draws = make_draws(num_outputs, density=0.2, **SPARSE)

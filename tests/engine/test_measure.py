@@ -82,6 +82,8 @@ def test_what_is_told_of_a_network_is_counted_by_hand():
         "test/dead_fraction": 2 / 4,
         "test/always_on_fraction": 1 / 4,
         "test/associated_neurons": 1,  # the one that is always on: 3 samples of class 1 to 1 of class 0
+        "test/associated_by_rate_neurons": 1,  # the other: it fires for all of class 0 and a third of class 1
+        "test/label_entropy": pytest.approx((0.811278 + 1) / 2, rel=1e-6),  # of (1/4, 3/4) and (1/2, 1/2)
     }
 
 
@@ -92,6 +94,15 @@ def test_the_loss_on_clean_labels_of_the_training_data_has_a_name_of_its_own():
     assert "train/loss" not in told
 
 
+@pytest.mark.parametrize("num_outputs", [1, 3])
+def test_the_largest_output_is_that_of_each_model_on_the_training_data(num_outputs):
+    models, (inputs, labels) = make_networks(num_outputs, count=3), samples(num_outputs)
+    scores = measured(models, inputs, labels, loss=Logistic())
+    expected = torch.stack([model(inputs).detach().abs().max() for model in models])
+    torch.testing.assert_close(scores.named("train")["train/largest_output"], expected)
+    assert "test/largest_output" not in scores.named("test")
+
+
 def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
     models, (inputs, labels) = make_neurons(count=3), samples(1)
     scores = measured(models, inputs, labels, loss=Logistic())
@@ -100,7 +111,7 @@ def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
         assert scores.error[replica].item() == pytest.approx(((logits[:, 0] > 0) != labels).float().mean().item())
         torch.testing.assert_close(scores.loss[replica], Logistic()(logits, labels))
     assert scores.fires.shape == (3, 2, 0)
-    assert scores.named("test").keys() == {"test/error", "test/loss"}
+    assert scores.named("train").keys() == {"train/error", "train/clean_loss"}
 
 
 def test_one_sample_is_enough():

@@ -135,6 +135,16 @@ def test_an_infinity_or_nan_anywhere_is_found(models):
             assert stack.finite().tolist() == [True, False, True]
 
 
+def test_weights_whose_sum_overflows_are_finite():
+    stack = Stack.of([Neuron((4,), 1, bias="none") for _ in range(2)])
+    with torch.no_grad():
+        stack.output[1] = torch.finfo(torch.float32).max
+    assert stack.finite().tolist() == [True, True]
+    with torch.no_grad():
+        stack.output[0, 0, 1] = torch.nan
+    assert stack.finite().tolist() == [False, True]
+
+
 def test_the_one_is_appended_where_the_networks_ask_for_it():
     images = torch.arange(8.0).view(2, 2, 2)
     with_one = Stack.of([TwoLayer((2, 2), 1, hidden=3)]).prepare(images)

@@ -1,8 +1,12 @@
+import math
+from functools import partial
+
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
-from noisereg.metrics import associated, associated_by_rate, count_firings, summarize
+from noisereg.metrics import associated, associated_by_rate, count_firings, label_entropy, summarize, turnover
 
 
 def _count_by_loop(activations, labels, num_classes):
@@ -70,27 +74,36 @@ def test_counting_takes_no_part_in_the_graph():
 
 
 def test_summary_of_a_layer_counted_by_hand():
-    # Four units on five samples, two of class 0: one dead, one always on, one on class 1 alone, one on one of each.
-    fires = torch.tensor([[0, 2, 0, 1], [0, 3, 3, 1]])
-    summary = {key: float(value) for key, value in summarize(fires, torch.tensor([2, 3])).items()}
+    # Five units on six samples, two of class 0: one dead, one always on, one on class 1 alone, two on one of each.
+    fires = torch.tensor([[0, 2, 0, 1, 1], [0, 4, 3, 1, 1]])
+    summary = {key: float(value) for key, value in summarize(fires, torch.tensor([2, 4])).items()}
+    one_third = -math.log2(1 / 3) / 3 - math.log2(2 / 3) * 2 / 3  # entropy of (1/3, 2/3)
     assert summary == {
-        "active_neurons": pytest.approx(10 / 5),
-        "active_fraction": pytest.approx(10 / 20),
-        "sparsity": pytest.approx(10 / 20),
-        "dead_fraction": 1 / 4,
-        "always_on_fraction": 1 / 4,
-        "associated_neurons": 1,
+        "active_neurons": pytest.approx(13 / 6),
+        "active_fraction": pytest.approx(13 / 30),
+        "sparsity": pytest.approx(17 / 30),
+        "dead_fraction": pytest.approx(1 / 5),
+        "always_on_fraction": pytest.approx(1 / 5),
+        "associated_neurons": 2,  # the second and the third
+        "associated_by_rate_neurons": 3,  # all but the first two
+        "label_entropy": pytest.approx((one_third + 0 + 1 + 1) / 4),
     }
 
 
 def test_summary_without_samples_is_nan():
     summary = summarize(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
     assert all(value.isnan() for value in summary.values())
-    assert len(summary) == 6
+    assert len(summary) == 8
 
 
-def test_one_row_of_counts_has_no_associated_neurons():
-    assert "associated_neurons" not in summarize(torch.tensor([[1]]), torch.tensor([1]))
+def test_a_layer_whose_units_are_all_dead_has_no_entropy_but_all_other_values():
+    summary = summarize(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([4, 1]))
+    assert [key for key, value in summary.items() if value.isnan()] == ["label_entropy"]
+
+
+def test_one_row_of_counts_has_no_values_by_class():
+    summary = summarize(torch.tensor([[1]]), torch.tensor([1]))
+    assert not summary.keys() & {"associated_neurons", "associated_by_rate_neurons", "label_entropy"}
 
 
 def test_association_is_that_of_every_pair_of_classes():
@@ -130,12 +143,43 @@ def test_a_stack_of_layers_is_summarised_one_by_one(samples):
     share = torch.rand(2, 4, 3, 20, generator=torch.Generator().manual_seed(0)).mul(1.5).sub(0.25).clamp(0, 1)
     fires = (share * seen[:, None]).round().long()
     together = summarize(fires, seen)
-    assert len(together) == 6
+    assert len(together) == 8
     for key, values in together.items():
         alone = torch.stack([summarize(layer, seen)[key] for layer in fires.flatten(0, 1)]).view(2, 4)
         torch.testing.assert_close(values, alone, equal_nan=True)
 
 
-def test_association_in_a_stack_is_that_of_each_layer():
+@pytest.mark.parametrize("function", [associated, partial(associated_by_rate, samples=torch.tensor([9, 20, 8, 0]))])
+def test_association_in_a_stack_is_that_of_each_layer(function):
     histogram = torch.randint(0, 9, (3, 50, 4), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(associated(histogram), torch.stack([associated(layer) for layer in histogram]))
+    found = function(histogram)
+    assert torch.equal(found, torch.stack([function(layer) for layer in histogram]))
+    assert 0 < found.sum() < 150
+
+
+def test_entropy_is_that_of_scipy():
+    histogram = torch.randint(0, 60_000, (2, 50, 10), generator=torch.Generator().manual_seed(0)).sub(20_000).clamp(0)
+    expected = scipy.stats.entropy(histogram.numpy(), base=2, axis=-1)
+    np.testing.assert_allclose(label_entropy(histogram).numpy(), expected, rtol=1e-5)
+
+
+def test_entropy_by_hand_of_units_that_are_dead_or_fire_for_one_or_for_all_classes():
+    histogram = torch.tensor([[0, 0, 0, 0], [0, 7, 0, 0], [5, 5, 5, 5], [2, 1, 1, 0]])
+    torch.testing.assert_close(label_entropy(histogram), torch.tensor([torch.nan, 0, 2, 1.5]), equal_nan=True)
+
+
+def test_turnover_counts_what_sets_of_units_say():
+    before, after = torch.rand(2, 3, 40, generator=torch.Generator().manual_seed(0)) < 0.5
+    found = turnover(before, after)
+    for layer in range(3):
+        then, now = ({unit for unit in range(40) if mask[layer][unit]} for mask in (before, after))
+        assert found["died_neurons"][layer] == len(then - now) > 0
+        assert found["revived_neurons"][layer] == len(now - then) > 0
+
+
+def test_nothing_turns_over_between_equal_measurements():
+    units = torch.tensor([True, False])
+    assert {key: value.item() for key, value in turnover(units, units).items()} == {
+        "died_neurons": 0,
+        "revived_neurons": 0,
+    }

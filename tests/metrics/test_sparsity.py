@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 
-from noisereg.metrics import ActivationSparsity, pool
+from noisereg.metrics import ActivationSparsity
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ def test_dead_always_on_and_associated_units_are_those_set_by_hand():
     assert sparsity.histogram.tolist() == [[0, 0], [2, 2], [2, 0], [1, 2]]
     assert sparsity.associated.tolist() == [False, False, True, True]
     assert sparsity.associated_by_rate.tolist() == [False, False, True, True]
+    assert sparsity.label_entropy[1:].tolist() == pytest.approx([1, 0, 0.918296], rel=1e-6)
     assert sparsity.compute()["associated_neurons"] == 2
 
 
@@ -278,16 +279,6 @@ def test_a_single_process_gathers_its_own_counts(batches):
     assert torch.equal(whole.fires, sparsity.fires)
     whole.update(*batches[0])
     assert sparsity.samples.sum() == 14
-
-
-def test_pooled_layers_equal_one_layer_with_all_their_units(batches):
-    left, right, both = (ActivationSparsity(num_classes=3) for _ in range(3))
-    for activations, labels in batches:
-        flat = activations.flatten(1)
-        left.update(flat[:, :5], labels)
-        right.update(flat[:, 5:], labels)
-        both.update(flat, labels)
-    _equal(pool([left, right]), both.compute())
 
 
 def _equal(left, right):

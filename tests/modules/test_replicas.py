@@ -2,6 +2,7 @@ import logging
 import math
 from dataclasses import replace
 from functools import cache, partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from replica_runs import Recipe, Replica, Stacked, curves_alone, train_alone
 
 from noisereg.callbacks import NormMonitor, SparsityMonitor
 from noisereg.datasets import Hypercube, chunks
+from noisereg.models import Neuron
 from noisereg.noise import Flip, Linear, Resample, Step
 
 REPLICAS = (Replica(p=0.0), Replica(p=0.25), Replica(p=0.25, seed=1, lr=0.02))
@@ -61,7 +63,7 @@ def test_each_measurement_is_what_the_monitors_of_a_lightning_run_log_at_that_ep
         for row in rows:
             expected = alone[row["epoch"]]
             expected.pop("train/loss", None)  # the mean over the steps of an epoch: no state of the network
-            row.pop("lr")
+            row.pop("lr"), row.pop("train/largest_output")  # which only replicas have
             assert row.keys() == expected.keys()
             assert row == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
@@ -195,6 +197,7 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(name, after, tmp_path, mo
     assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "undisturbed.csv").read_text()
     assert resumed.module.status() == undisturbed.module.status()
     assert resumed.module.steps_done == undisturbed.module.steps_done
+    assert torch.equal(resumed.module.fires, undisturbed.module.fires)
 
 
 @engines
@@ -216,6 +219,7 @@ def test_a_run_that_is_resumed_at_a_measurement_remembers_who_has_stopped(engine
     for number in range(len(FITTING)):
         assert torch.equal(resumed.weights(number), undisturbed.weights(number))
     assert resumed.curves.frame().equals(undisturbed.curves.frame())
+    assert torch.equal(resumed.module.fires, undisturbed.module.fires)
 
 
 @engines
@@ -241,6 +245,42 @@ def test_one_replica_of_one_sample_is_trained_on_it(engine, hidden):
         assert (
             row["train/associated_neurons"] == row["train/active_neurons"] == hidden * row["train/always_on_fraction"]
         )
+
+
+@engines
+def test_fires_are_those_of_a_loop_over_classes_also_of_replicas_that_stopped(engine):
+    run = Stacked(FITTING, FEW, engine=engine, every_n_epochs=2, extra_epochs=0).run()
+    assert len({status["epochs"] for status in run.module.status()}) == 3  # they stopped at three times
+    for number, replica in enumerate(FITTING):
+        train = FEW.make_data(replica.seed).splits["train"]
+        active = run.stack.prepare(train.inputs).double() @ run.stack.hidden[number].detach() > 0
+        expected = torch.stack([active[train.labels == label].sum(dim=0) for label in range(2)])
+        assert torch.equal(run.module.fires[number], expected)
+
+
+def test_the_living_are_those_who_lived_before_less_the_dead_and_with_the_revived():
+    replicas = [Replica(p=1.0, seed=seed, lr=0.5) for seed in range(5)]
+    run = Stacked(replicas, FEW, every_n_epochs=1).run()
+    total = 0
+    for replica in replicas:
+        rows = run.rows(replica)
+        assert (rows[0]["train/died_neurons"], rows[0]["train/revived_neurons"]) == (0, 0)
+        for before, after in pairwise(rows):
+            dead = 8 * (after["train/dead_fraction"] - before["train/dead_fraction"])
+            assert after["train/died_neurons"] - after["train/revived_neurons"] == dead
+        total += sum(row["train/died_neurons"] for row in rows)
+    assert total > 0
+
+
+def test_single_neurons_have_no_values_of_hidden_ones():
+    class Neurons(Recipe):
+        def make_network(self, seed):
+            return Neuron((6,), 1, init="torch", bias="same", seed=seed)
+
+    run = Stacked([Replica(), Replica(seed=1)], Neurons(num_epochs=2)).run()
+    assert run.module.fires.shape == (2, 2, 0)
+    scores = {name for name in run.rows(Replica())[-1] if name.startswith(("train/", "test/"))}
+    assert scores == {"train/error", "train/clean_loss", "test/error", "test/loss"}
 
 
 def test_labels_are_learned_where_there_is_no_noise_callback():

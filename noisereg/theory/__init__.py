@@ -1,0 +1,62 @@
+"""What the paper's theorems predict, in closed form, and verifiers that set it beside a measurement."""
+
+from noisereg.theory.basis_check import verify_dead_output, verify_learning_rates
+from noisereg.theory.check import Check, Curve
+from noisereg.theory.drift import neuron_drift, verify_drift
+from noisereg.theory.gradient_flow import verify_gradient_flow
+from noisereg.theory.homogeneity import euler_violation, obstacles
+from noisereg.theory.neuron import NeuronBound, neuron_bound, neuron_equilibrium, neuron_norm, neuron_slope
+from noisereg.theory.neuron_check import neuron_norms, verify_neuron
+from noisereg.theory.norm_decay import verify_threshold
+from noisereg.theory.one_step import hidden_square_bound, neuron_square, verify_one_step
+from noisereg.theory.perceptron import verify_perceptron
+from noisereg.theory.polynomial import ActivityPolynomial, activity_polynomial, expected_activity, verify_polynomial
+from noisereg.theory.sparse_hypercube import (
+    hypercube_active,
+    hypercube_error,
+    hypercube_net,
+    verify_hypercube_net,
+)
+from noisereg.theory.standard_basis import BasisRun, basis_outputs, silent_share, train_on_basis, visit_basis
+from noisereg.theory.symmetry import check_half_active, verify_half_active
+from noisereg.theory.threshold import norm_threshold
+
+__all__ = [
+    "ActivityPolynomial",
+    "BasisRun",
+    "Check",
+    "Curve",
+    "NeuronBound",
+    "activity_polynomial",
+    "basis_outputs",
+    "check_half_active",
+    "euler_violation",
+    "expected_activity",
+    "hidden_square_bound",
+    "hypercube_active",
+    "hypercube_error",
+    "hypercube_net",
+    "neuron_bound",
+    "neuron_drift",
+    "neuron_equilibrium",
+    "neuron_norm",
+    "neuron_norms",
+    "neuron_slope",
+    "neuron_square",
+    "norm_threshold",
+    "obstacles",
+    "silent_share",
+    "train_on_basis",
+    "verify_dead_output",
+    "verify_drift",
+    "verify_gradient_flow",
+    "verify_half_active",
+    "verify_hypercube_net",
+    "verify_learning_rates",
+    "verify_neuron",
+    "verify_one_step",
+    "verify_perceptron",
+    "verify_polynomial",
+    "verify_threshold",
+    "visit_basis",
+]

@@ -1,0 +1,81 @@
+"""Checks from measured values: an equality of means, or a bound."""
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from scipy.special import stdtrit
+from torch import Tensor
+
+from noisereg.theory.check import Check
+
+
+def t_interval(values: Float[Tensor, "n *more"], level: float = 0.95) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the mean over the first axis and the ends of its Student's t interval.
+
+    Args:
+        values: independent along the first axis, at least two.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        mean, low, high.
+
+    Example:
+        >>> [round(float(value), 3) for value in t_interval(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))]
+        [3.0, 1.037, 4.963]
+
+    Source: Student, "The probable error of a mean", Biometrika 6, 1908.
+    """
+    mean, n = values.double().mean(dim=0), len(values)
+    half = values.double().std(dim=0) * float(stdtrit(n - 1, (1 + level) / 2)) / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def compare(values: Float[Tensor, " n"] | Sequence[float], predicted: float, *, tolerance: float, **row: Any) -> Check:
+    """Make the check that a mean equals a prediction.
+
+    It holds if the mean lies within `tolerance` of the prediction, or its 95 % t interval holds the prediction.
+
+    Args:
+        values: one a replica, independent, at least two.
+        predicted: the number.
+        tolerance: relative to it.
+        row: what else a `Check` asks for.
+
+    Example:
+        >>> compare([0.9, 1.0, 1.2], 1.0, tolerance=0.01, id="T0", says="It is 1.", place="nowhere").holds
+        True
+    """
+    mean, low, high = (float(value) for value in t_interval(torch.as_tensor(values)))
+    holds = abs(mean - predicted) <= tolerance * abs(predicted) or low <= predicted <= high
+    numbers: dict[str, Any] = {"measured": mean, "predicted": predicted, "low": low, "high": high, "n": len(values)}
+    return Check(relation="=", holds=holds, **numbers, **row)
+
+
+def bounded(measured: float, relation: Literal["=", "<", "<=", ">", ">="], predicted: float, **row: Any) -> Check:
+    """Make the check that a number stands in a relation to a prediction, exactly.
+
+    Args:
+        measured: the number; nan stands in none.
+        relation: in which it should stand.
+        predicted: what it is compared with.
+        row: what else a `Check` asks for.
+
+    Example:
+        >>> bounded(0.5, "<", 1.0, id="T0", says="It is less than 1.", place="nowhere", n=1).holds
+        True
+    """
+    holds = _RELATIONS[relation](measured, predicted)
+    return Check(measured=measured, relation=relation, predicted=predicted, holds=holds, **row)
+
+
+_RELATIONS: dict[str, Callable[[float, float], bool]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}

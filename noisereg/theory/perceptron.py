@@ -1,0 +1,182 @@
+"""The slides' update rules: with the hinge loss, SGD of one sample a step is the perceptron.
+
+Source: the slides, "SGD with Hinge Loss"; A. B. J. Novikoff, "On convergence proofs for perceptrons", 1963.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from noisereg import rng
+from noisereg.losses import Hinge, Loss
+from noisereg.rng import Stream
+from noisereg.theory.check import Check
+
+_PLACE = "slides, SGD with the hinge loss"
+_ROUNDING = 1e-12
+
+
+class Mistakes(NamedTuple):
+    """What a perceptron came to.
+
+    Attributes:
+        number: of updates until no sample was misclassified.
+        bound: (R / margin)^2 of Novikoff's theorem.
+    """
+
+    number: int
+    bound: float
+
+
+def separable(n: int, d: int, *, margin: float, seed: int) -> tuple[Float64[Tensor, "n d"], Int64[Tensor, " n"]]:
+    """Draw points in a cube and label them by a hyperplane through the origin that keeps a distance from all of them.
+
+    Args:
+        n: number of points.
+        d: their dimension.
+        margin: least distance of a point to the hyperplane, at least 0.
+        seed: of the draws.
+
+    Returns:
+        The points, in [-1, 1]^d before they are moved away from the hyperplane, and their labels, 0 or 1.
+
+    Example:
+        >>> inputs, labels = separable(4, 2, margin=0.5, seed=0)
+        >>> inputs.shape, labels.shape
+        (torch.Size([4, 2]), torch.Size([4]))
+    """
+    cube = 2 * rng.uniform(seed, Stream.TRAIN_DATA, 0, torch.arange(n * d)).view(n, d) - 1
+    normal = _normal(d)
+    side = cube @ normal
+    sign = torch.where(side >= 0, 1.0, -1.0)
+    return cube + (margin * sign)[:, None] * normal, (sign > 0).long()
+
+
+def train_perceptron(inputs: Float64[Tensor, "n d"], labels: Int64[Tensor, " n"], *, loss: Loss, lr: float) -> Mistakes:
+    """Train a neuron from zero, one sample a step in turn, until it makes no mistake.
+
+    Novikoff: the number of mistakes is at most (R / margin)^2, where R is the largest norm of a sample, whatever the
+    order of the samples and the learning rate.
+
+    Args:
+        inputs: of the samples.
+        labels: 0 or 1.
+        loss: the hinge loss with beta = 0 for a perceptron.
+        lr: learning rate, above 0.
+
+    Returns:
+        The mistakes and their bound; the training ends at the latest when it has exceeded the bound.
+
+    Example:
+        >>> inputs, labels = separable(10, 2, margin=0.5, seed=0)
+        >>> mistakes = train_perceptron(inputs, labels, loss=Hinge(), lr=0.1)
+        >>> mistakes.number <= mistakes.bound
+        True
+    """
+    sign, weight, mistakes = 2.0 * labels - 1, torch.zeros(inputs.shape[1], dtype=torch.float64), 0
+    margin = (sign * (inputs @ _normal(inputs.shape[1]))).min()
+    bound = float((inputs.norm(dim=1).max() / margin) ** 2)
+    while mistakes <= bound:
+        before = mistakes
+        for x, y in zip(inputs, sign, strict=True):
+            wrong = y * (weight @ x) <= 0
+            slope = loss.slope((weight @ x).view(1, 1), torch.tensor([[1 - y, 1 + y]]) / 2)
+            weight = weight - lr * slope[0, 0] * x
+            mistakes += int(wrong)
+        if mistakes == before:
+            break
+    return Mistakes(mistakes, bound)
+
+
+def verify_perceptron(
+    *, seeds: int = 10, n: int = 100, d: int = 30, margin: float = 0.3, lr: float = 0.1
+) -> list[Check]:
+    """Check the slides' update rules of a neuron and of a two-layer network, and Novikoff's bound.
+
+    Args:
+        seeds: number of data sets.
+        n: samples of each.
+        d: their dimension.
+        margin: of the hyperplane.
+        lr: learning rate.
+
+    Example:
+        >>> all(check.holds for check in verify_perceptron(seeds=2, n=20, d=5))
+        True
+    """
+    return perceptron_checks(Hinge(), seeds=seeds, n=n, d=d, margin=margin, lr=lr)
+
+
+def perceptron_checks(loss: Loss, *, seeds: int, n: int, d: int, margin: float, lr: float) -> list[Check]:
+    """Check the slides' rules for a loss; they hold for the hinge loss with beta = 0."""
+    neuron = max(_neuron_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
+    layers = max(_network_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
+    runs = [train_perceptron(*separable(n, d, margin=margin, seed=seed), loss=loss, lr=lr) for seed in range(seeds)]
+    worst = max(run.number / run.bound for run in runs)
+    return [
+        _rule("S1", "A step of SGD with the hinge loss is V + h y x if the sample is misclassified.", neuron, seeds),
+        _rule("S2", "So it is for both layers of a network, with the neurons that fire.", layers, seeds),
+        Check(
+            id="S9",
+            says="On separable samples a neuron makes at most (R / margin)^2 mistakes (the largest share of it).",
+            place=f"{_PLACE}; Novikoff 1963",
+            measured=worst,
+            predicted=1.0,
+            relation="<=",
+            holds=worst <= 1,
+            n=seeds,
+        ),
+    ]
+
+
+def _rule(id: str, says: str, difference: float, n: int) -> Check:
+    said = f"{says} (The largest relative difference to autograd.)"
+    holds = difference <= _ROUNDING
+    return Check(
+        id=id, says=said, place=_PLACE, measured=difference, predicted=_ROUNDING, relation="<=", holds=holds, n=n
+    )
+
+
+def _neuron_difference(loss: Loss, seed: int, *, d: int, lr: float) -> float:
+    weight, x = _draw(seed, d, place=0), _draw(seed, d, place=1)
+    y = 1.0 if rng.uniform(seed, Stream.TRAIN_LABEL, 0, torch.arange(1)).item() < 0.5 else -1.0
+    misclassified = y * (weight @ x) <= 0
+    expected = weight + lr * y * x if misclassified else weight
+    (gradient,) = _gradients(loss, y, weights=[weight], output=lambda weights: weights[0] @ x)
+    return _relative(weight - lr * gradient, expected)
+
+
+def _network_difference(loss: Loss, seed: int, *, d: int, lr: float) -> float:
+    hidden, output, x = _draw(seed, 8 * d, place=2).view(8, d), _draw(seed, 8, place=3), _draw(seed, d, place=1)
+    y = 1.0 if rng.uniform(seed, Stream.TRAIN_LABEL, 1, torch.arange(1)).item() < 0.5 else -1.0
+    fires = (hidden @ x >= 0).double()
+    before = [hidden, output]
+    after = before
+    if y * (output @ (hidden @ x).relu()) <= 0:
+        after = [hidden + lr * y * (output * fires)[:, None] * x, output + lr * y * (hidden @ x).relu()]
+    gradients = _gradients(loss, y, weights=before, output=lambda weights: weights[1] @ (weights[0] @ x).relu())
+    steps = zip(before, gradients, after, strict=True)
+    return max(_relative(weight - lr * gradient, expected) for weight, gradient, expected in steps)
+
+
+def _gradients(
+    loss: Loss, y: float, *, weights: list[Tensor], output: Callable[[list[Tensor]], Tensor]
+) -> list[Tensor]:
+    leaves = [weight.clone().requires_grad_() for weight in weights]
+    logits = output(leaves).view(1, 1)
+    return list(torch.autograd.grad(loss(logits, torch.tensor([int(y > 0)])), leaves))
+
+
+def _draw(seed: int, n: int, *, place: int) -> Float64[Tensor, " n"]:
+    return 2 * rng.uniform(seed, Stream.TRAIN_DATA, 1 + place, torch.arange(n)) - 1
+
+
+def _normal(d: int) -> Float64[Tensor, " d"]:
+    return torch.full((d,), d**-0.5, dtype=torch.float64)
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())

@@ -1,0 +1,216 @@
+"""The sparse network that solves the hypercube task by hand, and what it does exactly.
+
+Each neuron looks whether a coordinate is beyond 1 - eps/2 on one side. No point of the inner cube gets there. Of a
+point of the outer cube one coordinate is at the surface, and each of the d - 1 others, uniform on [-1, 1], is beyond
+with probability eps/2, and then by an amount that is uniform on [0, eps/2].
+
+Source: Cornacchia, Hazla, Nachum, Yehudayoff, arXiv 2111.02154, section 6.3.
+"""
+
+from fractions import Fraction
+from math import comb, factorial, sqrt
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from noisereg import rng
+from noisereg.metrics.predictions import predictions
+from noisereg.models import TwoLayer
+from noisereg.rng import Stream
+from noisereg.theory.check import Check, Curve
+
+_PLACE = "section 6.3"
+_PAPER_BIAS = -0.5
+
+
+def hypercube_net(d: int, eps: float, *, output_bias: float | None = None) -> TwoLayer:
+    """Build the network of section 6.3: 2d neurons ReLU(+-x_i - (1 - eps/2)), their sum, and a bias.
+
+    Args:
+        d: dimension of the inputs.
+        eps: distance of the two surfaces, in (0, 1).
+        output_bias: b; None for -eps/4. The network is exact for -eps/2 < b < 0. The paper has -1/2.
+
+    Returns:
+        The network, in float64.
+
+    Raises:
+        ValueError: eps is out of range.
+
+    Example:
+        >>> net = hypercube_net(3, 0.2)
+        >>> (net(torch.tensor([[1.0, 0.0, 0.5], [-0.8, 0.8, 0.8]]).double()) > 0).tolist()
+        [[True], [False]]
+    """
+    if not 0 < eps < 1:
+        raise ValueError(f"eps must be in (0, 1), got {eps}")
+    net = TwoLayer((d,), 1, hidden=2 * d).double()
+    one = torch.eye(d, dtype=torch.float64)
+    with torch.no_grad():
+        net.hidden.weight.copy_(torch.cat([one, -one]))
+        net.hidden.bias.fill_(-(1 - eps / 2))
+        net.output.weight.fill_(1.0)
+        net.output.bias.fill_(-eps / 4 if output_bias is None else output_bias)
+    return net
+
+
+def hypercube_active(d: int, eps: float) -> float:
+    """Give the mean number of its neurons that fire on the outer cube: 1 + (d - 1) eps / 2. None fires on the inner.
+
+    Note:
+        The paper says d eps. That is nearly twice as many.
+
+    Example:
+        >>> round(hypercube_active(60, 0.3), 2)
+        9.85
+    """
+    return 1 + (d - 1) * eps / 2
+
+
+def hypercube_error(d: int, eps: float, *, output_bias: float) -> float:
+    """Give the share of the outer cube that it gets wrong.
+
+    N = b + (1 + S) eps/2, where S is a sum of K uniform numbers on [0, 1] and K ~ Bin(d - 1, eps/2). So the share is
+    P(S <= s) with s = -2b/eps - 1, and P(S <= s | K) is the law of Irwin and Hall.
+
+    Args:
+        d: dimension of the inputs.
+        eps: distance of the two surfaces, in (0, 1).
+        output_bias: b.
+
+    Example:
+        >>> round(hypercube_error(60, 0.3, output_bias=-0.5), 4)
+        0.0894
+        >>> hypercube_error(60, 0.3, output_bias=-0.075)
+        0.0
+    """
+    s, q = -2 * output_bias / eps - 1, eps / 2
+    law = (comb(d - 1, k) * q**k * (1 - q) ** (d - 1 - k) for k in range(d))
+    return sum(weight * irwin_hall(s, k) for k, weight in enumerate(law))
+
+
+def irwin_hall(s: float, k: int) -> float:
+    """Give the probability that the sum of k uniform numbers on [0, 1] is at most s.
+
+    Summed in fractions: the terms are large and of both signs.
+
+    Example:
+        >>> irwin_hall(0.5, 2), irwin_hall(0.0, 0), irwin_hall(-0.1, 0)
+        (0.125, 1.0, 0.0)
+
+    Source: P. Hall, "The distribution of means for samples of size N drawn from a population in which the variate takes
+        values between 0 and 1", Biometrika 19, 1927.
+    """
+    if s < 0 or s >= k:
+        return float(s >= 0)
+    place = Fraction(s)
+    return float(sum((-1) ** j * comb(k, j) * (place - j) ** k for j in range(int(s) + 1)) / factorial(k))
+
+
+def verify_hypercube_net(
+    *, d: int = 60, eps: float = 0.3, samples: int = 50_000, hidden: int | None = None, seed: int = 0
+) -> list[Check]:
+    """Count errors and active neurons of the network on random points of the two surfaces.
+
+    A share or mean holds if the number lies within five standard errors of the prediction.
+
+    Args:
+        d: dimension of the inputs.
+        eps: distance of the two surfaces, in (0, 1).
+        samples: on each surface.
+        hidden: neurons of the network that is trained, whose parameters are counted; None for 4d.
+        seed: of the points.
+
+    Returns:
+        F1f-exact, F1f-paper-bias (the share of the outer cube that the paper's b = -1/2 gets wrong), F1f-active,
+        F1f-silent and F1g; and two statements of the paper as they stand, F1f-paper-exact and F1f-paper-active.
+
+    Example:
+        >>> {check.id: check.holds for check in verify_hypercube_net(samples=1000)}["F1f-exact"]
+        True
+    """
+    outer, inner = _surface(samples, d, radius=1.0, seed=seed), _surface(samples, d, radius=1 - eps, seed=seed + 1)
+    exact, paper = hypercube_net(d, eps), hypercube_net(d, eps, output_bias=_PAPER_BIAS)
+    wrong = torch.cat([_wrong(exact, outer, label=1), _wrong(exact, inner, label=0)])
+    missed, active = _wrong(paper, outer, label=1), _active(exact, outer)
+    model = TwoLayer((d,), 1, hidden=hidden or 4 * d)
+    size, square = sum(parameter.numel() for parameter in model.parameters()), 4.0 * d**2
+    share, count = hypercube_error(d, eps, output_bias=_PAPER_BIAS), hypercube_active(d, eps)
+    return [
+        _mean("F1f-exact", "With b = -eps/4 the network makes no error.", wrong, predicted=0.0),
+        _mean(
+            "F1f-paper-bias",
+            "With b = -1/2 it misses a part of the outer cube.",
+            missed,
+            predicted=share,
+            curve=_error_curve(paper, outer, eps=eps),
+        ),
+        _mean("F1f-active", "On the outer cube, 1 + (d-1) eps/2 neurons are active.", active, predicted=count),
+        _mean("F1f-silent", "On the inner cube, no neuron is active.", _active(exact, inner), predicted=0.0),
+        _mean("F1f-paper-exact", "The paper: with b = -1/2 the network represents the task.", missed, predicted=0.0),
+        _mean("F1f-paper-active", "The paper: d eps neurons are active on the outer cube.", active, predicted=d * eps),
+        _parameters(size, square),
+    ]
+
+
+def _surface(samples: int, d: int, *, radius: float, seed: int) -> Float64[Tensor, "samples d"]:
+    cube = 2 * rng.uniform(seed, Stream.TEST_DATA, 0, torch.arange(samples * d)).view(samples, d) - 1
+    return cube / cube.abs().amax(dim=1, keepdim=True) * radius
+
+
+@torch.no_grad()
+def _wrong(net: nn.Module, points: Float64[Tensor, "samples d"], *, label: int) -> Float64[Tensor, " samples"]:
+    return (predictions(net(points)) != label).double()
+
+
+@torch.no_grad()
+def _active(net: TwoLayer, points: Float64[Tensor, "samples d"]) -> Float64[Tensor, " samples"]:
+    return (net.hidden(points) > 0).sum(dim=1).double()
+
+
+@torch.no_grad()
+def _error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: float) -> Curve:
+    """Give the share of the outer cube that is missed for output biases of both sides of -eps/2."""
+    sums = net(outer) - net.output.bias
+    bias = torch.linspace(-5 * eps, 0, 41, dtype=torch.float64)
+    return Curve(
+        x_title="output bias",
+        y_title="share of the outer cube that is missed",
+        x=bias.tolist(),
+        measured=(sums + bias <= 0).double().mean(dim=0).tolist(),
+        predicted=[hypercube_error(net.hidden.in_features, eps, output_bias=b) for b in bias.tolist()],
+    )
+
+
+def _mean(
+    id: str, says: str, values: Float64[Tensor, " samples"], *, predicted: float, curve: Curve | None = None
+) -> Check:
+    mean, error = float(values.mean()), float(values.std()) / sqrt(len(values))
+    return Check(
+        id=id,
+        says=says,
+        place=_PLACE,
+        measured=mean,
+        predicted=predicted,
+        relation="=",
+        holds=abs(mean - predicted) <= 5 * error,
+        n=len(values),
+        low=mean - 1.96 * error,
+        high=mean + 1.96 * error,
+        curve=curve,
+    )
+
+
+def _parameters(size: int, square: float) -> Check:
+    return Check(
+        id="F1g",
+        says="The trained network has roughly 4d^2 parameters, more than samples.",
+        place=_PLACE,
+        measured=size,
+        predicted=square,
+        relation="=",
+        holds=abs(size - square) <= 0.05 * square,
+        n=1,
+        note="roughly: within 5 %",
+    )

@@ -1,0 +1,106 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from report.report_material import EVIL, write_material
+from report.run_folders import write_run
+
+from noisereg.report.groups import groups
+from noisereg.report.page import Figure, render
+from noisereg.report.runs import find_runs
+from noisereg.report.verdicts import RULE
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    runs = find_runs([write_material(tmp_path_factory.mktemp("runs"))])
+    together = groups(runs)
+    unfinished = [run for run in runs if run.status != "finished"]
+    return render(together, [Figure.of(group) for group in together], unfinished=unfinished, defaults={})
+
+
+def figures_of(page):
+    return [json.loads(text) for text in re.findall(r'<script type="application/json" id="[^"]+">(.*?)</script>', page)]
+
+
+class Markup(HTMLParser):
+    """The elements that a browser makes of a page, and its text outside scripts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.text = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.elements and self.cdata_elem is None:
+            self.text.append(data)
+
+
+def test_the_page_loads_nothing_and_forbids_it(page):
+    elements = Markup(page).elements
+    places = [attributes.get("href", attributes.get("src")) for _, attributes in elements]
+    assert [place for place in places if place and not place.startswith("#")] == []
+    (policy,) = (attributes["content"] for tag, attributes in elements if tag == "meta" and "http-equiv" in attributes)
+    assert "default-src 'none'" in policy
+
+
+def test_no_text_of_a_run_becomes_markup(page):
+    markup = Markup(page)
+    tags = [tag for tag, _ in markup.elements]
+    assert "img" not in tags
+    assert tags.count("script") == 2 + len(figures_of(page))  # the library, the call, the figures
+    assert not any("onerror" in attributes for _, attributes in markup.elements)
+    assert " ".join(markup.text).count(EVIL) > 5  # it is there as text
+
+
+def test_a_figures_texts_survive_as_they_are(page):
+    first, _ = figures_of(page)
+    assert first["vconcat"][0]["hconcat"][0]["title"] == f"error {EVIL}"
+    assert "title" not in first  # it stands above on the page
+
+
+def test_the_library_is_in_the_page_once_and_the_page_is_small(page):
+    assert page.count("window.vegaEmbed = vegaEmbed") <= 1
+    assert 500_000 < len(page.encode()) < 1_200_000
+
+
+def test_counts_rule_claims_and_failures_are_said(page):
+    text = " ".join(" ".join(Markup(page).text).split())
+    assert "2 reproduced 1 not reproduced 1 not applicable" in text
+    assert RULE in text
+    assert "2 experiments and sweeps, 6 finished runs, 2 others" in text
+    assert "Missing: p = 0.2: seeds 1" in text
+    assert f"failed ValueError: {EVIL}" in text
+    assert "noise.p 0.2" in text  # differs from the defaults
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_sentence(tmp_path):
+    figure = [{"title": "loss", "metrics": {"test/loss": "loss"}}]
+    write_run(tmp_path, replicas=[{"p": 0.0, "seed": 0}], experiment={"id": "F1", "figure": figure})
+    together = groups(find_runs([tmp_path]))
+    drawn = [Figure.of(group) for group in together]
+    assert drawn[0].fault == "No figure: panel 'loss' needs metrics.csv, which no run wrote (logger=csv writes it)"
+    page = render(together, drawn)
+    assert "panel &#39;loss&#39; needs metrics.csv" in page
+    assert "vegaEmbed =" not in page  # without figures, no library
+
+
+@pytest.mark.parametrize(
+    "figure", [["x"], [{"title": "a", "metrics": {"b": 1}}], {"title": 1}, [{"title": "a", "lines": 3}]]
+)
+def test_a_foreign_figure_does_not_stop_the_page(tmp_path, figure):
+    write_run(tmp_path, replicas=[{"p": 0.0, "seed": 0}], experiment={"id": "F1", "figure": figure})
+    (group,) = groups(find_runs([tmp_path]))
+    assert Figure.of(group).fault.startswith("No figure: ")
+
+
+def test_a_check_is_drawn_where_no_figure_is_asked_for(tmp_path):
+    curve = {"x_title": "h", "y_title": "norm", "x": [1, 2], "measured": [1, 2], "predicted": [1, 2]}
+    write_run(tmp_path, replicas=[], checks=[{"id": "T2", "curve": curve}, {"id": "T3", "curve": None}])
+    (group,) = groups(find_runs([tmp_path]))
+    (row,) = Figure.of(group).specification["vconcat"]
+    assert [panel["title"] for panel in row["hconcat"]] == ["T2"]

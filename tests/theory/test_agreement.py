@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import scipy.stats
+import torch
+
+from noisereg.theory.agreement import bounded, compare, t_interval
+
+ROW = {"id": "T0", "says": "It is one.", "place": "nowhere"}
+
+
+def test_the_interval_is_that_of_student():
+    values = [0.3, 1.7, 2.2, 0.9]
+    mean, low, high = t_interval(torch.tensor(values))
+    expected = scipy.stats.t.interval(0.95, 3, loc=1.275, scale=scipy.stats.sem(values))
+    assert [float(mean), float(low), float(high)] == pytest.approx([1.275, *expected])
+
+
+def test_intervals_are_taken_over_the_first_axis():
+    values = torch.tensor([[1.0, 10.0], [3.0, 10.0]])
+    mean, low, high = t_interval(values, level=0.5)
+    assert mean.tolist() == [2, 10]
+    assert (low[0], high[0]) == pytest.approx((1, 3))  # the quartile of one degree of freedom is 1
+    assert low[1] == high[1] == 10
+
+
+@pytest.mark.parametrize(
+    ("values", "tolerance", "holds"),
+    [
+        ([1.04, 1.05, 1.06], 0.1, True),  # near
+        ([1.04, 1.05, 1.06], 0.01, False),
+        ([0.5, 1.05, 1.6], 0.01, True),  # within the interval
+    ],
+)
+def test_a_mean_agrees_if_it_is_near_or_its_interval_holds_the_number(values, tolerance, holds):
+    check = compare(values, 1.0, tolerance=tolerance, **ROW)
+    assert check.holds is holds
+    assert check.measured == pytest.approx(1.05)
+    assert check.low < check.measured < check.high
+    assert (check.relation, check.n) == ("=", 3)
+
+
+def test_nan_agrees_with_nothing():
+    assert not compare([1.0, math.nan], 1.0, tolerance=1.0, **ROW).holds
+
+
+@pytest.mark.parametrize(
+    ("relation", "at_less", "at_equal", "at_more"),
+    [
+        ("<", True, False, False),
+        ("<=", True, True, False),
+        ("=", False, True, False),
+        (">=", False, True, True),
+        (">", False, False, True),
+    ],
+)
+def test_a_relation_is_taken_literally(relation, at_less, at_equal, at_more):
+    found = [bounded(measured, relation, 1.0, n=1, **ROW).holds for measured in (0.5, 1.0, 1.5, math.nan)]
+    assert found == [at_less, at_equal, at_more, False]
