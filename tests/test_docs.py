@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from noisereg.command_line import check_command_line
-from noisereg.config import check, conf_dir
+from noisereg.config import conf_dir
 
 ROOT = Path(__file__).parents[1]
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps" / "README.md"]
@@ -139,11 +138,3 @@ def test_the_reference_names_every_option_and_every_key_of_a_group(group):
             keys = content.get(group, content) if "@package _global_" in path.read_text() else content
             for key in keys:
                 assert key in ("defaults", "_target_", "_partial_") or f"`{key}`" in text, f"{path}: {key}"
-
-
-def test_an_experiment_is_the_command_that_the_reference_gives_for_it():
-    rows = re.findall(r"^\| `(\w+)` \| .* \| `(.*)` \|$", sections()["experiment"], re.MULTILINE)
-    assert len(rows) == len(list((conf_dir() / "experiment").glob("*.yaml")))
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        for name, command in rows:
-            assert check(compose("train", [f"experiment={name}"])) == check(compose("train", shlex.split(command)))

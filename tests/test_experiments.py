@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train import _result, _train
+from program import read_result, run_program
 
 from noisereg.config import conf_dir
 from noisereg.report.groups import groups
@@ -29,7 +29,7 @@ NOT_SPOKEN_OF = {  # about epochs or p that a short form lacks, or outside a the
 
 def run_short(names: list[str], cwd: Path, *overrides: str) -> dict[str, Path]:
     """Run experiments in one sweep; give the folder of each."""
-    done = _train(
+    done = run_program(
         "-m", f"experiment={','.join(names)}", "fast=true", "logger=csv", "hydra.sweep.dir=sweep", *overrides, cwd=cwd
     )
     assert done.returncode == 0, done.stderr
@@ -38,7 +38,7 @@ def run_short(names: list[str], cwd: Path, *overrides: str) -> dict[str, Path]:
 
 def check_run(folder: Path, name: str) -> None:
     """See that an experiment ended with its figure and a verdict on each claim that its short form can speak of."""
-    result = _result(folder)
+    result = read_result(folder)
     assert result["status"] == "finished"
     assert f"experiment={name}" in result["command"]
     (run,) = find_runs([folder / "result.json"])

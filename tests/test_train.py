@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,32 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from program import ROOT, read_result, run_program
 
-ROOT = Path(__file__).parents[1]
 TINY = ["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=1", "dataset.train_size=20", "dataset.test_size=50"]
 TINY += ["engine=none", "seeds=1", "noise.p=0.2"]  # one network; replicas have tests of their own
 QUIET = "logger=csv"
 
 
-def _train(*arguments, cwd, **environment):
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=cwd,
-        env={**inherited, "OMP_NUM_THREADS": "1", "NETRC": str(cwd / "no_keys"), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
-def _result(folder: Path) -> dict:
-    return json.loads((folder / "result.json").read_text())
-
-
 def test_a_run_prints_its_numbers_and_leaves_its_files(tmp_path):
-    done = _train(*TINY, "noise.p=0.5", "seed=3", "hydra.run.dir=run", cwd=tmp_path)
+    done = run_program(*TINY, "noise.p=0.5", "seed=3", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "W&B     offline as there is no key; look with: wandb leet" in done.stdout
     assert "a label changes with probability 0.25" in done.stdout
@@ -43,7 +25,7 @@ def test_a_run_prints_its_numbers_and_leaves_its_files(tmp_path):
     assert "active neurons, test" in done.stdout
 
     folder = tmp_path / "run"
-    result = _result(folder)
+    result = read_result(folder)
     assert result["status"] == "finished"
     assert result["steps"] == 40
     assert result["config"]["noise"]["p"] == 0.5
@@ -81,20 +63,23 @@ def test_a_run_prints_its_numbers_and_leaves_its_files(tmp_path):
 
 def test_the_same_command_gives_the_same_numbers_and_another_seed_gives_others(tmp_path):
     for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
-        assert _train(*TINY, QUIET, f"seed={seed}", f"hydra.run.dir={name}", cwd=tmp_path).returncode == 0
+        assert run_program(*TINY, QUIET, f"seed={seed}", f"hydra.run.dir={name}", cwd=tmp_path).returncode == 0
     curves = {name: (tmp_path / name / "metrics.csv").read_text() for name in "abc"}
     assert curves["a"] == curves["b"]
-    assert _result(tmp_path / "a")["replicas"] == _result(tmp_path / "b")["replicas"]
-    assert _result(tmp_path / "a")["replicas"][0]["test/loss"] != _result(tmp_path / "c")["replicas"][0]["test/loss"]
+    assert read_result(tmp_path / "a")["replicas"] == read_result(tmp_path / "b")["replicas"]
+    assert (
+        read_result(tmp_path / "a")["replicas"][0]["test/loss"]
+        != read_result(tmp_path / "c")["replicas"][0]["test/loss"]
+    )
 
 
 def test_a_finished_run_is_left_alone_and_another_configuration_refused(tmp_path):
-    assert _train(*TINY, QUIET, "hydra.run.dir=run", cwd=tmp_path).returncode == 0
+    assert run_program(*TINY, QUIET, "hydra.run.dir=run", cwd=tmp_path).returncode == 0
     before = (tmp_path / "run" / "result.json").read_bytes()
-    again = _train(*TINY, QUIET, "hydra.run.dir=run", cwd=tmp_path)
+    again = run_program(*TINY, QUIET, "hydra.run.dir=run", cwd=tmp_path)
     assert again.returncode == 0
     assert "holds the finished run of this configuration; nothing to do" in again.stdout
-    other = _train(*TINY, QUIET, "hydra.run.dir=run", "noise.p=0.3", cwd=tmp_path)
+    other = run_program(*TINY, QUIET, "hydra.run.dir=run", "noise.p=0.3", cwd=tmp_path)
     assert other.returncode == 2
     assert "holds a run of another configuration (noise.p differ)" in other.stderr
     assert (tmp_path / "run" / "result.json").read_bytes() == before
@@ -104,7 +89,7 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(tmp_path
 def test_a_run_that_was_killed_goes_on_to_the_same_end(every, saved, tmp_path):
     """Killed without warning in step 70, in the middle of an epoch of 20 steps."""
     arguments = [*TINY, "trainer.max_epochs=6", f"callbacks.checkpoint.{every}", QUIET]
-    assert _train(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
+    assert run_program(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
     (tmp_path / "dies.py").write_text(
         "import os\n"
         "from lightning.pytorch import Callback\n"
@@ -116,14 +101,14 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(every, saved, tmp_path):
     )
     dies = "+callbacks.dies={_target_: dies.Dies}"
     for code in (9, 0):
-        done = _train(*arguments, dies, "hydra.run.dir=killed", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        done = run_program(*arguments, dies, "hydra.run.dir=killed", cwd=tmp_path, PYTHONPATH=str(tmp_path))
         assert done.returncode == code, done.stderr
         if code:
-            assert _result(tmp_path / "killed")["status"] == "running"
+            assert read_result(tmp_path / "killed")["status"] == "running"
             last = torch.load(tmp_path / "killed" / "checkpoints" / "last.ckpt", weights_only=True)
             assert last["global_step"] == saved
     assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
-    assert _result(tmp_path / "killed")["replicas"] == _result(tmp_path / "whole")["replicas"]
+    assert read_result(tmp_path / "killed")["replicas"] == read_result(tmp_path / "whole")["replicas"]
 
 
 def test_a_run_that_is_told_to_end_says_so_in_its_exit_code(tmp_path):
@@ -143,15 +128,15 @@ def test_a_run_that_is_told_to_end_says_so_in_its_exit_code(tmp_path):
         time.sleep(0.1)
     process.terminate()
     assert process.wait(timeout=60) == 143
-    assert _result(tmp_path / "run")["status"] == "failed"
+    assert read_result(tmp_path / "run")["status"] == "failed"
 
 
 def test_two_processes_see_the_labels_of_one_and_count_the_same(tmp_path):
     arguments = [*TINY, QUIET, "dataset.batch_size=4", "trainer.accelerator=cpu"]
     for devices in (1, 2):
-        done = _train(*arguments, f"trainer.devices={devices}", f"hydra.run.dir={devices}", cwd=tmp_path)
+        done = run_program(*arguments, f"trainer.devices={devices}", f"hydra.run.dir={devices}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    one, two = (_result(tmp_path / name)["replicas"][0] for name in ("1", "2"))
+    one, two = (read_result(tmp_path / name)["replicas"][0] for name in ("1", "2"))
     assert one.keys() == two.keys()
     assert one["noise/measured_rate"] == two["noise/measured_rate"]
     assert two == pytest.approx(one, rel=1e-4)
@@ -159,9 +144,9 @@ def test_two_processes_see_the_labels_of_one_and_count_the_same(tmp_path):
 
 
 def test_a_multirun_makes_a_run_for_each_value(tmp_path):
-    done = _train("-m", *TINY, "noise.p=0,0.1,0.2", QUIET, "hydra.sweep.dir=sweep", cwd=tmp_path)
+    done = run_program("-m", *TINY, "noise.p=0,0.1,0.2", QUIET, "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    results = [_result(tmp_path / "sweep" / str(job)) for job in range(3)]
+    results = [read_result(tmp_path / "sweep" / str(job)) for job in range(3)]
     assert [result["replicas"][0]["p"] for result in results] == [0, 0.1, 0.2]
     assert {result["status"] for result in results} == {"finished"}
 
@@ -182,7 +167,7 @@ def test_a_multirun_makes_a_run_for_each_value(tmp_path):
     ],
 )
 def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path):
-    done = _train(*TINY, QUIET, *arguments, cwd=tmp_path)
+    done = run_program(*TINY, QUIET, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(lines) == 1
@@ -191,7 +176,7 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path
 
 
 def test_help_says_what_can_be_chosen_in_a_screenful(tmp_path):
-    done = _train("--help", cwd=tmp_path)
+    done = run_program("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) <= 45
     for name in ("resnet20", "hypercube", "smoothing", "cross_entropy", "noise.p", "hydra.run.dir"):
@@ -211,6 +196,6 @@ def test_a_user_adds_a_rule_in_one_file_and_one_yaml(tmp_path):
     (tmp_path / "conf" / "noise").mkdir(parents=True)
     (tmp_path / "conf" / "noise" / "to_zero.yaml").write_text("_target_: mine.ToZero\np: 0.4\n")
     arguments = ["--config-dir", "conf", *TINY, "noise=to_zero", "noise.p=0.4", "hydra.run.dir=run", QUIET]
-    done = _train(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    done = run_program(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert _result(tmp_path / "run")["replicas"][0]["noise/effective_rate"] == 0.2
+    assert read_result(tmp_path / "run")["replicas"][0]["noise/effective_rate"] == 0.2

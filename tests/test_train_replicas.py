@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from test_train import _result, _train
+from program import read_result, run_program
 
 TINY = ["trainer.max_epochs=4", "callbacks.sparsity.every_n_epochs=2", "dataset.train_size=20", "dataset.test_size=50"]
 QUIET = "logger=csv"
@@ -22,13 +22,13 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_grid_of_replicas_leaves_a_row_for_each_with_figures_and_bands(tmp_path):
-    done = _train(*TINY, *GRID, "seed=3", "optimizer.lr=[0.1,0.01]", "hydra.run.dir=run", cwd=tmp_path)
+    done = run_program(*TINY, *GRID, "seed=3", "optimizer.lr=[0.1,0.01]", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "engine  fused: 8 replicas at once (2 seeds for each p)" in done.stdout
     assert "a label changes with probability 0, 0.25" in done.stdout
     assert "steps/s" in done.stdout and "left" in done.stdout
 
-    result = _result(tmp_path / "run")
+    result = read_result(tmp_path / "run")
     assert (result["status"], result["steps"]) == ("finished", 80)
     grid = [(replica["lr"], replica["p"], replica["seed"]) for replica in result["replicas"]]
     assert sorted(grid) == sorted(product([0.1, 0.01], [0, 0.5], [3, 4]))
@@ -77,7 +77,7 @@ def _check_wandb(folder: Path, replicas: list[dict]) -> None:
 def test_replicas_that_were_killed_go_on_to_the_same_end(tmp_path):
     """Killed without warning after the first measurement was saved."""
     arguments = [*TINY, *GRID, QUIET, "trainer.max_epochs=8"]
-    assert _train(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
+    assert run_program(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
     (tmp_path / "dies.py").write_text(
         "import os\n"
         "from lightning.pytorch import Callback\n"
@@ -89,17 +89,17 @@ def test_replicas_that_were_killed_go_on_to_the_same_end(tmp_path):
     )
     dies = "+callbacks.dies={_target_: dies.Dies}"
     for code in (9, 0):
-        done = _train(*arguments, dies, "hydra.run.dir=killed", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        done = run_program(*arguments, dies, "hydra.run.dir=killed", cwd=tmp_path, PYTHONPATH=str(tmp_path))
         assert done.returncode == code, done.stderr
     assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
-    assert _result(tmp_path / "killed")["replicas"] == _result(tmp_path / "whole")["replicas"]
+    assert read_result(tmp_path / "killed")["replicas"] == read_result(tmp_path / "whole")["replicas"]
 
 
 def test_replicas_stop_when_they_have_fitted_their_data_for_long_enough(tmp_path):
     stop = ["noise.p=[0,1]", "seeds=1", "stopping.extra_epochs=4", "trainer.max_epochs=40", "dataset.train_size=60"]
-    done = _train(*TINY, *stop, QUIET, "optimizer.lr=0.05", "hydra.run.dir=run", cwd=tmp_path)
+    done = run_program(*TINY, *stop, QUIET, "optimizer.lr=0.05", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    clean, noisy = _result(tmp_path / "run")["replicas"]
+    clean, noisy = read_result(tmp_path / "run")["replicas"]
     assert clean["ended_by"] == "zero train error" and clean["epochs"] == clean["fitted_epoch"] + 4 < 40
     assert noisy["epochs"] == 40 or noisy["ended_by"] == "zero train error"
     epochs = [int(row["epoch"]) for row in _rows(tmp_path / "run") if float(row["p"]) == 0]
@@ -107,11 +107,11 @@ def test_replicas_stop_when_they_have_fitted_their_data_for_long_enough(tmp_path
 
 
 def test_a_replica_that_diverges_is_named_and_the_others_go_on(tmp_path):
-    done = _train(*TINY, *GRID, QUIET, "optimizer.lr=[0.01,1e30]", "hydra.run.dir=run", cwd=tmp_path)
+    done = run_program(*TINY, *GRID, QUIET, "optimizer.lr=[0.01,1e30]", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "infinite or nan weights by step" in done.stdout + done.stderr
     assert "lr=1e+30 p=0.5 seed=1" in done.stdout + done.stderr
-    ends = {(row["lr"], row["ended_by"]) for row in _result(tmp_path / "run")["replicas"]}
+    ends = {(row["lr"], row["ended_by"]) for row in read_result(tmp_path / "run")["replicas"]}
     assert ends == {(0.01, "budget"), (1e30, "non-finite weights")}
 
 
@@ -141,7 +141,7 @@ def test_replicas_that_are_told_to_end_say_so_in_the_exit_code(tmp_path):
     ],
 )
 def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path):
-    done = _train(*TINY, QUIET, *arguments, cwd=tmp_path)
+    done = run_program(*TINY, QUIET, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert message in line

@@ -14,7 +14,7 @@ from noisereg.datasets.in_memory import InMemory
 from noisereg.datasets.loader import epoch_orders
 from noisereg.datasets.split import Split
 
-_KEPT_BYTES = 2**27  # of the data of several seeds; what goes beyond is made anew when it is needed
+_KEPT_BYTES = 2**26  # of the data of several seeds; what goes beyond is made anew when it is needed
 _ROWS_AT_ONCE = 4096
 
 

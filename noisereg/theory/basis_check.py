@@ -80,7 +80,7 @@ def verify_learning_rates(
     Example:
         >>> checks = verify_learning_rates(k=50, d=5, rates=(0.1, 0.5))
         >>> checks[0].id, checks[0].measured
-        ('T4.1 alive', 0.0)
+        ('T4.1-alive', 0.0)
 
     Source: arXiv 2111.02154, theorem 4, appendix E; the curve between is ours.
     """

@@ -66,7 +66,7 @@ def verify_neuron(
     Example:
         >>> small = verify_neuron(d=4, lr=0.02, replicas=8, dims=(2, 4), rates=(0.02, 0.04))
         >>> small[0].id, round(small[0].predicted, 5)
-        ('T2 slope', -0.00798)
+        ('T2-slope', -0.00798)
 
     Source: arXiv 2111.02154, theorem 2, appendix D and figure 2.
     """
