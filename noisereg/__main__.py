@@ -1,6 +1,9 @@
 """The Hydra entry point: `python train.py`, `python -m noisereg` and the installed `noisereg-train` are this."""
 
+import gc
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
@@ -12,12 +15,23 @@ from noisereg.config import ConfigError, conf_dir
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def train(config: DictConfig) -> None:
     """Train what one configuration describes."""
-    from noisereg.experiment import run  # noqa: PLC0415 - loads torch, so it comes after the checks
-
     try:
-        run(config)
+        _load()(config)
     except ConfigError as error:
         sys.exit(_complain(error))
+
+
+def _load() -> Callable[[DictConfig], Any]:
+    """Load what trains, after the checks. What libraries leave behind as they load is not searched for garbage."""
+    first = "noisereg.experiment" not in sys.modules
+    if first:
+        gc.disable()
+    from noisereg.experiment import run  # noqa: PLC0415 - loads torch
+
+    if first:
+        gc.freeze()
+        gc.enable()
+    return run
 
 
 def main() -> None:
@@ -27,6 +41,7 @@ def main() -> None:
     except ConfigError as error:
         sys.exit(_complain(error))
     train()
+    gc.freeze()  # the process ends without a last search
 
 
 def _complain(error: ConfigError) -> int:

@@ -76,6 +76,19 @@ class ReplicaData(LightningDataModule):
         for group in range(len(self._makers)):
             yield (group_of == group).nonzero().flatten().tolist(), self._evaluated(group)
 
+    def rows(self, data: InMemory, split: Split) -> tuple[Float[Tensor, "n features"], Int64[Tensor, " n"]]:
+        """Turn the samples of a split to rows of features and labels, a part at a time.
+
+        Args:
+            data: that the split is of.
+            split: some of its samples.
+        """
+        transform, rows = data.eval_transform, []
+        for part in split.inputs.split(_ROWS_AT_ONCE):
+            place = torch.arange(len(part))
+            rows.append(self._prepare(part if transform is None else transform(part, draw=place, index=place)))
+        return torch.cat(rows), split.labels
+
     def chunk(self, first: int, stop: int) -> dict[str, Tensor]:
         """Give the draws from `first` to `stop` - 1, counted over all epochs."""
         n = self._plan.n
@@ -104,7 +117,7 @@ class ReplicaData(LightningDataModule):
     def _all_training(self) -> Split:
         """Give the training samples of every seed, one data set after the other."""
         if self._pool is None:
-            parts = (self._rows(data, data.splits["train"]) for data in map(self._data, range(len(self._makers))))
+            parts = (self.rows(data, data.splits["train"]) for data in map(self._data, range(len(self._makers))))
             inputs, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
             self._pool = Split(inputs, labels).to(self._device)
         return self._pool
@@ -136,16 +149,8 @@ class ReplicaData(LightningDataModule):
                 inputs, labels = (tensor[group * n : (group + 1) * n] for tensor in _parts(self._all_training()))
                 prepared[name] = Split(inputs, labels)
             else:
-                prepared[name] = Split(*self._rows(data, split)).to(self._device)
+                prepared[name] = Split(*self.rows(data, split)).to(self._device)
         return prepared
-
-    def _rows(self, data: InMemory, split: Split) -> tuple[Tensor, Tensor]:
-        """Turn stored inputs to rows of features, a part at a time."""
-        transform, rows = data.eval_transform, []
-        for part in split.inputs.split(_ROWS_AT_ONCE):
-            place = torch.arange(len(part))
-            rows.append(self._prepare(part if transform is None else transform(part, draw=place, index=place)))
-        return torch.cat(rows), split.labels
 
 
 def _parts(split: Split) -> tuple[Tensor, Tensor]:

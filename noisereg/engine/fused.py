@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -50,7 +52,7 @@ class Fused:
         slope = compiled_slope(loss)
         if slope is None:
             raise ValueError(f"the fused engine does not know {type(loss).__name__}: take the blocked one")
-        self._slope = slope
+        self._loss, self._slope = loss, slope
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
         self._inputs: Tensor | None = None
@@ -92,6 +94,26 @@ class Fused:
         else:
             kernel = kernels.dense(features, hidden, output.shape[1], slope=self._slope, trains=trains)
         self._share(kernel, stack.hidden.detach().numpy(), output, bias, *rows, *steps)
+
+    def prepare(self, stack: Stack, inputs: Float[Tensor, "n features"]) -> Thread:
+        """Begin to compile what a call with such networks and inputs needs, some seconds of work.
+
+        Args:
+            stack: the replicas; they are left as they are.
+            inputs: some of those to come.
+
+        Returns:
+            The thread that compiles; a call that comes before its end waits for it.
+        """
+        one = torch.tensor([0])
+        sample = {
+            "index": torch.zeros(1, 1, dtype=torch.int64),
+            "targets": torch.zeros(1, 1, dtype=torch.int64),
+            "rates": torch.zeros(1, dtype=torch.float64),
+        }
+        thread = Thread(target=Fused(self._loss), args=(stack.select(one), inputs), kwargs=sample, daemon=True)
+        thread.start()
+        return thread
 
     def _share(self, kernel: Callable[..., Any], *arguments: Any) -> None:
         """Let each thread take a few replicas at a time."""

@@ -44,6 +44,7 @@ from noisereg.modules import Replicas
 from noisereg.tracking import AtomicCheckpointIO, ReplicaCurves, StepsProgress, write_atomically
 
 _OURS = ("sparsity", "norms", "checkpoint")  # callbacks that `Replicas` stands in for
+_FEW = 10  # samples that tell whether inputs are mostly zero
 
 
 class ReplicaTraining(Training):
@@ -82,6 +83,9 @@ class ReplicaTraining(Training):
             self.plan,
             prepare=self.module.stack.prepare,
         )
+        if isinstance(self.engine, Fused):
+            few = data.splits["train"].select(torch.arange(min(_FEW, len(data.splits["train"]))))
+            self.engine.prepare(self.module.stack, self.data.rows(data, few)[0])
         names = ["p", "seed"] + (["lr"] if len(axes["lr"]) > 1 else [])
         self.names = [{name: replica[name] for name in names} for replica in self.grid]
         self.curves = ReplicaCurves(folder / "metrics.csv" if settings["logger"]["csv"] else None, self.names)

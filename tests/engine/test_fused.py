@@ -180,3 +180,21 @@ def test_what_it_is_given_is_left_as_it_is(kind):
     before = [tensor.clone() for tensor in draws]
     run(Fused(Logistic()), make(2), draws)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(draws, before, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_compiled_ahead_serves_the_calls_to_come_and_moves_no_network(monkeypatch, kind):
+    make, settings = KINDS[kind]
+    draws, models = make_draws(**settings), make(2)
+    stack, taken = Stack.of(models), []
+    before = [tensor.detach().clone() for tensor in stack.parameters()]
+    for name in ("dense", "sparse", "neuron"):
+        kept = getattr(kernels, name)
+        monkeypatch.setattr(kernels, name, lambda *a, kept=kept, **k: taken.append(kept(*a, **k)) or taken[-1])
+    engine = Fused(Logistic())
+    engine.prepare(stack, stack.prepare(draws.inputs[:10])).join()
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(stack.parameters(), before, strict=True))
+    (ahead,) = taken
+    compiled = len(ahead.signatures)
+    run(engine, models, draws)
+    assert taken == [ahead, ahead] and len(ahead.signatures) == compiled >= 1
