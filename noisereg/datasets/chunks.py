@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+_PAIR = 2  # an engine may make two steps at a time: no chunk parts them, however many replicas share it
 _REPLICA_DRAWS = 200_000  # of a chunk: what surrounds a chunk costs about a millisecond
 
 
@@ -80,8 +81,8 @@ class ChunkLoader:
         self, make: Callable[[int, int], dict[str, Any]], plan: Plan, *, replicas: int, width: int | None = None
     ) -> None:
         self._make, self._plan = make, plan
-        width = width or max(1, _REPLICA_DRAWS // replicas)
-        self._width = max(1, width // plan.batch_size) * plan.batch_size
+        width, part = width or _REPLICA_DRAWS // replicas, max(_PAIR, plan.batch_size)
+        self._width = max(1, width // part) * part
         self._leg, self._start, self._chunks = 0, 0, 0
 
     def __len__(self) -> int:

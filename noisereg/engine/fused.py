@@ -24,8 +24,8 @@ class Fused:
     """K sequential steps of SGD for R replicas, one sample a step, on all cores of a CPU.
 
     A replica is trained by one thread, in an order that depends on nothing else: the result is the same, bit by bit,
-    for any number of threads, alone or among others, and in chunks of any length. Inputs that are mostly zero are
-    visited where they are not.
+    for any number of threads, alone or among others, and in chunks of any even length (steps are made in pairs). Inputs
+    that are mostly zero are visited where they are not.
 
     Args:
         loss: one that `compiled_slope` knows.

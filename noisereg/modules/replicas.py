@@ -233,9 +233,14 @@ def _shares(replicas: Sequence[int], running: Sequence[bool], threads: int) -> l
 
 
 def _constant_stretches(epoch: Int64[Tensor, " steps"], rates: Tensor) -> list[slice]:
-    """Cut a chunk where the learning rate of a replica changes."""
+    """Cut a chunk where the learning rate of a replica changes.
+
+    After an odd number of steps the next one stands alone, so that what an engine takes as pairs does not depend on
+    where the chunk began.
+    """
     edges = [0, len(epoch)]
     if len(rates) > 1:
         ends = (epoch[1:] != epoch[:-1]).nonzero().flatten() + 1
-        edges[1:1] = ends[(rates[epoch[ends]] != rates[epoch[ends - 1]]).any(dim=1)].tolist()
+        changes = ends[(rates[epoch[ends]] != rates[epoch[ends - 1]]).any(dim=1)].tolist()
+        edges = sorted({*edges, *changes, *(change + change % 2 for change in changes if change < len(epoch))})
     return [slice(first, stop) for first, stop in pairwise(edges)]

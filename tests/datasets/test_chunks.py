@@ -65,6 +65,12 @@ def test_chunks_of_single_steps_cross_the_ends_of_epochs():
     assert ranges(Plan(num_epochs=3, every_n_epochs=3, n=10), width=12) == [(0, 12), (12, 24), (24, 30)]
 
 
+@pytest.mark.parametrize("width", [1, 2, 7, 20, None])
+def test_no_chunk_begins_between_the_two_steps_of_a_pair(width):
+    plan = Plan(num_epochs=6, every_n_epochs=3, n=15)
+    assert all((first - 45 * leg) % 2 == 0 for leg in (0, 1) for first, _ in ranges(plan, leg=leg, width=width))
+
+
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
@@ -90,7 +96,7 @@ def test_replicas_share_out_the_draws_of_a_chunk():
     long = Plan(num_epochs=1, every_n_epochs=1, n=300_000)
     (_, alone), (_, among_ten) = first_chunk(long, 1), first_chunk(long, 10)
     assert alone == 10 * among_ten
-    assert first_chunk(long, 10**6) == (0, 1)
+    assert first_chunk(long, 10**6) == (0, 2)
     assert first_chunk(Plan(num_epochs=1, every_n_epochs=1, n=100, batch_size=8), 10**6) == (0, 8)
 
 
