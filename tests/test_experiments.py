@@ -69,6 +69,28 @@ def test_every_experiment_on_images_runs_in_its_short_form(tmp_path):
         check_run(folder, name)
 
 
+def test_an_arm_whose_data_are_missing_ends_in_one_line_and_leaves_no_record(tmp_path):
+    root = tmp_path / "nowhere" / "images"
+    (tmp_path / "nowhere").write_text("no folder")
+    done = run_program("experiment=fig5_mnist", f"dataset.root={root}", "logger=csv", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert str(root) in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "run").rglob("result.json"))
+
+
+def test_an_arm_that_is_finished_is_not_trained_again(tmp_path):
+    short = ["experiment=fig2_neuron", "fast=true", "logger=csv", "hydra.run.dir=run"]
+    assert run_program(*short, cwd=tmp_path).returncode == 0
+    whole = read_result(tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    before = (tmp_path / "run" / "hinge" / "result.json").read_bytes()
+    again = run_program(*short, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "arm     hinge" not in again.stdout
+    assert (tmp_path / "run" / "hinge" / "result.json").read_bytes() == before
+    assert read_result(tmp_path / "run")["replicas"] == whole["replicas"]
+
+
 def write_images(folder: Path) -> None:
     """Write as many images as Fashion-MNIST has, each a bright patch whose place tells its class."""
     folder.mkdir(parents=True)

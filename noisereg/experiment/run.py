@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from noisereg.command_line import compose_arms
-from noisereg.config import check
+from noisereg.config import ConfigError, check
 from noisereg.experiment.build import Settings, build_data, target_name
 from noisereg.experiment.choice import trains_replicas
 from noisereg.experiment.classifier import ClassifierTraining
@@ -148,7 +148,8 @@ def _failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        record.write("failed", **known, reason=f"{type(error).__name__}: {error}")
+        if record.path.exists() or not isinstance(error, ConfigError):  # bad input leaves nothing behind
+            record.write("failed", **known, reason=f"{type(error).__name__}: {error}")
         wandb.finish(exit_code=1)
         if isinstance(error, SIGTERMException):  # Lightning would end with exit code 0
             raise SystemExit(128 + signal.SIGTERM) from error
