@@ -1,19 +1,19 @@
 """Log how many neurons are active, dead and associated with a class, for any LightningModule that has ReLUs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import Tensor
+from torch import Tensor, nn
 
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.callbacks.turnover import Turnover
-from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool
+from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool, why_no_relus
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 _BY_LAYER = ("active_fraction", "dead_fraction")
@@ -25,27 +25,33 @@ class SparsityMonitor(Callback):
     It logs, over all layers together, `<split>/active_neurons`, `active_fraction`, `dead_fraction`,
     `always_on_fraction` and, where classes are counted, `associated_neurons`, `associated_by_rate_neurons` and
     `label_entropy`; and by layer, if there are several, `<split>/active_fraction/<layer>` and
-    `<split>/dead_fraction/<layer>`. On the training data it also logs, of all layers and of each, `train/died_neurons`
-    and `train/revived_neurons`: how many units have died and revived since the last measurement, 0 at the first. The
-    metrics of the last measurement stay in `metrics[split][layer]`.
+    `<split>/dead_fraction/<layer>`. For ReLUs on images, (batch, C, H, W), it also logs `dead_channel_fraction`, over
+    all of them and by layer: the share of the channels that fire nowhere on any sample. On the training data it also
+    logs, of all layers and of each, `train/died_neurons` and `train/revived_neurons`: how many units have died and
+    revived since the last measurement, 0 at the first. The metrics of the last measurement stay in
+    `metrics[split][layer]`.
 
     The splits of the validation loaders are called by the datamodule's `eval_splits`, or else val, val2, ...; those of
     the test loaders test, test2, ... If no validation loader is called train, the monitor makes a pass of its own over
     the training data, in order and in eval mode, at the end of a due epoch. It moves no random generator, and the
     weights after training are the same bits with it and without it.
 
+    Any network is measured as it is, if its activations are modules; one that is called twice in a pass is two layers,
+    "relu" and "relu:2". What has no nn.ReLU is not measured until modules are chosen by name, which a warning says at
+    the start; active is then what has an output > 0. Outputs must have the batch as their first axis.
+
     With several processes each takes its share of that pass, each sample once, and the counts add up. Validation and
     test count what the loaders deliver; the sampler that Lightning puts in there repeats samples to even the shares.
 
     Args:
         every_n_epochs: measure in every n-th epoch of training; `trainer.validate` and `trainer.test` always measure.
-        layers: patterns of the names of the ReLUs to keep, as in `find_relus`; None keeps all.
+        layers: patterns of the names of the ReLUs, or of other modules, to keep, as in `find_relus`; None: all ReLUs.
         num_classes: count by class; None: as many as the datamodule's `num_classes` if that is at most 100 and the
             batches hold labels, else none. Labels are a dict batch's "label" or a list batch's second entry.
         max_train_samples: of the monitor's own pass; None: all; 0: no pass.
 
     Raises:
-        ValueError: if a number is out of range; when a loop starts, if a pattern matches no ReLU.
+        ValueError: if a number is out of range; when a loop starts, if a pattern matches nothing.
 
     Example:
         >>> from lightning import Trainer
@@ -78,6 +84,7 @@ class SparsityMonitor(Callback):
         self._hooks = ExitStack()
         self._turnover = Turnover()  # on the training data
         self._has_fitted = False
+        self._has_warned = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget what was alive in an earlier training; a measurement before the first one counts."""
@@ -95,8 +102,7 @@ class SparsityMonitor(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the patterns, and say if there is nothing to measure."""
-        if not find_relus(pl_module, self._layers):
-            rank_zero_info(f"SparsityMonitor measures nothing: {type(pl_module).__name__} has no nn.ReLU")
+        self._find(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that a pass over the training data is possible if it is needed."""
@@ -165,13 +171,21 @@ class SparsityMonitor(Callback):
     def _due(self, trainer: Trainer) -> bool:
         return trainer.state.fn != TrainerFn.FITTING or (trainer.current_epoch + 1) % self._every_n_epochs == 0
 
+    def _find(self, pl_module: LightningModule) -> dict[str, nn.Module]:
+        """Find what is measured, and warn once if that is nothing."""
+        found = find_relus(pl_module, self._layers)
+        if self._layers is None and not self._has_warned and (reason := why_no_relus(pl_module)):
+            rank_zero_warn(f"SparsityMonitor measures nothing: {reason}")
+            self._has_warned = True
+        return found
+
     def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         measured = trainer.enable_validation and "train" in _eval_splits(trainer)
         return self._max_train_samples != 0 and not measured and bool(find_relus(pl_module, self._layers))
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, splits: Sequence[str]) -> None:
         self._close()
-        if relus := find_relus(pl_module, self._layers):
+        if relus := self._find(pl_module):
             num_classes = self._num_classes or _num_classes(trainer)
             self._counters = {split: ReluCounter(relus, num_classes=num_classes) for split in splits}
 
@@ -198,7 +212,9 @@ class SparsityMonitor(Callback):
             }
             if metrics:
                 self.metrics[split] = metrics
-                values = _values(metrics) | (self._turnover.measure(metrics) if split == "train" else {})
+                values = _values(metrics, find_relus(pl_module)) | (
+                    self._turnover.measure(metrics) if split == "train" else {}
+                )
                 pl_module.log_dict({f"{split}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
 
@@ -241,10 +257,16 @@ def _describe(batch: Any) -> str:
     return f"a {type(batch).__name__}{keys}"
 
 
-def _values(metrics: Mapping[str, ActivationSparsity]) -> dict[str, Tensor]:
+def _values(metrics: Mapping[str, ActivationSparsity], relus: Container[str]) -> dict[str, Tensor]:
     values = pool(list(metrics.values()))
     values.pop("sparsity")
+    # Other activations, as those of Swin and ConvNeXt, may have the channels last.
+    images = [layer for layer, metric in metrics.items() if metric.has_channels and layer.partition(":")[0] in relus]
+    dead = {layer: metrics[layer].dead_channels.float() for layer in images}
+    if dead:
+        values["dead_channel_fraction"] = torch.cat(list(dead.values())).mean()
     if len(metrics) > 1:
         for layer, metric in metrics.items():
             values |= {f"{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
+        values |= {f"dead_channel_fraction/{layer}": channels.mean() for layer, channels in dead.items()}
     return values

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
-_EXACT_ROWS = 2**24  # float32 holds every whole number up to here
+# Whole numbers up to here are exact: sums over so many rows.
+_EXACT_ROWS = {torch.float32: 2**24, torch.bfloat16: 2**8}
+_CACHED = 2**21  # numbers at a time that stay in the cache of a CPU
 
 
 def count_firings(
@@ -34,9 +36,10 @@ def count_firings(
         tensor([[1, 0],
                 [1, 1]])
     """
-    parts = zip(activations.detach().split(_EXACT_ROWS), labels.split(_EXACT_ROWS), strict=True)
-    counts = [_count(*part, num_classes=num_classes) for part in parts]
-    return torch.stack(counts).sum(dim=0) if len(counts) > 1 else counts[0]
+    order = sorted(range(1, activations.ndim), key=activations.stride, reverse=True)
+    counts = _count(activations.detach().permute(0, *order), labels, num_classes=num_classes)
+    back = [0, *(1 + order.index(axis) for axis in range(1, activations.ndim))]
+    return counts.permute(back).reshape(num_classes, activations.shape[1:].numel())
 
 
 def summarize(fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tensor, "classes"]) -> dict[str, Tensor]:
@@ -149,14 +152,18 @@ def turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack u
 
 
 def _count(
-    activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], *, num_classes: int
-) -> Int64[Tensor, "classes flat_units"]:
-    """Multiply a one-hot matrix by one of zeros and ones, whose units lie as in memory: channels_last costs no copy."""
-    order = sorted(range(1, activations.ndim), key=activations.stride, reverse=True)
-    laid = activations.permute(0, *order)
-    active = torch.gt(laid, 0, out=torch.empty(laid.shape, device=laid.device, dtype=torch.float32))
-    one_hot = active.new_zeros(num_classes, len(labels)).scatter_(0, labels[None], 1.0)
+    laid: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], *, num_classes: int
+) -> Int64[Tensor, "classes *units"]:
+    """Multiply a one-hot matrix by zeros and ones; the units lie as in memory, so that channels_last costs no copy."""
+    units = laid.shape[1:]
+    on_cpu = laid.device.type == "cpu"
+    dtype = torch.bfloat16 if on_cpu and laid.dtype == torch.bfloat16 else torch.float32
+    rows = min(_EXACT_ROWS[dtype], max(1, _CACHED // max(1, units.numel()))) if on_cpu else _EXACT_ROWS[dtype]
+    one_hot = torch.zeros(num_classes, len(labels), device=laid.device, dtype=dtype).scatter_(0, labels[None], 1.0)
+    counts = torch.zeros(num_classes, units.numel(), device=laid.device, dtype=torch.int64)
+    buffer = torch.empty(min(rows, len(laid)), *units, device=laid.device, dtype=dtype)
     with torch.autocast(laid.device.type, enabled=False):
-        counts = one_hot @ active.view(len(laid), laid.shape[1:].numel())
-    back = [0, *(1 + order.index(axis) for axis in range(1, activations.ndim))]
-    return counts.long().view(num_classes, *laid.shape[1:]).permute(back).reshape(num_classes, laid.shape[1:].numel())
+        for part, classes in zip(laid.split(rows), one_hot.split(rows, dim=1), strict=True):
+            active = torch.gt(part, 0, out=buffer[: len(part)])
+            counts += (classes @ active.view(len(part), units.numel())).long()
+    return counts.view(num_classes, *units)

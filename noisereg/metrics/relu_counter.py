@@ -2,49 +2,21 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
-from noisereg.metrics.names import short_names
 from noisereg.metrics.sparsity import ActivationSparsity
 
 
-def find_relus(module: nn.Module, layers: Sequence[str] | None = None) -> dict[str, nn.Module]:
-    """Find the ReLUs (nn.ReLU and nn.ReLU6) of a network by name.
-
-    Args:
-        module: any module.
-        layers: patterns (`*`, `?`, `[abc]`) of the names to keep; None keeps all.
-
-    Returns:
-        The modules by their short names (see `short_names`), in the module's order.
-
-    Raises:
-        ValueError: if there are ReLUs, but a pattern matches none.
-
-    Example:
-        >>> list(find_relus(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.ReLU()), layers=["2"]))
-        ['2']
-    """
-    found = {name: child for name, child in module.named_modules() if isinstance(child, nn.ReLU | nn.ReLU6)}
-    relus: dict[str, nn.Module] = {short: found[name] for name, short in short_names(found).items()}
-    if layers is None:
-        return relus
-    for pattern in layers:
-        if relus and not any(fnmatchcase(name, pattern) for name in relus):
-            raise ValueError(f"layers must match names of ReLUs, got {pattern!r}; there are: {', '.join(relus)}")
-    return {name: relu for name, relu in relus.items() if any(fnmatchcase(name, pattern) for pattern in layers)}
-
-
 class ReluCounter:
-    """Count the firings of ReLUs while the `with` block lasts.
+    """Count the firings of ReLUs, or where the outputs of other modules are > 0, while the `with` block lasts.
 
-    A module that is called more than once in a batch gives one layer a call: "relu", "relu:2" and so on.
+    The outputs must be tensors whose first axis is the batch: what a transformer hands on with the tokens first is not
+    understood. A module that is called more than once in a batch gives one layer a call: "relu", "relu:2" and so on.
     Compiled networks run eagerly inside the block, as torch.compile does not see hooks that come after it.
 
     Args:
@@ -52,6 +24,7 @@ class ReluCounter:
         num_classes: how many classes to tell apart in batches that come with labels; None: none.
 
     Example:
+        >>> from noisereg.metrics import find_relus
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
         >>> with ReluCounter(find_relus(net)) as counter:
         ...     counter.start_batch()
@@ -94,8 +67,10 @@ class ReluCounter:
             metrics |= {layer: ActivationSparsity(num_classes).to(device) for layer, num_classes in known.items()}
         return {layer: metric.gathered() for layer, metric in (metrics | self.metrics).items()}
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def count(_module: nn.Module, _inputs: Any, activations: Tensor) -> None:
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def count(_module: nn.Module, _inputs: Any, activations: Any) -> None:
+            if not isinstance(activations, Tensor):
+                raise ValueError(f"layer {name!r} must give a tensor to be counted, got a {type(activations).__name__}")
             self._calls[name] += 1
             layer = name if self._calls[name] == 1 else f"{name}:{self._calls[name]}"
             if layer not in self.metrics:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
@@ -15,9 +15,14 @@ from noisereg.metrics.counts import associated, associated_by_rate, count_firing
 class ActivationSparsity(Metric):
     """Count which units of a layer fire, and derive active neurons, dead units and associated units from the counts.
 
-    The state is two tensors of int64, summed over processes: `fires` (classes, units) and `samples` (classes,), with
-    one row if classes are not told apart. So the result is the same for any batch size, order or number of processes.
-    The first update fixes the number of units, until `reset`.
+    The state is three tensors of int64: `fires` (classes, units) and `samples` (classes,), summed over processes, with
+    one row if classes are not told apart, and `unit_shape`. So the result is the same for any batch size, order or
+    number of processes. The first update fixes the units, until `reset`.
+
+    All axes behind the first count units: a convolution's are its C * H * W positions, a transformer's its tokens *
+    features. The units lie in the order of the axes whatever the layout in memory, so unit (c, h, w) has the number
+    (c * H + h) * W + w. Where there are three axes, the first of them is taken for channels: `channel_firing_rate` and
+    `dead_channels` look at these as wholes.
 
     Args:
         num_classes: how many classes to tell apart, at least 2; None: no labels are needed.
@@ -33,6 +38,10 @@ class ActivationSparsity(Metric):
         tensor(1.5000)
         >>> sparsity.dead
         tensor([False, False,  True])
+        >>> convolution = ActivationSparsity()
+        >>> convolution.update(torch.tensor([[[[1.0, 0.0]], [[0.0, 0.0]]]]))  # two channels of 1 x 2 positions
+        >>> convolution.channel_firing_rate, convolution.dead_channels
+        (tensor([0.5000, 0.0000]), tensor([False,  True]))
 
     Source: Cornacchia et al., "Regularization by Misclassification in ReLU Neural Networks", 2021, Definition 1.
     """
@@ -43,6 +52,7 @@ class ActivationSparsity(Metric):
 
     fires: Int64[Tensor, "classes units"]
     samples: Int64[Tensor, "classes"]
+    unit_shape: Int64[Tensor, "axes"]
 
     def __init__(self, num_classes: int | None = None, **kwargs: Any) -> None:
         if num_classes is not None and num_classes < 2:
@@ -52,12 +62,13 @@ class ActivationSparsity(Metric):
         rows = num_classes or 1
         self.add_state("fires", torch.zeros(rows, 0, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros(rows, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("unit_shape", torch.zeros(0, dtype=torch.int64), dist_reduce_fx="max")
 
     def update(self, activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "rows"] | None = None) -> None:
         """Count the firings of one batch.
 
         Args:
-            activations: outputs after ReLU, of any float type; a batch without rows is fine.
+            activations: outputs after ReLU, of any float type; the first axis is the batch, which may have no rows.
             labels: clean labels in [0, num_classes); only looked at if num_classes was given.
 
         Raises:
@@ -68,7 +79,7 @@ class ActivationSparsity(Metric):
         if self.num_classes is not None:
             rows = _checked(labels, len(activations), self.num_classes)
         fires = count_firings(activations, rows, len(self.samples))
-        self._fix_units(fires.shape[1])
+        self._fix_units(activations.shape[1:])
         self.fires = self.fires + fires
         self.samples = self.samples + torch.zeros_like(self.samples).index_add_(0, rows, torch.ones_like(rows))
 
@@ -77,7 +88,7 @@ class ActivationSparsity(Metric):
         return summarize(self.fires, self.samples)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Add the counts of another metric, or of its `metric_state`.
+        """Add the counts of another metric, or of its `metric_state`; one without `unit_shape` has flat units.
 
         Raises:
             ValueError: if it counts other classes or another number of units.
@@ -86,11 +97,12 @@ class ActivationSparsity(Metric):
             raise ValueError(f"incoming_state must be a dict or an ActivationSparsity, got {type(incoming_state)}")
         state: Mapping[str, Any] = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
         fires, samples = state["fires"], state["samples"]
+        shape = state["unit_shape"].tolist() if "unit_shape" in state else fires.shape[1:]
         if len(samples) != len(self.samples):
             raise ValueError(f"incoming_state must count {len(self.samples)} classes as this does, got {len(samples)}")
         if fires.shape[1] == 0:
             return
-        self.update(torch.empty(0, fires.shape[1], device=fires.device), samples.new_empty(0))
+        self.update(torch.empty(0, *shape, device=fires.device), samples.new_empty(0))
         self.fires = self.fires + fires
         self.samples = self.samples + samples
 
@@ -122,6 +134,21 @@ class ActivationSparsity(Metric):
         return self.fires.sum(dim=0) == self.samples.sum()
 
     @property
+    def has_channels(self) -> bool:
+        """Whether the units are those of channels: positions in a plane, (C, H, W)."""
+        return len(self.unit_shape) == 3
+
+    @property
+    def channel_firing_rate(self) -> Float[Tensor, "channels"]:
+        """Share of the samples on which a unit of each channel fires, as a mean over its positions."""
+        return self._by_channel(self.firing_rate).mean(dim=1)
+
+    @property
+    def dead_channels(self) -> Bool[Tensor, "channels"]:
+        """Channels that fired on none of the samples, at none of their positions."""
+        return self._by_channel(self.dead).all(dim=1)
+
+    @property
     def histogram(self) -> Int64[Tensor, "units classes"]:
         """How often each unit fired for each class (section 6.5, appendix F)."""
         self._need_classes()
@@ -142,16 +169,23 @@ class ActivationSparsity(Metric):
         """Entropy of the class of a sample on which each unit fires, in bits; nan for dead units."""
         return label_entropy(self.histogram)
 
-    def _fix_units(self, num_units: int) -> None:
+    def _fix_units(self, shape: torch.Size) -> None:
+        num_units = shape.numel()
         if num_units == 0:
             raise ValueError("activations must have at least one unit, got none")
         if self.num_units == 0:
             self.fires = self.fires.new_zeros(len(self.samples), num_units)
+            self.unit_shape = torch.tensor(shape, dtype=torch.int64, device=self.samples.device)
         if self.num_units != num_units:
             raise ValueError(
                 f"activations must have {self.num_units} units as before, got {num_units}: "
                 "reset the metric, or use one metric a layer"
             )
+
+    def _by_channel(self, values: Shaped[Tensor, "units"]) -> Shaped[Tensor, "channels positions"]:
+        if not self.has_channels:
+            raise ValueError(f"channels need activations (batch, C, H, W), got units {tuple(self.unit_shape.tolist())}")
+        return values.unflatten(0, (int(self.unit_shape[0]), -1))
 
     def _need_classes(self) -> None:
         if self.num_classes is None:

@@ -21,7 +21,8 @@ def torchvision_model(
     """Build a classifier of torchvision with weights that its own code draws, as a function of the seed alone.
 
     The result is torchvision's module, so its layers keep the names they have there. Mind that some of these networks
-    use one ReLU module at several places, and some call the function `relu`, which no hook sees.
+    use one ReLU module at several places, some call the function `relu`, which no hook sees, and some have other
+    activations: EfficientNet SiLU, Swin and ConvNeXt GELU.
 
     Args:
         input_shape: (3, height, width).

@@ -41,6 +41,18 @@ def test_units_keep_their_order_whatever_the_memory_layout():
         np.testing.assert_array_equal(count_firings(laid, labels, 2).numpy(), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "shape"), [(700, (3, 2, 2)), (5, (2, 1000, 600)), (3, (2**21 + 1,))])
+def test_a_batch_is_counted_whole_where_it_is_counted_in_parts(dtype, rows, shape):
+    activations = torch.rand(rows, *shape, generator=torch.Generator().manual_seed(0)).sub(0.1).to(dtype)
+    laid = activations.contiguous(memory_format=torch.channels_last) if len(shape) == 3 else activations
+    labels = (torch.arange(rows) > 1).long()
+    fires = activations.flatten(1) > 0
+    expected = torch.stack([fires[labels == label].sum(0) for label in (0, 1)])
+    assert rows < 300 or expected.max() > 600  # more than bfloat16 can count
+    assert torch.equal(count_firings(laid, labels, 2), expected)
+
+
 def test_a_unit_at_exactly_zero_does_not_fire():
     activations = torch.tensor([[0.0, -0.0, 1e-45, -1.0, torch.inf, torch.nan]])
     assert count_firings(activations, torch.tensor([0]), 1).tolist() == [[0, 0, 1, 0, 1, 0]]
@@ -48,7 +60,7 @@ def test_a_unit_at_exactly_zero_does_not_fire():
 
 def test_firings_beyond_the_whole_numbers_of_float32_are_counted():
     rows = 2**24 + 1
-    activations = torch.ones(rows, 1, dtype=torch.bfloat16)
+    activations = torch.ones(rows, 1)
     assert count_firings(activations, torch.zeros(rows, dtype=torch.int64), 1).item() == rows
 
 

@@ -31,30 +31,6 @@ def _hooks(net):
     return sum(len(module._forward_hooks) for module in net.modules())
 
 
-def test_relu_and_relu6_are_found_and_nothing_else():
-    net = nn.Sequential(nn.ReLU(), nn.LeakyReLU(), nn.PReLU(), nn.GELU(), nn.Sequential(nn.ReLU6()))
-    assert list(find_relus(net)) == ["0", "4.0"]
-
-
-def test_a_shared_relu_is_found_once():
-    relu = nn.ReLU()
-    assert list(find_relus(nn.Sequential(relu, relu))) == ["0"]
-
-
-def test_patterns_keep_their_matches_in_the_order_of_the_module():
-    net = nn.ModuleDict({name: nn.ReLU() for name in ("a1", "b", "a2")})
-    assert list(find_relus(net, ["a2", "a*"])) == ["a1", "a2"]
-
-
-def test_a_pattern_without_a_match_is_an_error_that_lists_the_names(net):
-    with pytest.raises(ValueError, match=r"layers must match names of ReLUs, got 'rely\*'; there are: relu"):
-        find_relus(net, ["relu", "rely*"])
-
-
-def test_a_net_without_relus_is_no_error():
-    assert find_relus(nn.Linear(1, 1), ["anything"]) == {}
-
-
 def test_each_call_of_a_reused_inplace_relu_is_a_layer(net):
     inputs = torch.randn(9, 4)
     with ReluCounter(find_relus(net)) as counter, torch.no_grad():
@@ -100,6 +76,16 @@ def test_an_error_names_the_layer():
         with pytest.raises(ValueError, match="4 units as before, got 5") as caught:
             net(torch.ones(2, 5))
     assert caught.value.__notes__ == ["while counting the firings of layer '1'"]
+
+
+def test_a_chosen_module_that_gives_no_tensor_is_an_error():
+    net = nn.ModuleDict({"attention": nn.MultiheadAttention(4, 1)})
+    tokens = torch.ones(2, 3, 4)
+    with (
+        ReluCounter(find_relus(net, ["attention"])),
+        pytest.raises(ValueError, match="layer 'attention' must give a tensor to be counted, got a tuple"),
+    ):
+        net["attention"](tokens, tokens, tokens)
 
 
 COMPILED = """

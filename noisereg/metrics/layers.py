@@ -1,0 +1,105 @@
+"""Which modules of a network are watched: its ReLUs, or others that are chosen by name."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from noisereg.metrics.names import short_names
+
+RELUS = (nn.ReLU, nn.ReLU6)
+# Their outputs have the sign of their inputs, so that an output > 0 says that the pre-activation is > 0.
+KEEP_SIGN = (
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.LeakyReLU,
+    nn.RReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.Tanh,
+    nn.Hardtanh,
+    nn.Softsign,
+)
+
+
+def find_relus(module: nn.Module, layers: Sequence[str] | None = None) -> dict[str, nn.Module]:
+    """Find the modules of a network whose firings are counted, by name: its ReLUs, or what is chosen.
+
+    A pattern chooses among the ReLUs (nn.ReLU and nn.ReLU6). If it matches none, it chooses among the other activations
+    that keep the sign of their input, such as nn.GELU, nn.SiLU or nn.LeakyReLU. If it matches none of these either, it
+    must be the whole name of a module of any kind: the layer before a call of `torch.nn.functional.relu`, say, as its
+    output is > 0 exactly where that of the call is. A unit of a chosen module is active where the module's output is
+    > 0; for an activation that keeps signs that is where its input is > 0.
+
+    Args:
+        module: any module.
+        layers: patterns (`*`, `?`, `[abc]`) of the names to keep; None keeps all ReLUs and nothing else.
+
+    Returns:
+        The modules by their short names (see `short_names`), in the module's order.
+
+    Raises:
+        ValueError: if a pattern matches nothing.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.ReLU(), nn.GELU())
+        >>> list(find_relus(net)), list(find_relus(net, ["2", "3", "0"]))
+        (['1', '2'], ['0', '2', '3'])
+    """
+    if layers is None:
+        return _named(module, RELUS)
+    chosen = {name: child for pattern in layers for name, child in _matches(module, pattern).items()}
+    place = {child: number for number, child in enumerate(module.modules())}
+    return dict(sorted(chosen.items(), key=lambda named: place[named[1]]))
+
+
+def why_no_relus(module: nn.Module) -> str | None:
+    """Say in one line why a network has nothing to watch, and what to do about it; None if it has ReLUs.
+
+    Example:
+        >>> print(why_no_relus(nn.Sequential(nn.Linear(2, 2), nn.GELU())).partition(";")[0])
+        Sequential has no nn.ReLU, by whose output > 0 a unit is called active, but 1 GELU
+    """
+    if _named(module, RELUS):
+        return None
+    name, others = type(module).__name__, _named(module, KEEP_SIGN)
+    if not others:
+        return (
+            f"{name} has no nn.ReLU and no other activation module, and calls of torch.nn.functional.relu are not "
+            "seen; make these nn.ReLU modules, or name the layers whose outputs they take: layers=['name', ...]"
+        )
+    kinds = Counter(type(child).__name__ for child in others.values())
+    first = next(iter(others))
+    return (
+        f"{name} has no nn.ReLU, by whose output > 0 a unit is called active, but "
+        f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}; to count where the outputs of these are "
+        f"> 0, choose them by name: layers=['{first}'], or ['*'] for all (callbacks.sparsity.layers='[{first}]')"
+    )
+
+
+def _named(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
+    relus = RELUS if kinds is not RELUS else ()  # nn.ReLU6 is an nn.Hardtanh
+    found = {
+        name: child
+        for name, child in module.named_modules()
+        if isinstance(child, kinds) and not isinstance(child, relus)
+    }
+    return {short: found[name] for name, short in short_names(found).items()}
+
+
+def _matches(module: nn.Module, pattern: str) -> Mapping[str, nn.Module]:
+    known = {"ReLUs": _named(module, RELUS), "activations": _named(module, KEEP_SIGN)}
+    for named in known.values():
+        if found := {name: child for name, child in named.items() if fnmatchcase(name, pattern)}:
+            return found
+    whole = dict(module.named_modules())
+    every = {short: whole[name] for name in whole for short in short_names([name]).values()}
+    if pattern in every | whole:
+        return {pattern: (every | whole)[pattern]}
+    kind, named = next(((kind, named) for kind, named in known.items() if named), ("modules", every))
+    raise ValueError(f"layers must match names of {kind}, got {pattern!r}; there are: {', '.join(filter(None, named))}")
