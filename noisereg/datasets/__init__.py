@@ -1,4 +1,4 @@
-"""Data sets that live in memory, on the training device, and give batches in a counter-based order."""
+"""Data sets, in memory on the training device or streamed from disk, that give batches in a counter-based order."""
 
 from noisereg.datasets.augment import crop_flip
 from noisereg.datasets.chunks import ChunkLoader, Plan
@@ -8,11 +8,13 @@ from noisereg.datasets.gaussian import Gaussian
 from noisereg.datasets.hypercube import Hypercube
 from noisereg.datasets.image_folder import ImageFolder
 from noisereg.datasets.in_memory import InMemory
-from noisereg.datasets.loader import BatchLoader, epoch_order
+from noisereg.datasets.loader import BatchLoader, check_shares, epoch_order
 from noisereg.datasets.mnist import FashionMnist, Mnist
 from noisereg.datasets.replicas import ReplicaData
+from noisereg.datasets.resized_crop import resized_crop
 from noisereg.datasets.split import Split
 from noisereg.datasets.standard_basis import StandardBasis
+from noisereg.datasets.streamed import Pictures, StreamLoader
 
 __all__ = [
     "BatchLoader",
@@ -26,10 +28,14 @@ __all__ = [
     "ImageFolder",
     "InMemory",
     "Mnist",
+    "Pictures",
     "Plan",
     "ReplicaData",
     "Split",
     "StandardBasis",
+    "StreamLoader",
+    "check_shares",
     "crop_flip",
     "epoch_order",
+    "resized_crop",
 ]

@@ -8,9 +8,9 @@ from typing import ClassVar, Unpack
 import numpy as np
 import torch
 import torchvision
-from torchvision.datasets.utils import check_integrity
 
 from noisereg.datasets.cache import Arrays, cached
+from noisereg.datasets.cifar_files import fetch, read_batch
 from noisereg.datasets.download import download
 from noisereg.datasets.error import DatasetError
 from noisereg.datasets.image_files import (
@@ -41,7 +41,7 @@ class Cifar10(Images):
 
     The first of these that is there is read: root/cifar-10-batches-py (torchvision's files),
     root/cifar10/{train,test}/<class>/* (images), root/cifar10.tgz (the same tree, read without extracting it). If
-    none is, the original is downloaded through torchvision. Images are decoded once and kept in the cache.
+    none is, the original is downloaded and compared with its sum. Images are decoded once and kept in the cache.
 
     Args:
         root: folder that holds the data.
@@ -58,6 +58,7 @@ class Cifar10(Images):
     title: ClassVar[str] = "CIFAR-10"
     stem: ClassVar[str] = "cifar10"
     original: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR10
+    sha256: ClassVar[str] = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # of its archive
     counts: ClassVar[dict[str, int]] = {"train": 50_000, "test": 10_000}
     classes: ClassVar[tuple[str, ...]] = tuple(_TEN.split())
 
@@ -79,7 +80,8 @@ class Cifar10(Images):
     def prepare_data(self) -> None:
         """Download the files if nothing is there; decode images, so that other processes find them in the cache."""
         if not any(self.holds(place) for place in (self.files, self.tree, self.archive)):
-            download(self.root, self.original.base_folder, lambda folder: self.original(folder, download=True))
+            fetch_original = partial(fetch, self.original, sha256=self.sha256)
+            download(self.root, self.original.base_folder, fetch_original)
         elif not self.holds(self.files):
             self._decoded  # noqa: B018
 
@@ -122,20 +124,10 @@ class Cifar10(Images):
                 raise DatasetError(f"{where}/{split} has {len(found)} images, {self.title} has {n}; {mend}")
 
     def _read_original(self, *, train: bool) -> Split:
-        try:
-            data = self.original(self.root, train=train)
-        except RuntimeError as error:
-            raise DatasetError(
-                f"{self.files / self._broken_file()} is missing or damaged (its md5 is not the original's); "
-                f"delete {self.files} and start again to download"
-            ) from error
-        pixels = torch.from_numpy(np.ascontiguousarray(data.data))
-        return Split(pixels.permute(0, 3, 1, 2), torch.tensor(data.targets))
-
-    def _broken_file(self) -> str:
-        meta = [self.original.meta["filename"], self.original.meta["md5"]]
-        sums = [*self.original.train_list, *self.original.test_list, meta]
-        return next((name for name, md5 in sums if not check_integrity(self.files / name, md5)), "")
+        files = self.original.train_list if train else self.original.test_list
+        batches = [read_batch(self.files / name, md5=md5) for name, md5 in files]
+        labels = torch.tensor([label for _, labels in batches for label in labels])
+        return Split(torch.from_numpy(np.concatenate([pixels for pixels, _ in batches])), labels)
 
 
 class Cifar100(Cifar10):
@@ -151,4 +143,5 @@ class Cifar100(Cifar10):
     title = "CIFAR-100"
     stem = "cifar100"
     original = torchvision.datasets.CIFAR100
+    sha256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
     classes = tuple(_HUNDRED.split())

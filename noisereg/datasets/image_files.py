@@ -1,6 +1,7 @@
 """Image files in class folders, in a tree or an archive, decoded to bytes of one size."""
 
 import gzip
+import hashlib
 import io
 import os
 import tarfile
@@ -18,6 +19,8 @@ from noisereg.datasets.error import DatasetError
 
 SPLITS = ("train", "test")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")  # of those names; others may start programs to be read
+_LARGEST = 1 << 30  # bytes of an archive when it is unpacked
 
 
 class ImageFile(NamedTuple):
@@ -34,19 +37,65 @@ class ImageFile(NamedTuple):
         return f"{self.split}/{self.label}/{self.name}"
 
 
+class FileList(NamedTuple):
+    """All images of a tree, those of train first: a few bytes for each of millions.
+
+    Attributes:
+        names: (n,), `split/class/file` as the file system's bytes.
+        labels: (n,), int64 class indices.
+        num_train: how many are of train.
+    """
+
+    names: np.ndarray
+    labels: np.ndarray
+    num_train: int
+
+
 def files_of_tree(folder: Path) -> list[ImageFile]:
     """List folder/{train,test}/<class>/<image>, sorted.
 
     Raises:
         DatasetError: if a folder is missing or cannot be read.
     """
-    files = []
+    return [
+        ImageFile(split, label, name, (folder / split / label / name).read_bytes)
+        for split in SPLITS
+        for label, name in names_of_tree(folder, split)
+    ]
+
+
+def names_of_tree(folder: Path, split: str) -> Iterator[tuple[str, str]]:
+    """Name the class and the file of each folder/split/<class>/<image>, sorted.
+
+    Raises:
+        DatasetError: if a folder is missing or cannot be read.
+    """
+    for label in subfolders(folder / split):
+        for name in _list(folder / split / label):
+            if name.lower().endswith(EXTENSIONS):
+                yield label, name
+
+
+def list_tree(folder: Path, classes: tuple[str, ...]) -> FileList:
+    """List the images of a tree of any size.
+
+    Args:
+        folder: that holds train and test.
+        classes: names in the order of their labels.
+
+    Raises:
+        DatasetError: if a folder is missing or cannot be read.
+    """
+    label_of = {name: label for label, name in enumerate(classes)}
+    names: list[bytes] = []
+    labels: list[int] = []
+    starts: list[int] = []
     for split in SPLITS:
-        for label in subfolders(folder / split):
-            inside = folder / split / label
-            names = [name for name in _list(inside) if name.lower().endswith(EXTENSIONS)]
-            files += [ImageFile(split, label, name, (inside / name).read_bytes) for name in names]
-    return files
+        starts.append(len(names))
+        for label, name in names_of_tree(folder, split):
+            names.append(os.fsencode(f"{split}/{label}/{name}"))
+            labels.append(label_of[label])
+    return FileList(np.array(names, dtype=np.bytes_), np.array(labels, dtype=np.int64), starts[1])
 
 
 def files_of_archive(path: Path, folder: str) -> list[ImageFile]:
@@ -57,7 +106,10 @@ def files_of_archive(path: Path, folder: str) -> list[ImageFile]:
     """
     mend = "copy it again, or delete it and start again to download"
     try:
-        content = io.BytesIO(gzip.decompress(path.read_bytes()))
+        with gzip.open(path) as packed:
+            content = io.BytesIO(packed.read(_LARGEST + 1))
+        if len(content.getbuffer()) > _LARGEST:
+            raise DatasetError(f"{path} unpacks to more than {_LARGEST:,} bytes, which no archive of small images does")
         with tarfile.open(fileobj=content, mode="r:") as archive:
             files = sorted(_members(archive, content.getbuffer(), folder), key=lambda file: file[:3])
     except gzip.BadGzipFile as error:
@@ -78,10 +130,14 @@ def subfolders(folder: Path) -> list[str]:
     return [name for name in _list(folder) if (folder / name).is_dir() and not name.startswith(".")]
 
 
-def tree_identity(folder: Path) -> tuple[str, int, int]:
-    """Give what changes when an image of the tree does: path, number of files, newest time of change in ns."""
-    times = [entry.stat().st_mtime_ns for entry in _walk(folder)]
-    return str(folder.resolve()), len(times), max(times, default=0)
+def tree_identity(folder: Path) -> tuple[str, int, str]:
+    """Give what changes when an image of the tree does: path, number of files, hash of names, sizes and times.
+
+    No time is compared with another: a clock may be set back, and a file that is moved keeps its time.
+    """
+    stats = ((entry.path, entry.stat()) for entry in _walk(folder))
+    files = sorted((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+    return str(folder.resolve()), len(files), hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def archive_identity(path: Path) -> tuple[str, int, int]:
@@ -113,7 +169,7 @@ def decode(files: list[ImageFile], classes: tuple[str, ...], *, where: Path, siz
         chosen = [file for file in files if file.split == split]
         images = np.empty((len(chosen), size, size, 3), dtype=np.uint8)
         for i, file in enumerate(track(chosen, description=f"Decoding {split} images of {where}")):
-            picture = _open(file, where)
+            picture = open_image(file.read, where / file.place)
             formats.add(picture.format or "unknown")
             images[i] = _pixels(picture, size=size, resize=resize, path=where / file.place)
         arrays[f"{split}_images"] = images
@@ -121,19 +177,39 @@ def decode(files: list[ImageFile], classes: tuple[str, ...], *, where: Path, siz
     return {**arrays, "formats": np.array(sorted(formats))}
 
 
-def _open(file: ImageFile, where: Path) -> Image.Image:
+def open_image(read: Callable[[], bytes], path: Path) -> Image.Image:
+    """Decode one image.
+
+    Args:
+        read: gives the file's bytes.
+        path: of the file, for the error text.
+
+    Raises:
+        DatasetError: if it does not decode.
+    """
     try:
-        picture = Image.open(io.BytesIO(file.read()))
+        picture = Image.open(io.BytesIO(read()), formats=_FORMATS)
         picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         broken = getattr(error, "strerror", None) or "it does not decode as an image"
-        raise DatasetError(f"{where / file.place} cannot be read ({broken}); put a whole copy there") from error
+        raise DatasetError(f"{path} cannot be read ({broken}); put a whole copy there") from error
     return picture
+
+
+def cover_square(picture: Image.Image, size: int) -> Image.Image:
+    """Scale an image until it covers a square, and take its centre, in RGB.
+
+    Example:
+        >>> square = cover_square(Image.new("L", (64, 48)), 32)
+        >>> square.mode, square.size
+        ('RGB', (32, 32))
+    """
+    return ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
 
 
 def _pixels(picture: Image.Image, *, size: int, resize: bool, path: Path) -> np.ndarray:
     if resize:
-        picture = ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+        picture = cover_square(picture, size)
     if picture.size != (size, size):
         width, height = picture.size
         raise DatasetError(f"{path} is {width}x{height} pixels, not {size}x{size}; put the original there")

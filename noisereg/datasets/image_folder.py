@@ -1,31 +1,54 @@
-"""Any image classification data in class folders."""
+"""Any image classification data in class folders, in memory or streamed from disk."""
 
+import math
+import re
+import weakref
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
+
+import torch
 
 from noisereg.datasets.cache import Arrays, cached
 from noisereg.datasets.error import DatasetError
-from noisereg.datasets.image_files import decode, files_of_tree, subfolders, tree_identity
+from noisereg.datasets.image_files import FileList, decode, files_of_tree, list_tree, subfolders, tree_identity
 from noisereg.datasets.images import Images, Sized, channel_statistics, splits_of
 from noisereg.datasets.in_memory import require_positive
+from noisereg.datasets.loader import BatchLoader
 from noisereg.datasets.split import Split
+from noisereg.datasets.streamed import Pictures, StreamLoader
+
+RESIZED_CROP = "resized_crop"
+_MOST_BYTES = 4 << 30  # of memory, which may be that of a GPU, or be shared with other processes of the run
+_NO_STATISTICS = (
+    "dataset.normalize=standard needs all images in memory; set dataset.normalize=imagenet, or dataset.stream=false"
+)
 
 
 class ImageFolder(Images):
-    """Images in root/{train,test}/<class>/*, decoded once to one size and kept in memory and in the cache.
+    """Images in root/{train,test}/<class>/*: small data decoded once into memory, large data read batch by batch.
 
     Classes are the sorted names of the folders in root/train. An image is scaled until it covers the square, and its
-    centre is taken.
+    centre is taken. Both ways give the same batches, bit for bit.
 
     Args:
         root: folder that holds train and test.
-        image_size: height and width in memory, in pixels.
-        normalize: see `Images`; the statistics of "standard" are measured on the training images.
-        augment: see `Images`.
-        common: see `InMemory`.
+        image_size: height and width of the decoded images, in pixels.
+        normalize: see `Images`; the statistics of "standard" are measured on the training images, in memory.
+        augment: see `Images`; or "resized_crop", for photos larger than `image_size`: a random part of each training
+            image, 8 to 100 % of its area, scaled to the square and flipped at random, as `resized_crop` has it.
+        stream: True to read images from disk as they are needed; False to decode all of them at the start, once, and
+            keep them in memory and in the cache; "auto" to stream what would take more than 4 GiB, or more than a
+            quarter of the memory that is free, and what is augmented by resized crops.
+        workers: processes that read streamed images, for training and as many for an evaluation; 0 to read in the
+            training process.
+        common: see `InMemory`. In a stream, `splits` hold the number of each file in place of its pixels.
+
+    Attributes:
+        streamed: whether the images are streamed.
 
     Raises:
+        ValueError: for an option that is unknown, or cannot be had the way that `stream` says.
         DatasetError: if root/train or root/test is missing, or their classes differ.
     """
 
@@ -35,25 +58,105 @@ class ImageFolder(Images):
         *,
         image_size: int = 64,
         normalize: str = "imagenet",
-        augment: bool = False,
+        augment: bool | str = False,
+        stream: bool | str = "auto",
+        workers: int = 0,
         **common: Unpack[Sized],
     ) -> None:
         require_positive(image_size=image_size)
+        _check(augment=augment, stream=stream, normalize=normalize, workers=workers)
         self.image_size, self.input_shape = image_size, (3, image_size, image_size)
-        super().__init__(root, normalize=normalize, augment=augment, **common)
+        super().__init__(root, normalize=normalize, augment=augment is True, **common)
+        self.resized_crop, self.workers, self._stream = augment == RESIZED_CROP, workers, stream
         self.classes = _classes(self.root)
         self.num_classes, self.source = len(self.classes), f"images of {self.root.resolve()}"
+        self._loaders: weakref.WeakSet[StreamLoader] = weakref.WeakSet()
+
+    @cached_property
+    def streamed(self) -> bool:
+        """Whether the images are read from disk as they are needed."""
+        if self._stream != "auto":
+            return bool(self._stream)
+        return self.resized_crop or self._decoded_bytes > most_bytes()
+
+    @property
+    def varies(self) -> bool:
+        """Whether a training image is augmented each time that it is drawn."""
+        return self.augment or self.resized_crop
 
     def prepare_data(self) -> None:
-        """Decode the images, so that they are in the cache before other processes ask for them."""
-        self._decoded  # noqa: B018
+        """Decode images that are kept in memory, so that they are in the cache before other processes ask for them."""
+        if not self.streamed:
+            self._decoded  # noqa: B018
 
     def load(self) -> tuple[Split, Split]:
-        """Read both splits from the cache, or decode them."""
+        """Read both splits from the cache, or decode them; of streamed images, number the files."""
+        if self.streamed:
+            self.source += f", streamed from disk ({self._decoded_bytes / 1e9:.3g} GB decoded)"
+            n, k = len(self._files.labels), self._files.num_train
+            everything = Split(torch.arange(n), torch.from_numpy(self._files.labels))
+            return everything.select(torch.arange(k)), everything.select(torch.arange(k, n))
         train, test = splits_of(self._decoded)
         del self._decoded
         self.statistics = channel_statistics(train.inputs)
         return train, test
+
+    def setup(self, stage: str = "fit") -> None:
+        """Load the images, or list their files, if that is not done; move what is in memory to the trainer's device.
+
+        Raises:
+            ValueError: if "standard" normalisation is asked for and the images are too large for memory.
+            DatasetError: if images in memory do not decode; streamed ones say so when they are read.
+        """
+        if self.streamed and self.normalize == "standard":
+            raise ValueError(_NO_STATISTICS)
+        super().setup(stage)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Training batches, as `BatchLoader` makes them."""
+        if not self.streamed:
+            return super().train_dataloader()
+        return self._open(
+            self.splits["train"],
+            self.batch_size,
+            crop_seed=self.seed if self.resized_crop else None,
+            keep=True,
+            order=self.order,
+            seed=self.seed,
+            transform=self.train_transform,
+            even=True,
+        )
+
+    def teardown(self, stage: str) -> None:
+        """End the worker processes."""
+        for loader in list(self._loaders):
+            loader.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the worker processes of a run that fails or is stopped."""
+        self.teardown("fit")
+
+    def _evaluation(self, split: Split) -> BatchLoader:
+        if not self.streamed:
+            return super()._evaluation(split)
+        return self._open(split, self.eval_batch_size, order="sequential", transform=self.eval_transform)
+
+    def _open(self, split: Split, batch_size: int, *, crop_seed: int | None = None, **settings: Any) -> StreamLoader:
+        rank, world = self._place()
+        pictures = Pictures(self.root, self._files.names, size=self.image_size, crop_seed=crop_seed)
+        loader = StreamLoader(
+            split, batch_size, pictures=pictures, workers=self.workers, rank=rank, world=world, **settings
+        )
+        self._loaders.add(loader)
+        return loader
+
+    @cached_property
+    def _files(self) -> FileList:
+        return list_tree(self.root, self.classes)
+
+    @property
+    def _decoded_bytes(self) -> int:
+        return len(self._files.names) * math.prod(self.input_shape)
 
     @cached_property
     def _decoded(self) -> Arrays:
@@ -62,6 +165,35 @@ class ImageFolder(Images):
 
     def _decode(self) -> Arrays:
         return decode(files_of_tree(self.root), self.classes, where=self.root, size=self.image_size, resize=True)
+
+
+def most_bytes() -> int:
+    """Give how many bytes of decoded images are kept in memory where nothing else is asked for.
+
+    They are 4 GiB, or a quarter of the memory that is free where the system tells (Linux does), if that is less.
+
+    Example:
+        >>> 0 < most_bytes() <= 2**32
+        True
+    """
+    try:
+        free = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        free = None
+    return min(_MOST_BYTES, int(free[1]) * 1024 // 4) if free else _MOST_BYTES
+
+
+def _check(*, augment: bool | str, stream: bool | str, normalize: str, workers: int) -> None:
+    if augment not in (True, False, RESIZED_CROP):
+        raise ValueError(f"dataset.augment must be true, false or {RESIZED_CROP}, got {augment}")
+    if stream not in (True, False, "auto"):
+        raise ValueError(f"dataset.stream must be true, false or auto, got {stream}")
+    if workers < 0:
+        raise ValueError(f"dataset.workers must be at least 0, got {workers}")
+    if augment == RESIZED_CROP and stream is False:
+        raise ValueError(f"dataset.augment={RESIZED_CROP} takes parts of whole photos; set dataset.stream=true")
+    if normalize == "standard" and stream is True:
+        raise ValueError(_NO_STATISTICS)
 
 
 def _classes(root: Path) -> tuple[str, ...]:

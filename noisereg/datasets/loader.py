@@ -139,12 +139,30 @@ class BatchLoader:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {self.order}")
-        last = self.n % self.batch_size
-        if even and (self.batch_size % self.world or last % self.world):
-            raise ValueError(
-                f"every training batch must divide among {self.world} processes, got batches of {self.batch_size} "
-                f"and a last one of {last}; change dataset.batch_size, dataset.train_size or trainer.devices"
-            )
+        if even:
+            check_shares(self.n, self.batch_size, world=self.world)
+
+
+def check_shares(n: int, batch_size: int, *, world: int) -> None:
+    """Refuse training batches that the processes cannot share evenly.
+
+    Args:
+        n: number of draws in an epoch.
+        batch_size: over all processes together.
+        world: number of processes.
+
+    Raises:
+        ValueError: if they cannot, with what to change.
+
+    Example:
+        >>> check_shares(10, 4, world=2)
+    """
+    last = n % batch_size
+    if batch_size % world or last % world:
+        raise ValueError(
+            f"every training batch must divide among {world} processes, got batches of {batch_size} "
+            f"and a last one of {last}; change dataset.batch_size, dataset.train_size or trainer.devices"
+        )
 
 
 def epoch_order(order: str, n: int, *, seed: int, epoch: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:

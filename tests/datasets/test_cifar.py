@@ -98,7 +98,7 @@ def test_an_archive_holds_the_same_and_is_not_extracted(tree, archive):
 
 def test_the_second_start_takes_the_pixels_from_the_cache(archive, monkeypatch):
     first = set_up(Cifar10, archive.parent)
-    monkeypatch.setattr("noisereg.datasets.image_files._open", None)
+    monkeypatch.setattr("noisereg.datasets.image_files.open_image", None)
     second = set_up(Cifar10, archive.parent)
     assert torch.equal(first.splits["train"].inputs, second.splits["train"].inputs)
     assert second.source == first.source == "CIFAR-10 (PNG)"

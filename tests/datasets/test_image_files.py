@@ -1,9 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from noisereg.datasets.error import DatasetError
-from noisereg.datasets.image_files import decode, files_of_tree, subfolders, tree_identity
+from noisereg.datasets.image_files import decode, files_of_tree, list_tree, subfolders, tree_identity
 
 
 def load(root, classes, **settings):
@@ -80,3 +82,12 @@ def test_the_identity_of_a_tree_changes_with_its_files(tmp_path, make_tree):
     (tmp_path / "train/a/0001.png").rename(tmp_path / "gone")
     (tmp_path / "gone").unlink()
     assert tree_identity(tmp_path) != before
+
+
+def test_the_list_of_a_tree_holds_training_images_first_in_the_order_of_their_classes(tmp_path, make_tree):
+    make_tree(tmp_path, ["b", "a"], per_class=1)
+    (tmp_path / "test/b/0000.png").rename(tmp_path / os.fsdecode(b"test/b/caf\xe9.png"))
+    (tmp_path / "test/b/notes.txt").write_text("mine")
+    names, labels, num_train = list_tree(tmp_path, ("a", "b"))
+    assert names.tolist() == [b"train/a/0000.png", b"train/b/0000.png", b"test/a/0000.png", b"test/b/caf\xe9.png"]
+    assert (labels.tolist(), num_train) == ([0, 1, 0, 1], 2)

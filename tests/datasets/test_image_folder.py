@@ -1,8 +1,14 @@
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from program import read_result, run_program
 
-from noisereg.datasets import DatasetError, ImageFolder
+from noisereg.datasets import BatchLoader, DatasetError, ImageFolder, StreamLoader
+from noisereg.datasets.image_folder import most_bytes
+from noisereg.datasets.resized_crop import resized_crop
 
 
 def set_up(root, **settings):
@@ -10,6 +16,28 @@ def set_up(root, **settings):
     data.prepare_data()
     data.setup()
     return data
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of twelve training and five test images of different sizes and modes, in two classes."""
+    generator = np.random.default_rng(0)
+    for split, counts in (("train", (8, 4)), ("test", (2, 3))):
+        for label, n in zip("ab", counts, strict=True):
+            (tmp_path / split / label).mkdir(parents=True)
+            for number in range(n):
+                height, width = generator.integers(9, 40, 2)
+                shape = (height, width) if number == 1 else (height, width, 3)
+                pixels = generator.integers(0, 256, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / label / f"{number}.png")
+    return tmp_path
+
+
+def all_batches(data, epoch):
+    """Of training, and then of every split that is evaluated."""
+    train = data.train_dataloader()
+    train.set_epoch(epoch)
+    return [batch for loader in (train, *data.val_dataloader()) for batch in loader]
 
 
 def test_classes_and_shape_are_known_before_any_image_is_read(tmp_path, make_tree):
@@ -65,3 +93,119 @@ def test_training_and_test_classes_must_agree(tmp_path, make_tree):
 def test_image_size_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match=r"dataset.image_size must be a positive whole number, got 0"):
         ImageFolder(tmp_path, image_size=0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augment": True, "order": "replacement", "seed": 3},
+        {"normalize": "unit", "train_size": 9, "test_size": 4, "val_size": 2, "train_eval_size": 3},
+    ],
+)
+def test_streamed_batches_are_those_from_memory(photos, settings):
+    settings = {"image_size": 16, "batch_size": 4, "eval_batch_size": 2, **settings}
+    held, streamed = (set_up(photos, stream=stream, **settings) for stream in (False, True))
+    assert (held.streamed, streamed.streamed) == (False, True)
+    assert {name: len(split) for name, split in held.splits.items()} == {
+        name: len(split) for name, split in streamed.splits.items()
+    }
+    for epoch in (0, 2):
+        for batch, other in zip(all_batches(held, epoch), all_batches(streamed, epoch), strict=True):
+            assert batch.keys() == other.keys() == {"input", "label", "index", "draw"}
+            assert all(torch.equal(part, other[name]) for name, part in batch.items())
+
+
+def test_a_stream_writes_no_cache(photos, cache):
+    set_up(photos, stream=True)
+    assert list(cache.iterdir()) == []
+
+
+def test_resized_crops_are_of_the_training_photos_alone(photos):
+    data = set_up(photos, image_size=8, augment="resized_crop", normalize="unit", batch_size=12, seed=5)
+    loader = data.train_dataloader()
+    loader.set_epoch(2)
+    (batch,) = loader
+    paths = [photos / "train" / label / f"{number}.png" for label, n in (("a", 8), ("b", 4)) for number in range(n)]
+    for image, index in zip(batch["input"], batch["index"].tolist(), strict=True):
+        expected = np.asarray(resized_crop(Image.open(paths[index]), 8, seed=5, draw=2, index=index))
+        np.testing.assert_array_equal((image * 255).round().numpy(), expected.transpose(2, 0, 1))
+    held = set_up(photos, image_size=8, normalize="unit")
+    for mine, theirs in zip(data.val_dataloader(), held.val_dataloader(), strict=True):
+        assert torch.equal(next(iter(mine))["input"], next(iter(theirs))["input"])
+    assert data.varies and not held.varies
+
+
+@pytest.mark.parametrize(("most", "streamed"), [(17 * 3 * 16**2 - 1, True), (17 * 3 * 16**2, False)])
+def test_images_are_streamed_if_they_take_more_memory_than_the_limit(photos, monkeypatch, most, streamed):
+    monkeypatch.setattr("noisereg.datasets.image_folder.most_bytes", lambda: most)
+    data = set_up(photos, image_size=16)
+    assert data.streamed is streamed
+    assert type(data.train_dataloader()) is (StreamLoader if streamed else BatchLoader)
+    assert data.source == f"images of {photos}" + (", streamed from disk (1.31e-05 GB decoded)" if streamed else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("MemTotal: 9 kB\nMemAvailable:  4000 kB\n", 1_024_000),
+        ("MemAvailable: 99000000 kB\n", 2**32),
+        ("MemTotal: 9 kB\n", 2**32),
+        (None, 2**32),
+    ],
+)
+def test_the_limit_is_a_quarter_of_the_free_memory_and_at_most_four_gigabytes(monkeypatch, text, most):
+    def read_text(path):
+        if text is None:
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return text
+
+    monkeypatch.setattr("pathlib.Path.read_text", read_text)
+    assert most_bytes() == most
+
+
+def test_the_end_of_a_training_ends_its_workers(photos):
+    data = set_up(photos, stream=True, workers=1)
+    before = set(multiprocessing.active_children())
+    batches = iter(data.train_dataloader())
+    next(batches)
+    assert len(set(multiprocessing.active_children()) - before) == 1
+    data.on_exception(KeyboardInterrupt())
+    assert set(multiprocessing.active_children()) <= before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"augment": "crop"}, r"dataset.augment must be true, false or resized_crop, got crop"),
+        ({"stream": "yes"}, r"dataset.stream must be true, false or auto, got yes"),
+        ({"workers": -1}, r"dataset.workers must be at least 0, got -1"),
+        ({"augment": "resized_crop", "stream": False}, r"resized_crop takes parts .* set dataset.stream=true"),
+        ({"normalize": "standard", "stream": True}, r"needs all images in memory; set dataset.normalize=imagenet, or"),
+    ],
+)
+def test_options_that_cannot_be_had_are_refused(photos, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ImageFolder(photos, **settings)
+
+
+def test_statistics_of_images_too_large_for_memory_are_refused(photos, monkeypatch):
+    monkeypatch.setattr("noisereg.datasets.image_folder.most_bytes", lambda: 0)
+    with pytest.raises(ValueError, match=r"normalize=standard needs all images in memory"):
+        set_up(photos, normalize="standard")
+
+
+def test_a_run_reads_a_stream_with_workers_and_names_a_broken_file(photos, tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("runs")
+    command = ["dataset=image_folder", f"dataset.root={photos}", "dataset.stream=true", "dataset.workers=2"]
+    command += ["model=resnet20", "model.depth=8", "dataset.image_size=8", "dataset.batch_size=4", "logger=csv"]
+    whole = run_program(*command, "trainer.max_steps=2", "hydra.run.dir=whole", cwd=cwd)
+    assert whole.returncode == 0, whole.stderr
+    result = read_result(cwd / "whole")
+    assert (result["status"], result["steps"]) == ("finished", 2)
+    assert result["data"] == f"images of {photos}, streamed from disk (3.26e-06 GB decoded)"
+    broken = photos / "test/b/1.png"
+    broken.write_bytes(b"")
+    failed = run_program(*command, "hydra.run.dir=failed", cwd=cwd)
+    fault = f"{broken} cannot be read (it does not decode as an image); put a whole copy there"
+    assert (failed.returncode, failed.stderr) == (2, f"error: {fault}\n")
+    assert read_result(cwd / "failed")["reason"] == f"ConfigError: {fault}"
