@@ -1,14 +1,16 @@
 """The Hydra entry point: `python train.py`, `python -m noisereg` and the installed `noisereg-train` are this."""
 
 import gc
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig
 
-from noisereg.command_line import check_command_line
+from noisereg.command_line import check_command_line, resumed
 from noisereg.config import ConfigError, conf_dir
 
 
@@ -36,12 +38,20 @@ def _load() -> Callable[[DictConfig], Any]:
 
 def main() -> None:
     """Check the command line whole, then hand it to Hydra. Bad input ends in one line and exit code 2."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, _end)
     try:
+        sys.argv[1:] = resumed(sys.argv[1:])
         check_command_line(sys.argv[1:])
     except ConfigError as error:
         sys.exit(_complain(error))
     train()
     gc.freeze()  # the process ends without a last search
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End by a signal where there is nothing to save; in a training `RunCheckpoint` takes the signals over."""
+    sys.exit(128 + number)
 
 
 def _complain(error: ConfigError) -> int:

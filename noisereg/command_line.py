@@ -1,5 +1,7 @@
 """Every job that a command line stands for is checked before the first one starts."""
 
+import os
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from noisereg.composition import compose_arms, first_line, parsed, steers, trusted, unreadable
 from noisereg.config import ConfigError, check, conf_dir, nearest
+from noisereg.run_folder import LOCK, locked, read_record
+from noisereg.safety import check_hydra, check_secrets
+
+_OF_OTHERS = {"LOCAL_RANK", "RANK", "SLURM_PROCID"}  # a training of several processes: the first one looks after it
 
 
 def check_command_line(arguments: Sequence[str]) -> None:
@@ -26,16 +34,37 @@ def check_command_line(arguments: Sequence[str]) -> None:
         ConfigError: naming the first key, value or name that is wrong, with the nearest one that is right.
     """
     options = get_args_parser().parse_args(list(arguments))
-    if any((options.help, options.hydra_help, options.cfg, options.info, options.shell_completion)):
-        return
-    if options.config_path or options.config_name or options.experimental_rerun:
-        return  # another configuration than ours: each run checks its own
+    _check_options(options)
     overrides = list(options.overrides)
+    _check_overrides(overrides)
+    shows = any((options.help, options.hydra_help, options.cfg, options.info, options.shell_completion))
+    if shows and not (options.config_dir or options.config_path):
+        return
     if options.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]")
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        for job in _jobs(overrides) if options.multirun else [overrides]:
-            _check_job(job, multirun=options.multirun)
+    name = options.config_name or "train"
+    with initialize_config_dir(options.config_path or str(conf_dir()), version_base="1.3"):
+        for job in _jobs(overrides) if options.multirun and not shows else [overrides]:
+            config = _composed(name, job)
+            if not shows:
+                _check_job(config, job, multirun=options.multirun)
+
+
+def _check_options(options: Namespace) -> None:
+    if options.experimental_rerun:
+        raise ConfigError("--experimental-rerun reads a pickle, which can run code; take resume=FOLDER")
+    if options.config_path and not Path(options.config_path).is_absolute():
+        raise ConfigError(f"--config-path must be an absolute path, got {options.config_path}; or take --config-dir")
+    if options.config_dir and not Path(options.config_dir).is_dir():
+        raise ConfigError(f"--config-dir={options.config_dir}: there is no such folder")
+    if "/" in (options.config_name or ""):
+        raise ConfigError(f"--config-name must be a name without a slash, got {options.config_name}")
+
+
+def _check_overrides(overrides: list[str]) -> None:
+    """Refuse a secret before anything of the command line is told or written."""
+    for override in parsed(overrides):
+        check_secrets({override.key_or_group: override.value()})
 
 
 def _jobs(overrides: list[str]) -> Iterator[list[str]]:
@@ -44,32 +73,81 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     try:
         parsed = parser.parse_overrides(overrides)
         if any(override.key_or_group == "hydra/sweeper" for override in parsed):
-            return iter(())
+            return iter([[str(override.input_line) for override in parsed if not override.is_sweep_override()]])
         batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     except OverrideParseException as error:
-        raise ConfigError(_unreadable(error)) from None
+        raise ConfigError(unreadable(error)) from None
     except HydraException as error:
-        raise ConfigError(_first_line(error)) from None
-    return (job for batch in batches for job in batch)
+        raise ConfigError(first_line(error)) from None
+    jobs = [job for batch in batches for job in batch]
+    if not jobs:
+        raise ConfigError(f"-m {' '.join(overrides)}: this is no run at all; a glob or a range in it holds no value")
+    return iter(jobs)
 
 
-def _check_job(overrides: list[str], *, multirun: bool) -> None:
+def _composed(name: str, overrides: list[str]) -> DictConfig:
+    """Compose a configuration with Hydra's part, and check that part: Hydra builds it before the run begins."""
     try:
-        config = compose("train", overrides=overrides, return_hydra_config=True)
+        config = compose(name, overrides=overrides, return_hydra_config=True)
     except MissingConfigException as error:
         raise ConfigError(_unknown_option(error)) from None
     except OverrideParseException as error:
-        raise ConfigError(_unreadable(error)) from None
+        raise ConfigError(unreadable(error)) from None
     except ConfigCompositionException as error:
-        raise ConfigError(_unknown_key(overrides) or _first_line(error)) from None
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(_first_line(error)) from None
+        raise ConfigError(_misused(overrides) or _unknown_key(overrides) or first_line(error)) from None
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise ConfigError(_misused(overrides) or first_line(error)) from None
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    keys = [override.key_or_group for override in parsed(overrides)]
+    check_secrets({"hydra": hydra})
+    check_hydra(hydra, overrides=overrides, keys=keys, trust=trusted(overrides))
+    return config
+
+
+def _check_job(config: DictConfig, overrides: list[str], *, multirun: bool) -> None:
     folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
     with_hydra = OmegaConf.to_container(config, resolve=False)
     ours = OmegaConf.create({key: value for key, value in with_hydra.items() if key != "hydra"})  # type: ignore[union-attr]
-    for part in compose_arms(ours, overrides).values():
-        check(part)
-    _check_writable(Path(folder), key="hydra.sweep.dir" if multirun else "hydra.run.dir")
+    arms = {name: check(part) for name, part in compose_arms(ours, overrides).items()}
+    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    if not folder:
+        raise ConfigError(f"{key} must name a folder, got {folder!r}; the one that you are in is .")
+    check_secrets({key: folder})
+    _check_writable(Path(folder), key=key)
+    if not (multirun or _OF_OTHERS & os.environ.keys()):
+        alone = ours.arm or ""
+        _check_free(Path(folder) / alone, arms.get(alone) or check(ours))
+
+
+def resumed(arguments: Sequence[str]) -> list[str]:
+    """Put in place of `resume=FOLDER` the command of the run in that folder, to be given again there.
+
+    What a run trusts is not taken over from its folder: who resumes it says it anew.
+
+    Args:
+        arguments: those of the command, without its name.
+
+    Raises:
+        ConfigError: if the folder holds no run.
+
+    Example:
+        >>> resumed(["seed=1"])
+        ['seed=1']
+    """
+    folders = [Path(argument.removeprefix("resume=")) for argument in arguments if argument.startswith("resume=")]
+    if not folders:
+        return list(arguments)
+    known = folders[-1] / ".hydra" / "overrides.yaml"
+    try:
+        recorded = [str(override) for override in OmegaConf.load(known)]
+    except (OSError, YAMLError) as error:
+        raise ConfigError(f"resume={folders[-1]}: no run can be found there ({known}: {error})") from None
+    kept = [override for override in parsed(recorded) if override.key_or_group not in ("trust", "resume")]
+    if alien := [override for override in kept if steers(override)]:
+        raise ConfigError(f"resume={folders[-1]}: {known} has {alien[0].key_or_group}, which no run writes there")
+    others = [argument for argument in arguments if not argument.startswith("resume=")]
+    place = str(folders[-1].resolve()).replace("'", "\\'")
+    return [*(str(override.input_line) for override in kept), *others, f"hydra.run.dir='{place}'"]
 
 
 def default_settings() -> dict[str, Any]:
@@ -83,38 +161,12 @@ def default_settings() -> dict[str, Any]:
         return check(compose("train"))
 
 
-def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, DictConfig]:
-    """Compose the runs that a configuration stands for: one for each arm of its experiment, in its short form if asked.
-
-    What the user says on the command line goes over what an arm says. Hydra must be initialised.
-
-    Args:
-        config: of the whole.
-        overrides: of the command line that it was composed from.
-
-    Returns:
-        The configuration of each arm by its name, without the experiment; if there are no arms, one configuration by
-        the name "".
-
-    Raises:
-        ConfigError: if an arm cannot be composed.
-    """
-    experiment = check(config)["experiment"]
-    fast, arms = experiment.get("fast", []) if config.fast else [], experiment.get("arms", {})
-    if not arms:
-        return {"": _compose([*fast, *overrides]) if fast else config}
-    parts = {name: _compose([*arm, *fast, *overrides]) for name, arm in arms.items()}
-    for part in parts.values():
-        part.experiment = {}
-        part.logger.group = part.logger.group or experiment.get("id")
-    return parts
-
-
-def _compose(overrides: list[str]) -> DictConfig:
-    try:
-        return compose("train", overrides=overrides)
-    except HydraException as error:
-        raise ConfigError(f"experiment: {_first_line(error)}") from None
+def _check_free(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder of another run, or of one that is under way, before Hydra writes there."""
+    read_record(folder, settings)
+    if (folder / LOCK).exists():
+        with locked(folder):
+            pass
 
 
 def _check_writable(folder: Path, *, key: str) -> None:
@@ -128,22 +180,34 @@ def _check_writable(folder: Path, *, key: str) -> None:
         raise ConfigError(f"{key}={folder} cannot be written to ({existing}: {reason}); name another folder") from None
 
 
-def _unreadable(error: OverrideParseException) -> str:
-    return f"{error.override}: cannot be read; write key=value, and quote what is special to your shell: 'key=[1,2]'"
-
-
 def _unknown_option(error: MissingConfigException) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     options = error.options or []
     return f"{group}={name}: there is no such {group}{nearest(name, options)} (known: {', '.join(options)})"
 
 
+def _misused(overrides: list[str]) -> str | None:
+    """Find the override that has many values for one run, or no name for a group, and say so; None if there is none."""
+    for override in parsed(overrides):
+        key, value = override.key_or_group, override.value()
+        if override.is_sweep_override():
+            return f"{override.input_line}: for a run each give -m; a list is written '{key}=[1,2]'"
+        if key and (conf_dir() / key).is_dir() and not isinstance(value, str | list):
+            return f"{override.input_line}: {key} must be the name of one of its options"
+    return None
+
+
 def _unknown_key(overrides: list[str]) -> str | None:
     """Find the override whose group or key does not exist, and say so; None if there is none."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     groups = [str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*") if path.is_dir()]
-    choices = [str(override.input_line) for override in parsed if override.key_or_group in groups]
-    known = list(dict.fromkeys([*_keys(OmegaConf.to_container(compose("train", overrides=choices))), *groups]))
+    choosing = {*groups, "hydra.searchpath"}
+    choices = [str(override.input_line) for override in parsed if override.key_or_group in choosing]
+    try:
+        chosen = compose("train", overrides=choices)
+    except (HydraException, OmegaConfBaseException):
+        return None  # it is an option that is wrong, and not an override
+    known = list(dict.fromkeys([*_keys(OmegaConf.to_container(chosen)), *groups]))
     for override in parsed:
         key = override.key_or_group
         if not (override.is_add() or key in known or key.startswith("hydra")):
@@ -164,7 +228,3 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{name}"
         if isinstance(value, dict):
             yield from _keys(value, f"{prefix}{name}.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

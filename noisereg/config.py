@@ -20,11 +20,13 @@ def _must_be(description: str, **limits: Any) -> Any:
     return Field(description=description, **limits)
 
 
-Positive = Annotated[int, Field(ge=1)]
+_MOST = 2**31  # more of anything is a slip of the hand
+Positive = Annotated[int, Field(ge=1, lt=_MOST)]
 Strength = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Size = Annotated[int, _must_be("a whole number, at least 1", ge=1)]
+Seeds = Annotated[int, Field(ge=1, le=100_000)]
+Size = Annotated[int, _must_be("a whole number, at least 1", ge=1, lt=_MOST)]
 SizeOrNull = Annotated[Positive | None, _must_be("a whole number, at least 1, or null")]
 AtLeastZero = Annotated[float, _must_be("a number, at least 0", ge=0)]
 Flag = Annotated[bool, _must_be("true or false")]
@@ -40,6 +42,10 @@ def _all_different(values: list[float]) -> list[float]:
 Item = TypeVar("Item")
 OneOfEach = Annotated[list[Item], Field(min_length=1), AfterValidator(_all_different)]
 Strengths = Annotated[Strength | OneOfEach[Strength], _must_be("a number in [0, 1], or a list of different ones")]
+Precision = Literal[
+    "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "32", "64", 16, 32, 64
+]
+PackageName = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
 ArmName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 Target = Annotated[
     str, Field(alias="_target_", description="the dotted name of what is to be built", pattern=r"^\w+(\.\w+)+$")
@@ -65,6 +71,7 @@ class Noise(Component):
     p: Strengths
     expected: Flag = False
     frozen: Flag = False
+    matrix: Annotated[list[list[float]] | None, _must_be("a list of rows of numbers, or null")] = None
     schedule: Component
 
 
@@ -73,6 +80,8 @@ class Model(Component):
 
     num_outputs: SizeOrNull = None
     hidden: Annotated[Positive | list[Positive], _must_be("a whole number, at least 1, or a list of them")] = 1
+    output_signs: Flag = False
+    append_one: Flag = False
 
 
 class Dataset(Component):
@@ -86,6 +95,8 @@ class Dataset(Component):
     eval_batch_size: Size = 1000
     order: Annotated[Literal["shuffle", "replacement"], _must_be("shuffle or replacement")] = "shuffle"
     root: Text = "data"
+    workers: Annotated[int, _must_be("a whole number, at least 0", ge=0)] = 0
+    stream: Annotated[bool | Literal["auto"], _must_be("true, false or auto")] = "auto"
 
 
 class Loss(Component):
@@ -100,6 +111,7 @@ class Optimizer(Component):
     lr: Annotated[Rate | OneOfEach[Rate], _must_be("a number above 0, or a list of different ones")]
     momentum: Annotated[float, _must_be("a number in [0, 1)", ge=0, lt=1)] = 0.0
     weight_decay: AtLeastZero = 0.0
+    nesterov: Flag = False
 
 
 class Scheduler(Section):
@@ -107,6 +119,11 @@ class Scheduler(Section):
 
     model_config = ConfigDict(extra="allow")
     target: Annotated[str | None, Field(alias="_target_", description="the dotted name of a schedule")] = None
+    step_size: Size = 1
+    T_max: Size = 1
+    milestones: Annotated[list[Positive], _must_be("a list of epochs")] = []
+    gamma: Annotated[Rate, _must_be("a number above 0")] = 1.0
+    eta_min: AtLeastZero = 0.0
 
 
 class Trainer(Component):
@@ -115,7 +132,10 @@ class Trainer(Component):
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], _must_be("auto, cpu, gpu, cuda or mps")]
     devices: Size
     max_epochs: Size
-    max_steps: Annotated[int, _must_be("a whole number of steps, or -1 for no limit", ge=-1)]
+    max_steps: Annotated[int, _must_be("a whole number of steps, or -1 for no limit", ge=-1, lt=2**63)]
+    precision: Annotated[Precision, _must_be("a precision of Lightning, such as 32-true or bf16-mixed")]
+    check_val_every_n_epoch: Size = 1
+    gradient_clip_val: Annotated[AtLeastZero | None, _must_be("a number, at least 0, or null")] = None
 
 
 class Callback(Component):
@@ -131,7 +151,7 @@ class Logger(Section):
     csv: Flag
     wandb: Flag
     project: Text
-    group: Annotated[str | None, _must_be("the name of a W&B group, or null")]
+    group: Annotated[Annotated[str, Field(min_length=1)] | None, _must_be("the name of a W&B group, or null")]
     tags: Annotated[list[str], _must_be("a list of words")]
 
 
@@ -145,7 +165,7 @@ class Grid(Section):
     """What spans the replicas of a run if nothing else is said."""
 
     p: Strengths
-    seeds: Annotated[Positive, _must_be("a whole number, at least 1")]
+    seeds: Annotated[Seeds, _must_be("a whole number in [1, 100000]")]
 
 
 class Experiment(Section):
@@ -176,14 +196,19 @@ class Suggested(Section):
 
 
 class Config(Section):
-    """The whole configuration, as `conf/train.yaml` composes it."""
+    """The whole configuration, as `conf/train.yaml` composes it. What others are taken from is told of first."""
 
+    suggested: Suggested
     seed: Annotated[Seed, _must_be("a whole number in [0, 2**63)")]
-    seeds: Annotated[Positive | OneOfEach[Seed], _must_be("a whole number, at least 1, or a list of different seeds")]
+    seeds: Annotated[Seeds | OneOfEach[Seed], _must_be("a whole number in [1, 100000], or a list of different seeds")]
     engine: Annotated[Literal["auto", "fused", "blocked", "none"], _must_be("auto, fused, blocked or none")]
     stopping: Stopping
-    threads: SizeOrNull
+    threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, _must_be("a whole number in [1, 1024], or null")]
+    channels_last: Flag
+    compile: Flag
     fast: Flag
+    arm: Annotated[str | None, _must_be("the name of an arm of the experiment, or null")]
+    trust: Annotated[list[PackageName], _must_be("a list of names of packages, such as [mypkg]")] = []
     experiment: Experiment
     noise: Noise
     model: Model
@@ -191,10 +216,9 @@ class Config(Section):
     loss: Loss
     optimizer: Optimizer
     scheduler: Scheduler
-    trainer: Trainer
     callbacks: dict[str, Callback]
+    trainer: Trainer
     logger: Logger
-    suggested: Suggested
 
 
 def conf_dir() -> Path:
@@ -239,7 +263,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
         '; did you mean resnet20?'
     """
     closest = max(sorted(names), key=lambda known: _likeness(name, known), default="")
-    return f"; did you mean {closest}?" if _likeness(name, closest) >= 0.6 else ""
+    return f"; did you mean {closest}?" if closest and _likeness(name, closest) >= 0.6 else ""
 
 
 def _likeness(name: str, known: str) -> float:
@@ -253,7 +277,8 @@ def _sentence(fault: ErrorDetails) -> str:
         return f"{key}={fault['input']!r}: there is no such key{nearest(place[-1], _fields(section))}"
     if fault["type"] == "missing":
         return f"{key} is missing: it must be {description}"
-    return f"{key} must be {description}, got {fault['input']!r}"
+    limit = " and below 2**31" if fault.get("ctx", {}).get("lt") == _MOST else ""
+    return f"{key} must be {description}{limit}, got {fault['input']!r}"
 
 
 def _locate(place: list[str]) -> tuple[str, str, type[Section]]:

@@ -15,31 +15,42 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["noisereg.experiment"])
 
 
-def run_program(
-    *arguments: str, cwd: Path, timeout: float = 300, **environment: str
-) -> "subprocess.CompletedProcess[str]":
-    """Run `python train.py` with arguments in a folder.
+class Program:
+    """`python train.py` with arguments in a folder, as it runs.
 
     Args:
         arguments: of the command line.
         cwd: working directory.
-        timeout: in seconds.
         environment: variables beside those of this process; those of W&B are left out.
 
-    Returns:
-        The exit code and what was printed.
+    Attributes:
+        process: that runs it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        printed = [Path(folder) / name for name in ("stdout", "stderr")]
+
+    def __init__(self, *arguments: str, cwd: Path, **environment: str) -> None:
+        self._arguments = arguments
+        self._folder = tempfile.TemporaryDirectory()
+        self._printed = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
         known = {"NETRC": str(cwd / "no_keys"), **environment}
-        process = _SERVER.Process(target=_main, args=(arguments, str(cwd), known, *map(str, printed)))
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            raise TimeoutError(f"train.py {' '.join(arguments)} did not end in {timeout} s")
-        texts = [path.read_text() for path in printed]
-    return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
+        self.process = _SERVER.Process(target=_main, args=(arguments, str(cwd), known, *map(str, self._printed)))
+        self.process.start()
+
+    def end(self, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+        """Wait for its end, and give the exit code and what was printed."""
+        self.process.join(timeout)
+        if self.process.is_alive():
+            self.process.kill()
+            raise TimeoutError(f"train.py {' '.join(self._arguments)} did not end in {timeout} s")
+        texts = [path.read_text() if path.exists() else "" for path in self._printed]
+        self._folder.cleanup()
+        return subprocess.CompletedProcess(self._arguments, self.process.exitcode, *texts)
+
+
+def run_program(
+    *arguments: str, cwd: Path, timeout: float = 300, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python train.py` with arguments in a folder to its end, see `Program`."""
+    return Program(*arguments, cwd=cwd, **environment).end(timeout)
 
 
 def read_result(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,9 @@ ORDER = (
     "callbacks",
     "modules",
     "config",
+    "run_folder",
+    "safety",
+    "composition",
     "command_line",
     "tracking",
     "report",
@@ -31,8 +34,8 @@ ORDER = (
 )
 ONLY_IN = {
     "lightning": {"datasets", "callbacks", "modules", "tracking", "experiment"},
-    "hydra": {"config", "command_line", "experiment", "__main__"},
-    "omegaconf": {"config", "command_line", "experiment", "__main__"},
+    "hydra": {"config", "composition", "command_line", "experiment", "__main__"},
+    "omegaconf": {"config", "composition", "command_line", "experiment", "__main__"},
     "wandb": {"tracking", "experiment"},
     "numba": {"engine"},
 }

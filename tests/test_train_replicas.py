@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
 from itertools import product
@@ -74,27 +72,6 @@ def _check_wandb(folder: Path, replicas: list[dict]) -> None:
     assert {"replicas", "figures/curves", "figures/against_p"} <= summary.keys()
 
 
-def test_replicas_that_were_killed_go_on_to_the_same_end(tmp_path):
-    """Killed without warning after the first measurement was saved."""
-    arguments = [*TINY, *GRID, QUIET, "trainer.max_epochs=8"]
-    assert run_program(*arguments, "hydra.run.dir=whole", cwd=tmp_path).returncode == 0
-    (tmp_path / "dies.py").write_text(
-        "import os\n"
-        "from lightning.pytorch import Callback\n"
-        "class Dies(Callback):\n"
-        "    def on_train_batch_end(self, trainer, module, *rest):\n"
-        "        if module.steps_done == 120 and not os.path.exists('died'):\n"
-        "            open('died', 'w').close()\n"
-        "            os._exit(9)\n"
-    )
-    dies = "+callbacks.dies={_target_: dies.Dies}"
-    for code in (9, 0):
-        done = run_program(*arguments, dies, "hydra.run.dir=killed", cwd=tmp_path, PYTHONPATH=str(tmp_path))
-        assert done.returncode == code, done.stderr
-    assert (tmp_path / "killed" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
-    assert read_result(tmp_path / "killed")["replicas"] == read_result(tmp_path / "whole")["replicas"]
-
-
 def test_replicas_stop_when_they_have_fitted_their_data_for_long_enough(tmp_path):
     stop = ["noise.p=[0,1]", "seeds=1", "stopping.extra_epochs=4", "trainer.max_epochs=40", "dataset.train_size=60"]
     done = run_program(*TINY, *stop, QUIET, "optimizer.lr=0.05", "hydra.run.dir=run", cwd=tmp_path)
@@ -113,22 +90,6 @@ def test_a_replica_that_diverges_is_named_and_the_others_go_on(tmp_path):
     assert "lr=1e+30 p=0.5 seed=1" in done.stdout + done.stderr
     ends = {(row["lr"], row["ended_by"]) for row in read_result(tmp_path / "run")["replicas"]}
     assert ends == {(0.01, "budget"), (1e30, "non-finite weights")}
-
-
-def test_replicas_that_are_told_to_end_say_so_in_the_exit_code(tmp_path):
-    arguments = [*TINY, *GRID, QUIET, "trainer.max_epochs=10000000", "hydra.run.dir=run"]
-    train = str(Path(__file__).parents[1] / "train.py")
-    process = subprocess.Popen(
-        [sys.executable, train, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
-    for line in process.stdout:
-        if line.startswith("folder"):
-            break
-    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and process.poll() is None:
-        signal.sigtimedwait([], 0.1)
-    process.terminate()
-    assert process.wait(timeout=60) == 143
-    process.stdout.close()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,18 @@
 """Lightning callbacks: thin adapters of the noise and the metrics, for any LightningModule."""
 
+from noisereg.callbacks.finite_loss import FiniteLoss
 from noisereg.callbacks.label_corruption import LabelCorruption
 from noisereg.callbacks.norm_monitor import NormMonitor
 from noisereg.callbacks.replica_corruption import ReplicaCorruption
+from noisereg.callbacks.run_checkpoint import RunCheckpoint, Stopped
 from noisereg.callbacks.sparsity_monitor import SparsityMonitor
 
-__all__ = ["LabelCorruption", "NormMonitor", "ReplicaCorruption", "SparsityMonitor"]
+__all__ = [
+    "FiniteLoss",
+    "LabelCorruption",
+    "NormMonitor",
+    "ReplicaCorruption",
+    "RunCheckpoint",
+    "SparsityMonitor",
+    "Stopped",
+]

@@ -7,6 +7,7 @@ from jaxtyping import Float64, Int64
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from noisereg.metrics import gather_parts, own_part
 from noisereg.noise import Constant, Corruption, Rule, Schedule
 
 _NEEDS = (
@@ -108,13 +109,15 @@ class LabelCorruption(Callback):
         }
         pl_module.log_dict(rates, sync_dist=True)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Keep the counts of the epoch that is under way."""
-        return {"counts": self._counts.cpu()}
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep what each process has counted in the epoch that is under way."""
+        counts = gather_parts(self._counts.to(trainer.strategy.root_device))
+        checkpoint["callbacks"][self.state_key] = {"counts": counts.cpu()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the counts of the epoch that was under way."""
-        self._counts = state_dict["counts"]
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up what this process had counted in the epoch that was under way."""
+        if state := checkpoint["callbacks"].get(self.state_key):
+            self._counts = own_part(state["counts"]).to(trainer.strategy.root_device)
 
     def _bind(self, trainer: Trainer) -> None:
         factor = self.schedule.factor(trainer.current_epoch, trainer.max_epochs or -1)

@@ -12,6 +12,7 @@ from noisereg.config import ConfigError, nearest
 from noisereg.datasets import InMemory
 from noisereg.losses import Loss
 from noisereg.noise import Rule, Schedule
+from noisereg.safety import check_object, targets
 
 Settings = dict[str, Any]
 
@@ -65,6 +66,8 @@ def build_scheduler(settings: Settings) -> Callable[..., Any] | None:
 def build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
     """Build what a part of the configuration describes, or what makes it if it is `_partial_`; a refusal names it."""
     try:
+        for place, name in targets(section, key):
+            check_object(place, name, get_object(name))
         make = instantiate({**section, "_partial_": True}, _convert_="all")
         _check_names(key, section)
         return make if section.get("_partial_") else make(**arguments)

@@ -49,7 +49,8 @@ def why_not_stacked(settings: Settings) -> str | None:
     known = {"_target_", "_partial_", "lr"}
     extra = [key for key, value in optimizer.items() if key not in known and value]
     unknown = sorted(set(trainer) - _TRAINER_KEYS)
-    sparsity, checkpoint = (settings["callbacks"].get(name, {}) for name in ("sparsity", "checkpoint"))
+    names = ("sparsity", "checkpoint", "finite_loss")
+    sparsity, checkpoint, finite_loss = (settings["callbacks"].get(name, {}) for name in names)
     reasons = {
         "engine=none trains one network": settings["engine"] == "none",
         f"model {model} cannot be stacked (two_layer and neuron can)": settings["model"]["_target_"] not in _STACKED,
@@ -58,6 +59,10 @@ def why_not_stacked(settings: Settings) -> str | None:
         f"trainer.devices={trainer['devices']} shares one network": trainer["devices"] > 1,
         f"trainer.precision={trainer['precision']} is not an engine's": str(trainer["precision"]) not in _PRECISIONS,
         f"trainer.{next(iter(unknown), '')} is not for an engine": bool(unknown),
+        "compile=true is for one network": settings["compile"],
+        "channels_last=true is for convolutions": settings["channels_last"],
+        "dataset.stream=true reads images batch by batch": settings["dataset"].get("stream") is True,
+        "callbacks.finite_loss.action=skip is for one network": finite_loss.get("action") == "skip",
         "callbacks.sparsity chooses layers": bool(sparsity.get("layers")),
         "callbacks.checkpoint counts the steps of one network": bool(checkpoint.get("every_n_train_steps")),
     }

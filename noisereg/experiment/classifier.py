@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from noisereg.callbacks import LabelCorruption
-from noisereg.datasets import InMemory
+from noisereg.datasets import InMemory, check_shares
+from noisereg.experiment.analysis import analyse
 from noisereg.experiment.build import (
     Settings,
     as_config_error,
@@ -26,7 +28,15 @@ from noisereg.experiment.build import (
 )
 from noisereg.experiment.training import Training, describe, spread
 from noisereg.modules import Classifier
-from noisereg.tracking import AtomicCheckpointIO, CurveTable, ProgressLines, summary
+from noisereg.tracking import (
+    AtomicCheckpointIO,
+    CurveTable,
+    ProgressLines,
+    find_checkpoint,
+    is_first_process,
+    summary,
+    write_atomically,
+)
 
 
 class ClassifierTraining(Training):
@@ -53,19 +63,22 @@ class ClassifierTraining(Training):
         console: Console,
         open_wandb: Callable[[], WandbLogger | None],
     ) -> None:
-        self.settings, self.data, self.folder = settings, data, folder
+        self.settings, self.data, self.folder, self.console = settings, data, folder, console
+        self.analysed: dict[str, float] = {}
         (lr,), (p,), (self.seed,) = spread(settings).values()
+        world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
+        with as_config_error():
+            check_shares(len(data.stream(0)), data.batch_size, world=world)
         self.module = build_module(settings, data, lr=lr, seed=self.seed)
         self.rule = build_rule(settings, p, num_classes=data.num_classes)
         path = folder / "metrics.csv" if settings["logger"]["csv"] else None
         self.curves = CurveTable(path, p=self.rule.p, seed=self.seed)
         noise = LabelCorruption(self.rule, seed=self.seed, schedule=build_schedule(settings))
         bar = RichProgressBar(20) if console.is_terminal else ProgressLines(console)
-        callbacks: list[Callback] = [noise, bar]
+        callbacks: list[Callback] = [noise, bar, self.curves]
         for name, section in settings["callbacks"].items():
-            callbacks.append(
-                build(f"callbacks.{name}", section) if name != "checkpoint" else _checkpoint(section, folder)
-            )
+            where = {"dirpath": str(self.checkpoints)} if name == "checkpoint" else {}
+            callbacks.append(build(f"callbacks.{name}", section, **where))
         self.trainer = build(
             "trainer",
             settings["trainer"],
@@ -89,18 +102,31 @@ class ClassifierTraining(Training):
 
     def train(self) -> None:
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
-        last = self.folder / "checkpoints" / "last.ckpt"
-        if not last.exists():
+        found = find_checkpoint(self.checkpoints)
+        if found is None:
             with as_config_error():  # a callback's pattern may name no layer
                 self.trainer.validate(self.module, self.data, verbose=False)
-        self.trainer.fit(self.module, self.data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
         if "test/error" not in self.curves.rows[-1]:
             self.trainer.validate(self.module, self.data, verbose=False)
-        self.trainer.save_checkpoint(last)
+        self.trainer.save_checkpoint(self.checkpoints / "last.ckpt")
 
     def results(self) -> list[dict[str, Any]]:
         best = self.curves.best("test/error")
-        return [{"p": self.rule.p, "seed": self.seed, **self.curves.last(), **best}]
+        selected = self.curves.selected("test/error", by="val/error")
+        return [{"p": self.rule.p, "seed": self.seed, **self.curves.last(), **best, **selected, **self.analysed}]
+
+    def finish(self, *, figures: bool) -> None:
+        """Analyse the trained network, in the first process, and keep what figures of the report are drawn of."""
+        if is_first_process():
+            with self.console.status("analysing"):
+                analysis = analyse(self.module, self.data, self.trainer)
+            for note in analysis.notes:
+                self.console.print(f"not analysed: {note}", highlight=False, soft_wrap=True)
+            self.analysed, arrays = analysis.values, analysis.arrays
+            path = self.folder / "analysis.npz"
+            write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+        self.trainer.strategy.barrier()  # the others are about to read what this one writes
 
     def summary(self) -> Table:
         return summary(self.curves.rows)
@@ -123,11 +149,7 @@ def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) ->
         optimizer=build("optimizer", {**settings["optimizer"], "lr": lr}),
         scheduler=build_scheduler(settings),
         seed=seed,
+        channels_last=settings["channels_last"],
+        compile=settings["compile"],
     )
     return module.to(precision(settings))
-
-
-def _checkpoint(section: dict[str, Any], folder: Path) -> Callback:
-    """Make the callback that saves at the end of every few epochs, or every few steps if that is asked for."""
-    by_steps = {"every_n_epochs": None, "save_on_train_epoch_end": False} if section.get("every_n_train_steps") else {}
-    return build("callbacks.checkpoint", {**section, **by_steps}, dirpath=str(folder / "checkpoints"))

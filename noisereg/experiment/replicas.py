@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from noisereg import report
-from noisereg.callbacks import ReplicaCorruption
+from noisereg.callbacks import ReplicaCorruption, RunCheckpoint
 from noisereg.config import ConfigError
 from noisereg.datasets import InMemory, Plan, ReplicaData
 from noisereg.engine import Blocked, Fused, Stack
@@ -41,7 +40,7 @@ from noisereg.experiment.summary import replica_summary
 from noisereg.experiment.training import Training, describe, spread
 from noisereg.losses import Loss
 from noisereg.modules import Replicas
-from noisereg.tracking import AtomicCheckpointIO, ReplicaCurves, StepsProgress, write_atomically
+from noisereg.tracking import AtomicCheckpointIO, ReplicaCurves, StepsProgress, find_checkpoint, write_atomically
 
 _OURS = ("sparsity", "norms", "checkpoint")  # callbacks that `Replicas` stands in for
 _FEW = 10  # samples that tell whether inputs are mostly zero
@@ -71,6 +70,8 @@ class ReplicaTraining(Training):
         console: Console,
         open_wandb: Callable[[], WandbLogger | None],
     ) -> None:
+        if getattr(data, "streamed", False):
+            raise ConfigError("dataset.stream: replicas need all images in memory; set it to false, or engine=none")
         self.settings, self.folder = settings, folder
         axes = spread(settings)
         self.grid = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
@@ -150,9 +151,9 @@ class ReplicaTraining(Training):
     def train(self) -> None:
         """Train, with a measurement at the start and one after each stretch."""
         report.prepare()
-        last = self.folder / "checkpoints" / "last.ckpt"
-        self.trainer.fit(self.module, self.data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        self.trainer.save_checkpoint(last)
+        found = find_checkpoint(self.checkpoints)
+        self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
+        self.trainer.save_checkpoint(self.checkpoints / "last.ckpt")
 
     def results(self) -> list[dict[str, Any]]:
         rows = zip(self.curves.results("test/error"), self.module.status(), strict=True)
@@ -194,14 +195,7 @@ class ReplicaTraining(Training):
         """Save after every few measurements, no matter how many steps Lightning sees in a chunk."""
         section = self.settings["callbacks"].get("checkpoint", {})
         every = max(1, section.get("every_n_epochs", plan.every_n_epochs) // plan.every_n_epochs)
-        return ModelCheckpoint(
-            dirpath=str(self.folder / "checkpoints"),
-            filename="last",
-            every_n_epochs=every,
-            save_top_k=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        return RunCheckpoint(self.checkpoints, every_n_epochs=every)
 
 
 def build_plan(settings: Settings, *, n: int) -> Plan:

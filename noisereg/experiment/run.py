@@ -3,39 +3,54 @@
 import logging
 import shlex
 import signal
+import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from rich.console import Console
 
-from noisereg.command_line import compose_arms
+from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
+from noisereg.composition import compose_arms
 from noisereg.config import ConfigError, check
+from noisereg.datasets import DatasetError
 from noisereg.experiment.build import Settings, build_data, target_name
 from noisereg.experiment.choice import trains_replicas
 from noisereg.experiment.classifier import ClassifierTraining
 from noisereg.experiment.findings import make_checks, read_experiment, show_findings
 from noisereg.experiment.replicas import ReplicaTraining
 from noisereg.experiment.training import Training, spread
-from noisereg.tracking import RunRecord, environment, is_first_process, wandb_logger
+from noisereg.run_folder import locked
+from noisereg.tracking import (
+    DiskError,
+    RunRecord,
+    check_space,
+    environment,
+    is_first_process,
+    remove_leftovers,
+    wandb_logger,
+)
 
+_TOLD = (FloatingPointError, DatasetError, DiskError, MemoryError, torch.OutOfMemoryError)  # their line says it all
+_COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
 _DEFAULT_THREADS = torch.get_num_threads()
 
 
 def run(config: DictConfig) -> dict[str, Any]:
     """Train what a configuration describes, in the folder that Hydra made for it.
 
-    An experiment with arms trains each in a folder of its own. A folder that holds the finished run of the same
-    configuration is left as it is; one that holds a run which was stopped is gone on with.
+    An experiment with arms trains each, or the one that `arm` names, in a folder of its own. A folder that holds the
+    finished run of the same configuration is left as it is; one that holds a run which was stopped is gone on with.
 
     Args:
         config: as Hydra composes it.
@@ -46,12 +61,19 @@ def run(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: if the configuration, the data or the folder do not allow the run.
     """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    console = Console(quiet=not is_first_process())
+    with _end_told(console, folder), _alone(folder / (config.arm or "")):
+        return _run(config, folder, console=console)
+
+
+def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any]:
     overrides = list(HydraConfig.get().overrides.task)
     arms = {name: check(arm) for name, arm in compose_arms(config, overrides).items()}
-    settings = arms.get("") or check(config)
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    alone = config.arm or ""
+    settings = arms.get(alone) or check(config)
+    folder = folder / alone
     record = RunRecord(folder, settings)
-    console = Console(quiet=not is_first_process())
     if record.status == "finished":
         _say(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
@@ -62,8 +84,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any]
     if not settings["experiment"].get("train", True):
         outcome = {"environment": environment(torch.device("cpu")), "steps": 0, "replicas": []}
-    elif "" in arms:
-        outcome = _train(settings, record, folder=folder, console=console, more=command)
+    elif alone in arms:
+        outcome = _train(settings, record, folder=folder, console=console, more=command, arm=alone)
     else:
         outcome = _train_arms(arms, record, folder=folder, console=console, more=command)
     with _failure_recorded(record, **outcome, **command):
@@ -94,6 +116,7 @@ def prepare(settings: Settings, *, folder: Path, console: Console, arm: str = ""
 def _open_wandb(settings: Settings, *, folder: Path, console: Console, arm: str) -> WandbLogger | None:
     if not (settings["logger"]["wandb"] and is_first_process()):
         return None
+    folder.mkdir(parents=True, exist_ok=True)
     logger, note = wandb_logger(folder, name=_name(settings, arm), config=settings)
     _say(console, note)
     return logger
@@ -104,6 +127,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train one configuration, and give what the record of it is to hold."""
     training = prepare(settings, folder=folder, console=console, arm=arm)
+    check_space(folder, _COPIES * sum(tensor.nbytes for tensor in training.module.state_dict().values()))
     known = {"environment": environment(training.trainer.strategy.root_device), **more}
     record.write("running", **known)
     _say(console, *training.headlines(), f"folder  {folder}")
@@ -127,12 +151,14 @@ def _train_arms(
     outcomes = {}
     with _failure_recorded(record, **more):
         for name, settings in arms.items():
-            own, place = RunRecord(folder / name, settings), folder / name
-            if own.status != "finished":
-                _say(console, f"\narm     {name}")
-                outcome = _train(settings, own, folder=place, console=console, more=more, arm=name)
-                own.write("finished", **outcome, **more)
-                record.write("running", environment=outcome["environment"], **more)
+            place = folder / name
+            with _alone(place):
+                own = RunRecord(place, settings)
+                if own.status != "finished":
+                    _say(console, f"\narm     {name}")
+                    outcome = _train(settings, own, folder=place, console=console, more=more, arm=name)
+                    own.write("finished", **outcome, **more)
+                    record.write("running", environment=outcome["environment"], **more)
             outcomes[name] = last = RunRecord(place, settings).found
     return {
         "environment": last["environment"],
@@ -148,14 +174,55 @@ def _failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        by = _stopped_by(error)
         if record.path.exists() or not isinstance(error, ConfigError):  # bad input leaves nothing behind
-            record.write("failed", **known, reason=f"{type(error).__name__}: {error}")
-        wandb.finish(exit_code=1)
-        if isinstance(error, SIGTERMException):  # Lightning would end with exit code 0
-            raise SystemExit(128 + signal.SIGTERM) from error
+            reason = by.name if by else f"{type(error).__name__}: {error}"
+            record.write("stopped" if by else "failed", **known, reason=reason)
+        if by and wandb.run is not None:
+            wandb.run.mark_preempting()
+        wandb.finish(exit_code=128 + by if by else 1)
         raise
     finally:
         wandb.finish()
+
+
+@contextmanager
+def _end_told(console: Console, folder: Path) -> Iterator[None]:
+    """Say as the last thing what to do next, if a run ends early. Hydra collects the failures of several jobs."""
+    again = f"python train.py resume={shlex.quote(str(folder))}"
+    try:
+        yield
+    except ConfigError:
+        raise
+    except BaseException as error:
+        if by := _stopped_by(error):
+            _say(console, f"stopped by {by.name}; to go on: {again}")
+            raise SystemExit(128 + by) if isinstance(error, KeyboardInterrupt) else error from None
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        if not isinstance(error, _TOLD):
+            traceback.print_exc()
+        print(f"failed: {error}\nto go on from the last checkpoint: {again}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep the folder for this run, and sweep away what a killed one left half written; the first process does."""
+    with locked(folder) if is_first_process() else nullcontext():
+        if is_first_process():
+            remove_leftovers(folder, folder / "checkpoints")
+        yield
+
+
+def _stopped_by(error: BaseException) -> signal.Signals | None:
+    """Name the signal that ended a run; None if it was none."""
+    if isinstance(error, Stopped):
+        return error.signal
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGINT
+    codes = {128 + number: number for number in SIGNALS}
+    return codes.get(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else None
 
 
 def _set_threads(settings: Settings, *, stacked: bool) -> None:
@@ -181,6 +248,7 @@ def _quiet_libraries() -> None:
     """Keep off the screen what a user can do nothing about: notes on hardware, and calls between libraries."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
     warnings.filterwarnings("ignore", message=".*LeafSpec")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -1,9 +1,10 @@
 """What a run needs of a training, whichever way its networks are trained."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from rich.table import Table
 
 from noisereg.experiment.build import Settings
@@ -16,11 +17,20 @@ class Training(ABC):
 
     Attributes:
         trainer: with its callbacks and loggers.
+        module: that is trained.
+        folder: of the run.
         curves: the logger that keeps all values of the run.
     """
 
     trainer: Trainer
+    module: LightningModule
+    folder: Path
     curves: CurveTable | ReplicaCurves  # each kind of training says which
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.folder / "checkpoints"
 
     @abstractmethod
     def headlines(self) -> list[str]:

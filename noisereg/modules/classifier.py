@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from noisereg import rng
 from noisereg.losses import Loss
-from noisereg.metrics import predictions
+from noisereg.metrics import gather_parts, own_part, predictions
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -35,6 +35,10 @@ class Classifier(LightningModule):
         optimizer: makes the optimiser of the parameters that are trained.
         scheduler: makes the learning-rate schedule of that optimiser, stepped once an epoch; None for a constant rate.
         seed: of what the network draws itself, such as dropout.
+        channels_last: whether images and convolutions keep the channels of a pixel side by side in memory, which is
+            fast on CPUs and GPUs that multiply matrices in bfloat16.
+        compile: whether training steps run through `torch.compile`. Whole batches do; a last, shorter one and all
+            evaluations run eagerly, so that nothing is compiled twice and every ReLU can be watched.
 
     Example:
         >>> from functools import partial
@@ -54,9 +58,13 @@ class Classifier(LightningModule):
         optimizer: MakeOptimizer,
         scheduler: MakeScheduler | None = None,
         seed: int = 0,
+        channels_last: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self.model = model.to(memory_format=self.memory_format)
+        self._compiled = torch.compile(model.forward, dynamic=False) if compile else None
         self.loss = loss
         self.num_classes = num_classes
         self.seed = seed
@@ -68,7 +76,7 @@ class Classifier(LightningModule):
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
         """Give the logits."""
-        return self.model(inputs)
+        return self.model(self._laid_out(inputs))
 
     def configure_optimizers(self) -> Any:
         """Make the optimiser over the parameters that are trained, and its schedule."""
@@ -86,7 +94,9 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
         """Give the mean loss of the targets."""
-        logits = self.model(batch["input"])
+        inputs = self._laid_out(batch["input"])
+        compiled = self._compiled if self._compiled and len(inputs) == self._batch_size() else None
+        logits = (compiled or self.model)(inputs)
         losses = self.loss.per_sample(logits, batch.get("target", batch["label"]))
         self.train_loss.update(losses.detach())
         return losses.mean()
@@ -99,6 +109,14 @@ class Classifier(LightningModule):
             raise FloatingPointError(f"train/loss is {loss} in epoch {self.current_epoch}: try a smaller optimizer.lr")
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         self._log_step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what each process has of the mean loss of an epoch that is under way."""
+        self._convert_train_loss(checkpoint, gather_parts)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up this process's part of the mean loss of an epoch that was under way."""
+        self._convert_train_loss(checkpoint, lambda parts: own_part(parts.reshape(-1)))
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score a batch of one of the datamodule's `eval_splits`."""
@@ -116,6 +134,19 @@ class Classifier(LightningModule):
         done = {"step": self.global_step, "epoch": self.current_epoch + within}
         self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in done.items()}, sync_dist=True)
 
+    def _convert_train_loss(self, checkpoint: dict[str, Any], convert: Callable[[Tensor], Tensor]) -> None:
+        saved = checkpoint["state_dict"]
+        for name in self.train_loss.metric_state:
+            saved[f"train_loss.{name}"] = convert(saved[f"train_loss.{name}"])
+
+    def _laid_out(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        return inputs.to(memory_format=self.memory_format) if inputs.ndim == 4 else inputs
+
+    def _batch_size(self) -> int | None:
+        """Of a whole batch in this process."""
+        whole = getattr(self.trainer.train_dataloader, "batch_size", None)
+        return whole and whole // self.trainer.world_size
+
     def _split(self, dataloader_idx: int) -> str:
         return self.trainer.datamodule.eval_splits[dataloader_idx]  # type: ignore[attr-defined]
 
@@ -124,11 +155,12 @@ class Classifier(LightningModule):
         return nn.ModuleDict({"accuracy": accuracy, "loss": MeanMetric(nan_strategy="disable")})
 
     def _score(self, split: str, batch: dict[str, Tensor]) -> None:
-        logits, labels = self.model(batch["input"]), batch["label"]
-        if len(labels):  # a process may have no share of a batch
-            scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])
-            scores["accuracy"].update(predictions(logits), labels)
-            scores["loss"].update(self.loss.per_sample(logits, labels))
+        labels = batch["label"]
+        if not len(labels):  # a process may have no share of a batch, and not every network takes an empty one
+            return
+        logits, scores = self(batch["input"]), cast(Mapping[str, Metric], self.scores[f"{split}_split"])
+        scores["accuracy"].update(predictions(logits), labels)
+        scores["loss"].update(self.loss.per_sample(logits, labels))
 
     def _log_scores(self, split: str) -> None:
         scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])

@@ -1,8 +1,9 @@
 """What a run leaves behind: its record, its curves, its checkpoints, and the W&B files."""
 
-from noisereg.tracking.checkpoints import AtomicCheckpointIO
+from noisereg.tracking.checkpoints import AtomicCheckpointIO, find_checkpoint
 from noisereg.tracking.curves import CurveTable
 from noisereg.tracking.dashboard import wandb_logger
+from noisereg.tracking.disk import DiskError, check_space, remove_leftovers
 from noisereg.tracking.environment import environment, is_first_process
 from noisereg.tracking.files import write_atomically
 from noisereg.tracking.nameless_logger import NamelessLogger
@@ -14,13 +15,17 @@ from noisereg.tracking.replica_progress import StepsProgress
 __all__ = [
     "AtomicCheckpointIO",
     "CurveTable",
+    "DiskError",
     "NamelessLogger",
     "ProgressLines",
     "ReplicaCurves",
     "RunRecord",
     "StepsProgress",
+    "check_space",
     "environment",
+    "find_checkpoint",
     "is_first_process",
+    "remove_leftovers",
     "summary",
     "wandb_logger",
     "write_atomically",

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from noisereg.tracking.environment import is_first_process
 from noisereg.tracking.files import write_atomically
@@ -17,12 +17,13 @@ from noisereg.tracking.nameless_logger import NamelessLogger
 _SECONDS_BETWEEN_WRITES = 5.0
 
 
-class CurveTable(NamelessLogger):
+class CurveTable(NamelessLogger, Callback):
     """A Lightning logger that keeps every logged value in memory, and in a csv file if it is given one.
 
     Values logged at one step share a row. Rows begin with step, epoch, p and seed. The file is written whole, at most
-    every few seconds and at the end, so a reader never sees half a row. A table that finds its file goes on after
-    the step from which a resumed run starts.
+    every few seconds and at the end, so a reader never sees half a row.
+
+    As a callback of the same trainer it keeps its rows in the checkpoint, so a resumed run has no gap and no row twice.
 
     Args:
         path: of the csv file; None to keep the rows in memory only.
@@ -45,25 +46,24 @@ class CurveTable(NamelessLogger):
         self.path = path
         self._constants = {"p": p, "seed": seed}
         self._written = time.monotonic()
-        self.rows: list[dict[str, Any]] = _read(path) if path and path.exists() else []
+        self.rows: list[dict[str, Any]] = []
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add values to the row of a step."""
-        values = dict(metrics)
-        step, epoch = int(step or 0), int(values.pop("epoch", 0))
-        while self.rows and self.rows[-1]["step"] > step:  # of the run that was cut off, to be made again
-            self.rows.pop()
-        if not self.rows or self.rows[-1]["step"] != step:
-            self.rows.append({"step": step, "epoch": epoch, **self._constants})
-        self.rows[-1].update(
-            (key, float(f"{value:.7g}")) for key, value in values.items()
-        )  # float32 has no more digits
+        self.rows = self._with(metrics, step)
         if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
             self.write()
 
-    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
-        """See to it that the file goes as far as the checkpoint: it is written with the next values."""
-        self._written = -math.inf
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the rows, and what the end of an epoch has measured, which is logged after the checkpoint."""
+        results = trainer._results if trainer.state.fn == TrainerFn.FITTING else None
+        pending = dict(results.metrics(on_step=False)["log"]) if results else {}
+        step = pending.pop("step", None)
+        checkpoint["curves"] = self.rows if step is None else self._with(pending, int(step))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up the rows of the run that is resumed."""
+        self.rows = checkpoint["curves"]
 
     def finalize(self, status: str) -> None:
         """Write the file a last time."""
@@ -93,14 +93,22 @@ class CurveTable(NamelessLogger):
         value, epoch = min(seen)
         return {f"best/{metric}": value, f"best/{metric}/epoch": epoch}
 
+    def selected(self, metric: str, *, by: str) -> dict[str, float]:
+        """Give the value of a metric at the first of the smallest values of another, and its epoch, by such names."""
+        seen = [(row[by], row["epoch"], row[metric]) for row in self.rows if by in row and metric in row]
+        if not seen:
+            return {}
+        _, epoch, value = min(seen)
+        return {f"selected/{metric}": value, f"selected/{metric}/epoch": epoch}
+
+    def _with(self, metrics: Mapping[str, Any], step: int | None) -> list[dict[str, Any]]:
+        values = dict(metrics)
+        place = {"step": int(step or 0), "epoch": int(values.pop("epoch", 0))}
+        digits = {key: float(f"{float(value):.7g}") for key, value in values.items()}  # float32 has no more
+        *before, last = self.rows or [{}]
+        if last.get("step") == place["step"]:
+            return [*before, {**last, **digits}]
+        return [*self.rows, {**place, **self._constants, **digits}]
+
 
 _INDEX = ("step", "epoch", "p", "seed")
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="") as file:
-        return [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def _number(text: str) -> float:
-    return int(text) if text.lstrip("-").isdigit() else float(text)

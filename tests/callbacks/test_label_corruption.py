@@ -123,6 +123,33 @@ def test_measured_and_effective_rate_are_logged():
     assert trainer.callback_metrics["noise/measured_rate"].item() == pytest.approx(0.3)
 
 
+class Counts(Callback):
+    """Begin a training with what some processes had counted when it was saved: labels changed, labels seen."""
+
+    def __init__(self, noise, parts) -> None:
+        self.noise, self.parts = noise, parts
+
+    def on_train_start(self, trainer, pl_module):
+        saved = {"callbacks": {self.noise.state_key: {"counts": torch.tensor(self.parts).double()}}}
+        self.noise.on_load_checkpoint(trainer, pl_module, saved)
+
+
+@pytest.mark.parametrize("parts", [[[0, 24]], [[0, 20], [0, 4]], [[0, 8], [0, 8], [0, 8]]])
+def test_the_measured_rate_goes_on_from_the_counts_that_some_processes_had(parts):
+    noise = LabelCorruption(Flip(p=1.0), num_classes=4)
+    _, trainer = _fit(_lists(batch_size=8), noise, callbacks=[Counts(noise, parts)])
+    assert trainer.callback_metrics["noise/measured_rate"].item() == pytest.approx(N / (N + 24))
+
+
+def test_a_checkpoint_of_a_training_without_noise_leaves_the_counts_at_zero():
+    noise = LabelCorruption(Flip(p=1.0), num_classes=4)
+    trainer = make_trainer(noise)
+    noise.on_load_checkpoint(trainer, Plain(), {"callbacks": {}})
+    checkpoint = {"callbacks": {}}
+    noise.on_save_checkpoint(trainer, Plain(), checkpoint)
+    assert checkpoint["callbacks"][noise.state_key]["counts"].tolist() == [[0, 0]]
+
+
 def test_a_schedule_scales_the_strength_epoch_by_epoch():
     schedule = LabelCorruption(Flip(p=1.0), num_classes=4, schedule=Linear(start=0, end=1))
     module, trainer = _fit(_lists(batch_size=N), schedule, max_epochs=3)

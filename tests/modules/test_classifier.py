@@ -1,3 +1,4 @@
+import math
 from functools import partial
 
 import pytest
@@ -129,8 +130,32 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_mend():
         _trainer(20).fit(_classifier(lr=1e30), Points(batch_size=10))
 
 
-def test_an_empty_share_of_a_batch_is_passed_over():
-    module = _classifier()
-    module._score("test", {"input": torch.zeros(0, 2), "label": torch.zeros(0, dtype=torch.int64)})
-    module._score("test", {"input": torch.zeros(3, 2), "label": torch.zeros(3, dtype=torch.int64)})
-    assert module.scores["test_split"]["loss"].compute().isfinite()
+@pytest.mark.parametrize("rows", [0, 3])
+def test_an_empty_share_of_a_batch_is_passed_over(rows):
+    """By a network, too, that no batch without rows can go through."""
+    module = _classifier(model=nn.Sequential(Flattened(), nn.Linear(2, 1)))
+    module._score("test", {"input": torch.zeros(rows, 1, 2), "label": torch.zeros(rows, dtype=torch.int64)})
+    module._score("test", {"input": torch.zeros(1, 1, 2), "label": torch.zeros(1, dtype=torch.int64)})
+    scores = module.scores["test_split"]
+    assert scores["loss"].weight == rows + 1
+    assert scores["accuracy"].tp + scores["accuracy"].fn == rows + 1
+
+
+@pytest.mark.parametrize("parts", [[3.0], [1.0, 2.0], [0.5, 0.5, 2.0]])
+def test_the_mean_loss_goes_on_from_the_parts_that_some_processes_had(parts):
+    """Saved by one process or more in the middle of an epoch, after losses of 3 in all on 4 samples."""
+    batch, counts = {"input": torch.zeros(2, 2), "label": torch.tensor([0, 1])}, [4.0, 0.0, 0.0][: len(parts)]
+    saved = {"train_loss.mean_value": torch.tensor(parts), "train_loss.weight": torch.tensor(counts)}
+    module = _classifier(model=nn.Linear(2, 1, bias=False))
+    checkpoint = {"state_dict": module.state_dict() | saved}
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"])
+    module.train_loss.update(module.loss.per_sample(module(batch["input"]), batch["label"]))
+    assert module.train_loss.compute().item() == pytest.approx((3 + 2 * math.log(2)) / 6)
+
+
+class Flattened(nn.Module):
+    """What torch refuses for no rows: a shape with a -1."""
+
+    def forward(self, inputs):
+        return inputs.reshape(len(inputs), -1)

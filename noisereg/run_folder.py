@@ -1,0 +1,109 @@
+"""A run's folder: it holds one run, and one process at a time writes there."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from noisereg.config import ConfigError
+
+RECORD = "result.json"
+LOCK = ".lock"
+_WITHOUT_EFFECT = ("logger", "suggested", "arm", "trust", "dataset.root", "dataset.workers")
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Name the keys in which two configurations differ, but for those that cannot change a result.
+
+    Example:
+        >>> differing({"seed": 0, "logger": {"csv": True}}, {"seed": 1, "logger": {"csv": False}})
+        ['seed']
+    """
+    old_values, new_values = (dict(_flat(config)) for config in (old, new))
+    keys = sorted(old_values.keys() | new_values.keys())
+    return [key for key in keys if old_values.get(key) != new_values.get(key)]
+
+
+def read_record(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Read what is known of the run in a folder.
+
+    Args:
+        folder: of the run.
+        config: the whole configuration of the run that is wanted there.
+
+    Returns:
+        The contents of result.json; empty if there is none.
+
+    Raises:
+        ConfigError: if another configuration was started there, or the record cannot be read.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        keys = differing(found["config"], config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read ({reason}): delete it, or name another folder") from None
+    if keys:
+        raise ConfigError(
+            f"hydra.run.dir={folder} holds a run of another configuration ({', '.join(keys[:3])} differ); "
+            "name another folder, or give the same values to go on with it"
+        )
+    return found
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process while the `with` block lasts; it is freed however the process ends.
+
+    The lock is the kernel's, on the file `.lock`, which says who holds it and stays. It is of the kind that holds over
+    network file systems and that children of the process do not share; within one process it refuses nothing.
+
+    Args:
+        folder: of the run; made if it does not exist.
+
+    Raises:
+        ConfigError: if another process has it, naming that.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder)):
+        ...     json.loads((Path(folder) / ".lock").read_text())["pid"] == os.getpid()
+        True
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise ConfigError(
+                f"hydra.run.dir={folder} is written by {_holder(file.read())}; wait for it, or name another folder"
+            ) from None
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+        file.flush()
+        yield
+
+
+def _holder(text: str) -> str:
+    try:
+        holder = json.loads(text)
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):  # it has just begun
+        return "another process"
+
+
+def _flat(node: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if prefix in _WITHOUT_EFFECT:
+        return []
+    if not isinstance(node, dict):
+        return [(prefix, json.loads(json.dumps(node)))]
+    return [pair for key, value in node.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]

@@ -1,0 +1,178 @@
+"""Attacks for tests/test_security.py: what a stranger might put into a configuration. Each writes a file if it runs.
+
+MARK stands for that file, HOME for a folder with a pickle, a hub repository and the module `evil`.
+"""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+EVIL = """
+from pathlib import Path
+Path(__file__).with_name("ran").touch()  # on import
+import os
+
+def strike(*arguments, **more):
+    Path(__file__).with_name("ran").touch()
+
+class Net:
+    def __init__(self, *arguments, **more):
+        strike()
+"""
+STRIKE = {"_target_": "evil.strike"}
+LATER = {"_target_": "evil.strike", "_partial_": True}
+TOUCH = {"_target_": "pathlib.Path.touch", "_args_": [{"_target_": "pathlib.Path", "_args_": ["MARK"]}]}
+CREATE = "{oc.create:'{_target_: evil.strike}'}"
+
+# Each runs when Hydra builds it and nothing of ours stands before it.
+BUILT_BY_HYDRA = {
+    "a function of a module of theirs": STRIKE,
+    "a class of a module of theirs": {"_target_": "evil.Net"},
+    "a method of the standard library": TOUCH,
+    "torch.load": {"_target_": "torch.load", "f": "HOME/pickle", "weights_only": False},
+    "numpy.load": {"_target_": "numpy.load", "file": "HOME/pickle", "allow_pickle": True},
+    "torch.save": {"_target_": "torch.save", "obj": 1, "f": "MARK"},
+    "torch.hub": {"_target_": "torch.hub.load", "repo_or_dir": "HOME", "model": "strike", "source": "local"},
+    "nested": {"_target_": "torch.nn.Sequential", "_args_": [STRIKE]},
+    "in a list": {"_target_": "collections.Counter", "iterable": [1, [STRIKE]]},
+    "an alias in a package of torch": {"_target_": "torch.nn.modules.module.torch.save", "obj": 1, "f": "MARK"},
+    "an alias in a package of ours": {
+        "_target_": "noisereg.datasets.cifar_files.Path.touch",
+        "_args_": [{"_target_": "noisereg.datasets.cifar_files.Path", "_args_": ["MARK"]}],
+    },
+    "an interpolation": {"_target_": "torch.nn.Sequential", "_args_": [f"${CREATE}"]},
+}
+
+# key in the configuration: what is put there; all is refused by the checks, or at the latest when the part is built
+PARTS: dict[str, tuple[str, Any]] = {
+    **{name: ("model", attack) for name, attack in BUILT_BY_HYDRA.items()},
+    "open": ("model", {"_target_": "builtins.open", "file": "MARK", "mode": "w"}),
+    "our own writer": (
+        "model",
+        {"_target_": "noisereg.tracking.files.write_atomically", "path": "MARK", "write": LATER},
+    ),
+    "as a data set": ("dataset", {"_target_": "noisereg.datasets.cifar_files.Path", "_args_": ["MARK"]}),
+    "the cache's writer": (
+        "dataset",
+        {"_target_": "noisereg.datasets.cache.cached", "name": "MARK", "identity": 1, "build": LATER},
+    ),
+    "the mover of downloads": (
+        "dataset",
+        {"_target_": "noisereg.datasets.download.download", "root": "HOME", "name": "ran", "fetch": LATER},
+    ),
+    "a run": ("experiment.checks.evil", {"_target_": "noisereg.experiment.run.run", "config": {}}),
+    "as a check": ("experiment.checks.evil", STRIKE),
+    "as a number": ("experiment.claims", [{"id": "x", "predicted": STRIKE}]),
+    "as a title": ("experiment.title", f"${CREATE}"),
+    "as a callback": ("callbacks.evil", STRIKE),
+    "in a callback": (
+        "callbacks.evil",
+        {"_target_": "lightning.pytorch.callbacks.LambdaCallback", "setup": LATER},
+    ),
+    "as a loss": ("loss", STRIKE),
+    "as a rule": ("noise._target_", "evil.strike"),
+    "as a schedule": ("noise.schedule", STRIKE),
+    "in an optimiser": ("optimizer.foreach", STRIKE),
+    "as a rate's schedule": (
+        "scheduler",
+        {"_target_": "torch.optim.lr_scheduler.LambdaLR", "_partial_": True, "lr_lambda": LATER},
+    ),
+    "as a trainer": ("trainer._target_", "evil.Net"),
+    "in a trainer": ("trainer.strategy", STRIKE),
+    "in the suggestions": ("suggested.init", STRIKE),
+    "a private name": ("model._target_", "torch.nn.modules.module._WrappedHook"),
+    "a builder of another part": ("loss", {"_target_": "noisereg.models.TwoLayer", "hidden": 3}),
+    "functools by an alias": (
+        "model",
+        {"_target_": "torch.nn.modules.module.functools.reduce", "_args_": [LATER, [1]]},
+    ),
+    "signal by an alias": ("experiment.checks.evil", {"_target_": "noisereg.experiment.run.signal.signal"}),
+    "a name by interpolation": ("model", {"_target_": "${logger.project}", "name": "x"}),
+    "an interpolation in an interpolation": ("model.init", f"\\${CREATE}"),
+    "no text for a name": ("model.init", {"_target_": ["evil.strike"]}),
+    "trust": ("trust", ["evil"]),
+}
+
+FOLDERS: dict[str, tuple[str, str, list[str]]] = {
+    # file in a folder of options: its text, and the command line that takes it
+    "a model": ("model", "_target_: evil.Net", []),
+    "a tag of YAML": ("model", "_target_: !!python/object/apply:evil.strike []", []),
+    "trust": ("experiment", "# @package _global_\ntrust: [evil]\nmodel: {_target_: evil.Net}", []),
+    "trust in an arm": ("experiment", '# @package _global_\nexperiment: {arms: {a: ["trust=[evil]"]}}', []),
+    "Hydra in an arm": (
+        "experiment",
+        '# @package _global_\nexperiment: {arms: {a: ["hydra.searchpath=[pkg://evil]"]}}',
+        [],
+    ),
+    "trust by the record of overrides": (
+        "experiment",
+        '# @package _global_\nhydra: {overrides: {task: ["trust=[evil]"]}}',
+        [],
+    ),
+    "trust by a sweep": ("experiment", '# @package _global_\nhydra: {sweeper: {params: {trust: "[evil]"}}}', ["-m"]),
+    "a callback of Hydra": ("experiment", "# @package _global_\nhydra: {callbacks: {a: {_target_: evil.Net}}}", []),
+    "a callback by hand": ("hydra/callbacks", "a: {_target_: evil.Net}", []),
+    "a callback by interpolation": ("hydra/callbacks", f"a: ${CREATE}", []),
+    "a callback, shown": (
+        "experiment",
+        "# @package _global_\nhydra: {callbacks: {a: {_target_: evil.Net}}}",
+        ["--help"],
+    ),
+    "a launcher": ("experiment", "# @package _global_\nhydra: {launcher: {_target_: evil.Net}}", ["-m"]),
+    "a sweeper": ("experiment", "# @package _global_\nhydra: {sweeper: {_target_: evil.Net}}", ["-m"]),
+    "a sweeper's argument": ("experiment", "# @package _global_\nhydra: {sweeper: {x: {_target_: evil.Net}}}", ["-m"]),
+    "a variable of the process": (
+        "experiment",
+        "# @package _global_\nhydra: {job: {env_set: {TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD: '1'}}}",
+        [],
+    ),
+    "a formatter": (
+        "experiment",
+        "# @package _global_\nhydra: {job_logging: {formatters: {simple: {'()': evil.strike}}}}",
+        [],
+    ),
+    "a handler": (
+        "experiment",
+        "# @package _global_\nhydra: {hydra_logging: {handlers: {console: {class: evil.Net}}}}",
+        [],
+    ),
+    "a stream": (
+        "experiment",
+        "# @package _global_\nhydra: {job_logging: {handlers: {console: {stream: 'ext://evil.strike'}}}}",
+        [],
+    ),
+    "a log elsewhere": (
+        "experiment",
+        "# @package _global_\nhydra: {job_logging: {handlers: {file: {filename: MARK, mode: w}}}}",
+        [],
+    ),
+    "a job's name": ("experiment", "# @package _global_\nhydra: {job: {name: ../../ran}}", []),
+}
+
+
+class _Pickled:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def lay_out(home: Path) -> Path:
+    """Write what the attacks need into a folder, and give the file that is there once one has run."""
+    (home / "evil.py").write_text(EVIL)
+    (home / "hubconf.py").write_text("from evil import strike\n")
+    (home / "pickle").write_bytes(malicious(home / "ran"))
+    return home / "ran"
+
+
+def malicious(marker: Path) -> bytes:
+    """A pickle that writes a file when it is loaded."""
+    return pickle.dumps({"state_dict": _Pickled(marker)}, protocol=2)
+
+
+def aimed(attack: Any, home: Path) -> Any:
+    """Put the places of this test into an attack."""
+    return json.loads(json.dumps(attack).replace("MARK", str(home / "ran")).replace("HOME", str(home)))

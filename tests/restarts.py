@@ -1,0 +1,189 @@
+"""Interrupt runs at random moments, go on with them, and compare what they come to with an undisturbed run.
+
+python tests/restarts.py --rounds 40                all cases, 40 interruptions by each signal
+python tests/restarts.py --rounds 5 --case fused    one case
+"""
+
+import argparse
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+sys.path[:0] = [str(Path(__file__).parents[1])]  # as a script it finds only its own folder
+
+from program import Program, read_result  # noqa: E402
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
+_STRIKES = ["+callbacks.strike={_target_: strikes.Strike}", "trust=[strikes]"]
+_IMAGES = [
+    "dataset=image_folder",
+    "dataset.root=images",
+    "dataset.image_size=8",
+    "dataset.batch_size=8",
+    "dataset.eval_batch_size=7",
+    "model=resnet20",
+    "model.depth=8",
+    "recipe=cifar",
+    "scheduler.milestones=[3,6]",
+    "trainer.max_epochs=8",
+    "trainer.accelerator=cpu",
+    "noise.p=0.3",
+    "callbacks.sparsity.every_n_epochs=2",
+    "callbacks.checkpoint.every_n_epochs=1",
+]
+_REPLICAS = [
+    "dataset.train_size=50",
+    "dataset.test_size=50",
+    "noise.p=[0,0.3]",
+    "seeds=3",
+    "optimizer.lr=[0.01,0.02]",
+    "scheduler=step",
+]
+CASES = {
+    "minibatches": [*_IMAGES, "dataset.stream=false"],
+    "by_steps": [*_IMAGES, "dataset.stream=false", "callbacks.checkpoint.every_n_train_steps=2"],
+    "streamed": [*_IMAGES, "dataset.stream=true", "dataset.workers=0"],
+    "workers": [*_IMAGES, "dataset.stream=true", "dataset.workers=2"],
+    "two_processes": [*_IMAGES, "dataset.stream=false", "trainer=ddp", "trainer.devices=2"],
+    "fused": [*_REPLICAS, "engine=fused", "trainer.max_epochs=3000", "callbacks.sparsity.every_n_epochs=300"],
+    "blocked": [*_REPLICAS, "engine=blocked", "trainer.max_epochs=900", "callbacks.sparsity.every_n_epochs=90"],
+}
+
+
+class Moment(NamedTuple):
+    """When a run is interrupted, by which signal.
+
+    Attributes:
+        when: a share of the time of an undisturbed run, or words for `Strike`.
+        signal: that is sent.
+    """
+
+    when: float | str
+    signal: signal.Signals
+
+
+class Case:
+    """One command, its undisturbed run, and runs of it that are interrupted.
+
+    Args:
+        name: one of `CASES`.
+        cwd: where the folders are made.
+    """
+
+    def __init__(self, name: str, cwd: Path) -> None:
+        self.name, self._cwd = name, cwd
+        if any("image_folder" in argument for argument in CASES[name]):
+            make_images(cwd / "images")
+        began = time.monotonic()
+        self._whole = self._run("whole").end()
+        self.seconds = time.monotonic() - began
+        if self._whole.returncode:
+            raise RuntimeError(self._whole.stderr)
+
+    def interrupted(self, moments: Sequence[Moment]) -> Counter[signal.Signals]:
+        """Run once more, interrupted at each of some moments, go on to the end, and compare it.
+
+        Returns:
+            How often each signal came before the end.
+
+        Raises:
+            AssertionError: if an exit code or anything of the result is not what it must be.
+        """
+        folder, came = f"run{time.monotonic_ns()}", Counter[signal.Signals]()
+        for moment in moments:
+            done = self._interrupt(folder, moment)
+            if done.returncode:
+                came[moment.signal] += 1
+                assert done.returncode in (_CODES[moment.signal], -moment.signal), f"{self.name}, {moment}: {done}"
+        last = self._run(folder).end()
+        assert last.returncode == 0, last.stderr
+        faults = differences(self._cwd / "whole", self._cwd / folder)
+        assert not faults, f"{self.name} after {moments}: {', '.join(faults)}"
+        return came
+
+    def _interrupt(self, folder: str, moment: Moment) -> "subprocess.CompletedProcess[str]":
+        if isinstance(moment.when, str):
+            return self._run(folder, STRIKE=f"{moment.when} {moment.signal.name}").end()
+        program = self._run(folder)
+        time.sleep(moment.when * self.seconds)
+        if program.process.is_alive():
+            os.kill(program.process.pid, moment.signal)
+        return program.end()
+
+    def _run(self, folder: str, **environment: str) -> Program:
+        arguments = [*CASES[self.name], *_STRIKES, "logger=csv", f"hydra.run.dir={folder}"]
+        return Program(*arguments, cwd=self._cwd, PYTHONPATH=str(Path(__file__).parent), **environment)
+
+
+def differences(whole: Path, other: Path) -> list[str]:
+    """Name what two runs' folders do not have in common, bit by bit."""
+    faults = []
+    if (whole / "metrics.csv").read_text() != (other / "metrics.csv").read_text():
+        faults.append("metrics.csv")
+    one, two = (read_result(folder) for folder in (whole, other))
+    faults += [key for key in ("status", "replicas", "steps") if one[key] != two[key]]
+    states = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (whole, other)]
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "curves"):
+        if not _equal(*(state.get(key) for state in states)):
+            faults.append(f"last.ckpt: {key}")
+    return faults
+
+
+def make_images(root: Path) -> None:
+    """Write a small folder of images, two classes of 20 to train on and 7 to test on."""
+    draws = torch.Generator().manual_seed(0)
+    for split, count in (("train", 20), ("test", 7)):
+        for label in ("a", "b"):
+            (root / split / label).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                pixels = torch.randint(256, (8, 8, 3), dtype=torch.uint8, generator=draws)
+                Image.fromarray(pixels.numpy()).save(root / split / label / f"{number}.png")
+
+
+def _equal(one: Any, two: Any) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(_equal(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(_equal, one, two))
+    return one == two or (isinstance(one, float) and math.isnan(one) and math.isnan(two))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=40, help="interruptions by each signal, over all cases")
+    parser.add_argument("--case", choices=CASES, nargs="*", default=list(CASES))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    draws, came = random.Random(options.seed), {name: Counter[signal.Signals]() for name in options.case}
+    with tempfile.TemporaryDirectory() as folder:
+        cases = []
+        for name in options.case:
+            (Path(folder) / name).mkdir()
+            cases.append(Case(name, Path(folder) / name))
+            print(f"{name}: {cases[-1].seconds:.1f} s undisturbed", flush=True)
+        for number in SIGNALS:
+            while sum(counts[number] for counts in came.values()) < options.rounds:
+                for case in cases:
+                    came[case.name] += case.interrupted([Moment(draws.uniform(0.05, 1), number) for _ in range(2)])
+                print(number.name, {name: counts[number] for name, counts in came.items()}, flush=True)
+    print("all bit-equal")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

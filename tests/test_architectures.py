@@ -1,0 +1,161 @@
+"""Networks of others are measured as they are, or say why not and how."""
+
+import pytest
+import torch
+import torchvision
+from foreign_project import Plain, make_trainer
+from PIL import Image
+from program import read_result, run_program
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from noisereg.callbacks import SparsityMonitor
+from noisereg.metrics import ReluCounter, find_relus
+from noisereg.models import torchvision_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+
+class TextLike(nn.Module):
+    """An encoder of tokens, as small as it can be."""
+
+    def __init__(self, activation):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=12, activation=activation, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, num_layers=2)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        return self.head(self.encoder(tokens).mean(dim=1))
+
+
+def _images(num=2, size=32):
+    generator = torch.Generator().manual_seed(0)
+    return TensorDataset(torch.randn(num, 3, size, size, generator=generator), torch.arange(num) % 3)
+
+
+def _fit(net, data, **kwargs):
+    monitor = SparsityMonitor(**kwargs)
+    trainer = make_trainer(monitor, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(Plain(net), DataLoader(data, batch_size=2), DataLoader(data, batch_size=2))
+    return trainer.logged_metrics, monitor.metrics.get("train", {})
+
+
+def _check(metrics, layer, outputs):
+    """Compare with a count that knows nothing of hooks."""
+    fires = (outputs > 0).sum(dim=0)
+    assert torch.equal(metrics[layer].fires[0], fires.flatten())
+    assert metrics[layer].dead_channels.tolist() == (fires.sum(dim=(1, 2)) == 0).tolist()
+    torch.testing.assert_close(metrics[layer].channel_firing_rate, fires.float().mean(dim=(1, 2)) / len(outputs))
+
+
+def test_vgg_is_measured_without_a_line_of_code():
+    net = torchvision_model((3, 32, 32), 3, name="vgg11_bn")
+    net.classifier[0].requires_grad_(False)  # four fifths of all weights: saves seconds
+    logged, metrics = _fit(net, _images())
+    inplace = [name for name, child in net.named_modules() if isinstance(child, nn.ReLU)]
+    assert list(metrics) == inplace
+    assert all(net.get_submodule(name).inplace for name in inplace)
+    outputs, dead, channels = _images().tensors[0], 0, 0
+    with torch.no_grad():
+        for number, part in enumerate(net.eval().features):
+            outputs = part(outputs)
+            if isinstance(part, nn.ReLU):
+                _check(metrics, f"features.{number}", outputs)
+                dead, channels = dead + int((outputs.amax(dim=(0, 2, 3)) == 0).sum()), channels + outputs.shape[1]
+        hidden = net.classifier[:2](net.avgpool(outputs).flatten(1))
+    assert metrics["classifier.1"].fires.tolist() == [(hidden > 0).sum(0).tolist()]
+    assert 0 < dead < channels
+    assert logged["train/dead_channel_fraction"].item() == pytest.approx(dead / channels)
+    assert "train/dead_fraction/classifier.1" in logged
+    assert "train/dead_channel_fraction/classifier.1" not in logged
+
+
+def test_both_calls_of_the_one_relu_of_a_residual_block_are_layers():
+    net = torchvision_model((3, 32, 32), 3, name="resnet18")
+    logged, metrics = _fit(net, _images())
+    blocks = [f"layer{number}.{block}" for number in range(1, 5) for block in range(2)]
+    assert list(metrics) == ["relu", *(f"{block}.relu{call}" for block in blocks for call in ("", ":2"))]
+    with torch.no_grad():
+        outputs = net.eval().bn1(net.conv1(_images().tensors[0])).relu()
+        _check(metrics, "relu", outputs)
+        outputs = net.maxpool(outputs)
+        for name in blocks:
+            block = net.get_submodule(name)
+            _check(metrics, f"{name}.relu", block.bn1(block.conv1(outputs)).relu())
+            outputs = block(outputs)
+            _check(metrics, f"{name}.relu:2", outputs)
+            assert f"train/dead_channel_fraction/{name}.relu:2" in logged
+
+
+def test_images_may_lie_in_memory_as_they_like():
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=3).double().eval()  # sums in another order round alike
+    counters = [ReluCounter(find_relus(net, ["layer2.*"])) for _ in range(2)]
+    for counter, layout in zip(counters, (torch.contiguous_format, torch.channels_last), strict=True):
+        net.to(memory_format=layout)
+        with counter, torch.no_grad():
+            net(_images().tensors[0].double().contiguous(memory_format=layout))
+    plain, last = (counter.metrics for counter in counters)
+    assert list(plain) == list(last)
+    for layer, metric in plain.items():
+        assert torch.equal(metric.fires, last[layer].fires)
+        assert torch.equal(metric.channel_firing_rate, last[layer].channel_firing_rate)
+
+
+def test_a_transformer_says_what_it_has_and_is_measured_by_the_name_that_it_gives():
+    tokens = TensorDataset(torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 3)
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match=r"no nn.ReLU.*but 2 GELU; .*layers=\['encoder.layers.0.activation'\]"):
+        logged, metrics = _fit(TextLike(nn.GELU()), tokens)
+    assert metrics == logged == {}
+    logged, metrics = _fit(TextLike(nn.GELU()), tokens, layers=["encoder.layers.0.activation"])
+    assert metrics["encoder.layers.0.activation"].unit_shape.tolist() == [5, 12]  # tokens x features
+    assert 0 < logged["train/active_fraction"] < 1
+    assert not any("channel" in key for key in logged)
+
+
+def test_a_transformer_that_calls_the_function_says_that_it_is_not_seen():
+    tokens = TensorDataset(torch.randn(4, 5, 8), torch.arange(4) % 3)
+    with pytest.warns(UserWarning, match="calls of torch.nn.functional.relu are not seen"):
+        _fit(TextLike("relu"), tokens)
+    net = TextLike("relu")
+    _, metrics = _fit(net, tokens, layers=["encoder.layers.0.linear1"])
+    with torch.no_grad():
+        layer, inputs = net.eval().encoder.layers[0], tokens.tensors[0]
+        seen = layer.norm1(inputs + layer.self_attn(inputs, inputs, inputs, need_weights=False)[0])
+        active = nn.functional.relu(layer.linear1(seen)) > 0
+    assert metrics["encoder.layers.0.linear1"].fires.tolist() == [active.sum(0).flatten().tolist()]
+
+
+def test_features_that_come_last_are_not_taken_for_channels():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.GELU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    logged, _ = _fit(net, _images(size=8), layers=["1", "2"])
+    assert {key for key in logged if "channel" in key} == {
+        "train/dead_channel_fraction",
+        "train/dead_channel_fraction/1",
+    }
+
+
+@pytest.fixture
+def images(tmp_path):
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            Image.new("RGB", (32, 32), color=len(label + split) * 9).save(folder / "0.png")
+    return tmp_path / "images"
+
+
+def test_the_program_tells_what_to_choose_and_measures_what_is_chosen(images, tmp_path):
+    given = ["model=torchvision", "model.name=efficientnet_b0", "dataset=image_folder", f"dataset.root={images}"]
+    given += ["trainer.max_steps=1", "dataset.batch_size=2", "logger=csv"]
+    done = run_program(*given, "hydra.run.dir=plain", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("SparsityMonitor measures nothing: Classifier has no nn.ReLU") == 1
+    choice = "callbacks.sparsity.layers=[features.0.2]"
+    assert "callbacks.sparsity.layers='[features.0.2]'" in done.stdout + done.stderr
+    assert "test/active_fraction" not in read_result(tmp_path / "plain")["replicas"][0]
+    done = run_program(*given, choice, "hydra.run.dir=chosen", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 0 < read_result(tmp_path / "chosen")["replicas"][0]["test/active_fraction"] < 1

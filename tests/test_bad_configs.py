@@ -1,0 +1,255 @@
+"""Hundreds of wrong configurations: each is told in one line that names the key, before anything is built."""
+
+import math
+from functools import cache
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from program import run_program
+
+from noisereg.command_line import check_command_line
+from noisereg.config import ConfigError, check, conf_dir
+
+NO_NUMBER = [None, "", "many", "1", True, False, {}, {"a": 1}, [[1]], ["x"], math.nan, math.inf, -math.inf]
+NO_FLAG = [None, "", "maybe", "true", 0, 1, 2.5, [], [True], {}]
+NO_WORD = [None, 0, 1.5, True, [], ["a"], {}, ""]
+
+
+def whole(least=1, *, most=2**31 - 1, null=False, many=False):
+    """Values that are no whole number in [least, most]."""
+    below, above = st.integers(max_value=least - 1), st.integers(min_value=most + 1)
+    wrong = [value for value in NO_NUMBER if not (null and value is None)]
+    fractions = st.floats(allow_nan=False).filter(lambda value: not isinstance(value, int))
+    lists = [] if many else [st.lists(st.integers(1, 9), min_size=1, max_size=3)]
+    return st.one_of(st.sampled_from(wrong), below, above, fractions, *lists)
+
+
+def number(least=0.0, most=math.inf, *, open_below=False, open_above=False, many=False):
+    """Values that are no number in an interval."""
+    outside = [st.floats(max_value=least, exclude_max=not open_below, allow_nan=False)]
+    if most < math.inf:
+        outside.append(st.floats(min_value=most, exclude_min=not open_above, allow_nan=False))
+    lists = [st.just([]), st.lists(st.floats(max_value=-0.1, allow_nan=False), min_size=1, max_size=3)]
+    same = [st.just([0.5, 0.5])] if many else [st.just([0.5])]
+    return st.one_of(st.sampled_from(NO_NUMBER), *outside, *lists, *same)
+
+
+def one_of(*words):
+    return st.one_of(st.sampled_from(NO_WORD), st.text(min_size=1).filter(lambda word: word not in words))
+
+
+FLAG, TEXT = st.sampled_from(NO_FLAG), st.sampled_from(NO_WORD)
+GRID = whole(most=100_000, many=True)
+WRONG = {
+    "seed": whole(0, most=2**63 - 1),
+    "seeds": GRID | st.sampled_from([[], [0, 0], [-1], [0.5]]),
+    "engine": one_of("auto", "fused", "blocked", "none"),
+    "stopping.extra_epochs": st.integers(max_value=-1) | st.sampled_from(["", "soon", 1.5, True, [], {}]),
+    "threads": whole(most=1024, null=True),
+    "channels_last": FLAG,
+    "compile": FLAG,
+    "fast": FLAG,
+    "noise.p": number(0, 1, many=True),
+    "noise.expected": FLAG,
+    "noise.frozen": FLAG,
+    "noise.schedule": st.sampled_from([None, 3, "", [], [1], True]),
+    "model.hidden": whole(many=True) | st.sampled_from([[0], [8, -1], [1.5]]),
+    "model.num_outputs": whole(null=True),
+    "dataset.train_size": whole(null=True),
+    "dataset.test_size": whole(null=True),
+    "dataset.val_size": st.integers(max_value=-1) | st.sampled_from(NO_NUMBER),
+    "dataset.batch_size": whole(),
+    "dataset.eval_batch_size": whole(),
+    "dataset.order": one_of("shuffle", "replacement"),
+    "dataset.root": TEXT,
+    "loss.beta": number(0),
+    "optimizer.lr": number(0, open_below=True, many=True),
+    "optimizer.momentum": number(0, 1, open_above=True),
+    "optimizer.weight_decay": number(0),
+    "scheduler.step_size": whole(),
+    "scheduler.gamma": number(0, open_below=True),
+    "trainer.max_epochs": whole(),
+    "trainer.max_steps": whole(-1, most=2**63 - 1),
+    "trainer.devices": whole(),
+    "trainer.accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.precision": st.sampled_from([None, "", 8, 17, "32-false", "half", True, [], math.nan]),
+    "trainer.check_val_every_n_epoch": whole(),
+    "callbacks.sparsity.every_n_epochs": whole(),
+    "callbacks.norms.every_n_epochs": whole(),
+    "callbacks.checkpoint.every_n_train_steps": whole(null=True),
+    "logger.csv": FLAG,
+    "logger.wandb": FLAG,
+    "logger.project": TEXT,
+    "logger.tags": st.sampled_from([None, "a", 1, [1], [None], {}, [["a"]]]),
+    "suggested.hidden": whole(),
+    **{f"{part}._target_": st.sampled_from([None, "", "os", ".a", "a.", "a b.c", 3, []]) for part in ("model", "loss")},
+    **{part: st.sampled_from([None, 3, "x", [], True]) for part in ("noise", "model", "dataset", "trainer", "logger")},
+}
+LEVELS = ["", "logger.", "stopping.", "suggested.", "suggested.replicas.", "experiment."]
+
+
+@cache
+def default():
+    """The default configuration, every interpolation resolved: it is checked faster so."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return OmegaConf.create(OmegaConf.to_container(compose("train"), resolve=True))
+
+
+@st.composite
+def wrong_values(draw):
+    key = draw(st.sampled_from(sorted(WRONG)))
+    return key, draw(WRONG[key])
+
+
+def refusal(key, value):
+    """What is said of the default configuration with one more or another value."""
+    *sections, name = key.split(".")
+    place = OmegaConf.select(default(), ".".join(sections)) if sections else default()
+    before = dict(place.items())
+    place[name] = value
+    with pytest.raises(ConfigError) as caught:
+        check(default())
+    if name in before:
+        place[name] = before[name]
+    else:
+        del place[name]
+    return str(caught.value)
+
+
+tries = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@settings(tries, max_examples=500)
+@given(wrong_values())
+def test_five_hundred_wrong_values_are_refused_by_their_key(case):
+    key, value = case
+    told = refusal(key, value)
+    assert told.startswith(key)
+    assert "must be" in told or "is missing" in told
+
+
+@settings(tries, max_examples=100)
+@given(st.sampled_from(LEVELS), st.from_regex(r"[a-z]{2}_[a-z]{1,9}", fullmatch=True))
+def test_an_unknown_key_is_refused_at_each_level(level, name):
+    assert refusal(f"{level}{name}", 1).startswith(f"{level}{name}=1: there is no such key")
+
+
+LINES = """
+seed= | seed must be
+seed=1e3 | seed must be
+seed=0x10 | seed must be
+seed=9223372036854775808 | seed must be
+seeds=10000000000 | seeds must be a whole number in [1, 100000]
+seeds=[1,1] | seeds must be
+engine=Fused | engine must be
+stopping=null | stopping must be a section of keys
+stopping.extra_epochs=-1 | stopping.extra_epochs must be
+threads=1000000 | threads must be a whole number in [1, 1024], or null
+channels_last=yes | channels_last must be true or false
+compile=1 | compile must be true or false
+arm=none | arm=none: the experiment has no such arm
+arm= | arm=: the experiment has no such arm
+experiment=fig99 | experiment=fig99: there is no such experiment
+experiment= | experiment=: there is no such experiment
+noise=3 | noise=3: noise must be the name of one of its options
+noise=null | noise=null: noise must be the name of one of its options
+noise=resampel | noise=resampel: there is no such noise; did you mean resample?
+noise.p=nan | noise.p must be
+noise.p=1e400 | noise.p must be
+noise.p=[] | noise.p must be
+noise.p=[0,[1]] | noise.p must be
+noise.p=0,1 | noise.p=0,1: for a run each give -m; a list is written 'noise.p=[1,2]'
+noise.schedule=0 | noise.schedule must be a section of keys
+noise/schedule=squarewave | noise/schedule=squarewave: there is no such noise/schedule; did you mean square_wave?
+noise=transition noise.matrix=3 | noise.matrix must be a list of rows of numbers
+noise=transition noise.matrix=[[.nan]] | noise.matrix must be a list of rows of numbers
+model=Resnet20 | model=Resnet20: there is no such model; did you mean resnet20?
+model.hidden=100000000000000 | model.hidden must be a whole number, at least 1, or a list of them and below 2**31
+model.hidden=1e3 | model.hidden must be
+model.hidden=[] model=two_layer model.hidden=[0] | model.hidden must be
+model.hiden=3 | model.hiden=3: there is no key or group model.hiden; did you mean hidden?
+model.output_signs=3 | model.output_signs must be true or false
+dataset=cifar | dataset=cifar: there is no such dataset; did you mean cifar10?
+dataset=cifar10 dataset.root= | dataset.root must be
+dataset.batch_size=null | dataset.batch_size must be
+dataset.batch_size=[1,2] | dataset.batch_size must be
+dataset.order=Shuffle | dataset.order must be
+dataset.train_size=2147483648 | dataset.train_size must be a whole number, at least 1, or null and below 2**31
+loss=hinge loss.beta=-1e-300 | loss.beta must be
+loss=crossentropy | loss=crossentropy: there is no such loss; did you mean cross_entropy?
+optimizer=sdg | optimizer=sdg: there is no such optimizer
+optimizer.lr=0.0 | optimizer.lr must be
+optimizer.lr=inf | optimizer.lr must be
+optimizer.lr=1e-2.0 | optimizer.lr must be
+optimizer.momentum=1 | optimizer.momentum must be
+optimizer.weight_decay=null | optimizer.weight_decay must be
++optimizer.nesterov=yes | optimizer.nesterov must be true or false
+lr=0.1 | lr=0.1: there is no key or group lr; did you mean optimizer.lr?
+scheduler=step scheduler.step_size=0 | scheduler.step_size must be
+scheduler=step scheduler.gamma=nan | scheduler.gamma must be
+scheduler=multistep scheduler.milestones=3 | scheduler.milestones must be
+scheduler=multistep scheduler.milestones=[a] | scheduler.milestones must be
+scheduler=cosine scheduler.T_max=0 | scheduler.T_max must be
+trainer.max_epochs=1e3 | trainer.max_epochs must be
+trainer.max_epochs=100000000000000000000 | trainer.max_epochs must be
+trainer.max_steps=-2 | trainer.max_steps must be
+trainer.devices=[0] | trainer.devices must be
+trainer.accelerator=tpu | trainer.accelerator must be
+trainer.precision=17 | trainer.precision must be
++trainer.gradient_clip_val=nan | trainer.gradient_clip_val must be
+callbacks=null | callbacks=null: callbacks must be the name of one of its options
+callbacks.sparsity.every_n_epochs=0 | callbacks.sparsity.every_n_epochs must be
+callbacks.checkpoint.every_n_train_steps=0.5 | callbacks.checkpoint.every_n_train_steps must be
+logger=wandbb | logger=wandbb: there is no such logger; did you mean wandb?
+logger.tags=[1] | logger.tags must be
+logger.group= | logger.group must be
+suggested.replicas.seeds=0 | suggested.replicas.seeds must be
+recipe=short2 | recipe=short2: there is no such recipe; did you mean short?
+hydra.run.dir= | hydra.run.dir must name a folder
+hydra.foo=3 | Could not override 'hydra.foo'
+hydra/launcher=ray2 | hydra/launcher=ray2: there is no such hydra/launcher
+~seed | seed is missing
+~noise.p | noise.p is missing
+~trainer.max_epochs | trainer.max_epochs is missing
+model.hidden=${nowhere} | model.hidden: Interpolation key 'nowhere' not found
+seed=${seed} | seed: Recursive interpolation
+noise.p | noise.p: cannot be read
++x | +x: cannot be read
+-m noise.p=0,2 | noise.p must be
+-m seed=range(0) | -m seed=range(0): this is no run at all
+-m model=glob(x*) | -m model=glob(x*): this is no run at all
+--config-dir /no/such/folder | --config-dir=/no/such/folder: there is no such folder
+"""
+CASES = [tuple(line.split(" | ")) for line in LINES.strip("\n").splitlines()]
+
+
+@pytest.mark.parametrize(("line", "told"), CASES)
+def test_a_wrong_command_line_is_told_in_one_line(line, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        check_command_line(line.split(" "))
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seed=-1",
+        "experiment=fig99",
+        "threads=1000000",
+        "optimizer.lr=nan",
+        "noise=null",
+        "-m noise.p=0,2",
+        "loss.bta=1",
+    ],
+)
+def test_the_program_ends_with_2_and_leaves_no_folder(line, tmp_path):
+    done = run_program(*line.split(" "), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+    assert done.stdout == "" and list(tmp_path.iterdir()) == []

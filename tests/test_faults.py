@@ -1,0 +1,152 @@
+"""What a run does when the world fails it: damaged files, a clock that is set back, a disk that fills up."""
+
+import ast
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from small_disk import fill, names, small_disk
+
+import noisereg
+from noisereg.config import ConfigError, check, conf_dir
+from noisereg.datasets.cache import cached
+from noisereg.datasets.image_files import tree_identity
+from noisereg.experiment.run import prepare
+from noisereg.tracking import CurveTable
+
+PACKAGE = Path(noisereg.__file__).parent
+CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "os.path.getmtime"}
+MAY_TELL_THE_TIME = {"run_folder.py": {"datetime.now"}}  # since when a folder is in use, in words
+MAY_KNOW_A_FILE_BY_ITS_TIME = {"datasets/image_files.py"}  # as one of its marks
+
+
+def test_no_module_reads_the_clock_of_the_wall():
+    assert {
+        where: found for where, found in clock_readings(PACKAGE) if found - MAY_TELL_THE_TIME.get(where, set())
+    } == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\nx = time.time()",
+        "from datetime import datetime\nx = datetime.now()",
+        "y = path.stat().st_mtime > x",
+    ],
+)
+def test_a_reading_of_the_clock_is_found(source, tmp_path):
+    (tmp_path / "module.py").write_text(source)
+    ((where, found),) = clock_readings(tmp_path)
+    assert where == "module.py" and found
+
+
+def clock_readings(package):
+    """What a module takes from the clock of the wall, or from the times of files."""
+    for file in sorted(package.rglob("*.py")):
+        where = str(file.relative_to(package))
+        attributes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)]
+        found = {ast.unparse(node) for node in attributes} & CLOCKS
+        if where not in MAY_KNOW_A_FILE_BY_ITS_TIME:
+            found |= {node.attr for node in attributes if node.attr.startswith(("st_mtime", "st_ctime"))}
+        if found:
+            yield where, found
+
+
+def test_an_image_that_is_changed_under_a_clock_set_back_is_seen(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"old")
+    before = tree_identity(tmp_path)
+    (tmp_path / "a").write_bytes(b"new")
+    os.utime(tmp_path / "a", (1, 1))
+    assert tree_identity(tmp_path) != before
+
+
+def test_an_image_that_is_moved_to_another_class_is_seen(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(b"x")
+    before = tree_identity(tmp_path)
+    (tmp_path / "cat" / "1.png").rename(tmp_path / "dog" / "1.png")
+    assert tree_identity(tmp_path) != before
+
+
+@pytest.mark.parametrize("damage", [b"", b"step,epoch,p,seed,a\n10,1,0.1,0,0.", b"\x00\xff", b"step,a\n10,x\n"])
+def test_damaged_curves_are_written_anew_from_the_checkpoint(damage, tmp_path):
+    path, checkpoint = tmp_path / "metrics.csv", {}
+    first = CurveTable(path, p=0.1, seed=0)
+    for epoch in range(3):
+        first.log_metrics({"epoch": epoch, "a": 0.125 * epoch}, step=10 * epoch)
+    first.write()
+    whole, checkpoint["curves"] = path.read_bytes(), first.rows
+    path.write_bytes(damage)
+    second = CurveTable(path, p=0.1, seed=0)
+    second.rows = checkpoint["curves"]
+    second.write()
+    assert path.read_bytes() == whole
+
+
+def test_a_cache_on_a_full_disk_is_done_without_and_leaves_nothing(tmp_path, monkeypatch, caplog):
+    pixels = np.arange(300_000)
+    with small_disk(tmp_path / "disk") as disk:
+        monkeypatch.setenv("NOISEREG_CACHE", str(disk))
+        fill(disk, leave=200_000)
+        with caplog.at_level(logging.WARNING):
+            arrays = cached("data", 1, lambda: {"x": pixels})
+        assert names(disk) == set()
+    assert "could not be written, so the next start is no quicker" in caplog.text
+    np.testing.assert_array_equal(arrays["x"], pixels)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_cache_that_was_cut_off_is_built_anew(share, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("NOISEREG_CACHE", str(tmp_path))
+    cached("data", 1, lambda: {"x": np.arange(1000)})
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with caplog.at_level(logging.WARNING):
+        assert cached("data", 1, lambda: {"x": np.arange(1000)})["x"].tolist() == list(range(1000))
+    assert "is built anew" in caplog.text
+
+
+LINES = """
+dataset.d=0 | dataset.d must be a positive whole number, got 0
+dataset.eps=2 | dataset.eps must be in (0, 1), got 2
+dataset.eps=nan | dataset.eps must be in (0, 1), got nan
+dataset.val_size=20 | dataset.val_size must be at least 0 and below dataset.train_size=20
+dataset.val_size=1000 | dataset.val_size must be at least 0 and below dataset.train_size=20
+model.init=foo | model: init must be one of uniform, unit, torch, he, got 'foo'
+model.bias=bar | model: bias must be one of zero, same, torch, none, got 'bar'
+model.output_signs=true | model: output_signs=True fixes the output layer and requires trained='hidden'
+model.num_outputs=3 | model.num_outputs=3 does not fit the 2 classes of the data
+noise=transition | noise: give either matrix or moves, one of the two
+noise=transition noise.matrix=[[0.5,0.6],[0.5,0.5]] | noise: each row of matrix must hold probabilities that sum to 1
+noise=asymmetric | moves must stay within classes 0 to 1
+loss=hinge loss.kink=up | loss: kink must be 'right' or 'left', got 'up'
+loss=generalized_cross_entropy loss.q=2 | loss: q must be in (0, 1], got 2
++optimizer.lrr=1 | optimizer.lrr=1: SGD has no such argument; did you mean lr?
++trainer.foo=3 | trainer.foo=3: Trainer has no such argument
+callbacks.finite_loss.action=halt | callbacks.finite_loss: action must be stop or skip, got 'halt'
+callbacks.finite_loss.action=skip callbacks.finite_loss.every_n_steps=2 | callbacks.finite_loss: action=skip must
++noise.pp=0.1 | noise.pp=0.1: Resample has no such argument; did you mean p?
+engine=fused | engine=fused cannot run
+seeds=3 | seeds=3 trains replicas in one run, but
+stopping.extra_epochs=3 | stopping.extra_epochs needs an engine
+"""
+CASES = [tuple(line.split(" | ")) for line in LINES.strip("\n").splitlines()]
+ONE = ["engine=none", "seeds=1", "noise.p=0.2", "logger=csv", "dataset.train_size=20", "dataset.test_size=20"]
+
+
+@pytest.mark.parametrize(("line", "told"), CASES)
+def test_what_only_its_class_can_check_is_refused_before_the_first_step(line, told, tmp_path):
+    overrides = [*ONE, "trainer.precision=16-mixed"] if line == "engine=fused" else ONE
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        chosen = check(compose("train", overrides=[*overrides, *line.split(" ")]))
+    with pytest.raises(ConfigError) as caught:
+        prepare(chosen, folder=tmp_path, console=Console(quiet=True))
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,25 @@
+"""The short form of `restarts.py`: what is interrupted ends as what is not, bit by bit."""
+
+from signal import SIGINT, SIGKILL, SIGTERM, SIGUSR1
+
+import pytest
+from restarts import Case, Moment
+
+FIRST, MIDDLE, EVALUATION, EPOCH, SAVE = "step 1", "step 13", "evaluation 5", "epoch 2", "save 2"
+
+
+@pytest.mark.parametrize(
+    ("case", "moments"),
+    [
+        ("minibatches", [(FIRST, SIGTERM), (MIDDLE, SIGINT), (EVALUATION, SIGUSR1), (SAVE, SIGKILL), (EPOCH, SIGTERM)]),
+        ("by_steps", [(MIDDLE, SIGKILL), (EPOCH, SIGKILL), (EVALUATION, SIGKILL)]),
+        ("workers", [(FIRST, SIGKILL), ("step 8", SIGTERM), ("step 22", SIGINT)]),
+        ("two_processes", [("step 9", SIGTERM), ("step 27", SIGKILL)]),
+        ("fused", [("epoch 2", SIGKILL), (SAVE, SIGKILL), (0.7, SIGTERM), ("epoch 1", SIGINT)]),
+        ("blocked", [("epoch 1", SIGUSR1), ("epoch 2", SIGKILL)]),
+    ],
+)
+def test_a_run_that_is_interrupted_ends_as_one_that_is_not(case, moments, tmp_path):
+    moments = [Moment(*moment) for moment in moments]
+    came = Case(case, tmp_path).interrupted(moments)
+    assert sum(came.values()) >= len(moments) - 1  # one may come too late

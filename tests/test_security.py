@@ -1,0 +1,240 @@
+"""What comes from a stranger, a configuration, a checkpoint, a run's folder, runs nothing and takes no secret away."""
+
+import contextlib
+import copy
+import gzip
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from attacks import BUILT_BY_HYDRA, FOLDERS, PARTS, aimed, lay_out, malicious
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from program import run_program
+
+from noisereg.command_line import check_command_line, resumed
+from noisereg.composition import check_safe
+from noisereg.config import ConfigError, conf_dir
+from noisereg.datasets import DatasetError
+from noisereg.datasets.image_files import files_of_archive, open_image
+from noisereg.experiment.build import build
+from noisereg.report.__main__ import main as report
+
+TINY = [
+    "trainer.max_epochs=1",
+    "dataset.train_size=20",
+    "dataset.test_size=20",
+    "engine=none",
+    "seeds=1",
+    "noise.p=0.2",
+]
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def plain():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return OmegaConf.to_container(compose("train"))
+
+
+@pytest.fixture
+def marker(tmp_path, monkeypatch):
+    """A file that is there once an attack has run; the module `evil` can be imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield lay_out(tmp_path)
+    for name in ("evil", "hubconf"):
+        sys.modules.pop(name, None)
+
+
+def check_and_build(config, key):
+    """What a run does with a part of its configuration."""
+    section = check_safe(config, [])
+    for name in key.split("."):
+        section = section[name]
+    build(key, section)
+
+
+@pytest.mark.parametrize("attack", BUILT_BY_HYDRA.values(), ids=BUILT_BY_HYDRA)
+def test_an_attack_runs_where_nothing_stands_before_it(attack, marker):
+    with contextlib.suppress(Exception):  # it may fail once it has run
+        instantiate(OmegaConf.create(aimed(attack, marker.parent)))
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(("key", "attack"), PARTS.values(), ids=PARTS)
+def test_no_part_of_a_configuration_runs_what_it_names(key, attack, plain, marker):
+    changed = OmegaConf.create(copy.deepcopy(plain))
+    OmegaConf.update(changed, "logger.project", "evil.strike")
+    OmegaConf.update(changed, key, aimed(attack, marker.parent), merge=False, force_add=True)
+    with pytest.raises(ConfigError) as refusal:
+        check_and_build(changed, key)
+    assert "\n" not in str(refusal.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(("group", "text", "options"), FOLDERS.values(), ids=FOLDERS)
+def test_no_option_of_a_folder_runs_anything(group, text, options, marker):
+    place = marker.parent / "theirs" / group
+    place.mkdir(parents=True)
+    (place / "a.yaml").write_text(text.replace("MARK", str(marker)))
+    adds = "+" if group.startswith("hydra") else ""
+    with pytest.raises(ConfigError) as refusal:
+        check_command_line([*options, "--config-dir", str(marker.parent / "theirs"), f"{adds}{group}=a"])
+    assert "\n" not in str(refusal.value)
+    assert not marker.exists()
+
+
+def test_a_callback_of_hydra_runs_where_nothing_stands_before_it(marker):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", ["+hydra.callbacks.a={_target_: evil.Net}"], return_hydra_config=True)
+    Callbacks(config)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--experimental-rerun", "pickle"], "--experimental-rerun reads a pickle, which can run code"),
+        (["--config-path", "theirs"], "--config-path must be an absolute path, got theirs"),
+        (["--config-path", "pkg://evil"], "--config-path must be an absolute path, got pkg://evil"),
+        (["--config-name", "../a"], "--config-name must be a name without a slash"),
+        (["+hydra.callbacks.a={_target_: evil.Net}"], "hydra.callbacks.a._target_=evil.Net: only Hydra's own classes"),
+        (["model._target_=evil.Net"], r"model._target_=evil.Net: .*; for a package of your own: trust=\[evil\]"),
+        (["model._target_=os.system"], "model._target_=os.system: only noisereg.models.*, .* can be built here$"),
+        (["trust=evil"], "trust must be a list of names of packages"),
+        (["-m", "hydra/sweeper=basic", "model._target_=evil.Net"], "model._target_=evil.Net"),
+    ],
+)
+def test_a_command_line_is_told_what_it_cannot_do(arguments, message, marker):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        check_command_line(arguments)
+    assert not marker.exists()
+
+
+def test_another_primary_configuration_is_checked_as_ours_is(marker):
+    folder = marker.parent / "theirs"
+    folder.mkdir()
+    (folder / "train.yaml").write_text("hydra: {callbacks: {a: {_target_: evil.Net}}}")
+    with pytest.raises(ConfigError, match=r"^hydra.callbacks can be set on the command line only"):
+        check_command_line(["--config-path", str(folder)])
+    assert not marker.exists()
+
+
+def test_a_package_is_built_from_once_the_command_line_trusts_it(plain, marker):
+    changed = OmegaConf.create({**copy.deepcopy(plain), "trust": ["evil"]})
+    OmegaConf.update(changed, "loss", {"_target_": "evil.Net"}, merge=False)
+    settings = check_safe(changed, ["trust=[evil]"])
+    build("loss", settings["loss"])
+    assert marker.exists()
+
+
+def test_trust_ends_at_the_borders_of_the_package(plain, marker):
+    changed = OmegaConf.create({**copy.deepcopy(plain), "trust": ["evil"]})
+    OmegaConf.update(changed, "loss", {"_target_": "evil.os.mkdir", "path": "made"}, merge=False)
+    settings = check_safe(changed, ["trust=[evil]"])
+    with pytest.raises(ConfigError, match=r"^loss._target_=evil.os.mkdir stands for posix.mkdir"):
+        build("loss", settings["loss"])
+    assert not (marker.parent / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "recorded", ["hydra.callbacks={}", "+hydra={callbacks: {}}", "--config-dir=theirs", "--experimental-rerun=pickle"]
+)
+def test_the_command_in_a_folder_of_a_stranger_cannot_steer_hydra(recorded, tmp_path):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", recorded]))
+    with pytest.raises(ConfigError):
+        resumed([f"resume={tmp_path}"])
+
+
+def test_the_command_in_a_folder_of_a_stranger_does_not_bring_its_trust(tmp_path):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", "trust=[evil]", "++trust=[evil]"]))
+    assert resumed([f"resume={tmp_path}"])[:-1] == ["seed=1"]
+
+
+def test_a_report_builds_nothing_that_a_result_names(marker):
+    experiment = {"id": "X", "title": "x", "claims": [{"id": "c", "predicted": {"_target_": "evil.strike"}}]}
+    config = {part: {"_target_": "evil.Net"} for part in ("model", "dataset", "noise", "loss", "optimizer")}
+    row = {"p": 0.1, "seed": 0, "test/error": 0.5}
+    result = {"status": "finished", "config": config, "experiment": experiment, "replicas": [row], "steps": 1}
+    folder = marker.parent / "run"
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(result))
+    with contextlib.suppress(SystemExit):
+        report([str(folder)])
+    assert not marker.exists()
+
+
+def test_an_image_that_is_a_program_is_not_started(tmp_path):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(ran) (w) file closefile\n%%EOF\n"
+    with pytest.raises(DatasetError, match=r"a.png cannot be read \(it does not decode as an image\)"):
+        open_image(lambda: eps, tmp_path / "a.png")
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("noisereg.datasets.image_files._LARGEST", 1000)
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(1001)))
+    with pytest.raises(DatasetError, match=r"a.tgz unpacks to more than 1,000 bytes"):
+        files_of_archive(tmp_path / "a.tgz", "a")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (f"+logger.api_key={SECRET}", "logger.api_key looks like a secret"),
+        (f"logger.api_key={SECRET}", "logger.api_key looks like a secret"),
+        (f"+trainer.password={SECRET}", "trainer.password looks like a secret"),
+        (f"+model={{hub: {{auth_token: {SECRET}}}}}", "model.hub.auth_token looks like a secret"),
+        (f"+hydra.job.env_set.WANDB_API_KEY={SECRET}", "hydra.job.env_set.WANDB_API_KEY looks like a secret"),
+        ("hydra.job.env_copy=[WANDB_API_KEY]", "hydra.job.env_set.WANDB_API_KEY looks like a secret"),
+        (f"logger.tags=[{SECRET}]", r"logger.tags\[0\] holds the value of WANDB_API_KEY"),
+        ("logger.tags=['${oc.env:WANDB_API_KEY}']", r"logger.tags\[0\] holds the value of WANDB_API_KEY"),
+        ("logger.project=${oc.env:WANDB_API_KEY}", "logger.project holds the value of WANDB_API_KEY"),
+        ("hydra.run.dir=out/${oc.env:WANDB_API_KEY}", "hydra.run.dir holds the value of WANDB_API_KEY"),
+        ("dataset.root='https://me:hidden@host/data'", "dataset.root holds an address with a password"),
+    ],
+)
+def test_no_secret_gets_into_a_configuration(override, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    with pytest.raises(ConfigError, match=f"^{message}") as refusal:
+        check_command_line([override])
+    assert SECRET not in str(refusal.value) and "hidden" not in str(refusal.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_secret_of_the_environment_is_in_no_file_of_a_run_and_a_refused_run_leaves_none(tmp_path):
+    key = {"WANDB_API_KEY": SECRET, "WANDB_MODE": "offline"}
+    refused = run_program(*TINY, f"+logger.api_key={SECRET}", "hydra.run.dir=none", cwd=tmp_path, **key)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert SECRET not in refused.stderr and not list(tmp_path.iterdir())
+
+    done = run_program(*TINY, "hydra.run.dir=run", cwd=tmp_path, **key)
+    assert done.returncode == 0, done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+    checkpoint = Path(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    (tmp_path / "run" / "result.json").write_text(json.dumps({**result, "status": "running"}))
+    _replace_pickle(checkpoint, malicious(tmp_path / "ran"))
+    ended = run_program(*TINY, "hydra.run.dir=run", cwd=tmp_path, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1", **key)
+    assert ended.returncode == 2, ended.stderr
+    assert "holds more than tensors and plain values, and is not loaded" in ended.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def _replace_pickle(path: Path, content: bytes) -> None:
+    """Put another pickle into a checkpoint of torch, all else as it was."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, old in members.items():
+            archive.writestr(name, content if name.endswith("/data.pkl") else old)
