@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from noisereg.report.metric_names import metric_in_words
 from noisereg.report.selection import Selection
 
 
@@ -15,7 +16,7 @@ class Claim:
 
     Args:
         id: such as "F3a".
-        metric: name of the column it is about.
+        metric: name of the column it is about; with a star at its end, the mean of all columns that begin so.
         selected: which replicas, and when; `of` in an experiment's file.
         says: the claim, in a sentence.
         place: where it is made.
@@ -98,7 +99,7 @@ class Claim:
             for sign, mapping in (("minus", self.minus), ("over", self.over))
             if mapping is not None
         ]
-        return "; ".join([f"{self.metric}: {self.selected.words}", *other])
+        return "; ".join([f"{metric_in_words(self.metric)}: {self.selected.words}", *other])
 
     def shown(self, number: float) -> str:
         """Write a number in the unit that is shown.

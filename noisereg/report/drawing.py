@@ -138,7 +138,7 @@ def inline(table: pd.DataFrame) -> alt.InlineData:
         >>> inline(pd.DataFrame({"p": [0.1], "mean": [1 / 3]})).values
         'p,mean\\n0.1,0.333333\\n'
     """
-    kinds = dict.fromkeys(table.columns, "number")
+    kinds = {name: "number" if pd.api.types.is_numeric_dtype(table[name]) else "string" for name in table}
     text = table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
     return alt.InlineData(values=text, format=alt.CsvDataFormat(parse=kinds, type="csv"))
 

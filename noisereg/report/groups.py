@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+from noisereg.report.analyses import AnalysedNetwork
 from noisereg.report.runs import Run, joined
 from noisereg.report.selection import REPLICA, NothingSelectedError, Selection
 from noisereg.report.verdicts import Judgement, judge
@@ -113,10 +114,7 @@ class Group:
         return np.concatenate(found) if found else None
 
     def _fires(self, run: Run, selection: Selection) -> Iterable[np.ndarray]:
-        rows = self._rated(run, run.replicas)
-        arms: list[str | None] = [*run.arms] or [None]
-        for arm in arms:
-            own = (rows if arm is None else rows[rows["arm"] == arm]).reset_index(drop=True)
+        for arm, own in self._parts(run):
             counts = run.fires(arm)
             if counts is None:
                 continue
@@ -126,6 +124,34 @@ class Group:
                 yield counts[selection.rows(own).index]
             except NothingSelectedError:
                 continue
+
+    def analyses(self, selection: Selection) -> list[AnalysedNetwork]:
+        """Read what single networks left at their end, those that a selection names.
+
+        Raises:
+            ValueError: if a file cannot be read.
+        """
+        return [analysis for run in self.runs for analysis in self._analyses(run, selection)]
+
+    def _analyses(self, run: Run, selection: Selection) -> Iterable[AnalysedNetwork]:
+        for arm, own in self._parts(run):
+            arrays = run.analysis(arm)
+            if arrays is None:
+                continue
+            if len(own) != 1:
+                raise ValueError(f"analysis.npz of {run.folder} is of one network, and result.json has {len(own)}")
+            try:
+                (row,) = selection.rows(own).to_dict("records")
+            except NothingSelectedError:
+                continue
+            yield AnalysedNetwork(row, arrays, run.classes)
+
+    def _parts(self, run: Run) -> Iterable[tuple[str | None, pd.DataFrame]]:
+        """Give the replicas of each arm's folder."""
+        rows = self._rated(run, run.replicas)
+        arms: list[str | None] = [*run.arms] or [None]
+        for arm in arms:
+            yield arm, (rows if arm is None else rows[rows["arm"] == arm]).reset_index(drop=True)
 
     def _rated(self, run: Run, table: pd.DataFrame) -> pd.DataFrame:
         """Add the learning rate of a run to its rows where the runs have several."""

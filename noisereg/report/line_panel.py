@@ -40,7 +40,7 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, look: Look, singles: pd.
     rows = _drawable(spec, labelled(table))
     form = _form(spec, rows)
     x = _ordered_axis(spec, rows) if form == "points" or not _is_numeric(rows) else _x_axis(spec, rows)
-    base = alt.Chart(_data(rows)).encode(x=x, color=look.colour())
+    base = alt.Chart(drawing.inline(rows)).encode(x=x, color=look.colour())
     if "line" in rows:
         base = base.encode(detail="line:N")
     if look.key and form == "points":
@@ -96,7 +96,7 @@ def _spread(base: alt.Chart, form: str, *, y: Callable[[str], alt.Y]) -> alt.Cha
 
 def _single_marks(base: alt.Chart, singles: pd.DataFrame, *, y: Callable[[str], alt.Y]) -> alt.Chart:
     marks = base.mark_circle(size=18, opacity=0.25)
-    marks.data = _data(singles)
+    marks.data = drawing.inline(singles)
     return marks.encode(y=y("value"), tooltip=_hover(singles))
 
 
@@ -109,7 +109,7 @@ def _reference(spec: PanelSpec, *, y: Callable[[str], alt.Y]) -> list[alt.Chart]
         raise ValueError(
             f"panel {spec.title!r}: lines on a logarithmic axis must lie above 0, got {rows['value'].min():g}"
         )
-    base = alt.Chart(_data(rows)).encode(y=y("value"))
+    base = alt.Chart(drawing.inline(rows)).encode(y=y("value"))
     words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY)
     return [
         base.mark_rule(strokeDash=[4, 3], color=_GREY),
@@ -167,13 +167,6 @@ def _hover(table: pd.DataFrame) -> list[alt.Tooltip]:
         for name, title in shown.items()
         if name in table
     ]
-
-
-def _data(table: pd.DataFrame) -> alt.InlineData:
-    data = drawing.inline(table)
-    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    data.format.parse.update(dict.fromkeys(texts, "string"))
-    return data
 
 
 def _is_numeric(rows: pd.DataFrame) -> bool:

@@ -11,7 +11,7 @@ from noisereg.report import drawing
 
 _ORDER = ("p", "lr", "arm", "quantity")  # the first that differs is told by colour
 _NAMES = {"p": "p", "lr": "learning rate"}
-_OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ([1, 0], [5, 3], [1.5, 2], [8, 3, 2, 3], [10, 2], [3, 6])
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _LABEL_LIMIT = 200
@@ -47,7 +47,7 @@ class Look:
             legend = alt.Legend(**{**found["legend"], "title": _NAMES[self.key]}, **self._place())
             return alt.Color(f"{self.key}:O", scale=alt.Scale(**found["scale"]), legend=legend)
         domain = list(dict.fromkeys(self.values[self.key]))
-        scale = alt.Scale(domain=domain, range=_cycled(_OKABE_ITO, len(domain)))
+        scale = alt.Scale(domain=domain, range=cycled(OKABE_ITO, len(domain)))
         legend = alt.Legend(title=None, symbolOpacity=1, labelLimit=_LABEL_LIMIT, **self._place())
         return alt.Color(f"{self.key}:N", scale=scale, legend=legend)
 
@@ -64,9 +64,9 @@ class Look:
         domain = list(dict.fromkeys(self.values["line"].dropna()))
         legend = alt.Legend(title=None, labelLimit=_LABEL_LIMIT, **self._place())
         if of_points:
-            scale = alt.Scale(domain=domain, range=_cycled(_SHAPES, len(domain)))
+            scale = alt.Scale(domain=domain, range=cycled(_SHAPES, len(domain)))
             return {"shape": alt.Shape("line:N", scale=scale, legend=legend)}
-        scale = alt.Scale(domain=domain, range=_cycled(_DASHES, len(domain)))
+        scale = alt.Scale(domain=domain, range=cycled(_DASHES, len(domain)))
         return {"strokeDash": alt.StrokeDash("line:N", scale=scale, legend=legend)}
 
     def _place(self) -> dict[str, Any]:
@@ -124,5 +124,11 @@ def _in_words(name: str, value: Any) -> str:
     return f"{_NAMES[name]} {value:g}" if name in _NAMES else str(value)
 
 
-def _cycled(values: Sequence[Any], number: int) -> list[Any]:
+def cycled(values: Sequence[Any], number: int) -> list[Any]:
+    """Give so many values, from the first again after the last.
+
+    Example:
+        >>> cycled(("circle", "square"), 3)
+        ['circle', 'square', 'circle']
+    """
     return [values[place % len(values)] for place in range(number)]

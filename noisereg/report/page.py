@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from noisereg.report.experiment_figure import experiment_figure
 from noisereg.report.groups import Group
+from noisereg.report.layers import layer_tables
 from noisereg.report.panel_spec import PanelSpec, usual_panels
 from noisereg.report.runs import Run
 from noisereg.report.sections import claim_cells, counted, in_words, means_table, run_facts, settings_of
@@ -97,6 +98,7 @@ def figure_of(group: Group) -> alt.VConcatChart:
         replicas=group.replicas,
         curves=group.curves,
         fires=group.fires,
+        analyses=group.analyses,
         checks=group.checks,
         title=group.title,
     )
@@ -162,6 +164,7 @@ def _section(group: Group, figure: Figure, defaults: Mapping[str, str] | None) -
         "claims": [claim_cells(judgement) for judgement in group.judgements],
         "counts_in_words": in_words(counts),
         "means": None if group.judgements else means_table(group),
+        "layers": layer_tables(group.replicas),
         "missing": [*(f"Missing: {line}" for line in group.missing), *group.notes],
         "runs": [run_facts(run) for run in group.runs],
         "settings": settings_of(group.runs[-1], defaults),

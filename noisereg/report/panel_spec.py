@@ -9,9 +9,15 @@ import pandas as pd
 
 from noisereg.report.selection import Selection
 
-Kind = Literal["curves", "end", "histograms", "check"]
+Kind = Literal["curves", "end", "histograms", "check", "reliability", "plane"]
 _MOST_METRICS = 40
 _MOST_LAYERS_AS_LINES = 4
+_NEEDED = {
+    "histograms": ("title",),
+    "check": ("title", "check"),
+    "reliability": ("title",),
+    "plane": ("title",),
+}
 _USUAL = (
     ("test/error", "test error (%)", 100),
     ("train/error", "train error, clean labels (%)", 100),
@@ -32,7 +38,8 @@ class PanelSpec:
     Args:
         title: what it shows, with its unit.
         kind: curves: over training; end: at the end of training; histograms: how often single neurons fired for each
-            class; check: the curve of a theorem's check.
+            class; check: the curve of a theorem's check; reliability: accuracy against confidence on the test set;
+            plane: the features of three classes on the plane of their templates.
         x: column along the horizontal axis; by default epoch for curves and p for the end. With `metric`, the labels of
             the metrics stand there.
         metrics: column of each quantity and its label. A column that ends in `/*` stands for all that begin so, and
@@ -44,6 +51,7 @@ class PanelSpec:
         lines: values to draw across the panel, each a mapping with `value` and `label`.
         neurons: how many neurons the histograms show.
         check: id of the check.
+        split: whose features the plane shows: train or test.
 
     Example:
         >>> PanelSpec.of({"title": "norm", "arm": "hinge", "metrics": {"norm/hidden": "W1"}}).selected.words
@@ -61,6 +69,7 @@ class PanelSpec:
     lines: Sequence[Mapping[str, Any]] = ()
     neurons: int = 30
     check: str = ""
+    split: str = "test"
 
     @classmethod
     def of(cls, mapping: Any) -> "PanelSpec":
@@ -77,7 +86,7 @@ class PanelSpec:
             >>> PanelSpec.of({"title": "norm", "kind": "pie"})
             Traceback (most recent call last):
             ...
-            ValueError: panel 'norm': kind must be one of curves, end, histograms, check, got 'pie'
+            ValueError: panel 'norm': kind must be one of curves, end, histograms, check, reliability, plane, got 'pie'
         """
         if not isinstance(mapping, Mapping):
             raise ValueError(f"a panel of a figure must be a mapping with title, metrics and more, got {mapping!r}")
@@ -140,7 +149,7 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
         fits, wanted = _MUST_BE[key]
         if not fits(value):
             raise ValueError(f"{key} must be {wanted}, got {value!r}")
-    needed = {"histograms": ("title",), "check": ("title", "check")}.get(given.get("kind", ""), ("title", "metrics"))
+    needed = _NEEDED.get(given.get("kind", ""), ("title", "metrics"))
     for key in needed:
         if key not in given:
             raise ValueError(f"{key} must be {_MUST_BE[key][1]}, got nothing")
@@ -207,4 +216,5 @@ _MUST_BE: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lines": (_are_lines, "a list of mappings with label and value"),
     "neurons": (lambda value: isinstance(value, int) and value > 0, "a whole number, at least 1"),
     "check": (_is_text, "the id of a check"),
+    "split": (lambda value: value in ("train", "test"), "train or test"),
 }

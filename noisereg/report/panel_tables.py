@@ -64,7 +64,7 @@ def replica_values(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFr
     table = pd.concat(parts, ignore_index=True)
     table["value"] *= spec.factor
     place = table["quantity" if spec.along == "metric" else spec.along]
-    keys = _keys(rows, spec.along)
+    keys = line_keys(rows, spec.along)
     return table.assign(x=place)[["x", *keys, "seed", "quantity", "value"]]
 
 
@@ -86,7 +86,7 @@ def _over_training(spec: PanelSpec, curves: pd.DataFrame) -> pd.DataFrame:
     if spec.along not in ("epoch", "step"):
         raise ValueError(f"panel {spec.title!r}: x of curves must be epoch or step, got {spec.along}")
     rows = spec.selected.rows(curves)
-    keys = _keys(rows, spec.along)
+    keys = line_keys(rows, spec.along)
     parts = [
         _one_arm(part, Panel(label, (column,), spec.factor), along=spec.along).assign(quantity=label, arm=arm)
         for column, label in spec.columns(rows).items()
@@ -115,8 +115,17 @@ def _thinned(table: pd.DataFrame, most: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _keys(rows: pd.DataFrame, along: str) -> list[str]:
-    """Name the columns that tell one line from another, without those that another one decides."""
+def line_keys(rows: pd.DataFrame, along: str) -> list[str]:
+    """Name the columns that tell one line from another, without those that another one decides.
+
+    Args:
+        rows: of replicas.
+        along: column along the horizontal axis.
+
+    Example:
+        >>> line_keys(pd.DataFrame({"arm": ["none", "smoothing"], "p": [0.0, 0.1]}), "epoch")
+        ['arm']
+    """
     known = [along] if along in ("p", "lr", "arm") else []
     for key in ("arm", "p", "lr"):
         if key in rows and key not in known:

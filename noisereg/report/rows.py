@@ -63,7 +63,8 @@ def result_rows(groups: Iterable[Group]) -> pd.DataFrame:
 def sweep_rows(group: Group) -> pd.DataFrame:
     """Set the mean of each metric in a row for each p, beside its paired difference to p = 0.
 
-    Metrics are the errors, the active fractions of the layers and the norms.
+    Metrics are the errors (last, best, and selected by the validation samples), the active fractions of the layers and
+    the norms.
 
     Args:
         group: of runs.
@@ -101,14 +102,14 @@ def sweep_rows(group: Group) -> pd.DataFrame:
 
 
 def sweep_metrics(replicas: pd.DataFrame) -> list[str]:
-    """Name the metrics that are shown of a sweep: errors, active fractions of the layers, norms.
+    """Name the metrics that are shown of a sweep: errors (last, best and selected), active fractions, norms.
 
     Example:
         >>> sweep_metrics(pd.DataFrame({"p": [0.1], "test/error": 0.2, "norm/hidden": 9.0, "test/loss": 0.3}))
         ['test/error', 'norm/hidden']
     """
     kinds = (
-        lambda name: name.endswith("/error") and not name.startswith("best/"),
+        lambda name: name.endswith("/error"),
         lambda name: "/active_fraction" in name,
         lambda name: name.startswith("norm/"),
     )

@@ -1,7 +1,6 @@
 """The runs that are found in folders, whatever came of them."""
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
+
+from noisereg.report.arrays import read_arrays
 
 _RECORD = "result.json"
 _STATUSES = ("finished", "failed", "running")
@@ -84,6 +85,16 @@ class Run:
         return [name for name in names if name == Path(name).name != ".."]
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, if the data set is one of ours that has names for them."""
+        package, _, name = str(_mapping(self.config.get("dataset")).get("_target_")).rpartition(".")
+        if package != "noisereg.datasets":
+            return ()
+        from noisereg import datasets  # noqa: PLC0415 - loads Lightning, which few figures need
+
+        return tuple(getattr(getattr(datasets, name, None), "classes", ()))
+
+    @property
     def title(self) -> str:
         """The experiment's title, or the model, the data and the rule of the run."""
         experiment = self.experiment or _mapping(self.config.get("experiment"))
@@ -130,20 +141,31 @@ class Run:
             ValueError: if the file cannot be read.
         """
         path = self.folder / (arm or "") / "fires.npz"
-        if not path.exists():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return arrays["train"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} cannot be read ({error}); delete it") from None
+        arrays = read_arrays(path)
+        if arrays is not None and "train" not in arrays:
+            raise ValueError(f"{path} cannot be read (it has no train); delete it")
+        return None if arrays is None else arrays["train"]
+
+    def analysis(self, arm: str | None = None) -> dict[str, np.ndarray] | None:
+        """Read what the network of the run, or of an arm, left at its end: calibration and projected features.
+
+        Args:
+            arm: of the experiment; None for a run without.
+
+        Returns:
+            Arrays by name; None if the run keeps none.
+
+        Raises:
+            ValueError: if the file cannot be read.
+        """
+        return read_arrays(self.folder / (arm or "") / "analysis.npz")
 
     def _curves(self, folder: Path) -> pd.DataFrame:
         path = folder / "metrics.csv"
         if not path.exists():
             return pd.DataFrame(columns=list(_INDEX))
         try:
-            return pd.read_csv(path)
+            return pd.read_csv(path).copy()  # in one block: pandas warns of an added column beside a hundred others
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read ({error}); delete it, or its run") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from noisereg.report.groups import Group
+from noisereg.report.metric_names import metric_in_words
 from noisereg.report.rows import commit_of, sweep_rows
 from noisereg.report.runs import Run
 from noisereg.report.verdicts import VERDICTS, Judgement
@@ -91,7 +92,7 @@ def means_table(group: Group) -> dict[str, list[Any]] | None:
     table = table.sort_values("metric", key=lambda names: names.map(place), kind="stable").head(_MOST_ROWS)
     rows = [
         [
-            str(row["metric"]),
+            metric_in_words(str(row["metric"])),
             *(number(row[cell]) if isinstance(row[cell], int | float) else str(row[cell]) for cell in cells),
             *_with_interval(row, ("mean", "low", "high", "n")),
             *_with_interval(row, ("difference", "difference_low", "difference_high", "pairs")),

@@ -127,7 +127,8 @@ class Selection:
         """Give a metric of each of these replicas.
 
         Args:
-            metric: name of the column, unless the selection names another.
+            metric: name of the column, unless the selection names another; with a star at its end, the mean of all
+                columns that begin so.
             replicas: one row for each replica, as it ended.
             curves: one row for each replica and measurement, with step and epoch.
 
@@ -143,7 +144,8 @@ class Selection:
                  p  seed  value
             1  0.2     0    0.2
         """
-        metric, frame = self.metric or metric, replicas if self.at == "end" else curves
+        metric = self.metric or metric
+        frame = _with_mean(replicas if self.at == "end" else curves, metric)
         if frame.empty:
             raise NothingSelectedError("there are no replicas" if self.at == "end" else "there are no curves")
         if metric not in frame:
@@ -208,6 +210,13 @@ def pairs(left: pd.DataFrame, right: pd.DataFrame, *, named: Sequence[str]) -> p
     if both.empty:
         raise NothingSelectedError("no two replicas make a pair: the selections share no seed")
     return both[[*keys, "left", "right"]]
+
+
+def _with_mean(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Add the mean of the columns that a star stands for, such as the layers of a stage."""
+    stem, star, _ = metric.partition("*")
+    columns = [name for name in frame if star and str(name).startswith(stem)]
+    return frame.assign(**{metric: frame[columns].mean(axis=1, skipna=False)}) if columns else frame
 
 
 def _varies(column: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:

@@ -172,7 +172,7 @@ def _held(frame: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     """
     curve = curve_keys(frame)
     replica = [*curve, "seed"]
-    wide = frame.assign(value=values).groupby([*replica, "epoch"])["value"].last().unstack("epoch")
+    wide = frame[[*replica, "epoch"]].assign(value=values).groupby([*replica, "epoch"])["value"].last().unstack("epoch")
     wide = wide.loc[:, wide.notna().any()]
     end = frame.groupby(replica)["epoch"].max()
     epochs = wide.columns.to_numpy()

@@ -24,9 +24,10 @@ def write_run(
     config: dict[str, Any] | None = None,
     curves: str = "",
     fires: Any = None,
+    analysis: dict[str, Any] | None = None,
     **contents: Any,
 ) -> Path:
-    """Write result.json, and metrics.csv and fires.npz if they are given."""
+    """Write result.json, and metrics.csv, fires.npz and analysis.npz if they are given."""
     folder.mkdir(parents=True, exist_ok=True)
     record = {"status": status, "config": CONFIG | (config or {}), **contents}
     (folder / "result.json").write_text(json.dumps(record))
@@ -34,4 +35,6 @@ def write_run(
         (folder / "metrics.csv").write_text(curves)
     if fires is not None:
         np.savez(folder / "fires.npz", train=np.asarray(fires, dtype=np.int64))
+    if analysis is not None:
+        np.savez(folder / "analysis.npz", **analysis)
     return folder

@@ -6,6 +6,7 @@ import pytest
 
 from noisereg.report.claims import Claim, is_component
 from noisereg.report.selection import Selection
+from noisereg.report.verdicts import judge
 
 LEAST = {"id": "F1", "metric": "test/error", "paper": 0.21}
 
@@ -30,6 +31,11 @@ def test_a_claim_has_defaults_for_all_that_is_not_given():
         every=False,
         note="",
     )
+
+
+def test_a_claim_about_another_measurement_than_the_last_says_so():
+    claim = Claim.of(LEAST | {"metric": "best/test/error", "of": {"p": 0}})
+    assert claim.words == "best/test/error (at the epoch where it is lowest): p = 0, at the end"
 
 
 def test_null_is_as_good_as_nothing():
@@ -134,3 +140,23 @@ def test_reading_claims_loads_no_training_library():
     script = "import sys, noisereg.report.claims; print(*{'torch', 'lightning', 'hydra', 'wandb'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.split() == []
+
+
+def test_a_difference_is_compared_with_the_difference_in_another_metric():
+    shares = {"none": (0.5, 0.6), "smoothing": (0.45, 0.3)}  # of a first and a last layer: 5 and 30 points less
+    replicas = [
+        {"arm": arm, "p": p, "seed": seed, "first": first, "last": last + seed / 100}
+        for p, (arm, (first, last)) in zip((0.0, 0.1), shares.items(), strict=True)
+        for seed in range(2)
+    ]
+    claim = {"id": "F7b", "of": {"arm": "none"}, "minus": {"arm": "smoothing"}, "factor": 100, "unit": "points"}
+    deeper, shallower = judge(
+        [
+            claim | {"metric": metric, "above": {"metric": other}}
+            for metric, other in (("last", "first"), ("first", "last"))
+        ],
+        replicas=replicas,
+    )
+    assert (deeper.verdict, deeper.mean) == ("reproduced", pytest.approx(0.30))
+    assert deeper.why.startswith("the difference to first, arm = none, at the end, is 25 points")
+    assert (shallower.verdict, shallower.mean) == ("not reproduced", pytest.approx(0.05))

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import vl_convert
 from PIL import Image
+from report.analysis_material import arrays_of
 from report.panel_rows import ends, training
 
+from noisereg.report.analyses import AnalysedNetwork
 from noisereg.report.experiment_figure import experiment_figure
 from noisereg.report.panel_spec import PanelSpec
 from noisereg.report.selection import Selection
@@ -15,6 +17,8 @@ CURVES = PanelSpec(title="error", metrics=ERROR)
 NORMS = PanelSpec(title="norms", metrics={"norm/hidden": "W1", "norm/output": "W2"}, selected=Selection({"p": 0.2}))
 END = PanelSpec(title="end", kind="end", metrics=ERROR)
 CHECK = PanelSpec(title="T2", kind="check", check="T2")
+RELIABILITY = PanelSpec(title="reliability", kind="reliability")
+PLANE = PanelSpec(title="test", kind="plane")
 HISTOGRAMS = PanelSpec(title="neurons", kind="histograms")
 CHECKS = [{"id": "T2", "curve": {"x": [1], "measured": [1], "predicted": [1], "x_title": "h", "y_title": "norm"}}]
 
@@ -68,6 +72,36 @@ def test_panels_of_several_kinds_have_legends_of_their_own():
     assert lines_drawn(spec) == 2
 
 
+def networks(selection):
+    arms = [("none", 0.0), ("smoothing", 0.1)]
+    return [AnalysedNetwork({"arm": arm, "p": p, "seed": 0}, arrays_of(place)) for place, (arm, p) in enumerate(arms)]
+
+
+def test_planes_stand_in_a_row_of_their_own():
+    spec = figure(END, RELIABILITY, PLANE, analyses=networks)
+    assert titles(spec) == [["end", "reliability"], ["test, none", "test, smoothing"]]
+    assert spec["resolve"]["scale"]["color"] == "independent"
+
+
+def test_a_panel_shows_the_networks_it_selects():
+    asked = []
+    figure(
+        PanelSpec(title="reliability", kind="reliability", selected=Selection({"arm": "none"})),
+        analyses=lambda selection: asked.append(selection.where) or networks(selection),
+    )
+    assert asked == [{"arm": "none"}]
+
+
+def test_panels_that_cannot_be_drawn_are_named_and_the_others_drawn():
+    unknown = PanelSpec(title="loss", metrics={"test/loss": "loss"})
+    spec = figure(unknown, END, RELIABILITY)
+    assert titles(spec) == [["end"]]
+    assert spec["title"]["subtitle"][1:] == [
+        "not drawn: panel 'loss' needs test/loss; no run measured it",
+        "not drawn: panel 'reliability' needs analysis.npz, which no run has",
+    ]
+
+
 def test_the_subtitle_says_how_many_seeds_an_interval_is_over():
     for seeds, words in ((1, "one seed, no interval"), (3, "band or bar: 95 % t interval of the mean over 3 seeds")):
         assert figure(CURVES, replicas=ends(seeds=seeds), title="Figure 1")["title"]["subtitle"] == [words]
@@ -78,7 +112,8 @@ def test_the_subtitle_says_how_many_seeds_an_interval_is_over():
 
 
 def test_any_figure_is_drawn_as_an_image():
-    spec = figure(CURVES, NORMS, END, CHECK, HISTOGRAMS, fires=fires, title="All")
+    panels = (CURVES, NORMS, END, CHECK, RELIABILITY, PLANE, HISTOGRAMS)
+    spec = figure(*panels, fires=fires, analyses=networks, title="All")
     image = Image.open(io.BytesIO(vl_convert.vegalite_to_png(spec)))
     assert image.width > 700
     assert len(image.convert("RGB").getcolors(2**24)) > 20  # a page without marks has fewer
@@ -88,6 +123,7 @@ def test_any_figure_is_drawn_as_an_image():
     ("panels", "message"),
     [
         ([], "a figure needs at least one panel, got none"),
+        ([RELIABILITY], r"panel 'reliability' needs analysis\.npz, which no run has"),
         ([HISTOGRAMS], "panel 'neurons' needs fires.npz, which the run does not have"),
     ],
 )

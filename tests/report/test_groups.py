@@ -4,6 +4,7 @@ from report.run_folders import CONFIG, write_run
 
 from noisereg.report.groups import Group, groups
 from noisereg.report.runs import find_runs
+from noisereg.report.selection import Selection
 
 
 def noise(p):
@@ -154,6 +155,26 @@ def test_fires_that_do_not_fit_the_replicas_are_an_error(tmp_path):
     write_run(tmp_path, replicas=replicas(0.2, 0, 1), fires=np.zeros((3, 2, 4)))
     with pytest.raises(ValueError, match=r"fires\.npz of .* has 3 replicas, and result\.json 2"):
         grouped(tmp_path)[0].fires({})
+
+
+def test_what_networks_left_is_that_of_the_selected_ones_with_their_rows(tmp_path):
+    arms = {"experiment": {"arms": {"a": [], "b": [], "without": []}}}
+    rows = [*replicas(0.0, 0, arm="a"), *replicas(0.2, 0, arm="b"), *replicas(0.2, 0, arm="without")]
+    write_run(tmp_path, config=arms, replicas=rows)
+    for place, arm in enumerate("ab"):
+        write_run(tmp_path / arm, analysis={"plane_classes": np.array([place])})
+    (group,) = grouped(tmp_path)
+    found = [
+        [(network.replica["arm"], network.arrays["plane_classes"].tolist()) for network in group.analyses(selection)]
+        for selection in (Selection(), Selection({"p": 0.2}), Selection({"arm": "without"}))
+    ]
+    assert found == [[("a", [0]), ("b", [1])], [("b", [1])], []]
+
+
+def test_what_one_network_left_cannot_be_that_of_two(tmp_path):
+    write_run(tmp_path, replicas=replicas(0.2, 0, 1), analysis={"plane_classes": np.arange(3)})
+    with pytest.raises(ValueError, match=r"analysis\.npz of .* is of one network, and result\.json has 2"):
+        grouped(tmp_path)[0].analyses(Selection())
 
 
 def test_a_group_without_replicas_has_nothing_to_say(tmp_path):

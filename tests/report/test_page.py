@@ -3,6 +3,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from report.analysis_material import write_networks
 from report.report_material import EVIL, write_material
 from report.run_folders import write_run
 
@@ -76,6 +77,29 @@ def test_counts_rule_claims_and_failures_are_said(page):
     assert "Missing: p = 0.2: seeds 1" in text
     assert f"failed ValueError: {EVIL}" in text
     assert "noise.p 0.2" in text  # differs from the defaults
+
+
+def test_a_network_of_many_layers_has_a_table_of_them_and_its_panels_name_the_classes(tmp_path):
+    panels = [{"title": "reliability", "kind": "reliability"}, {"title": "test", "kind": "plane"}]
+    together = groups(find_runs([write_networks(tmp_path, figure=panels)]))
+    page = render(together, [Figure.of(group) for group in together])
+    text = " ".join(" ".join(Markup(page).text).split())
+    assert "Active units of each layer, test (one seed)" in text
+    assert "layer2.0.relu2 50 25 -25" in text
+    (figure,) = figures_of(page)
+    _, planes = figure["vconcat"]
+    assert [panel["title"] for panel in planes["hconcat"]] == [
+        "test, none: tightness 0.25",
+        "test, smoothing: tightness 0.125",
+    ]
+    assert "airplane" in json.dumps(figure["datasets"])
+
+
+def test_a_claim_about_what_a_run_lacks_does_not_stop_the_page(tmp_path):
+    claim = {"id": "F7.1", "metric": "selected/test/error", "of": {"arm": "none"}, "paper": 0.08}
+    together = groups(find_runs([write_networks(tmp_path, claims=[claim])]))
+    text = " ".join(" ".join(Markup(render(together, [Figure.of(group) for group in together])).text).split())
+    assert "not applicable no replica has the column selected/test/error" in text
 
 
 def test_a_figure_that_cannot_be_drawn_is_a_sentence(tmp_path):

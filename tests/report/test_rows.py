@@ -154,6 +154,7 @@ def test_the_metrics_of_a_sweep_are_errors_active_fractions_and_norms(tmp_path):
     (group,) = grouped(tmp_path)
     assert sweep_metrics(group.replicas) == [
         "test/error",
+        "best/test/error",
         "train/error",
         "test/active_fraction",
         "test/active_fraction/layer1.0.relu1",

@@ -195,6 +195,14 @@ def test_curves_that_cannot_be_read_are_an_error_in_one_line(tmp_path):
         find_runs([tmp_path])[0].curves()
 
 
+def test_curves_of_many_metrics_are_read_in_one_block(tmp_path):
+    names = ["step", "epoch", "p", "seed", *(f"norm/{place}" for place in range(150))]
+    write_run(tmp_path, curves=",".join(names) + "\n" + ",".join("0" for _ in names) + "\n")
+    curves = find_runs([tmp_path])[0].curves()
+    assert curves.shape == (1, 154)
+    curves["lr"] = 0.1  # pandas warns of a column that is added to many blocks, which fails the test
+
+
 def test_fires_are_the_counts_of_the_run_or_of_its_arm(tmp_path):
     counts = np.arange(12).reshape(1, 2, 6)
     write_run(tmp_path, config={"experiment": {"arms": {"a": []}}})
@@ -219,3 +227,26 @@ def test_fires_that_cannot_be_read_are_an_error_and_run_no_code(tmp_path):
 
 def test_tables_without_rows_leave_no_trace():
     assert list(joined([])) == ["step", "epoch", "p", "seed"]
+
+
+def test_what_a_network_left_is_that_of_the_run_or_of_its_arm(tmp_path):
+    write_run(tmp_path, config={"experiment": {"arms": {"a": []}}})
+    write_run(tmp_path / "a", analysis={"plane_classes": np.arange(3)})
+    run = find_runs([tmp_path])[0]
+    assert run.analysis() is None
+    assert {name: array.tolist() for name, array in run.analysis("a").items()} == {"plane_classes": [0, 1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("target", "first"),
+    [
+        ("noisereg.datasets.Cifar10", ["airplane", "automobile"]),
+        ("noisereg.datasets.Mnist", []),
+        ("noisereg.datasets.NoSuchThing", []),
+        ("torchvision.datasets.Cifar10", []),
+        (None, []),
+    ],
+)
+def test_classes_have_the_names_that_our_data_sets_give_them(target, first, tmp_path):
+    run = find_runs([write_run(tmp_path, config={"dataset": {"_target_": target}})])[0]
+    assert list(run.classes[:2]) == first

@@ -71,6 +71,15 @@ def test_a_sweep_has_a_row_for_each_metric_and_p_beside_the_difference_to_none(t
     assert [third[0], fourth[0]] == ["norm/hidden", "norm/hidden"]
 
 
+def test_the_errors_of_a_sweep_say_when_they_were_measured(tmp_path):
+    replicas = [{"p": 0.0, "seed": 0, "test/error": 0.4, "best/test/error": 0.3, "selected/test/error": 0.35}]
+    assert [row[0] for row in means_table(group_of(tmp_path, replicas))["rows"]] == [
+        "test/error",
+        "best/test/error (at the epoch where it is lowest)",
+        "selected/test/error (where val/error is lowest)",
+    ]
+
+
 def test_runs_without_metrics_have_no_table(tmp_path):
     assert means_table(group_of(tmp_path, [{"p": 0.0, "seed": 0, "steps": 3}])) is None
 

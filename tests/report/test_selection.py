@@ -176,3 +176,21 @@ def test_a_replica_with_two_partners_is_refused():
 def test_selections_without_a_common_seed_make_no_pair():
     with pytest.raises(NothingSelectedError, match="the selections share no seed"):
         pairs(side(seed=[0], value=[1.0]), side(seed=[1], value=[1.0]), named=[])
+
+
+def test_a_star_is_the_mean_of_all_columns_that_begin_so():
+    rows = pd.DataFrame(
+        {"p": [0.0, 0.2], "seed": 0, "active/1.a": [0.5, 0.1], "active/1.b": [0.3, 0.3], "active/2": 9.0}
+    )
+    assert values({}, "active/1.*", rows) == pytest.approx([0.4, 0.2])
+    curves = rows.assign(step=[0, 1], epoch=[0, 1], seed=[0, 0])[
+        ["p", "seed", "step", "epoch", "active/1.a", "active/1.b"]
+    ]
+    assert values({"p": 0.2, "at": "lowest"}, "active/*", rows, curves) == pytest.approx([0.2])
+
+
+def test_a_star_without_columns_or_with_one_unmeasured_has_no_value():
+    rows = pd.DataFrame({"p": [0.0, 0.2], "seed": 0, "active/a": [0.5, 0.1], "active/b": [0.3, math.nan]})
+    assert values({}, "active/*", rows) == pytest.approx([0.4])
+    with pytest.raises(NothingSelectedError, match=r"no replica has the column norm/\*"):
+        values({}, "norm/*", rows)
