@@ -147,8 +147,8 @@ def table(found: list[dict[str, Any]]) -> Table:
     columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
     lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
     for row in found:
-        cells = [row["row"], *_spread([1e6 * value for value in row["seconds"]])]
-        cells += _spread(row["ratio"]) if "ratio" in row else ["", ""]
+        cells = [row["row"], *spread([1e6 * value for value in row["seconds"]])]
+        cells += spread(row["ratio"]) if "ratio" in row else ["", ""]
         cells += [f">= {row['goal']:g} {'met' if row['met'] else 'missed'}"] if "goal" in row else []
         lines.add_row(*cells)
     return lines
@@ -205,6 +205,14 @@ def first_call(task: Task) -> float:
     return call()
 
 
+def spread(values: Sequence[float]) -> tuple[str, str]:
+    """Write the median of some values, and the least and the most of them."""
+    median, least, most = (
+        f"{value:,.{_digits(value)}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return median, f"({least}-{most})"
+
+
 def _parts(name: str, work: Work, task: Task, *, share: float) -> dict[str, Row]:
     engine = work.engine(Logistic())
     seeds = min(work.replicas, _MOST_SEEDS[work.task])
@@ -233,13 +241,6 @@ def _parts(name: str, work: Work, task: Task, *, share: float) -> dict[str, Row]
 def _shorter(fit: Fit, share: float) -> Fit:
     num_epochs, test_size = (max(1, round(share * number)) for number in (fit.num_epochs, fit.test_size))
     return Fit(num_epochs, fit.every_n_epochs, test_size)
-
-
-def _spread(values: Sequence[float]) -> tuple[str, str]:
-    median, least, most = (
-        f"{value:,.{_digits(value)}f}" for value in (statistics.median(values), min(values), max(values))
-    )
-    return median, f"({least}-{most})"
 
 
 def _digits(value: float) -> int:

@@ -38,7 +38,7 @@ class RandomImages(Cifar10):
         """Do nothing: the images are made when they are loaded."""
 
     def load(self) -> tuple[Split, Split]:
-        """Draw 256 images, and repeat them until there are 50,000."""
+        """Draw 256 images, and repeat them until there are 50,000 and 10,000."""
         self.source = "random bytes"
         shape = (256, 32, 32, 3)
         draws = rng.uniform(self.seed, rng.Stream.TRAIN_DATA, 0, torch.arange(torch.Size(shape).numel()))
@@ -46,7 +46,7 @@ class RandomImages(Cifar10):
         number = torch.arange(self.counts["train"])
         images = few.index_select(0, number % len(few)).permute(0, 3, 1, 2)
         train = Split(images, number % self.num_classes)
-        return train, train.select(number[:1000])
+        return train, train.select(number[: self.counts["test"]])
 
 
 def measure(data: Cifar10, *, steps: int) -> Times:

@@ -55,3 +55,14 @@ def test_a_call_of_the_engine_makes_the_steps_that_are_asked_for():
     assert training.engine_call(parts, Counting(Logistic()), steps=7)() > 0
     assert shapes == [(2, 7)]
     assert not torch.equal(parts.stack.hidden, before)
+
+
+def test_a_clock_starts_after_the_batches_that_it_skips(monkeypatch):
+    times = iter([1.0, 10.0, 100.0])
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(times))
+    clock = training.Clock(skip=2)
+    clock.on_train_start(None, None)
+    for batch in range(3):
+        clock.on_train_batch_end(None, None, None, None, batch)
+    clock.on_train_end(None, None)
+    assert (clock.warm_up, clock.seconds) == (9.0, 90.0)
