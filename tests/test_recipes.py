@@ -79,7 +79,7 @@ HYPERCUBE_RECIPE = {
         (["model=neuron", "dataset=gaussian"], {"noise.p": 0.2, "seeds": 1}),
         (["experiment=fig5_mnist"], MNIST_RECIPE | {"noise.p": [0, 0.1], "seeds": 3}),
         (["model=resnet20"], CIFAR_RECIPE),
-        (["experiment=fig7_resnet20"], CIFAR_RECIPE | {"noise.expected": True, "noise.p": 0.1}),
+        (["experiment=fig7_resnet20"], CIFAR_RECIPE),
         (["model=resnet110"], CIFAR_RECIPE | {"model.depth": 110}),
         (["model=resnet20", "dataset=cifar100"], CIFAR_RECIPE | {"dataset._target_": "noisereg.datasets.Cifar100"}),
     ],

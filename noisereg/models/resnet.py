@@ -47,7 +47,7 @@ class ResNet(nn.Module):
             raise ValueError(f"depth must be 6n+2 with n >= 1, such as 20, 32, 44, 56 or 110, got {depth}")
         self.conv1 = _convolution(input_shape[0], _WIDTHS[0])
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.layer1 = _stage(_WIDTHS[0], _WIDTHS[0], num_blocks=num_blocks, stride=1)
         self.layer2 = _stage(_WIDTHS[0], _WIDTHS[1], num_blocks=num_blocks, stride=2)
         self.layer3 = _stage(_WIDTHS[1], _WIDTHS[2], num_blocks=num_blocks, stride=2)
@@ -72,6 +72,8 @@ class ResNet(nn.Module):
 class BasicBlock(nn.Module):
     """Add two convolutions to a shortcut: ReLU(f(x) + shortcut(x)).
 
+    ReLUs and the sum write in place: on a CPU it is memory that takes the time.
+
     Args:
         in_channels: of the input.
         out_channels: of the output, at least as many.
@@ -88,10 +90,10 @@ class BasicBlock(nn.Module):
         self.stride = stride
         self.conv1 = _convolution(in_channels, out_channels, stride=stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.relu1 = nn.ReLU()
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = _convolution(out_channels, out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.relu2 = nn.ReLU()
+        self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, inputs: Float[Tensor, "batch in_channels _ _"]) -> Float[Tensor, "batch out_channels _ _"]:
         """Compute the block.
@@ -104,7 +106,8 @@ class BasicBlock(nn.Module):
         """
         hidden = self.relu1(self.bn1(self.conv1(inputs)))
         hidden = self.bn2(self.conv2(hidden))
-        return self.relu2(hidden + shortcut(inputs, num_channels=hidden.shape[1], stride=self.stride))
+        hidden += shortcut(inputs, num_channels=hidden.shape[1], stride=self.stride)
+        return self.relu2(hidden)
 
 
 def shortcut(
