@@ -34,7 +34,7 @@ _IMAGES = [
     "dataset.root=images",
     "dataset.image_size=8",
     "dataset.batch_size=8",
-    "dataset.eval_batch_size=7",
+    "+dataset.eval_batch_size=7",
     "model=resnet20",
     "model.depth=8",
     "recipe=cifar",
@@ -59,8 +59,8 @@ CASES = {
     "streamed": [*_IMAGES, "dataset.stream=true", "dataset.workers=0"],
     "workers": [*_IMAGES, "dataset.stream=true", "dataset.workers=2"],
     "two_processes": [*_IMAGES, "dataset.stream=false", "trainer=ddp", "trainer.devices=2"],
-    "fused": [*_REPLICAS, "engine=fused", "trainer.max_epochs=3000", "callbacks.sparsity.every_n_epochs=300"],
-    "blocked": [*_REPLICAS, "engine=blocked", "trainer.max_epochs=900", "callbacks.sparsity.every_n_epochs=90"],
+    "fused": [*_REPLICAS, "engine=fused", "trainer.max_epochs=1200", "callbacks.sparsity.every_n_epochs=400"],
+    "blocked": [*_REPLICAS, "engine=blocked", "trainer.max_epochs=200", "callbacks.sparsity.every_n_epochs=50"],
 }
 
 

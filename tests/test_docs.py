@@ -104,7 +104,9 @@ def test_every_command_passes_the_checks(path, tmp_path, monkeypatch):
         words = shlex.split(line)
         if "train.py" in words:
             arguments = words[words.index("train.py") + 1 :]
-            if not arguments[0].startswith("resume="):  # it gives a command again that is found there
+            if not any(
+                argument.startswith("resume=") for argument in arguments
+            ):  # it gives a command again that is found there
                 check_command_line(arguments)
         else:
             assert words[0] in ("python", "wandb", "noisereg-train"), line

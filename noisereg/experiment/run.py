@@ -127,7 +127,10 @@ def _train(
 ) -> dict[str, Any]:
     """Train one configuration, and give what the record of it is to hold."""
     training = prepare(settings, folder=folder, console=console, arm=arm)
-    check_space(folder, _COPIES * sum(tensor.nbytes for tensor in training.module.state_dict().values()))
+    try:
+        check_space(folder, _COPIES * sum(tensor.nbytes for tensor in training.module.state_dict().values()))
+    except DiskError as error:
+        raise ConfigError(str(error)) from None
     known = {"environment": environment(training.trainer.strategy.root_device), **more}
     record.write("running", **known)
     _say(console, *training.headlines(), f"folder  {folder}")
@@ -202,7 +205,7 @@ def _end_told(console: Console, folder: Path) -> Iterator[None]:
             raise
         if not isinstance(error, _TOLD):
             traceback.print_exc()
-        print(f"failed: {error}\nto go on from the last checkpoint: {again}", file=sys.stderr)
+        print(f"failed: {error}\nto go on, once that is mended: {again}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
