@@ -92,6 +92,7 @@ def test_two_processes_share_the_batches_and_the_noise_of_one(two, tmp_path):
     assert rates == pytest.approx([changed[0] / 40] * 2)
 
 
+@pytest.mark.slow
 def test_two_processes_that_were_killed_go_on_to_the_same_end(two, tmp_path):
     """Killed without warning in step 9, after the checkpoint of step 8: the fourth of the five of an epoch."""
     arguments = [*TWO, "logger=csv", "hydra.run.dir=killed"]

@@ -8,15 +8,21 @@ from restarts import Case, Moment
 FIRST, MIDDLE, EVALUATION, EPOCH, SAVE = "step 1", "step 13", "evaluation 5", "epoch 2", "save 2"
 
 
+ALL = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("case", "moments"),
     [
         ("minibatches", [(FIRST, SIGTERM), (MIDDLE, SIGINT), (EVALUATION, SIGUSR1), (SAVE, SIGKILL), (EPOCH, SIGTERM)]),
-        ("workers", [(FIRST, SIGKILL), ("step 22", SIGTERM)]),
-        ("two_processes", [("step 9", SIGTERM), ("step 27", SIGKILL)]),
-        ("fused", [(SAVE, SIGKILL), ("epoch 1", SIGINT)]),
-        pytest.param("by_steps", [(MIDDLE, SIGKILL), (EPOCH, SIGKILL), (EVALUATION, SIGKILL)], marks=pytest.mark.slow),
-        pytest.param("blocked", [("epoch 1", SIGUSR1), ("epoch 2", SIGKILL)], marks=pytest.mark.slow),
+        ("workers", [("step 22", SIGTERM)]),
+        ("two_processes", [("step 9", SIGTERM)]),
+        ("fused", [(SAVE, SIGKILL)]),
+        pytest.param("by_steps", [(MIDDLE, SIGKILL), (EPOCH, SIGKILL), (EVALUATION, SIGKILL)], marks=ALL),
+        pytest.param("workers", [(FIRST, SIGKILL), (MIDDLE, SIGINT)], marks=ALL),
+        pytest.param("two_processes", [("step 27", SIGKILL), (MIDDLE, SIGUSR1)], marks=ALL),
+        pytest.param("fused", [("epoch 1", SIGINT), (0.7, SIGTERM)], marks=ALL),
+        pytest.param("blocked", [("epoch 1", SIGUSR1), ("epoch 2", SIGKILL)], marks=ALL),
     ],
 )
 def test_a_run_that_is_interrupted_ends_as_one_that_is_not(case, moments, tmp_path):

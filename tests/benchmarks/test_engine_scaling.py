@@ -23,6 +23,7 @@ def printed(found):
     return [line.split() for line in console.file.getvalue().splitlines()[2:]]
 
 
+@pytest.mark.slow
 def test_the_program_trains_each_point_in_a_process_of_its_own(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     path = tmp_path / "numbers.json"
