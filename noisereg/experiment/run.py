@@ -214,7 +214,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Keep the folder for this run, and sweep away what a killed one left half written; the first process does."""
     with locked(folder) if is_first_process() else nullcontext():
         if is_first_process():
-            remove_leftovers(folder, folder / "checkpoints")
+            remove_leftovers(folder, folder / "checkpoints", folder / "figures")
         yield
 
 
