@@ -8,7 +8,11 @@ from types import FrameType
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich.console import Console
 
 from noisereg.command_line import check_command_line, resumed
 from noisereg.config import ConfigError, conf_dir
@@ -20,6 +24,8 @@ def train(config: DictConfig) -> None:
     try:
         _load()(config)
     except ConfigError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # it fails alone
+            raise CompactHydraException(str(error)) from None
         sys.exit(_complain(error))
 
 
@@ -42,7 +48,11 @@ def main() -> None:
         signal.signal(number, _end)
     try:
         sys.argv[1:] = resumed(sys.argv[1:])
-        check_command_line(sys.argv[1:])
+        if sweep := check_command_line(sys.argv[1:]):
+            sys.argv[1:] += sweep.placing
+            code = sweep.run(train, console=Console())
+            gc.freeze()
+            sys.exit(code)
     except ConfigError as error:
         sys.exit(_complain(error))
     train()

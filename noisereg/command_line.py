@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -18,17 +16,22 @@ from yaml import YAMLError
 
 from noisereg.composition import compose_arms, first_line, parsed, steers, trusted, unreadable
 from noisereg.config import ConfigError, check, conf_dir, nearest
-from noisereg.run_folder import LOCK, locked, read_record
+from noisereg.grid import Grid, fixed, is_left_to_hydra, without_value
+from noisereg.run_folder import LOCK, differing, locked, read_record
 from noisereg.safety import check_hydra, check_secrets
+from noisereg.sweep import Job, Sweep
 
 _OF_OTHERS = {"LOCAL_RANK", "RANK", "SLURM_PROCID"}  # a training of several processes: the first one looks after it
 
 
-def check_command_line(arguments: Sequence[str]) -> None:
+def check_command_line(arguments: Sequence[str]) -> Sweep | None:
     """Check every job that a command line stands for, before the first one starts.
 
     Args:
         arguments: those of the command, without its name.
+
+    Returns:
+        The jobs of a multirun; None for a single run, or where another sweeper than Hydra's own chooses the jobs.
 
     Raises:
         ConfigError: naming the first key, value or name that is wrong, with the nearest one that is right.
@@ -39,15 +42,17 @@ def check_command_line(arguments: Sequence[str]) -> None:
     _check_overrides(overrides)
     shows = any((options.help, options.hydra_help, options.cfg, options.info, options.shell_completion))
     if shows and not (options.config_dir or options.config_path):
-        return
+        return None
     if options.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]")
     name = options.config_name or "train"
     with initialize_config_dir(options.config_path or str(conf_dir()), version_base="1.3"):
-        for job in _jobs(overrides) if options.multirun and not shows else [overrides]:
-            config = _composed(name, job)
-            if not shows:
-                _check_job(config, job, multirun=options.multirun)
+        if options.multirun and not shows:
+            return _check_sweep(name, overrides)
+        config = _composed(name, overrides)
+        if not shows:
+            _check_run(config, overrides)
+    return None
 
 
 def _check_options(options: Namespace) -> None:
@@ -67,22 +72,27 @@ def _check_overrides(overrides: list[str]) -> None:
         check_secrets({override.key_or_group: override.value()})
 
 
-def _jobs(overrides: list[str]) -> Iterator[list[str]]:
-    """Expand the overrides of a multirun as Hydra's own sweeper does; another sweeper's are left to it."""
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    try:
-        parsed = parser.parse_overrides(overrides)
-        if any(override.key_or_group == "hydra/sweeper" for override in parsed):
-            return iter([[str(override.input_line) for override in parsed if not override.is_sweep_override()]])
-        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    except OverrideParseException as error:
-        raise ConfigError(unreadable(error)) from None
-    except HydraException as error:
-        raise ConfigError(first_line(error)) from None
-    jobs = [job for batch in batches for job in batch]
-    if not jobs:
-        raise ConfigError(f"-m {' '.join(overrides)}: this is no run at all; a glob or a range in it holds no value")
-    return iter(jobs)
+def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
+    """Check each job of a multirun, and that each can have its folder."""
+    shared = _composed(name, fixed(overrides))
+    if is_left_to_hydra(shared):
+        _check_job(shared, fixed(overrides), key="hydra.sweep.dir")
+        return None
+    grid = Grid(overrides, shared)
+    jobs: dict[Path, Job] = {}
+    for number, part in enumerate(grid.jobs):
+        placed = [*part, *grid.placing, f"hydra.job.num={number}", f"hydra.job.id={number}"]
+        config = _composed(name, placed)
+        folder, settings = Path(config.hydra.sweep.dir), _check_job(config, part, key="hydra.sweep.dir")
+        _check_processes(settings, config.hydra.launcher)
+        job = Job(folder / config.hydra.sweep.subdir, settings)
+        other = jobs.setdefault(job.folder, job)
+        if keys := differing(other.settings, job.settings):
+            raise ConfigError(f"{job.folder} is the folder of two jobs; name {keys[0]} in hydra.sweep.subdir")
+    _check_alone(folder, key="hydra.sweep.dir")
+    for job in jobs.values():
+        _check_free(job.folder, job.settings)
+    return Sweep(folder, list(jobs.values()), grid.placing)
 
 
 def _composed(name: str, overrides: list[str]) -> DictConfig:
@@ -104,19 +114,38 @@ def _composed(name: str, overrides: list[str]) -> DictConfig:
     return config
 
 
-def _check_job(config: DictConfig, overrides: list[str], *, multirun: bool) -> None:
-    folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
+def _check_processes(settings: dict[str, Any], launcher: DictConfig) -> None:
+    """Refuse a job of several processes where its launcher starts one for each job."""
+    devices, started = settings["trainer"]["devices"], 1
+    if "slurm" in launcher._target_.lower():
+        started = launcher.get("tasks_per_node", 1)
+    if devices != started:
+        raise ConfigError(
+            f"trainer.devices={devices}: a job of this sweep is {started} process{'es' * (started > 1)}; take as many "
+            "devices, start the run without -m, or take hydra/launcher=slurm and as many hydra.launcher.tasks_per_node"
+        )
+
+
+def _check_run(config: DictConfig, overrides: list[str]) -> None:
+    """Check a single run, and that it can have its folder."""
+    if keys := without_value(overrides, config):
+        raise ConfigError(f"{keys[0]} has several values in the file of a sweep: give -m, or a value of {keys[0]}")
+    settings = _check_job(config, overrides, key="hydra.run.dir")
+    if not _OF_OTHERS & os.environ.keys():
+        _check_free(Path(config.hydra.run.dir) / (config.arm or ""), settings)
+
+
+def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> dict[str, Any]:
+    """Check one job, and give its configuration as plain values."""
+    folder = OmegaConf.select(config, key)
     with_hydra = OmegaConf.to_container(config, resolve=False)
     ours = OmegaConf.create({key: value for key, value in with_hydra.items() if key != "hydra"})  # type: ignore[union-attr]
     arms = {name: check(part) for name, part in compose_arms(ours, overrides).items()}
-    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
     if not folder:
         raise ConfigError(f"{key} must name a folder, got {folder!r}; the one that you are in is .")
     check_secrets({key: folder})
     _check_writable(Path(folder), key=key)
-    if not (multirun or _OF_OTHERS & os.environ.keys()):
-        alone = ours.arm or ""
-        _check_free(Path(folder) / alone, arms.get(alone) or check(ours))
+    return arms.get(ours.arm or "") or check(ours)
 
 
 def resumed(arguments: Sequence[str]) -> list[str]:
@@ -164,8 +193,12 @@ def default_settings() -> dict[str, Any]:
 def _check_free(folder: Path, settings: dict[str, Any]) -> None:
     """Refuse a folder of another run, or of one that is under way, before Hydra writes there."""
     read_record(folder, settings)
+    _check_alone(folder, key="hydra.run.dir")
+
+
+def _check_alone(folder: Path, *, key: str) -> None:
     if (folder / LOCK).exists():
-        with locked(folder):
+        with locked(folder, key=key):
             pass
 
 

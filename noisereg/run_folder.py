@@ -1,6 +1,7 @@
 """A run's folder: it holds one run, and one process at a time writes there."""
 
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -27,6 +28,18 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     old_values, new_values = (dict(_flat(config)) for config in (old, new))
     keys = sorted(old_values.keys() | new_values.keys())
     return [key for key in keys if old_values.get(key) != new_values.get(key)]
+
+
+def identity(config: dict[str, Any]) -> str:
+    """Give a run the name that it shares with all runs of the same result: a hash of what can change that.
+
+    Example:
+        >>> identity({"seed": 0, "logger": {"csv": True}}) == identity({"seed": 0, "logger": {"csv": False}})
+        True
+        >>> identity({"seed": 0})
+        '13a531b1b6ba1931'
+    """
+    return hashlib.sha256(json.dumps(sorted(_flat(config))).encode()).hexdigest()[:16]
 
 
 def read_record(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +73,7 @@ def read_record(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, key: str = "hydra.run.dir") -> Iterator[None]:
     """Keep a folder for this process while the `with` block lasts; it is freed however the process ends.
 
     The lock is the kernel's, on the file `.lock`, which says who holds it and stays. It is of the kind that holds over
@@ -68,6 +81,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Args:
         folder: of the run; made if it does not exist.
+        key: of the configuration that names the folder, for the error.
 
     Raises:
         ConfigError: if another process has it, naming that.
@@ -84,7 +98,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise ConfigError(
-                f"hydra.run.dir={folder} is written by {_holder(file.read())}; wait for it, or name another folder"
+                f"{key}={folder} is written by {_holder(file.read())}; wait for it, or name another folder"
             ) from None
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         file.truncate(0)

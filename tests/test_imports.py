@@ -26,17 +26,21 @@ ORDER = (
     "run_folder",
     "safety",
     "composition",
+    "grid",
+    "sweep",
     "command_line",
     "tracking",
     "report",
+    "dashboard",
     "experiment",
     "__main__",
 )
 ONLY_IN = {
     "lightning": {"datasets", "callbacks", "modules", "tracking", "experiment"},
-    "hydra": {"config", "composition", "command_line", "experiment", "__main__"},
-    "omegaconf": {"config", "composition", "command_line", "experiment", "__main__"},
-    "wandb": {"tracking", "experiment"},
+    "hydra": {"config", "composition", "grid", "command_line", "experiment", "__main__"},
+    "omegaconf": {"config", "composition", "grid", "command_line", "experiment", "__main__"},
+    "wandb": {"tracking", "dashboard", "experiment"},
+    "wandb_workspaces": {"dashboard"},
     "numba": {"engine"},
 }
 

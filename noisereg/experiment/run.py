@@ -2,46 +2,28 @@
 
 import logging
 import shlex
-import signal
-import sys
 import time
-import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-import wandb
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 from rich.console import Console
 
-from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.composition import compose_arms
 from noisereg.config import ConfigError, check
-from noisereg.datasets import DatasetError
 from noisereg.experiment.build import Settings, build_data, target_name
 from noisereg.experiment.choice import trains_replicas
 from noisereg.experiment.classifier import ClassifierTraining
+from noisereg.experiment.ends import alone, end_told, failure_recorded, say
 from noisereg.experiment.findings import make_checks, read_experiment, show_findings
 from noisereg.experiment.replicas import ReplicaTraining
 from noisereg.experiment.training import Training, spread
-from noisereg.run_folder import locked
-from noisereg.tracking import (
-    DiskError,
-    RunRecord,
-    check_space,
-    environment,
-    is_first_process,
-    remove_leftovers,
-    wandb_logger,
-)
+from noisereg.tracking import DiskError, RunRecord, check_space, environment, is_first_process, wandb_logger
 
-_TOLD = (FloatingPointError, DatasetError, DiskError, MemoryError, torch.OutOfMemoryError)  # their line says it all
 _COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
 _DEFAULT_THREADS = torch.get_num_threads()
 
@@ -63,19 +45,19 @@ def run(config: DictConfig) -> dict[str, Any]:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     console = Console(quiet=not is_first_process())
-    with _end_told(console, folder), _alone(folder / (config.arm or "")):
+    with end_told(console, folder), alone(folder / (config.arm or "")):
         return _run(config, folder, console=console)
 
 
 def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any]:
     overrides = list(HydraConfig.get().overrides.task)
     arms = {name: check(arm) for name, arm in compose_arms(config, overrides).items()}
-    alone = config.arm or ""
-    settings = arms.get(alone) or check(config)
-    folder = folder / alone
+    arm = config.arm or ""
+    settings = arms.get(arm) or check(config)
+    folder = folder / arm
     record = RunRecord(folder, settings)
     if record.status == "finished":
-        _say(console, f"{folder} holds the finished run of this configuration; nothing to do")
+        say(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
     known = read_experiment(settings)
     _quiet_libraries()
@@ -84,17 +66,17 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     outcome: dict[str, Any]
     if not settings["experiment"].get("train", True):
         outcome = {"environment": environment(torch.device("cpu")), "steps": 0, "replicas": []}
-    elif alone in arms:
-        outcome = _train(settings, record, folder=folder, console=console, more=command, arm=alone)
+    elif arm in arms:
+        outcome = _train(settings, record, folder=folder, console=console, more=command, arm=arm)
     else:
         outcome = _train_arms(arms, record, folder=folder, console=console, more=command)
-    with _failure_recorded(record, **outcome, **command):
+    with failure_recorded(record, **outcome, **command):
         findings = {"checks": make_checks(settings, console), "experiment": known} if known else {}
     seconds = round(time.perf_counter() - began, 3)
     record.write("finished", **{**outcome, "seconds": seconds}, **command, **findings)
     if findings:
         show_findings(folder, console)
-    _say(console, f"{outcome['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
+    say(console, f"{outcome['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
     return RunRecord(folder, settings).found
 
 
@@ -118,7 +100,7 @@ def _open_wandb(settings: Settings, *, folder: Path, console: Console, arm: str)
         return None
     folder.mkdir(parents=True, exist_ok=True)
     logger, note = wandb_logger(folder, name=_name(settings, arm), config=settings)
-    _say(console, note)
+    say(console, note)
     return logger
 
 
@@ -126,16 +108,17 @@ def _train(
     settings: Settings, record: RunRecord, *, folder: Path, console: Console, more: dict[str, Any], arm: str = ""
 ) -> dict[str, Any]:
     """Train one configuration, and give what the record of it is to hold."""
-    training = prepare(settings, folder=folder, console=console, arm=arm)
-    try:
-        check_space(folder, _COPIES * sum(tensor.nbytes for tensor in training.module.state_dict().values()))
-    except DiskError as error:
-        raise ConfigError(str(error)) from None
+    with failure_recorded(record, **more):
+        training = prepare(settings, folder=folder, console=console, arm=arm)
+        try:
+            check_space(folder, _COPIES * sum(tensor.nbytes for tensor in training.module.state_dict().values()))
+        except DiskError as error:
+            raise ConfigError(str(error)) from None
     known = {"environment": environment(training.trainer.strategy.root_device), **more}
     record.write("running", **known)
-    _say(console, *training.headlines(), f"folder  {folder}")
+    say(console, *training.headlines(), f"folder  {folder}")
     began = time.perf_counter()
-    with _failure_recorded(record, **known):
+    with failure_recorded(record, **known):
         try:
             training.train()
             seconds = round(time.perf_counter() - began, 3)
@@ -152,13 +135,13 @@ def _train_arms(
 ) -> dict[str, Any]:
     """Train each arm in a folder of its own, but not again one that is finished, and put their replicas together."""
     outcomes = {}
-    with _failure_recorded(record, **more):
+    with failure_recorded(record, **more):
         for name, settings in arms.items():
             place = folder / name
-            with _alone(place):
+            with alone(place):
                 own = RunRecord(place, settings)
                 if own.status != "finished":
-                    _say(console, f"\narm     {name}")
+                    say(console, f"\narm     {name}")
                     outcome = _train(settings, own, folder=place, console=console, more=more, arm=name)
                     own.write("finished", **outcome, **more)
                     record.write("running", environment=outcome["environment"], **more)
@@ -171,70 +154,9 @@ def _train_arms(
     }
 
 
-@contextmanager
-def _failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
-    """Write down why a run ended early, and end the run of W&B however it ends."""
-    try:
-        yield
-    except BaseException as error:
-        by = _stopped_by(error)
-        if record.path.exists() or not isinstance(error, ConfigError):  # bad input leaves nothing behind
-            reason = by.name if by else f"{type(error).__name__}: {error}"
-            record.write("stopped" if by else "failed", **known, reason=reason)
-        if by and wandb.run is not None:
-            wandb.run.mark_preempting()
-        wandb.finish(exit_code=128 + by if by else 1)
-        raise
-    finally:
-        wandb.finish()
-
-
-@contextmanager
-def _end_told(console: Console, folder: Path) -> Iterator[None]:
-    """Say as the last thing what to do next, if a run ends early. Hydra collects the failures of several jobs."""
-    again = f"python train.py resume={shlex.quote(str(folder))}"
-    try:
-        yield
-    except ConfigError:
-        raise
-    except BaseException as error:
-        if by := _stopped_by(error):
-            _say(console, f"stopped by {by.name}; to go on: {again}")
-            raise SystemExit(128 + by) if isinstance(error, KeyboardInterrupt) else error from None
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        if not isinstance(error, _TOLD):
-            traceback.print_exc()
-        print(f"failed: {error}\nto go on, once that is mended: {again}", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep the folder for this run, and sweep away what a killed one left half written; the first process does."""
-    with locked(folder) if is_first_process() else nullcontext():
-        if is_first_process():
-            remove_leftovers(folder, folder / "checkpoints", folder / "figures")
-        yield
-
-
-def _stopped_by(error: BaseException) -> signal.Signals | None:
-    """Name the signal that ended a run; None if it was none."""
-    if isinstance(error, Stopped):
-        return error.signal
-    if isinstance(error, KeyboardInterrupt):
-        return signal.SIGINT
-    codes = {128 + number: number for number in SIGNALS}
-    return codes.get(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else None
-
-
 def _set_threads(settings: Settings, *, stacked: bool) -> None:
     one_sample_a_step = settings["dataset"].get("batch_size") == 1 and not stacked
     torch.set_num_threads(settings["threads"] or (1 if one_sample_a_step else _DEFAULT_THREADS))
-
-
-def _say(console: Console, *lines: str) -> None:
-    console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
 
 
 def _name(settings: Settings, arm: str = "") -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Int64
 from noisereg.report.arrays import read_arrays
 
 _RECORD = "result.json"
-_STATUSES = ("finished", "failed", "running")
+_STATUSES = ("finished", "failed", "stopped", "running")
 _INDEX = ("step", "epoch", "p", "seed")
 _WITHOUT_EFFECT = ("seed", "seeds", "logger", "threads", "suggested", "dataset.root", "experiment")
 _OF_THE_EXPERIMENT = ("experiment.id", "experiment.arms", "experiment.fast")
@@ -26,8 +26,8 @@ class Run:
 
     Args:
         folder: of the run.
-        status: finished, failed, running (or cut off), or unreadable.
-        reason: why it failed or cannot be read; empty otherwise.
+        status: finished, failed, stopped, running (or cut off), or unreadable.
+        reason: why it failed, was stopped or cannot be read; empty otherwise.
         record: contents of result.json.
 
     Example:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noisereg.run_folder import RECORD, read_record
+from noisereg.run_folder import RECORD, identity, read_record
 from noisereg.tracking.environment import is_first_process
 from noisereg.tracking.files import write_atomically
 
@@ -12,9 +12,9 @@ from noisereg.tracking.files import write_atomically
 class RunRecord:
     """The record of the run in one folder.
 
-    `result.json` says "running" from the start, with the configuration and the environment; at the end it is replaced
-    by one that says "finished" and holds the results, "failed" with the reason, or "stopped" with the signal. So only a
-    whole run is finished.
+    `result.json` says "running" from the start, with the configuration, its identity and the environment; at the end it
+    is replaced by one that says "finished" and holds the results, "failed" with the reason, or "stopped" with the
+    signal. So only a whole run is finished.
 
     Args:
         folder: of the run.
@@ -46,5 +46,7 @@ class RunRecord:
         """Replace the record; of several processes only the first one does."""
         if not is_first_process():
             return
-        text = json.dumps({"status": status, "config": self.config, **contents}, indent=2)
+        text = json.dumps(
+            {"status": status, "identity": identity(self.config), "config": self.config, **contents}, indent=2
+        )
         write_atomically(self.path, lambda file: file.write(text.encode()))

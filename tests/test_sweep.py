@@ -1,0 +1,111 @@
+"""Sweeps as a user starts them."""
+
+import json
+import signal
+import time
+
+import pytest
+from program import Program, read_result, run_program
+
+TINY = ["dataset.train_size=50", "dataset.test_size=50", "dataset.batch_size=10", "trainer.max_epochs=2"]
+TINY += ["engine=none", "seeds=1", "logger=csv", "hydra.sweep.dir=sweep"]
+GRID = ["-m", *TINY, "noise.p=0,0.1"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep with two jobs that are finished and two that diverge: its folder, and what was printed."""
+    cwd = tmp_path_factory.mktemp("swept")
+    return cwd, run_program(*GRID, "optimizer.lr=0.05,1e30", cwd=cwd)
+
+
+def test_a_job_that_fails_fails_alone(swept):
+    cwd, done = swept
+    assert done.returncode == 1
+    status = {path.parent.name: read_result(path.parent)["status"] for path in cwd.glob("sweep/*/result.json")}
+    assert status == {
+        "noise.p=0,optimizer.lr=0.05": "finished",
+        "noise.p=0,optimizer.lr=1e+30": "failed",
+        "noise.p=0.1,optimizer.lr=0.05": "finished",
+        "noise.p=0.1,optimizer.lr=1e+30": "failed",
+    }
+
+
+def test_the_end_of_a_sweep_says_what_came_of_each_job_and_where_its_log_is(swept):
+    cwd, done = swept
+    *_, first, second, last = done.stdout.splitlines()
+    for line, p in ((first, "0"), (second, "0.1")):
+        name = f"noise.p={p},optimizer.lr=1e+30"
+        assert line.startswith(f"{name}: FloatingPointError: ")
+        log = cwd / "sweep" / name / "train.log"
+        assert line.endswith(f"(sweep/{name}/train.log)")
+        assert line.partition("FloatingPointError: ")[2].partition(" (sweep")[0] in log.read_text()
+    assert last == "2 done, 2 failed; to go on, give the same command again"
+
+
+def test_the_same_command_skips_what_is_finished_and_tries_what_failed(swept):
+    cwd, _ = swept
+    done = run_program(*GRID, "optimizer.lr=0.05,1e30", cwd=cwd)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("2 skipped, 2 failed")
+
+
+def test_more_values_add_jobs_to_a_sweep(swept):
+    cwd, _ = swept
+    done = run_program(*GRID, "optimizer.lr=0.05,0.02", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2 skipped, 2 done"
+    assert (cwd / "sweep" / "noise.p=0.1,optimizer.lr=0.02" / "result.json").exists()
+
+
+def test_a_sweep_in_which_all_is_finished_starts_nothing(swept):
+    cwd, _ = swept
+    done = run_program(*GRID, "optimizer.lr=0.05", "hydra.sweep.subdir='noise.p=${noise.p},optimizer.lr=0.05'", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert "Launching" not in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 skipped"
+
+
+def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(swept):
+    cwd, _ = swept
+    done = run_program(*GRID, "optimizer.lr=0.07,0.05", "dataset.d=61", cwd=cwd)
+    assert done.returncode == 2
+    assert "holds a run of another configuration (dataset.d differ)" in done.stderr
+    assert not (cwd / "sweep" / "noise.p=0,optimizer.lr=0.07").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["loss=hinge,hunge"], "loss=hunge: there is no such loss; did you mean hinge?"),
+        (["seed=0,-1"], "seed must be"),
+        (["trainer.devices=2"], "trainer.devices=2: a job of this sweep is 1 process; take as many"),
+        (
+            ["seed=0,1", "hydra.sweep.subdir=same"],
+            "sweep/same is the folder of two jobs; name seed in hydra.sweep.subdir",
+        ),
+    ],
+)
+def test_a_fault_in_any_job_ends_the_sweep_before_the_first(arguments, message, tmp_path):
+    done = run_program("-m", *TINY, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_is_stopped_and_goes_on(tmp_path):
+    arguments = ["-m", *TINY, "trainer.max_epochs=3000", "noise.p=0.1", "seed=0,1"]
+    program = Program(*arguments, cwd=tmp_path)
+    first = tmp_path / "sweep" / "seed=0"
+    while not list((first / "checkpoints").glob("*")):
+        assert program.process.is_alive()
+        time.sleep(0.05)
+    second = run_program(*arguments, cwd=tmp_path)
+    assert second.returncode == 2
+    assert f"hydra.sweep.dir=sweep is written by process {program.process.pid} on " in second.stderr
+    program.process.terminate()
+    done = program.end()
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stdout.splitlines()[-1] == "1 stopped, 1 not started; to go on, give the same command again"
+    step = read_result(first)["status"], json.loads((first / "result.json").read_text())["reason"]
+    assert step == ("stopped", "SIGTERM")
