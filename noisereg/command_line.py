@@ -85,13 +85,13 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
         config = _composed(name, placed)
         folder, settings = Path(config.hydra.sweep.dir), _check_job(config, part, key="hydra.sweep.dir")
         _check_processes(settings, config.hydra.launcher)
-        job = Job(folder / config.hydra.sweep.subdir, settings)
+        job = Job(folder / config.hydra.sweep.subdir / (config.arm or ""), settings)
         other = jobs.setdefault(job.folder, job)
         if keys := differing(other.settings, job.settings):
             raise ConfigError(f"{job.folder} is the folder of two jobs; name {keys[0]} in hydra.sweep.subdir")
     _check_alone(folder, key="hydra.sweep.dir")
     for job in jobs.values():
-        _check_free(job.folder, job.settings)
+        _check_free(job.folder, job.settings, key="hydra.sweep.dir")
     return Sweep(folder, list(jobs.values()), grid.placing)
 
 
@@ -132,7 +132,7 @@ def _check_run(config: DictConfig, overrides: list[str]) -> None:
         raise ConfigError(f"{keys[0]} has several values in the file of a sweep: give -m, or a value of {keys[0]}")
     settings = _check_job(config, overrides, key="hydra.run.dir")
     if not _OF_OTHERS & os.environ.keys():
-        _check_free(Path(config.hydra.run.dir) / (config.arm or ""), settings)
+        _check_free(Path(config.hydra.run.dir) / (config.arm or ""), settings, key="hydra.run.dir")
 
 
 def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> dict[str, Any]:
@@ -190,10 +190,10 @@ def default_settings() -> dict[str, Any]:
         return check(compose("train"))
 
 
-def _check_free(folder: Path, settings: dict[str, Any]) -> None:
+def _check_free(folder: Path, settings: dict[str, Any], *, key: str) -> None:
     """Refuse a folder of another run, or of one that is under way, before Hydra writes there."""
-    read_record(folder, settings)
-    _check_alone(folder, key="hydra.run.dir")
+    read_record(folder, settings, key=key)
+    _check_alone(folder, key=key)
 
 
 def _check_alone(folder: Path, *, key: str) -> None:
@@ -220,11 +220,13 @@ def _unknown_option(error: MissingConfigException) -> str:
 
 
 def _misused(overrides: list[str]) -> str | None:
-    """Find the override that has many values for one run, or no name for a group, and say so; None if there is none."""
+    """Find the override that is not written as one of its kind, and say so; None if there is none."""
     for override in parsed(overrides):
         key, value = override.key_or_group, override.value()
         if override.is_sweep_override():
             return f"{override.input_line}: for a run each give -m; a list is written '{key}=[1,2]'"
+        if key == "sweeps" and not override.is_add():
+            return f"{override.input_line}: a sweep is added, with a plus: -m +{override.input_line}"
         if key and (conf_dir() / key).is_dir() and not isinstance(value, str | list):
             return f"{override.input_line}: {key} must be the name of one of its options"
     return None

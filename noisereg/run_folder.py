@@ -42,12 +42,13 @@ def identity(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sorted(_flat(config))).encode()).hexdigest()[:16]
 
 
-def read_record(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.dir") -> dict[str, Any]:
     """Read what is known of the run in a folder.
 
     Args:
         folder: of the run.
         config: the whole configuration of the run that is wanted there.
+        key: of the configuration that names the folder, for the error.
 
     Returns:
         The contents of result.json; empty if there is none.
@@ -66,7 +67,7 @@ def read_record(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read ({reason}): delete it, or name another folder") from None
     if keys:
         raise ConfigError(
-            f"hydra.run.dir={folder} holds a run of another configuration ({', '.join(keys[:3])} differ); "
+            f"{key}={folder} holds a run of another configuration ({', '.join(keys[:3])} differ); "
             "name another folder, or give the same values to go on with it"
         )
     return found

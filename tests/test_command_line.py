@@ -13,6 +13,7 @@ from noisereg.config import ConfigError
         ["-m", "noise.p=0,0.1,0.2", "seed=range(3)"],
         ["-m", "noise=glob(*)"],
         ["-m", "experiment=glob(fig*)"],
+        ["+sweeps=p_vs_width", "model.hidden=60"],
         ["--help"],
         ["--cfg", "job"],
         ["--info"],
@@ -44,6 +45,9 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         (["-m", "noise.p=0,0.1,2"], r"noise.p must be a number in \[0, 1\], or a list of different ones, got 2"),
         (["-m", "model=mlp,resnt20"], r"model=resnt20: there is no such model; did you mean resnet20\?"),
         (["-m", "noise.p=0,"], "noise.p=0,: cannot be read"),
+        (["-m", "sweeps=p_mnist"], r"sweeps=p_mnist: a sweep is added, with a plus: -m \+sweeps=p_mnist"),
+        (["-m", "+sweeps=p_mnst"], r"sweeps=p_mnst: there is no such sweeps; did you mean p_mnist\?"),
+        (["+sweeps=p_vs_width"], "model.hidden has several values in the file of a sweep: give -m, or a value of model"),
     ],
 )
 def test_a_fault_is_told_in_one_line_that_names_it(arguments, message):

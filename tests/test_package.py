@@ -53,8 +53,9 @@ def test_the_wheel_holds_the_package_and_the_configuration_and_nothing_else(buil
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "noisereg").rglob("*.py")}
     sources |= {str(path.relative_to(ROOT)) for path in (ROOT / "noisereg/report/template").iterdir()}
     options = {f"noisereg/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
+    sweeps = {f"noisereg/conf/{path.relative_to(ROOT)}" for path in (ROOT / "sweeps").rglob("*.*")}
     assert "noisereg/conf/train.yaml" in options
-    assert found == sources | options
+    assert found == sources | options | sweeps
 
 
 def test_the_wheel_says_its_version_and_licence(built):
@@ -84,6 +85,12 @@ def test_the_installed_command_trains_from_any_folder(installed, tmp_path):
     assert result["status"] == "finished"
     assert result["steps"] == 8
     assert result["environment"]["packages"]["noisereg"] == noisereg.__version__
+
+
+def test_the_installed_command_knows_the_sweeps(installed, tmp_path):
+    shown = run(installed / "noisereg-train", "--help", cwd=tmp_path)
+    (line,) = (line for line in shown.splitlines() if line.startswith("sweeps: "))
+    assert line == "sweeps: " + ", ".join(sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml")))
 
 
 def test_the_installed_command_reads_nothing_of_the_checkout(installed, tmp_path):
