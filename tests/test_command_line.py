@@ -47,7 +47,7 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         (["-m", "noise.p=0,"], "noise.p=0,: cannot be read"),
         (["-m", "sweeps=p_mnist"], r"sweeps=p_mnist: a sweep is added, with a plus: -m \+sweeps=p_mnist"),
         (["-m", "+sweeps=p_mnst"], r"sweeps=p_mnst: there is no such sweeps; did you mean p_mnist\?"),
-        (["+sweeps=p_vs_width"], "model.hidden has several values in the file of a sweep: give -m, or a value of model"),
+        (["+sweeps=p_vs_width"], "model.hidden has several values in the file of a sweep: give -m"),
     ],
 )
 def test_a_fault_is_told_in_one_line_that_names_it(arguments, message):

@@ -14,10 +14,10 @@ from noisereg.tracking import NamelessLogger
 
 
 class WandbBands(NamelessLogger):
-    """Log the mean over the seeds and the ends of its 95 % t interval, for each p (and learning rate).
+    """Log the mean over the seeds and the ends of its 95 % t interval, for each p and learning rate.
 
-    `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. A run of one replica logs
-    `test/error` alone.
+    `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. Of one p and one learning rate the
+    mean is logged as `test/error` too, by which a sweep of such runs is drawn against p; of one replica it is all.
 
     Args:
         run: of W&B.
@@ -29,6 +29,7 @@ class WandbBands(NamelessLogger):
         self._run = run
         self._names = pandas.DataFrame(replicas)
         self._by = [name for name in self._names if name != "seed"]
+        self._is_one_cell = len(self._names[self._by].drop_duplicates()) == 1
 
     def log_replicas(
         self,
@@ -39,26 +40,32 @@ class WandbBands(NamelessLogger):
         running: Bool[Tensor, " replicas"],
     ) -> None:
         """Log what was measured of the running replicas."""
-        logged: dict[str, float] = {"trainer/global_step": step, "epoch": epoch}
-        if len(self._names) == 1:
-            logged |= {key: float(value[0]) for key, value in values.items()}
-        else:
-            logged |= self._bands({key: value[running].cpu().numpy() for key, value in values.items()}, running)
-        self._run.log(logged)
+        columns = {key: value[running].cpu().numpy() for key, value in values.items()}
+        names = self._names[running.tolist()].reset_index(drop=True)
+        means = self._bands(pandas.concat([names, pandas.DataFrame(columns)], axis=1))
+        self._run.log({"trainer/global_step": step, "epoch": epoch, **means})
 
     def finish(self, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path]) -> None:
-        """Log the table of all replicas, and the figures."""
-        images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-        self._run.log({"replicas": wandb.Table(dataframe=pandas.DataFrame(rows)), **images})
+        """Log the table of all replicas and the figures, and take the means of the table for the run's summary.
 
-    def _bands(self, values: Mapping[str, Any], running: Bool[Tensor, " replicas"]) -> dict[str, float]:
-        frame = pandas.DataFrame(values).set_index(
-            pandas.MultiIndex.from_frame(self._names[self._by][running.tolist()])
-        )
-        table = frame.melt(var_name="metric", ignore_index=False).reset_index()
+        Args:
+            rows: of the replicas, as in result.json; those that stopped early have their last values.
+            figures: paths of pictures.
+        """
+        table = pandas.DataFrame(rows)
+        images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+        self._run.log({"replicas": wandb.Table(dataframe=table), **images})
+        self._run.summary.update(self._bands(table.select_dtypes("number")))
+
+    def _bands(self, replicas: pandas.DataFrame) -> dict[str, float]:
+        """Give means and ends by name, from a row for each replica."""
+        table = replicas.drop(columns=[*self._names.columns.difference(self._by)]).melt(self._by, var_name="metric")
         logged: dict[str, float] = {}
-        for row in bands(table, "value", by=["metric", *self._by]).to_dict("records"):
+        for row in bands(table.dropna(), "value", by=["metric", *self._by]).to_dict("records"):
             name = "/".join([row["metric"], *(f"{column}={row[column]:g}" for column in self._by)])
-            ends = {f"{name}/low": row["low"], f"{name}/high": row["high"]} if row["n"] > 1 else {}
-            logged |= {name: row["mean"], **ends}
+            if self._is_one_cell:
+                logged[row["metric"]] = row["mean"]
+            if len(self._names) > 1:
+                ends = {f"{name}/low": row["low"], f"{name}/high": row["high"]} if row["n"] > 1 else {}
+                logged |= {name: row["mean"], **ends}
         return logged

@@ -38,7 +38,7 @@ def is_one_of_many() -> bool:
 
 @contextmanager
 def failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
-    """Write down why a run ended early, and end the run of W&B however it ends.
+    """Write down why a run ended early, and end the run of W&B as failed.
 
     Bad input leaves nothing behind, but for a job of a sweep.
 
@@ -57,8 +57,6 @@ def failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
             wandb.run.mark_preempting()
         wandb.finish(exit_code=128 + by if by else 1)
         raise
-    finally:
-        wandb.finish()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One run: from a checked configuration to a result in the run's folder."""
 
 import logging
+import re
 import shlex
 import time
 import warnings
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import wandb
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
@@ -18,13 +20,15 @@ from noisereg.config import ConfigError, check
 from noisereg.experiment.build import Settings, build_data, target_name
 from noisereg.experiment.choice import trains_replicas
 from noisereg.experiment.classifier import ClassifierTraining
-from noisereg.experiment.ends import alone, end_told, failure_recorded, say
+from noisereg.experiment.ends import alone, end_told, failure_recorded, is_one_of_many, say
 from noisereg.experiment.findings import make_checks, read_experiment, show_findings
 from noisereg.experiment.replicas import ReplicaTraining
 from noisereg.experiment.training import Training, spread
+from noisereg.run_folder import identity
 from noisereg.tracking import DiskError, RunRecord, check_space, environment, is_first_process, wandb_logger
 
 _COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
+_SAID = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job, in the name of its run already
 _DEFAULT_THREADS = torch.get_num_threads()
 
 
@@ -99,7 +103,9 @@ def _open_wandb(settings: Settings, *, folder: Path, console: Console, arm: str)
     if not (settings["logger"]["wandb"] and is_first_process()):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    logger, note = wandb_logger(folder, name=_name(settings, arm), config=settings)
+    logger, note = wandb_logger(
+        folder, name=_name(settings, arm), config=settings, group=_group(), identity=identity(settings)
+    )
     say(console, note)
     return logger
 
@@ -125,6 +131,7 @@ def _train(
             training.finish(figures=not arm)
         finally:
             training.curves.write()
+        wandb.finish()
     console.print(training.summary())
     outcome = {"data": training.source, "seconds": seconds, "steps": training.steps, "replicas": training.results()}
     return {"environment": known["environment"], **outcome}
@@ -159,14 +166,19 @@ def _set_threads(settings: Settings, *, stacked: bool) -> None:
     torch.set_num_threads(settings["threads"] or (1 if one_sample_a_step else _DEFAULT_THREADS))
 
 
-def _name(settings: Settings, arm: str = "") -> str:
+def _name(settings: Settings, arm: str) -> str:
     """Name a run on the dashboard; what spans replicas is shown from its first to its last value."""
-    model, data = target_name(settings["model"]), target_name(settings["dataset"])
-    axes = spread(settings)
-    p, seed = (
-        f"{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else "") for values in (axes["p"], axes["seed"])
-    )
-    return f"{model}-{data}-{target_name(settings['noise'])}-p{p}-s{seed}{f'-{arm}' if arm else ''}"
+    parts = [target_name(settings[part]) for part in ("model", "dataset", "noise")]
+    for letter, values in zip("ps", (spread(settings)[key] for key in ("p", "seed")), strict=True):
+        parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
+    job = HydraConfig.get().sweep.subdir if is_one_of_many() else ""
+    others = [part for part in (arm, "" if _SAID.fullmatch(job) else job) if part]
+    return "-".join([*parts, *others])
+
+
+def _group() -> str | None:
+    """Name the sweep that a run belongs to."""
+    return Path(HydraConfig.get().sweep.dir).name if is_one_of_many() else None
 
 
 def _quiet_libraries() -> None:

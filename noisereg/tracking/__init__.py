@@ -2,7 +2,6 @@
 
 from noisereg.tracking.checkpoints import AtomicCheckpointIO, find_checkpoint
 from noisereg.tracking.curves import CurveTable
-from noisereg.tracking.dashboard import wandb_logger
 from noisereg.tracking.disk import DiskError, check_space, remove_leftovers
 from noisereg.tracking.environment import environment, is_first_process
 from noisereg.tracking.files import write_atomically
@@ -11,6 +10,7 @@ from noisereg.tracking.progress import ProgressLines, summary
 from noisereg.tracking.record import RunRecord
 from noisereg.tracking.replica_curves import ReplicaCurves
 from noisereg.tracking.replica_progress import StepsProgress
+from noisereg.tracking.wandb_run import wandb_logger
 
 __all__ = [
     "AtomicCheckpointIO",

@@ -1,0 +1,78 @@
+"""`python -m noisereg.dashboard`: the W&B workspace of a project, shown here or saved there."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from noisereg.config import ConfigError
+from noisereg.dashboard.panels import SECTIONS, STRENGTH, Section
+
+_CAPTION = f"lines, bars: mean over the runs of each {STRENGTH}, with one standard error"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show what the workspace holds, or save it.
+
+    Args:
+        arguments: of the command line; by default those of this process.
+
+    Returns:
+        The exit code: 0, or 2 if it cannot be saved, which one line on stderr explains.
+    """
+    asked = _parser().parse_args(arguments)
+    console = Console()
+    if not asked.save:
+        console.print(sections_table(SECTIONS))
+        console.print(f"the workspace of {asked.project} on W&B; --save puts it there", highlight=False)
+        return 0
+    try:
+        url = _save(asked.entity, asked.project, asked.group)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console.print(url, highlight=False, soft_wrap=True)
+    return 0
+
+
+def sections_table(sections: Sequence[Section]) -> Table:
+    """Set every panel in a row below the title of its section.
+
+    Example:
+        >>> sections_table(SECTIONS[:1]).row_count
+        9
+    """
+    table = Table("panel", box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=_CAPTION, caption_justify="left")
+    for name in ("shows", "against", "as"):
+        table.add_column(name, no_wrap=True)
+    for section in sections:
+        table.add_row()
+        table.add_row(Text(section.title, style="bold"))
+        for panel in section.panels:
+            table.add_row(*map(Text, (panel.title, "\n".join(panel.y), panel.x, panel.kind)))
+    return table
+
+
+def _save(entity: str | None, project: str, group: str | None) -> str:
+    from noisereg.dashboard.workspace import build_workspace, own_entity, save_workspace  # noqa: PLC0415 - loads W&B
+
+    name = f"noisereg: {group or 'all runs'}"
+    return save_workspace(
+        build_workspace(SECTIONS, entity=entity or own_entity(), project=project, name=name, group=group)
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m noisereg.dashboard", description=__doc__)
+    parser.add_argument("--project", default="noisereg", help="of W&B, as logger.project; by default noisereg")
+    parser.add_argument("--entity", help="user or team that owns the project; by default that of the key")
+    parser.add_argument("--group", help="show the runs of this group only, such as the name of a sweep's folder")
+    parser.add_argument("--save", action="store_true", help="save it on W&B as a new view; prints its URL")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
