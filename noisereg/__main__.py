@@ -3,6 +3,7 @@
 import gc
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -46,6 +47,8 @@ def main() -> None:
     """Check the command line whole, then hand it to Hydra. Bad input ends in one line and exit code 2."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, _end)
+    # conf/hydra/launcher/ray.yaml is named after the plugin's own, and goes over it
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/ray' is validated against ConfigStore schema")
     try:
         sys.argv[1:] = resumed(sys.argv[1:])
         if sweep := check_command_line(sys.argv[1:]):

@@ -17,6 +17,7 @@ from yaml import YAMLError
 from noisereg.composition import compose_arms, first_line, parsed, steers, trusted, unreadable
 from noisereg.config import ConfigError, check, conf_dir, nearest
 from noisereg.grid import Grid, fixed, is_left_to_hydra, without_value
+from noisereg.launchers import check_installed, check_launcher
 from noisereg.run_folder import LOCK, differing, locked, read_record
 from noisereg.safety import check_hydra, check_secrets
 from noisereg.sweep import Job, Sweep
@@ -74,6 +75,9 @@ def _check_overrides(overrides: list[str]) -> None:
 
 def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     """Check each job of a multirun, and that each can have its folder."""
+    for override in parsed(fixed(overrides)):
+        if override.key_or_group == "hydra/launcher":
+            check_installed(override.value())
     shared = _composed(name, fixed(overrides))
     if is_left_to_hydra(shared):
         _check_job(shared, fixed(overrides), key="hydra.sweep.dir")
@@ -84,11 +88,13 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
         placed = [*part, *grid.placing, f"hydra.job.num={number}", f"hydra.job.id={number}"]
         config = _composed(name, placed)
         folder, settings = Path(config.hydra.sweep.dir), _check_job(config, part, key="hydra.sweep.dir")
-        _check_processes(settings, config.hydra.launcher)
         job = Job(folder / config.hydra.sweep.subdir / (config.arm or ""), settings)
         other = jobs.setdefault(job.folder, job)
         if keys := differing(other.settings, job.settings):
-            raise ConfigError(f"{job.folder} is the folder of two jobs; name {keys[0]} in hydra.sweep.subdir")
+            place = config.hydra.sweep.subdir
+            raise ConfigError(f"hydra.sweep.subdir={place} is that of two jobs; name {keys[0]} in it")
+    launcher: Any = OmegaConf.to_container(shared.hydra.launcher, resolve=True)
+    check_launcher(launcher, [job.settings for job in jobs.values()])
     _check_alone(folder, key="hydra.sweep.dir")
     for job in jobs.values():
         _check_free(job.folder, job.settings, key="hydra.sweep.dir")
@@ -112,18 +118,6 @@ def _composed(name: str, overrides: list[str]) -> DictConfig:
     check_secrets({"hydra": hydra})
     check_hydra(hydra, overrides=overrides, keys=keys, trust=trusted(overrides))
     return config
-
-
-def _check_processes(settings: dict[str, Any], launcher: DictConfig) -> None:
-    """Refuse a job of several processes where its launcher starts one for each job."""
-    devices, started = settings["trainer"]["devices"], 1
-    if "slurm" in launcher._target_.lower():
-        started = launcher.get("tasks_per_node", 1)
-    if devices != started:
-        raise ConfigError(
-            f"trainer.devices={devices}: a job of this sweep is {started} process{'es' * (started > 1)}; take as many "
-            "devices, start the run without -m, or take hydra/launcher=slurm and as many hydra.launcher.tasks_per_node"
-        )
 
 
 def _check_run(config: DictConfig, overrides: list[str]) -> None:

@@ -96,7 +96,8 @@ def _placing(config: DictConfig, overrides: Sequence[str], values: dict[str, Ove
     written: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     unnamed = written["dir"] == OmegaConf.to_container(default, resolve=False)["dir"]  # type: ignore[index, call-overload]
     folder = Path("multirun") / folder_name(overrides) if unnamed else Path(config.hydra.sweep.dir)
-    placing = ["hydra.sweep.dir='{}'".format(str(folder).replace("'", "\\'"))]
+    place = str(folder.absolute()).replace("'", "\\'")  # a worker may be in another folder
+    placing = [f"hydra.sweep.dir='{place}'"]
     same = [value.key_or_group for value in values.values() if not value.is_sweep_override()]
     if len(same) < len(values) and written["subdir"] == "${hydra.job.num}":
         excluded = ",".join(f"'{key}'" for key in same)

@@ -89,10 +89,15 @@ class Sweep:
             seconds = f"{record['seconds']:,.1f}" if status == "done" else ""
             table.add_row(Text(name), Text(status, style=_COLOURS.get(status, "yellow")), seconds)
             if status == "failed":
-                log = "".join(f" ({path})" for path in job.folder.glob("*.log"))
+                log = "".join(f" ({_shown(path)})" for path in job.folder.glob("*.log"))
                 reasons.append(f"{name}: {' '.join(record['reason'].split())}{log}")
         last = ", ".join(f"{count} {status}" for status, count in counts.items())
         again = "" if {"done", "skipped"} >= counts.keys() else "; to go on, give the same command again"
-        console.print(Text(f"\nsweep   {self.folder}"), soft_wrap=True)
+        console.print(Text(f"\nsweep   {_shown(self.folder)}"), soft_wrap=True)
         console.print(table)
         console.print(Text("\n".join([*reasons, last + again])), soft_wrap=True)
+
+
+def _shown(path: Path) -> Path:
+    """Write a path as seen from the folder that one is in."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

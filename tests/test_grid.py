@@ -41,12 +41,12 @@ def test_a_folder_that_the_user_or_the_file_names_is_kept():
     overrides = ["noise.p=0,0.1", "hydra.sweep.dir='here/it\\'s'", "hydra.sweep.subdir=p${noise.p}"]
     grid = Grid(overrides, composed(*fixed(overrides)))
     config = compose("train", overrides=[*grid.jobs[1], *grid.placing], return_hydra_config=True)
-    assert (config.hydra.sweep.dir, config.hydra.sweep.subdir) == ("here/it's", "p0.1")
+    assert (config.hydra.sweep.dir, config.hydra.sweep.subdir) == (str(Path("here/it's").absolute()), "p0.1")
 
 
 def test_a_sweep_without_a_name_is_found_again_by_its_command():
     grid = Grid(["model=mlp", "noise.p=0,0.1", "logger=csv"], composed("model=mlp", "logger=csv"))
-    assert grid.placing[0] == "hydra.sweep.dir='multirun/model=mlp,noise.p=0,0.1'"
+    assert grid.placing[0] == f"hydra.sweep.dir='{Path('multirun/model=mlp,noise.p=0,0.1').absolute()}'"
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(sw
         (["trainer.devices=2"], "trainer.devices=2: a job of this sweep is 1 process; take as many"),
         (
             ["seed=0,1", "hydra.sweep.subdir=same"],
-            "sweep/same is the folder of two jobs; name seed in hydra.sweep.subdir",
+            "hydra.sweep.subdir=same is that of two jobs; name seed",
         ),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_sweep_is_stopped_and_goes_on(tmp_path):
         time.sleep(0.05)
     second = run_program(*arguments, cwd=tmp_path)
     assert second.returncode == 2
-    assert f"hydra.sweep.dir=sweep is written by process {program.process.pid} on " in second.stderr
+    assert f"hydra.sweep.dir={tmp_path / 'sweep'} is written by process {program.process.pid} on " in second.stderr
     program.process.terminate()
     done = program.end()
     assert done.returncode == 128 + signal.SIGTERM

@@ -109,7 +109,7 @@ def test_what_a_question_holds_fixed_is_the_same_in_all_jobs(name):
 @pytest.mark.parametrize("name", AXES)
 def test_the_jobs_of_a_question_differ_and_have_folders_of_their_own_in_that_of_the_question(name):
     jobs = sweep(name).jobs
-    assert sweep(name).folder == Path("multirun") / name
+    assert sweep(name).folder.parts[-2:] == ("multirun", name)
     assert len({job.folder for job in jobs}) == len({str(job.settings) for job in jobs}) == len(jobs)
     assert {job.folder.parent for job in jobs} == {sweep(name).folder}
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _STEPS_BETWEEN_VOTES = 8  # of several processes, which must end at the same step
 
 
@@ -34,9 +34,10 @@ class Stopped(SystemExit):
 class RunCheckpoint(Checkpoint):
     """Save the training to `last.ckpt`, every so many epochs or steps, and when a signal asks the training to end.
 
-    SIGTERM, SIGINT (ctrl-c) and SIGUSR1 let the step that is under way finish, or the evaluation; then the training is
-    saved and the process ends by `Stopped`. Several processes agree on the step, whichever of them got the signal, and
-    only the first one gives the exit code. A second SIGINT ends the process at once.
+    SIGTERM, SIGINT (ctrl-c), SIGUSR1 and SIGUSR2 let the step that is under way finish, or the evaluation; then the
+    training is saved and the process ends by `Stopped`. Several processes agree on the step, whichever of them got the
+    signal, and only the first one gives the exit code. A second SIGINT ends the process at once. By SIGUSR2 SLURM tells
+    a job that its time is up: who handled it before does so after the save, as submitit, which queues the job again.
 
     The last step of an epoch belongs to the epoch's end: what is due there is saved with all that the end measures.
 
@@ -112,7 +113,17 @@ class RunCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path)
             self._due = False
         if asked:
+            self._hand_on(asked)
             self._leave(trainer, asked)
+
+    def _hand_on(self, asked: int) -> None:
+        """Let submitit queue its job again: it is the one that does, so Lightning's own handlers are not called."""
+        handler = self._handlers.get(asked)
+        if asked == signal.SIGUSR2 and callable(handler):
+            try:
+                handler(asked, None)
+            except SystemExit as end:
+                raise Stopped(asked, code=end.code if isinstance(end.code, int) else None) from None
 
     def _leave(self, trainer: Trainer, asked: int) -> NoReturn:
         """End the process. Lightning kills the first one as soon as another one ends with a code that is not 0."""

@@ -79,7 +79,7 @@ def test_what_is_due_at_the_last_step_of_an_epoch_is_saved_at_its_end(tmp_path):
     assert progress["current"]["processed"] == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138), ("SIGUSR2", 140)])
 @pytest.mark.parametrize("step", [1, 5, 6])  # the first, one in the middle, and the last of an epoch
 def test_a_signal_lets_the_step_finish_saves_and_ends_the_process(number, code, step, tmp_path):
     saves = Saves(tmp_path, every_n_epochs=100)
@@ -97,6 +97,23 @@ def test_a_second_interrupt_ends_at_once(tmp_path):
         fit(Signals(2, signal.SIGINT, signal.SIGINT), saves)
     assert stopped.value.code == 130
     assert saves.steps == []
+
+
+def test_what_handles_sigusr2_does_so_after_the_save_and_its_exit_code_stays(tmp_path):
+    saved = []
+
+    def start_again(number, frame):
+        saved.append(torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"])
+        raise SystemExit(144)
+
+    before = signal.signal(signal.SIGUSR2, start_again)
+    try:
+        with pytest.raises(Stopped) as stopped:
+            fit(Signals(5, signal.SIGUSR2), RunCheckpoint(tmp_path, every_n_epochs=100))
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert saved == [5]
+    assert (stopped.value.signal, stopped.value.code) == (signal.SIGUSR2, 144)
 
 
 def test_the_signals_are_given_back(tmp_path):
