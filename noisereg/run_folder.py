@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from noisereg.config import ConfigError
 
 RECORD = "result.json"
 LOCK = ".lock"
+_LEFT_AT_THE_START = re.compile(r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?\.lock")
 _WITHOUT_EFFECT = ("logger", "suggested", "arm", "trust", "dataset.root", "dataset.workers")
 
 
@@ -106,6 +108,35 @@ def locked(folder: Path, *, key: str = "hydra.run.dir") -> Iterator[None]:
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
         file.flush()
         yield
+
+
+def clear(folder: Path) -> None:
+    """Take away the folder of a run that was refused, with what Hydra and the lock left, if it holds nothing else.
+
+    Args:
+        folder: of the run, which this process keeps locked.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with locked(Path(folder) / "run"):
+        ...         clear(Path(folder) / "run")
+        ...     list(Path(folder).iterdir())
+        []
+    """
+    files = []
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            if not _LEFT_AT_THE_START.fullmatch(str(path.relative_to(folder))):
+                return
+            files.append(path)
+    for path in files:
+        path.unlink()
+    made = [path for path in folder.parents if Path.cwd() in path.parents]  # outputs and its day
+    for place in (*sorted(folder.rglob("*"), reverse=True), folder, *made):
+        if place == Path.cwd() or place.is_symlink() or any(place.iterdir()):
+            return
+        place.rmdir()
 
 
 def _holder(text: str) -> str:

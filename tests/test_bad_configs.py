@@ -1,17 +1,20 @@
-"""Hundreds of wrong configurations: each is told in one line that names the key, before anything is built."""
+"""Hundreds of wrong configurations: each ends the program with 2 and a line that names the key, and leaves nothing."""
 
+import io
 import math
-from functools import cache
+import os
+import signal
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from program import run_program
 
-from noisereg.command_line import check_command_line
-from noisereg.config import ConfigError, check, conf_dir
+from noisereg.__main__ import main
 
 NO_NUMBER = [None, "", "many", "1", True, False, {}, {"a": 1}, [[1]], ["x"], math.nan, math.inf, -math.inf]
 NO_FLAG = [None, "", "maybe", "true", 0, 1, 2.5, [], [True], {}]
@@ -41,6 +44,7 @@ def one_of(*words):
     return st.one_of(st.sampled_from(NO_WORD), st.text(min_size=1).filter(lambda word: word not in words))
 
 
+PARTS = ("noise", "model", "dataset", "trainer", "logger")
 FLAG, TEXT = st.sampled_from(NO_FLAG), st.sampled_from(NO_WORD)
 GRID = whole(most=100_000, many=True)
 WRONG = {
@@ -86,55 +90,70 @@ WRONG = {
     "logger.tags": st.sampled_from([None, "a", 1, [1], [None], {}, [["a"]]]),
     "suggested.hidden": whole(),
     **{f"{part}._target_": st.sampled_from([None, "", "os", ".a", "a.", "a b.c", 3, []]) for part in ("model", "loss")},
-    **{part: st.sampled_from([None, 3, "x", [], True]) for part in ("noise", "model", "dataset", "trainer", "logger")},
+    **{part: st.sampled_from([None, 3, "x", [], True]) for part in PARTS},
 }
 LEVELS = ["", "logger.", "stopping.", "suggested.", "suggested.replicas.", "experiment."]
 
 
-@cache
-def default():
-    """The default configuration, every interpolation resolved: it is checked faster so."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return OmegaConf.create(OmegaConf.to_container(compose("train"), resolve=True))
+@pytest.fixture(scope="module")
+def empty_folder(tmp_path_factory):
+    """A folder in which nothing is left behind; the signals are as they were."""
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    folder, before = tmp_path_factory.mktemp("empty"), Path.cwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+
+
+def told(arguments, folder):
+    """What the program says of wrong arguments: it must be one line on stderr, with exit code 2 and no file left."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    before = sys.argv
+    sys.argv = ["train.py", *arguments]
+    try:
+        with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+        GlobalHydra.instance().clear()
+    assert ended.value.code == 2, stderr.getvalue()
+    assert stdout.getvalue() == "" and list(folder.iterdir()) == []
+    (line,) = stderr.getvalue().splitlines()
+    return line.removeprefix("error: ")
+
+
+def written(value):
+    """A value as Hydra reads it on a command line."""
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{written(part)}' for key, part in value.items())}}}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 @st.composite
-def wrong_values(draw):
+def wrong_overrides(draw):
+    """A key, and an override that gives it a wrong value, or one of a section that has no such key."""
+    if draw(st.integers(0, 5)) == 0:
+        level, name = draw(st.sampled_from(LEVELS)), draw(st.from_regex(r"[a-z]{2}_[a-z]{1,9}", fullmatch=True))
+        return f"{level}{name}", f"+{level}{name}=1"
     key = draw(st.sampled_from(sorted(WRONG)))
-    return key, draw(WRONG[key])
+    return key, f"{'' if key in PARTS else '++'}{key}={written(draw(WRONG[key]))}"
 
 
-def refusal(key, value):
-    """What is said of the default configuration with one more or another value."""
-    *sections, name = key.split(".")
-    place = OmegaConf.select(default(), ".".join(sections)) if sections else default()
-    before = dict(place.items())
-    place[name] = value
-    with pytest.raises(ConfigError) as caught:
-        check(default())
-    if name in before:
-        place[name] = before[name]
-    else:
-        del place[name]
-    return str(caught.value)
+@pytest.mark.parametrize("number", [50, pytest.param(500, marks=pytest.mark.slow)])
+def test_wrong_values_of_known_keys_and_unknown_keys_are_refused_by_their_names(number, empty_folder):
+    @settings(max_examples=number, derandomize=True, database=None, deadline=None, suppress_health_check=HealthCheck)
+    @given(wrong_overrides())
+    def refuse(case):
+        key, override = case
+        assert key in told([override], empty_folder)
 
-
-tries = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@settings(tries, max_examples=500)
-@given(wrong_values())
-def test_five_hundred_wrong_values_are_refused_by_their_key(case):
-    key, value = case
-    told = refusal(key, value)
-    assert told.startswith(key)
-    assert "must be" in told or "is missing" in told
-
-
-@settings(tries, max_examples=100)
-@given(st.sampled_from(LEVELS), st.from_regex(r"[a-z]{2}_[a-z]{1,9}", fullmatch=True))
-def test_an_unknown_key_is_refused_at_each_level(level, name):
-    assert refusal(f"{level}{name}", 1).startswith(f"{level}{name}=1: there is no such key")
+    refuse()
 
 
 LINES = """
@@ -170,6 +189,7 @@ model=Resnet20 | model=Resnet20: there is no such model; did you mean resnet20?
 model.hidden=100000000000000 | model.hidden must be a whole number, at least 1, or a list of them and below 2**31
 model.hidden=1e3 | model.hidden must be
 model.hidden=[] model=two_layer model.hidden=[0] | model.hidden must be
+model=mlp model.hidden=[] | model.hidden must be
 model.hiden=3 | model.hiden=3: there is no key or group model.hiden; did you mean hidden?
 model.output_signs=3 | model.output_signs must be true or false
 dataset=cifar | dataset=cifar: there is no such dataset; did you mean cifar10?
@@ -187,6 +207,10 @@ optimizer.lr=1e-2.0 | optimizer.lr must be
 optimizer.momentum=1 | optimizer.momentum must be
 optimizer.weight_decay=null | optimizer.weight_decay must be
 +optimizer.nesterov=yes | optimizer.nesterov must be true or false
++optimizer.nesterov=true | optimizer.nesterov=true needs optimizer.momentum above 0
+optimizer._partial_=false | optimizer._partial_ must be true
++model._partial_=true | model._partial_ must be left out
++scheduler={_target_:a.b,_partial_:false} | scheduler._partial_ must be true
 lr=0.1 | lr=0.1: there is no key or group lr; did you mean optimizer.lr?
 scheduler=step scheduler.step_size=0 | scheduler.step_size must be
 scheduler=step scheduler.gamma=nan | scheduler.gamma must be
@@ -200,6 +224,11 @@ trainer.devices=[0] | trainer.devices must be
 trainer.accelerator=tpu | trainer.accelerator must be
 trainer.precision=17 | trainer.precision must be
 +trainer.gradient_clip_val=nan | trainer.gradient_clip_val must be
++trainer.accumulate_grad_batches=0 | trainer.accumulate_grad_batches must be
++trainer.num_nodes=0 | trainer.num_nodes must be
++trainer.log_every_n_steps=x | trainer.log_every_n_steps must be
+trainer.num_sanity_val_steps=-3 | trainer.num_sanity_val_steps must be
+trainer.inference_mode=x | trainer.inference_mode must be
 callbacks=null | callbacks=null: callbacks must be the name of one of its options
 callbacks.sparsity.every_n_epochs=0 | callbacks.sparsity.every_n_epochs must be
 callbacks.checkpoint.every_n_train_steps=0.5 | callbacks.checkpoint.every_n_train_steps must be
@@ -226,14 +255,9 @@ noise.p | noise.p: cannot be read
 CASES = [tuple(line.split(" | ")) for line in LINES.strip("\n").splitlines()]
 
 
-@pytest.mark.parametrize(("line", "told"), CASES)
-def test_a_wrong_command_line_is_told_in_one_line(line, told, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError) as caught:
-        check_command_line(line.split(" "))
-    assert str(caught.value).startswith(told)
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(("line", "refusal"), CASES)
+def test_a_wrong_command_line_is_told_in_one_line(line, refusal, empty_folder):
+    assert told(line.split(" "), empty_folder).startswith(refusal)
 
 
 @pytest.mark.parametrize(

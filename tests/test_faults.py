@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from program import run_program
 from rich.console import Console
 from small_disk import fill, names, small_disk
 
@@ -124,10 +125,23 @@ model.output_signs=true | model: output_signs=True fixes the output layer and re
 model.num_outputs=3 | model.num_outputs=3 does not fit the 2 classes of the data
 noise=transition | noise: give either matrix or moves, one of the two
 noise=transition noise.matrix=[[0.5,0.6],[0.5,0.5]] | noise: each row of matrix must hold probabilities that sum to 1
-noise=asymmetric | moves must stay within classes 0 to 1
+noise=asymmetric | noise: moves must stay within classes 0 to 1
 loss=hinge loss.kink=up | loss: kink must be 'right' or 'left', got 'up'
 loss=generalized_cross_entropy loss.q=2 | loss: q must be in (0, 1], got 2
 +optimizer.lrr=1 | optimizer.lrr=1: SGD has no such argument; did you mean lr?
+optimizer.momentum=0.9 +optimizer.nesterov=true +optimizer.dampening=1 | optimizer: Nesterov momentum requires
+optimizer=adam +optimizer.betas=[2,3] | optimizer: Invalid beta parameter at index 0: 2
+optimizer=adam +optimizer.amsgrad=3 | optimizer.amsgrad=3: Adam takes bool
+scheduler=step +scheduler.T_max=3 | scheduler.T_max=3: StepLR has no such argument
++scheduler={_target_:torch.optim.lr_scheduler.StepLR} | scheduler: StepLR.__init__() missing 1 required
++scheduler={_target_:torch.optim.lr_scheduler.ReduceLROnPlateau} | scheduler: ReduceLROnPlateau waits for a metric
+model.hidden=[3,4] | model.hidden=[3, 4]: TwoLayer takes int
++model.seed=3 | model.seed=3: the run itself gives seed; leave it out
+callbacks.sparsity.layers=3 | callbacks.sparsity.layers=3: SparsityMonitor takes Sequence[str]
+callbacks.sparsity.layers=[] | callbacks.sparsity: layers must name something to measure
+callbacks.sparsity.layers=[nowhere] | callbacks.sparsity: layers must match names of ReLUs, got 'nowhere'
++trainer.logger=3 | trainer.logger=3: the run itself gives logger; leave it out
++trainer.limit_train_batches=x | trainer.limit_train_batches='x': Trainer takes
 +trainer.foo=3 | trainer.foo=3: Trainer has no such argument
 callbacks.finite_loss.action=halt | callbacks.finite_loss: action must be stop or skip, got 'halt'
 callbacks.finite_loss.action=skip callbacks.finite_loss.every_n_steps=2 | callbacks.finite_loss: action=skip must
@@ -149,4 +163,19 @@ def test_what_only_its_class_can_check_is_refused_before_the_first_step(line, to
         prepare(chosen, folder=tmp_path, console=Console(quiet=True))
     assert str(caught.value).startswith(told)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("+optimizer.lrr=1", "optimizer.lrr=1: SGD has no such argument"),
+        ("callbacks.sparsity.layers=[nowhere]", "callbacks.sparsity: layers must match names of ReLUs"),
+        ("loss._target_=noisereg.losses.Nothing", "loss: Error loading 'noisereg.losses.Nothing'"),
+    ],
+)
+def test_what_only_its_class_can_check_ends_the_program_with_2_and_leaves_no_run(line, told, tmp_path):
+    done = run_program(*ONE, line, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {told}") and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from noisereg.config import ConfigError
-from noisereg.run_folder import differing, locked
+from noisereg.run_folder import clear, differing, locked
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -81,3 +81,45 @@ def race(folder, tries, barrier, won):
                 barrier.wait()
         except ConfigError:
             barrier.wait()
+
+
+def scaffold(folder):
+    """What Hydra, the log and the lock leave in the folder of a run and of an arm before anything is trained."""
+    for name in (
+        ".hydra/config.yaml",
+        ".hydra/hydra.yaml",
+        ".hydra/overrides.yaml",
+        ".lock",
+        "arm-1/.lock",
+        "train.log",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_the_folder_of_a_refused_run_is_taken_away_with_the_empty_ones_above_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scaffold(tmp_path / "outputs" / "day" / "run")
+    clear(tmp_path / "outputs" / "day" / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["result.json", "checkpoints/last.ckpt", "notes/mine.txt", ".hydra/mine.yaml"])
+def test_a_folder_that_holds_anything_else_is_left_as_it_is(name, tmp_path):
+    scaffold(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    before = sorted(tmp_path.rglob("*"))
+    clear(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_folder_that_one_is_in_and_those_outside_it_stay(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    scaffold(tmp_path / "here")
+    clear(tmp_path / "here")
+    scaffold(tmp_path / "other" / "run")
+    clear(tmp_path / "other" / "run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other"]
+    assert list((tmp_path / "other").iterdir()) == []

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import csv
 import gzip
 import json
 import sys
@@ -15,6 +16,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from program import run_program
+from report.run_folders import CONFIG
 
 from noisereg.command_line import check_command_line, resumed
 from noisereg.composition import check_safe
@@ -49,6 +51,10 @@ def marker(tmp_path, monkeypatch):
     yield lay_out(tmp_path)
     for name in ("evil", "hubconf"):
         sys.modules.pop(name, None)
+
+
+def test_there_are_39_attacks_by_a_part_of_a_configuration_and_20_by_a_folder_of_options():
+    assert (len(PARTS), len(FOLDERS)) == (39, 20)
 
 
 def check_and_build(config, key):
@@ -169,6 +175,22 @@ def test_a_report_builds_nothing_that_a_result_names(marker):
     with contextlib.suppress(SystemExit):
         report([str(folder)])
     assert not marker.exists()
+
+
+def test_no_text_of_a_run_is_a_formula_in_the_table_of_a_report(tmp_path):
+    claim = {"metric": "test/error", "paper": -0.5, "tolerance": 0.1}
+    texts = ("=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "plain")
+    claims = [{**claim, "id": f"{number}", "says": text, "place": text} for number, text in enumerate(texts)]
+    experiment = {"id": "=1", "title": '=cmd|"/c calc"!A1', "claims": claims}
+    record = {"status": "finished", "config": CONFIG, "replicas": [{"p": 0.1, "seed": 0, "test/error": -0.5}]}
+    (tmp_path / "result.json").write_text(json.dumps({**record, "experiment": experiment, "command": "@evil"}))
+    assert report([str(tmp_path)]) == 0
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert [row["says"] for row in rows] == ["'=HYPERLINK(1)", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "plain"]
+    assert {row["title"] for row in rows} == {'\'=cmd|"/c calc"!A1'}
+    assert {row["paper"] for row in rows} == {row["ours"] for row in rows} == {"-0.5"}
+    cells = {(name, cell) for row in rows for name, cell in row.items() if cell.startswith(("=", "+", "-", "@", "\t"))}
+    assert cells == {("paper", "-0.5"), ("ours", "-0.5")}
 
 
 def test_an_image_that_is_a_program_is_not_started(tmp_path):

@@ -110,7 +110,7 @@ def test_a_run_that_is_told_to_end_says_so_in_its_exit_code(tmp_path):
 def test_a_multirun_makes_a_run_for_each_value(tmp_path):
     done = run_program("-m", *TINY, "noise.p=0,0.1,0.2", QUIET, "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    results = [read_result(tmp_path / "sweep" / str(job)) for job in range(3)]
+    results = [read_result(tmp_path / "sweep" / f"noise.p={p}") for p in ("0", "0.1", "0.2")]
     assert [result["replicas"][0]["p"] for result in results] == [0, 0.1, 0.2]
     assert {result["status"] for result in results} == {"finished"}
 
@@ -124,7 +124,7 @@ def test_a_multirun_makes_a_run_for_each_value(tmp_path):
         (["+noise.pp=0.1"], "error: noise.pp=0.1: Resample has no such argument; did you mean p?"),
         (["dataset.train_size=10", "dataset.val_size=10"], "dataset.val_size"),
         (["model=resnet20", "dataset=hypercube"], "error: "),
-        (["noise=asymmetric"], "error: moves must stay within classes 0 to 1, got 9 -> 1"),
+        (["noise=asymmetric"], "error: noise: moves must stay within classes 0 to 1, got 9 -> 1"),
         (["callbacks.sparsity.layers=[rel]"], "rel"),
         (["seeds=3"], "error: seeds=3 trains replicas in one run, but engine=none trains one network; for a run each"),
         (["trainer.accelerator=gpu"], "error: trainer: "),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.callbacks.turnover import Turnover
 from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool, why_no_relus
+from noisereg.metrics.layers import KEEP_SIGN
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 _BY_LAYER = ("active_fraction", "dead_fraction")
@@ -37,8 +38,8 @@ class SparsityMonitor(Callback):
     weights after training are the same bits with it and without it.
 
     Any network is measured as it is, if its activations are modules; one that is called twice in a pass is two layers,
-    "relu" and "relu:2". What has no nn.ReLU is not measured until modules are chosen by name, which a warning says at
-    the start; active is then what has an output > 0. Outputs must have the batch as their first axis.
+    "relu" and "relu:2". Other activations are not measured until they are chosen by name, which a warning says at the
+    start; active is then what has an output > 0. Outputs must have the batch as their first axis.
 
     With several processes each takes its share of that pass, each sample once, and the counts add up. Validation and
     test count what the loaders deliver; the sampler that Lightning puts in there repeats samples to even the shares.
@@ -70,6 +71,8 @@ class SparsityMonitor(Callback):
             raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
         if isinstance(layers, str):
             raise ValueError(f"layers must be a list of patterns, got the string {layers!r}: write [{layers!r}]")
+        if layers is not None and not layers:
+            raise ValueError("layers must name something to measure, or be None for all ReLUs, got an empty list")
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes must be at least 2 or None, got {num_classes}")
         if max_train_samples is not None and max_train_samples < 0:
@@ -102,7 +105,7 @@ class SparsityMonitor(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the patterns, and say if there is nothing to measure."""
-        self._find(pl_module)
+        self.find(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that a pass over the training data is possible if it is needed."""
@@ -168,16 +171,26 @@ class SparsityMonitor(Callback):
         """Take the hooks away."""
         self._close()
 
-    def _due(self, trainer: Trainer) -> bool:
-        return trainer.state.fn != TrainerFn.FITTING or (trainer.current_epoch + 1) % self._every_n_epochs == 0
+    def find(self, module: nn.Module) -> dict[str, nn.Module]:
+        """Find what is measured of a network, and warn once of activations that are not.
 
-    def _find(self, pl_module: LightningModule) -> dict[str, nn.Module]:
-        """Find what is measured, and warn once if that is nothing."""
-        found = find_relus(pl_module, self._layers)
-        if self._layers is None and not self._has_warned and (reason := why_no_relus(pl_module)):
-            rank_zero_warn(f"SparsityMonitor measures nothing: {reason}")
+        Args:
+            module: any network.
+
+        Returns:
+            The modules by the names of their layers.
+
+        Raises:
+            ValueError: if a pattern matches nothing.
+        """
+        found = find_relus(module, self._layers)
+        if self._layers is None and not self._has_warned and (warning := _unmeasured(module, found)):
+            rank_zero_warn(warning)
             self._has_warned = True
         return found
+
+    def _due(self, trainer: Trainer) -> bool:
+        return trainer.state.fn != TrainerFn.FITTING or (trainer.current_epoch + 1) % self._every_n_epochs == 0
 
     def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         measured = trainer.enable_validation and "train" in _eval_splits(trainer)
@@ -185,7 +198,7 @@ class SparsityMonitor(Callback):
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, splits: Sequence[str]) -> None:
         self._close()
-        if relus := self._find(pl_module):
+        if relus := self.find(pl_module):
             num_classes = self._num_classes or _num_classes(trainer)
             self._counters = {split: ReluCounter(relus, num_classes=num_classes) for split in splits}
 
@@ -221,6 +234,20 @@ class SparsityMonitor(Callback):
     def _close(self) -> None:
         self._hooks.close()
         self._counters, self._hooked = {}, None
+
+
+def _unmeasured(module: nn.Module, relus: Mapping[str, nn.Module]) -> str | None:
+    """Say which activations are not measured where all ReLUs are; None if there are no others."""
+    if reason := why_no_relus(module):
+        return f"SparsityMonitor measures nothing: {reason}"
+    others = [child for child in module.modules() if isinstance(child, KEEP_SIGN) and child not in relus.values()]
+    if not others:
+        return None
+    kinds = ", ".join(dict.fromkeys(type(child).__name__ for child in others))
+    return (
+        f"SparsityMonitor measures {len(relus)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
+        "count where their outputs are > 0, name them beside the ReLUs in layers=[...] (callbacks.sparsity.layers)"
+    )
 
 
 def _eval_splits(trainer: Trainer) -> Sequence[str]:

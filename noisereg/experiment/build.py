@@ -1,15 +1,19 @@
 """The parts of a run, built from a checked configuration; whatever they object to is told by its key."""
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
 import torch
-from hydra.utils import get_object, instantiate
+from hydra._internal.utils import _locate
+from hydra.utils import instantiate
+from torch.nn import Parameter
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from noisereg.config import ConfigError, nearest
+from noisereg.config import ConfigError
 from noisereg.datasets import InMemory
+from noisereg.experiment.arguments import check_arguments
 from noisereg.losses import Loss
 from noisereg.noise import Rule, Schedule
 from noisereg.safety import check_object, targets
@@ -48,7 +52,7 @@ def build_rule(settings: Settings, p: float, *, num_classes: int) -> Rule:
     """Make the noise rule for one strength; its schedule is the callback's."""
     section = {key: value for key, value in settings["noise"].items() if key != "schedule"}
     rule = build("noise", {**section, "p": p})
-    with as_config_error():  # a matrix may be of another number of classes
+    with told_of("noise"):  # a matrix may be of another number of classes
         rule.redraw_law(num_classes)
     return rule
 
@@ -58,22 +62,44 @@ def build_schedule(settings: Settings) -> Schedule:
     return build("noise.schedule", settings["noise"]["schedule"])
 
 
-def build_scheduler(settings: Settings) -> Callable[..., Any] | None:
-    """Make what makes the schedule of the learning rate; None for a constant one."""
-    return build("scheduler", settings["scheduler"]) if settings["scheduler"] else None
+def build_optimizer(settings: Settings, lr: float, *, weights: Sequence[Parameter]) -> Callable[..., Optimizer]:
+    """Make what makes the optimiser of one learning rate, after a trial on the weights."""
+    make = build("optimizer", {**settings["optimizer"], "_partial_": True, "lr": lr})
+    with told_of("optimizer"):
+        make(weights)
+    return make
+
+
+def build_scheduler(settings: Settings, optimizer: Optimizer | None = None) -> Callable[..., Any] | None:
+    """Make what makes the schedule of the learning rate, after a trial on an optimiser; None for a constant one."""
+    if not settings["scheduler"]:
+        return None
+    make = build("scheduler", {**settings["scheduler"], "_partial_": True})
+    with told_of("scheduler"):
+        scheduler = make(optimizer or torch.optim.SGD([Parameter(torch.zeros(1))]))
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ConfigError("scheduler: ReduceLROnPlateau waits for a metric; take a schedule of epochs, such as cosine")
+    return make
 
 
 def build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
     """Build what a part of the configuration describes, or what makes it if it is `_partial_`; a refusal names it."""
-    try:
+    with told_of(key):
         for place, name in targets(section, key):
-            check_object(place, name, get_object(name))
+            check_object(place, name, _locate(name))
         make = instantiate({**section, "_partial_": True}, _convert_="all")
-        _check_names(key, section)
+        check_arguments(key, section, _locate(section["_target_"]), given=arguments)
         return make if section.get("_partial_") else make(**arguments)
+
+
+@contextmanager
+def told_of(key: str) -> Iterator[None]:
+    """Tell whatever a class objects to as a fault of the part of the configuration that it is built from."""
+    try:
+        yield
     except ConfigError:
         raise
-    except Exception as error:  # whatever the class objects to, it objects to the configuration
+    except Exception as error:
         text = " ".join(str(error).split())
         raise ConfigError(text if text.startswith(f"{key}.") else f"{key}: {text}") from error
 
@@ -95,18 +121,3 @@ def precision(settings: Settings) -> torch.dtype:
 def target_name(section: dict[str, Any]) -> str:
     """Give the name of the class that a part of the configuration builds."""
     return section["_target_"].rpartition(".")[2]
-
-
-def _check_names(key: str, section: dict[str, Any]) -> None:
-    target = get_object(section["_target_"])
-    known: set[str] = set()
-    for parameter in inspect.signature(target).parameters.values():
-        if parameter.kind is not parameter.VAR_KEYWORD:
-            known.add(parameter.name)
-        elif unpacked := get_args(parameter.annotation):
-            known |= set(unpacked[0].__annotations__)
-        else:
-            return  # it takes any name
-    for name, value in section.items():
-        if name not in known and not name.startswith("_"):
-            raise ConfigError(f"{key}.{name}={value!r}: {target.__name__} has no such argument{nearest(name, known)}")

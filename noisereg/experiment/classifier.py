@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
-from noisereg.callbacks import LabelCorruption
+from noisereg.callbacks import LabelCorruption, SparsityMonitor
 from noisereg.datasets import InMemory, check_shares
 from noisereg.experiment.analysis import analyse
 from noisereg.experiment.build import (
@@ -20,11 +20,13 @@ from noisereg.experiment.build import (
     build,
     build_loss,
     build_model,
+    build_optimizer,
     build_rule,
     build_schedule,
     build_scheduler,
     precision,
     target_name,
+    told_of,
 )
 from noisereg.experiment.training import Training, describe, spread
 from noisereg.modules import Classifier
@@ -78,7 +80,11 @@ class ClassifierTraining(Training):
         callbacks: list[Callback] = [noise, bar, self.curves]
         for name, section in settings["callbacks"].items():
             where = {"dirpath": str(self.checkpoints)} if name == "checkpoint" else {}
-            callbacks.append(build(f"callbacks.{name}", section, **where))
+            callback = build(f"callbacks.{name}", section, **where)
+            callbacks.append(callback)
+            if isinstance(callback, SparsityMonitor):
+                with told_of(f"callbacks.{name}"):
+                    callback.find(self.module)
         self.trainer = build(
             "trainer",
             settings["trainer"],
@@ -104,7 +110,7 @@ class ClassifierTraining(Training):
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
         found = find_checkpoint(self.checkpoints)
         if found is None:
-            with as_config_error():  # a callback's pattern may name no layer
+            with as_config_error():  # a callback may not fit the data
                 self.trainer.validate(self.module, self.data, verbose=False)
         self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
         if "test/error" not in self.curves.rows[-1]:
@@ -142,12 +148,15 @@ class ClassifierTraining(Training):
 
 def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) -> Classifier:
     """Make the network for the data, and the module that trains it."""
+    model = build_model(settings, seed, input_shape=data.input_shape, num_classes=data.num_classes)
+    weights = list(model.parameters())
+    optimizer = build_optimizer(settings, lr, weights=weights)
     module = Classifier(
-        build_model(settings, seed, input_shape=data.input_shape, num_classes=data.num_classes),
+        model,
         build_loss(settings),
         num_classes=data.num_classes,
-        optimizer=build("optimizer", {**settings["optimizer"], "lr": lr}),
-        scheduler=build_scheduler(settings),
+        optimizer=optimizer,
+        scheduler=build_scheduler(settings, optimizer(weights)),
         seed=seed,
         channels_last=settings["channels_last"],
         compile=settings["compile"],

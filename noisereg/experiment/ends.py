@@ -20,7 +20,7 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config import ConfigError
 from noisereg.datasets import DatasetError
-from noisereg.run_folder import locked
+from noisereg.run_folder import clear, locked
 from noisereg.tracking import DiskError, RunRecord, is_first_process, remove_leftovers
 
 _TOLD = (FloatingPointError, DatasetError, DiskError, MemoryError, torch.OutOfMemoryError)  # their line says it all
@@ -107,6 +107,17 @@ def alone(folder: Path) -> Iterator[None]:
         if is_first_process():
             remove_leftovers(folder, folder / "checkpoints", folder / "figures")
         yield
+
+
+@contextmanager
+def refused_cleared(folder: Path) -> Iterator[None]:
+    """Leave no folder behind where bad input kept a run from beginning; a job of a sweep keeps its record there."""
+    try:
+        yield
+    except ConfigError:
+        if is_first_process():
+            clear(folder)
+        raise
 
 
 def _stopped_by(error: BaseException) -> signal.Signals | None:

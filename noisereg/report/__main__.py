@@ -11,7 +11,7 @@ from rich.text import Text
 from noisereg.command_line import default_settings
 from noisereg.report.groups import Group, groups
 from noisereg.report.page import Figure, render
-from noisereg.report.rows import result_rows
+from noisereg.report.rows import csv_text, result_rows
 from noisereg.report.runs import Run, find_runs
 from noisereg.report.sections import flat
 from noisereg.report.terminal import overview_table
@@ -54,7 +54,7 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
     unfinished = [run for run in runs if run.status != "finished"]
     with console.status("writing the page"):
         page = render(together, figures, unfinished=unfinished, defaults=dict(flat(default_settings())))
-        _write(folder / "results.csv", result_rows(together).to_csv(index=False).encode())
+        _write(folder / "results.csv", csv_text(result_rows(together)).encode())
         _write(folder / "report.html", page.encode())
     console.print(overview_table(together))
     for run in unfinished:

@@ -60,6 +60,21 @@ def result_rows(groups: Iterable[Group]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(numbers, "float64"))
 
 
+def csv_text(table: pd.DataFrame) -> str:
+    """Write a table as the text of a csv file, in which no text of a stranger is a formula to a spreadsheet.
+
+    A text that begins as a formula does gets a ' in front; numbers stay as they are.
+
+    Example:
+        >>> print(csv_text(pd.DataFrame({"title": ["=1+1", "plain"], "ours": [-0.5, 1.0]})), end="")
+        title,ours
+        '=1+1,-0.5
+        plain,1.0
+    """
+    texts = table.select_dtypes(exclude="number").map(lambda cell: f"'{cell}" if _is_formula(cell) else cell)
+    return table.assign(**dict(texts.items())).to_csv(index=False)
+
+
 def sweep_rows(group: Group) -> pd.DataFrame:
     """Set the mean of each metric in a row for each p, beside its paired difference to p = 0.
 
@@ -114,6 +129,10 @@ def sweep_metrics(replicas: pd.DataFrame) -> list[str]:
         lambda name: name.startswith("norm/"),
     )
     return [name for fits in kinds for name in replicas.select_dtypes("number") if fits(name)]
+
+
+def _is_formula(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 def _result_row(group: Group, judgement: Judgement) -> dict[str, Any]:

@@ -227,6 +227,16 @@ def test_a_net_without_relus_is_trained_and_said_to_have_none():
     assert list(trainer.logged_metrics) == ["val_loss"]
 
 
+def test_activations_that_are_not_measured_beside_the_relus_are_told_once():
+    kinds = [nn.Linear(6, 4), nn.ReLU(), nn.Hardswish(), nn.ReLU6(), nn.Hardswish(), nn.GELU(), nn.Sigmoid()]
+    told = r"measures 2 ReLUs; 3 other activations \(Hardswish, GELU\) are not measured: .* layers=\[...\]"
+    with pytest.warns(UserWarning, match=told) as caught:
+        trainer, _ = fit(SparsityMonitor(), Plain(nn.Sequential(*kinds, nn.Linear(4, 3))), max_epochs=2)
+    assert sum("other activations" in str(warning.message) for warning in caught) == 1
+    assert {"val/active_fraction/1", "val/active_fraction/3"} <= set(trainer.logged_metrics)
+    fit(SparsityMonitor(layers=["1", "2"]), Plain(nn.Sequential(*kinds, nn.Linear(4, 3))))  # a choice is no oversight
+
+
 def test_a_pattern_without_a_match_stops_the_run_before_it_begins():
     module = Plain(make_net())
     before = copy.deepcopy(module.state_dict())
@@ -268,6 +278,7 @@ def test_without_labels_the_classes_of_the_datamodule_are_left_out():
         ({"num_classes": 1}, "num_classes must be at least 2 or None, got 1"),
         ({"max_train_samples": -1}, "max_train_samples must be at least 0 or None, got -1"),
         ({"layers": "relu"}, "layers must be a list of patterns, got the string 'relu'"),
+        ({"layers": []}, "layers must name something to measure, or be None for all ReLUs, got an empty list"),
     ],
 )
 def test_settings_out_of_range_are_errors(kwargs, message):

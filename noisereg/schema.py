@@ -1,0 +1,239 @@
+"""What a configuration may hold: a class for each of its sections, with the limits of each key's values."""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+TOGETHER = "together"  # kind of a fault of several keys, whose text is a whole sentence
+
+
+def _must_be(description: str, **limits: Any) -> Any:
+    """Make a field's limits together with the words that complete the sentence "<key> must be ..."."""
+    return Field(description=description, **limits)
+
+
+MOST = 2**31  # more of anything is a slip of the hand
+Positive = Annotated[int, Field(ge=1, lt=MOST)]
+Strength = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seeds = Annotated[int, Field(ge=1, le=100_000)]
+Size = Annotated[int, _must_be("a whole number, at least 1", ge=1, lt=MOST)]
+SizeOrNull = Annotated[Positive | None, _must_be("a whole number, at least 1, or null")]
+AtLeastZero = Annotated[float, _must_be("a number, at least 0", ge=0)]
+Flag = Annotated[bool, _must_be("true or false")]
+Text = Annotated[str, _must_be("a text that is not empty", min_length=1)]
+
+
+def _all_different(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value comes twice")
+    return values
+
+
+Item = TypeVar("Item")
+OneOfEach = Annotated[list[Item], Field(min_length=1), AfterValidator(_all_different)]
+Strengths = Annotated[Strength | OneOfEach[Strength], _must_be("a number in [0, 1], or a list of different ones")]
+Precision = Literal[
+    "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "32", "64", 16, 32, 64
+]
+PackageName = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
+ArmName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+Target = Annotated[
+    str, Field(alias="_target_", description="the dotted name of what is to be built", pattern=r"^\w+(\.\w+)+$")
+]
+Partial = Annotated[Literal[True], Field(alias="_partial_", description="true: it needs the weights")]
+
+
+class Section(BaseModel):
+    """A part of the configuration in which every key is known."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Built(Section):
+    """A part that builds an object: keys that are not known here are arguments of its class, which checks them."""
+
+    model_config = ConfigDict(extra="allow")
+    target: Target
+
+
+class Component(Built):
+    """A part that is built before the run begins."""
+
+    partial: Annotated[Literal[False], Field(alias="_partial_", description="left out: the run builds it whole")] = (
+        False
+    )
+
+
+class Noise(Component):
+    """Keys of every noise rule."""
+
+    p: Strengths
+    expected: Flag = False
+    frozen: Flag = False
+    matrix: Annotated[list[list[float]] | None, _must_be("a list of rows of numbers, or null")] = None
+    schedule: Component
+
+
+class Model(Component):
+    """Keys that several models have."""
+
+    num_outputs: SizeOrNull = None
+    hidden: Annotated[
+        Positive | Annotated[list[Positive], Field(min_length=1)],
+        _must_be("a whole number, at least 1, or a list of them"),
+    ] = 1
+    output_signs: Flag = False
+    append_one: Flag = False
+
+
+class Dataset(Component):
+    """Keys that several data sets have."""
+
+    train_size: SizeOrNull = None
+    test_size: SizeOrNull = None
+    val_size: Annotated[int, _must_be("a whole number, at least 0", ge=0)] = 0
+    train_eval_size: SizeOrNull = None
+    batch_size: Size = 1
+    eval_batch_size: Size = 1000
+    order: Annotated[Literal["shuffle", "replacement"], _must_be("shuffle or replacement")] = "shuffle"
+    root: Text = "data"
+    workers: Annotated[int, _must_be("a whole number, at least 0", ge=0)] = 0
+    stream: Annotated[bool | Literal["auto"], _must_be("true, false or auto")] = "auto"
+
+
+class Loss(Component):
+    """Keys that a loss may have."""
+
+    beta: AtLeastZero = 0.0
+
+
+class Optimizer(Built):
+    """Keys that several optimisers have."""
+
+    partial: Partial = True
+    lr: Annotated[Rate | OneOfEach[Rate], _must_be("a number above 0, or a list of different ones")]
+    momentum: Annotated[float, _must_be("a number in [0, 1)", ge=0, lt=1)] = 0.0
+    weight_decay: AtLeastZero = 0.0
+    nesterov: Flag = False
+
+    @model_validator(mode="after")
+    def _check_nesterov(self) -> "Optimizer":
+        if self.nesterov and not self.momentum:
+            raise PydanticCustomError(TOGETHER, "optimizer.nesterov=true needs optimizer.momentum above 0, such as 0.9")
+        return self
+
+
+class Scheduler(Section):
+    """A learning-rate schedule, or nothing."""
+
+    model_config = ConfigDict(extra="allow")
+    target: Annotated[str | None, Field(alias="_target_", description="the dotted name of a schedule")] = None
+    partial: Partial = True
+    step_size: Size = 1
+    T_max: Size = 1
+    milestones: Annotated[list[Positive], _must_be("a list of epochs")] = []
+    gamma: Annotated[Rate, _must_be("a number above 0")] = 1.0
+    eta_min: AtLeastZero = 0.0
+
+
+class Trainer(Component):
+    """Keys of Lightning's Trainer that are checked here."""
+
+    accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], _must_be("auto, cpu, gpu, cuda or mps")]
+    devices: Size
+    max_epochs: Size
+    max_steps: Annotated[int, _must_be("a whole number of steps, or -1 for no limit", ge=-1, lt=2**63)]
+    precision: Annotated[Precision, _must_be("a precision of Lightning, such as 32-true or bf16-mixed")]
+    check_val_every_n_epoch: Size = 1
+    gradient_clip_val: Annotated[AtLeastZero | None, _must_be("a number, at least 0, or null")] = None
+    accumulate_grad_batches: Size = 1
+    num_nodes: Size = 1
+    log_every_n_steps: SizeOrNull = None
+    num_sanity_val_steps: Annotated[int, _must_be("a whole number, at least 0, or -1 for all", ge=-1)] = 0
+    inference_mode: Flag = False
+
+
+class Callback(Component):
+    """Keys that several callbacks have."""
+
+    every_n_epochs: Size = 1
+    every_n_train_steps: SizeOrNull = None
+
+
+class Logger(Section):
+    """Where the curves go."""
+
+    csv: Flag
+    wandb: Flag
+    project: Text
+    group: Annotated[Annotated[str, Field(min_length=1)] | None, _must_be("the name of a W&B group, or null")]
+    tags: Annotated[list[str], _must_be("a list of words")]
+
+
+class Stopping(Section):
+    """When a replica stops before the end."""
+
+    extra_epochs: Annotated[int | None, _must_be("a whole number of epochs, at least 0, or null", ge=0)]
+
+
+class Grid(Section):
+    """What spans the replicas of a run if nothing else is said."""
+
+    p: Strengths
+    seeds: Annotated[Seeds, _must_be("a whole number in [1, 100000]")]
+
+
+class Experiment(Section):
+    """What is known of an experiment: its arms, and what the paper says of its outcome."""
+
+    id: Annotated[str | None, _must_be("the id of a claim, or null")] = None
+    title: Annotated[str | None, _must_be("words, or null")] = None
+    place: Annotated[str | None, _must_be("where it stands in the paper, or null")] = None
+    note: Annotated[str | None, _must_be("words, or null")] = None
+    train: Flag = True
+    arms: Annotated[
+        dict[ArmName, list[str]], _must_be("lists of overrides by names of letters, digits and hyphens")
+    ] = {}
+    fast: Annotated[list[str], _must_be("a list of overrides")] = []
+    figure: Annotated[list[dict[str, Any]], _must_be("a list of panels")] = []
+    claims: Annotated[list[dict[str, Any]], _must_be("a list of claims")] = []
+    checks: dict[str, Component] = {}
+
+
+class Suggested(Section):
+    """What a data set suggests to models with one hidden layer."""
+
+    hidden: Size
+    init: Text
+    bias: Text
+    p: Strengths
+    replicas: Grid
+
+
+class Config(Section):
+    """The whole configuration, as `conf/train.yaml` composes it. What others are taken from is told of first."""
+
+    suggested: Suggested
+    seed: Annotated[Seed, _must_be("a whole number in [0, 2**63)")]
+    seeds: Annotated[Seeds | OneOfEach[Seed], _must_be("a whole number in [1, 100000], or a list of different seeds")]
+    engine: Annotated[Literal["auto", "fused", "blocked", "none"], _must_be("auto, fused, blocked or none")]
+    stopping: Stopping
+    threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, _must_be("a whole number in [1, 1024], or null")]
+    channels_last: Flag
+    compile: Flag
+    fast: Flag
+    arm: Annotated[str | None, _must_be("the name of an arm of the experiment, or null")]
+    trust: Annotated[list[PackageName], _must_be("a list of names of packages, such as [mypkg]")] = []
+    experiment: Experiment
+    noise: Noise
+    model: Model
+    dataset: Dataset
+    loss: Loss
+    optimizer: Optimizer
+    scheduler: Scheduler
+    callbacks: dict[str, Callback]
+    trainer: Trainer
+    logger: Logger
