@@ -30,7 +30,7 @@ from noisereg.engine import Blocked, Fused
 from noisereg.losses import Logistic, Loss
 from noisereg.tracking import environment
 
-PLAIN, SPARING, FIGURE, ALONE = "plain loop", "sparing", "figure 1", "alone"
+PLAIN, SPARING, FIGURE, EPOCH, ALONE = "plain loop", "sparing", "figure 1", "one epoch", "alone"
 LEGEND = """\
 us: of a step of one replica, median over the rounds (least-most)
 ratio: peer / row; the peer is the plain loop, and for 2 threads the same on one
@@ -40,7 +40,7 @@ sparing: Trainer.fit, with order, label noise and a measurement of errors,
   240 training and 1,000 test samples
 figure 1: the same, after every 50 epochs, on 240 and 10,000 samples
 one epoch: the same, after an epoch, on 10,000 training and 10,000 test samples;
-  the list of the pixels that are not zero is made within
+  the pixels are turned to floats within
 alone: one call of the engine, with order and targets drawn before"""
 _PLAIN_STEPS = 1200
 _BARE = Fit(1, 1, 1)  # where nothing is fitted
@@ -96,7 +96,7 @@ WORKS = {
     "blocked, 1": Work(1, {}, {}, engine=Blocked, call=10_000),
     "blocked, 20": Work(20, {ALONE: 150}, {}, engine=Blocked),
     "blocked, 220": Work(220, {ALONE: 150}, {}, engine=Blocked),
-    "MNIST, 1": Work(1, {ALONE: 70}, {"one epoch": Fit(1, 1, 10_000)}, task="MNIST", call=60_000),
+    "MNIST, 1": Work(1, {EPOCH: 70, ALONE: 70}, {EPOCH: Fit(1, 1, 10_000)}, task="MNIST", call=60_000),
     "MNIST, 3": Work(3, {ALONE: 70}, {}, task="MNIST", call=60_000),
 }
 

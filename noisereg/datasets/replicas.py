@@ -15,7 +15,7 @@ from noisereg.datasets.loader import epoch_orders
 from noisereg.datasets.split import Split
 
 _KEPT_BYTES = 2**26  # of the data of several seeds; what goes beyond is made anew when it is needed
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 512  # what is made of these stays in a core's cache
 
 
 class ReplicaData(LightningDataModule):
@@ -83,11 +83,15 @@ class ReplicaData(LightningDataModule):
             data: that the split is of.
             split: some of its samples.
         """
-        transform, rows = data.eval_transform, []
-        for part in split.inputs.split(_ROWS_AT_ONCE):
+        transform, rows = data.eval_transform, torch.empty(0)
+        for first in range(0, len(split), _ROWS_AT_ONCE):
+            part = split.inputs[first : first + _ROWS_AT_ONCE]
             place = torch.arange(len(part))
-            rows.append(self._prepare(part if transform is None else transform(part, draw=place, index=place)))
-        return torch.cat(rows), split.labels
+            made = self._prepare(part if transform is None else transform(part, draw=place, index=place))
+            if first == 0:
+                rows = made.new_empty(len(split), made.shape[1])
+            rows[first : first + len(part)] = made
+        return rows, split.labels
 
     def chunk(self, first: int, stop: int) -> dict[str, Tensor]:
         """Give the draws from `first` to `stop` - 1, counted over all epochs."""
@@ -117,9 +121,9 @@ class ReplicaData(LightningDataModule):
     def _all_training(self) -> Split:
         """Give the training samples of every seed, one data set after the other."""
         if self._pool is None:
-            parts = (self.rows(data, data.splits["train"]) for data in map(self._data, range(len(self._makers))))
-            inputs, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-            self._pool = Split(inputs, labels).to(self._device)
+            parts = [self.rows(data, data.splits["train"]) for data in map(self._data, range(len(self._makers)))]
+            pool = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+            self._pool = Split(*pool).to(self._device)
         return self._pool
 
     def _fresh_rows(

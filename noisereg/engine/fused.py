@@ -17,6 +17,7 @@ from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
 
 _SPARSE_BELOW = 1 / 3  # share of inputs that are not zero; measured on MNIST (.19) and dense data
+_ROWS_JUDGED = 256  # for that share, evenly spread
 _TASKS_PER_THREAD = 4  # so that one slow core does not keep the others waiting
 
 
@@ -30,6 +31,9 @@ class Fused:
     Args:
         loss: one that `compiled_slope` knows.
         threads: number of threads.
+
+    Attributes:
+        threads: the same number.
 
     Raises:
         ValueError: if the loss is not known.
@@ -53,10 +57,8 @@ class Fused:
         if slope is None:
             raise ValueError(f"the fused engine does not know {type(loss).__name__}: take the blocked one")
         self._loss, self._slope = loss, slope
-        self._threads = threads
+        self.threads = threads
         self._pool = ThreadPoolExecutor(threads)
-        self._inputs: Tensor | None = None
-        self._rows: tuple[np.ndarray, ...] = ()
 
     def __call__(
         self,
@@ -87,13 +89,9 @@ class Fused:
         has_bias, trains_output = stack.output_bias is not None, stack.output.requires_grad
         bias = np.zeros(output.shape[:2], dtype) if stack.output_bias is None else stack.output_bias.detach().numpy()
         trains = kernels.Trains(stack.hidden.requires_grad, trains_output, has_bias and trains_output)
-        rows = self._as_rows(inputs)
-        _, features, hidden = stack.hidden.shape
-        if len(rows) == 3:
-            kernel = kernels.sparse(hidden, output.shape[1], slope=self._slope, trains=trains)
-        else:
-            kernel = kernels.dense(features, hidden, output.shape[1], slope=self._slope, trains=trains)
-        self._share(kernel, stack.hidden.detach().numpy(), output, bias, *rows, *steps)
+        shape = (*stack.hidden.shape[1:], output.shape[1])
+        kernel = kernels.network(*shape, slope=self._slope, trains=trains, sparse=_mostly_zero(inputs))
+        self._share(kernel, stack.hidden.detach().numpy(), output, bias, inputs.numpy(), *steps)
 
     def prepare(self, stack: Stack, inputs: Float[Tensor, "n features"]) -> Thread:
         """Begin to compile what a call with such networks and inputs needs, some seconds of work.
@@ -118,19 +116,18 @@ class Fused:
     def _share(self, kernel: Callable[..., Any], *arguments: Any) -> None:
         """Let each thread take a few replicas at a time."""
         count = len(arguments[0])
-        size = -(-count // (_TASKS_PER_THREAD * self._threads)) if self._threads > 1 else count
+        size = -(-count // (_TASKS_PER_THREAD * self.threads)) if self.threads > 1 else count
         tasks = [(first, min(first + size, count)) for first in range(0, count, size)]
         if len(tasks) == 1:
             kernel(0, count, *arguments)
         else:
             list(self._pool.map(lambda task: kernel(*task, *arguments), tasks))
 
-    def _as_rows(self, inputs: Tensor) -> tuple[np.ndarray, ...]:
-        """Give the inputs as a dense matrix, or as the arrays of a CSR matrix if they are mostly zero."""
-        if self._inputs is not inputs:
-            self._inputs = inputs
-            self._rows = _csr(inputs.numpy()) or (inputs.numpy(),)
-        return self._rows
+
+def _mostly_zero(inputs: Float[Tensor, "n features"]) -> bool:
+    """Tell whether so many inputs are zero that it is worth to look for the others."""
+    some = inputs[:: -(-len(inputs) // _ROWS_JUDGED)]
+    return int(some.count_nonzero()) < _SPARSE_BELOW * some.numel()
 
 
 def _chances(targets: Tensor, *, outputs: int) -> Shaped[Tensor, "replicas steps outputs"]:
@@ -138,13 +135,3 @@ def _chances(targets: Tensor, *, outputs: int) -> Shaped[Tensor, "replicas steps
     if targets.ndim == 3:
         return targets[..., 1:] if outputs == 1 else targets
     return targets.unsqueeze(-1) if outputs == 1 else one_hot(targets, outputs)
-
-
-def _csr(inputs: Float[np.ndarray, "n features"]) -> tuple[np.ndarray, ...] | None:
-    """Give the arrays of a CSR matrix, or None if too few inputs are zero for it to be worth it."""
-    there = inputs != 0
-    starts = np.concatenate([[0], there.sum(axis=1).cumsum()])
-    if starts[-1] >= _SPARSE_BELOW * inputs.size:
-        return None
-    places = np.flatnonzero(there)
-    return starts, (places % inputs.shape[1]).astype(np.int32), inputs.ravel()[places]

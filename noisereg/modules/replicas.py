@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from noisereg.datasets import Plan, Split
@@ -107,6 +107,10 @@ class Replicas(LightningModule):
         """Add values of each replica to the next measurement."""
         self._noted |= values
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Leave the cores to a fused engine, which has threads of its own."""
+        return [_OneTorchThread()] if isinstance(self._engine, Fused) else []
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make an optimiser that moves nothing: Lightning counts its steps, and the engine makes ours."""
         return torch.optim.SGD(self.stack.parameters(), lr=0.0)
@@ -195,7 +199,7 @@ class Replicas(LightningModule):
 
     def _scores(self, running: Sequence[bool]) -> dict[str, Tensor]:
         """Score the running replicas on every split, each by one thread; the others have nan."""
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        threads = self._engine.threads if isinstance(self._engine, Fused) else _torch_threads(self.device)
         scored: dict[str, list[tuple[list[int], dict[str, Tensor]]]] = {}
         groups = iter(self.trainer.datamodule.groups())  # type: ignore[attr-defined]
         with one_thread_each(threads) as map_all:
@@ -216,6 +220,31 @@ class Replicas(LightningModule):
         if name == "train":  # rows of its own for each thread
             self.fires[share] = scores.fires
         return scores.named(name)
+
+
+class _OneTorchThread(Callback):
+    """Give torch one thread while a training lasts.
+
+    What it does between two calls of the engine is small: threads that wait for each other after every operation cost
+    more than they save, and the more so where other programs want the same cores.
+    """
+
+    _before = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        torch.set_num_threads(self._before)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self._before:  # 0 if the training never began
+            torch.set_num_threads(self._before)
+
+
+def _torch_threads(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def _in_place(found: list[tuple[list[int], dict[str, Tensor]]], count: int) -> dict[str, Tensor]:

@@ -36,22 +36,29 @@ def by_numpy(weights, inputs, index, target):
     return w, v, c
 
 
-def csr(inputs):
-    rows, columns = inputs.nonzero()
-    return np.searchsorted(rows, np.arange(len(inputs) + 1)), columns.astype(np.int32), inputs[rows, columns]
+def network(features, hidden, *, sparse):
+    return kernels.network(features, hidden, 1, slope=SLOPE, trains=BOTH, sparse=sparse)
 
 
 @pytest.mark.parametrize(("features", "hidden"), [(1, 1), (3, 5), (9, 13)])
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
-def test_any_numbers_of_features_and_neurons_are_trained(kind, features, hidden):
+@pytest.mark.parametrize("sparse", [False, True])
+def test_any_numbers_of_features_and_neurons_are_trained(sparse, features, hidden):
     """Rows are taken by four and neurons by whole registers: what is left over is trained as well."""
     weights, inputs, index, target = problem(features, hidden)
     expected = by_numpy(weights, inputs, index, target)
-    rates = np.full(len(index), RATE)
-    if kind == "dense":
-        kernels.dense(features, hidden, 1, slope=SLOPE, trains=BOTH)(0, 3, *weights, inputs, index, target, rates)
-    else:
-        kernels.sparse(hidden, 1, slope=SLOPE, trains=BOTH)(0, 3, *weights, *csr(inputs), index, target, rates)
+    network(features, hidden, sparse=sparse)(0, 3, *weights, inputs, index, target, np.full(len(index), RATE))
+    for got, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("filled", [0, 1, 4, 5])
+def test_inputs_of_which_few_or_none_are_not_zero_are_trained(filled):
+    weights, inputs, index, target = problem(9, 13)
+    inputs[:] = 0
+    for row, values in enumerate(inputs):
+        values[row : row + filled] = 1 + row
+    expected = by_numpy(weights, inputs, index, target)
+    network(9, 13, sparse=True)(0, 3, *weights, inputs, index, target, np.full(len(index), RATE))
     for got, wanted in zip(weights, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
 
@@ -61,8 +68,8 @@ def test_only_the_replicas_from_first_to_last_are_trained(kind):
     weights, inputs, index, target = problem(3, 5)
     neurons = weights[1][:, :, :3].copy()
     run, output, arguments = {
-        "dense": (kernels.dense(3, 5, 1, slope=SLOPE, trains=BOTH), weights[1], [*weights, inputs]),
-        "sparse": (kernels.sparse(5, 1, slope=SLOPE, trains=BOTH), weights[1], [*weights, *csr(inputs)]),
+        "dense": (network(3, 5, sparse=False), weights[1], [*weights, inputs]),
+        "sparse": (network(3, 5, sparse=True), weights[1], [*weights, inputs]),
         "neuron": (kernels.neuron(3, slope=SLOPE), neurons, [neurons, inputs]),
     }[kind]
     before = output.copy()
@@ -71,4 +78,4 @@ def test_only_the_replicas_from_first_to_last_are_trained(kind):
 
 
 def test_kernels_of_one_shape_are_compiled_once():
-    assert kernels.dense(3, 5, 1, slope=SLOPE, trains=BOTH) is kernels.dense(3, 5, 1, slope=SLOPE, trains=BOTH)
+    assert network(3, 5, sparse=False) is network(3, 5, sparse=False) is not network(3, 5, sparse=True)
