@@ -1,6 +1,7 @@
 """The Hydra entry point: `python train.py`, `python -m noisereg` and the installed `noisereg-train` are this."""
 
 import gc
+import os
 import signal
 import sys
 import warnings
@@ -63,8 +64,11 @@ def main() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """End by a signal where there is nothing to save; in a training `RunCheckpoint` takes the signals over."""
-    sys.exit(128 + number)
+    """End by a signal where there is nothing to save; in a training `RunCheckpoint` takes the signals over.
+
+    Of several processes only the first one gives the exit code: Lightning kills it if another one ends with any but 0.
+    """
+    sys.exit(0 if os.environ.get("LOCAL_RANK", "0") != "0" else 128 + number)
 
 
 def _complain(error: ConfigError) -> int:

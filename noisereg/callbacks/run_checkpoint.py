@@ -63,8 +63,12 @@ class RunCheckpoint(Checkpoint):
         self._asked = 0  # number of the signal that came
         self._handlers: dict[int, Any] = {}
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep Lightning from handling SIGTERM: it calls the other processes from within, and can wait for ever."""
+        trainer._signal_connector.register_signal_handlers = _do_nothing  # type: ignore[method-assign]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals, after Lightning, which would end the process with exit code 0."""
+        """Take over the signals."""
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
 
@@ -128,3 +132,7 @@ class RunCheckpoint(Checkpoint):
     def _leave(self, trainer: Trainer, asked: int) -> NoReturn:
         """End the process. Lightning kills the first one as soon as another one ends with a code that is not 0."""
         raise Stopped(asked, code=None if trainer.is_global_zero else 0)
+
+
+def _do_nothing() -> None:
+    """Take no signal."""

@@ -1,9 +1,12 @@
 """How a run ends: alone in its folder, written down, and told, whatever ends it."""
 
 import logging
+import os
 import shlex
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -34,6 +37,18 @@ def say(console: Console, *lines: str) -> None:
 def is_one_of_many() -> bool:
     """Tell whether this run is a job of a sweep."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone: killed, it cannot tell the others any more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

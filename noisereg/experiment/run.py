@@ -20,7 +20,15 @@ from noisereg.config import ConfigError, check
 from noisereg.experiment.build import Settings, build_data, target_name
 from noisereg.experiment.choice import trains_replicas
 from noisereg.experiment.classifier import ClassifierTraining
-from noisereg.experiment.ends import alone, end_told, failure_recorded, is_one_of_many, refused_cleared, say
+from noisereg.experiment.ends import (
+    alone,
+    end_told,
+    end_with_parent,
+    failure_recorded,
+    is_one_of_many,
+    refused_cleared,
+    say,
+)
 from noisereg.experiment.findings import make_checks, read_experiment, show_findings
 from noisereg.experiment.replicas import ReplicaTraining
 from noisereg.experiment.training import Training, spread
@@ -49,6 +57,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     console = Console(quiet=not is_first_process())
+    if not is_first_process():
+        end_with_parent()
     with end_told(console, folder), alone(folder / (config.arm or "")), refused_cleared(folder):
         return _run(config, folder, console=console)
 
