@@ -34,7 +34,7 @@ def run_short(names: list[str], cwd: Path, *overrides: str, **environment: str) 
     short = ["-m", f"experiment={','.join(names)}", "fast=true", "logger=csv", "hydra.sweep.dir=sweep"]
     done = run_program(*short, *overrides, cwd=cwd, **environment)
     assert done.returncode == 0, done.stderr
-    return {name: cwd / "sweep" / str(place) for place, name in enumerate(names)}
+    return {name: cwd / "sweep" / (f"experiment={name}" if len(names) > 1 else "0") for name in names}
 
 
 def check_run(folder: Path, name: str) -> None:

@@ -20,7 +20,7 @@ import noisereg
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TOOLS = {"build", "hatchling", "mypy", "pip", "pytest-xdist", "ruff"}  # run by tests, not imported
+TOOLS = {"build", "hatchling", "mypy", "pip", "pytest-xdist", "ruff", "noisereg"}  # run by tests, or extras of ours
 COMES_WITH = {"pydantic-core": "pydantic"}
 
 
@@ -112,7 +112,8 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
 
 def test_the_package_asks_for_the_libraries_it_imports_and_no_others():
-    assert libraries_of(ROOT / "noisereg") == names(PROJECT["dependencies"])
+    extra = PROJECT["optional-dependencies"]["dashboard"]
+    assert libraries_of(ROOT / "noisereg") == names([*PROJECT["dependencies"], *extra])
 
 
 def test_the_test_extra_asks_for_what_the_tests_use_and_no_more():

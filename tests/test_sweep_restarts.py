@@ -5,28 +5,26 @@ import random
 import pytest
 from swept import JOBS, assert_ends_alike, finished, killed, undisturbed
 
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The folder of a sweep that was left alone, and the seconds that it took."""
-    cwd = tmp_path_factory.mktemp("whole")
-    return cwd, undisturbed(cwd)
+FEW = ("noise.p=0,0.1", "seed=0,1")
 
 
-def test_a_sweep_killed_at_three_random_moments_ends_as_one_left_alone(whole, tmp_path):
-    folder, seconds = whole
-    draws = random.Random(0)
-    before = {}
-    for _ in range(3):
-        after = killed(tmp_path, draws.uniform(0.2, 0.6) * seconds)
+@pytest.mark.parametrize(
+    ("more", "jobs", "kills"), [(FEW, 4, 1), pytest.param((), JOBS, 3, marks=pytest.mark.slow)], ids=["few", "all"]
+)
+def test_a_sweep_that_is_killed_at_random_moments_ends_as_one_left_alone(more, jobs, kills, tmp_path):
+    seconds = undisturbed(tmp_path / "whole", *more)
+    assert len(finished(tmp_path / "whole")) == jobs
+    draws, before = random.Random(0), {}
+    for _ in range(kills):
+        after = killed(tmp_path / "cut", draws.uniform(0.5, 1.2) * seconds / (kills + 1), *more)
         assert before.items() <= after.items()
         before = after
-    assert_ends_alike(folder, tmp_path)
+    assert_ends_alike(tmp_path / "whole", tmp_path / "cut", *more)
 
 
-def test_a_finished_sweep_is_not_run_again(whole):
-    folder, _ = whole
-    before = finished(folder)
-    assert_ends_alike(folder, folder)
-    assert finished(folder) == before
-    assert len(before) == JOBS
+def test_a_finished_sweep_is_not_run_again(tmp_path):
+    undisturbed(tmp_path, *FEW)
+    before = finished(tmp_path)
+    assert len(before) == 4
+    assert_ends_alike(tmp_path, tmp_path, *FEW)
+    assert finished(tmp_path) == before

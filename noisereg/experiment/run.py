@@ -113,8 +113,13 @@ def _open_wandb(settings: Settings, *, folder: Path, console: Console, arm: str)
     if not (settings["logger"]["wandb"] and is_first_process()):
         return None
     folder.mkdir(parents=True, exist_ok=True)
+    sweep = HydraConfig.get().sweep if is_one_of_many() else None
     logger, note = wandb_logger(
-        folder, name=_name(settings, arm), config=settings, group=_group(), identity=identity(settings)
+        folder,
+        name=_name(settings, arm, sweep.subdir if sweep else ""),
+        config=settings,
+        group=Path(sweep.dir).name if sweep else None,
+        identity=identity(settings),
     )
     say(console, note)
     return logger
@@ -176,19 +181,12 @@ def _set_threads(settings: Settings, *, stacked: bool) -> None:
     torch.set_num_threads(settings["threads"] or (1 if one_sample_a_step else _DEFAULT_THREADS))
 
 
-def _name(settings: Settings, arm: str) -> str:
+def _name(settings: Settings, *more: str) -> str:
     """Name a run on the dashboard; what spans replicas is shown from its first to its last value."""
     parts = [target_name(settings[part]) for part in ("model", "dataset", "noise")]
     for letter, values in zip("ps", (spread(settings)[key] for key in ("p", "seed")), strict=True):
         parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
-    job = HydraConfig.get().sweep.subdir if is_one_of_many() else ""
-    others = [part for part in (arm, "" if _SAID.fullmatch(job) else job) if part]
-    return "-".join([*parts, *others])
-
-
-def _group() -> str | None:
-    """Name the sweep that a run belongs to."""
-    return Path(HydraConfig.get().sweep.dir).name if is_one_of_many() else None
+    return "-".join([*parts, *(part for part in more if not _SAID.fullmatch(part))])
 
 
 def _quiet_libraries() -> None:

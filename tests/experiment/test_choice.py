@@ -38,7 +38,7 @@ def test_networks_with_one_hidden_layer_and_plain_sgd_are_stacked(overrides):
         (["optimizer=adam"], "Adam is not plain SGD"),
         (["optimizer.momentum=0.9"], "optimizer.momentum is not plain SGD"),
         (["optimizer.weight_decay=0.1"], "optimizer.weight_decay is not plain SGD"),
-        (["+optimizer.nesterov=true"], "optimizer.nesterov is not plain SGD"),
+        (["+optimizer.dampening=0.1"], "optimizer.dampening is not plain SGD"),
         (["trainer.devices=2"], "trainer.devices=2 shares one network"),
         (["trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed is not an engine's"),
         (["+trainer.gradient_clip_val=1"], "trainer.gradient_clip_val is not for an engine"),

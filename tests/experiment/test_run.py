@@ -29,11 +29,14 @@ def test_a_single_network_at_one_sample_a_step_runs_on_one_thread(overrides, sta
 
 
 @pytest.mark.parametrize(
-    ("overrides", "name"),
+    ("overrides", "more", "name"),
     [
-        (["noise.p=0.1", "seeds=1", "seed=3"], "TwoLayer-Hypercube-Resample-p0.1-s3"),
-        ([], "TwoLayer-Hypercube-Resample-p0..0.2-s0..19"),
+        (["noise.p=0.1", "seeds=1", "seed=3"], [], "TwoLayer-Hypercube-Resample-p0.1-s3"),
+        ([], [], "TwoLayer-Hypercube-Resample-p0..0.2-s0..19"),
+        ([], ["smoothing", ""], "TwoLayer-Hypercube-Resample-p0..0.2-s0..19-smoothing"),
+        (["noise.p=0.1", "seeds=1"], ["", "noise.p=0.1,seed=0"], "TwoLayer-Hypercube-Resample-p0.1-s0"),
+        (["noise.p=0.1", "seeds=1"], ["", "model.hidden=60"], "TwoLayer-Hypercube-Resample-p0.1-s0-model.hidden=60"),
     ],
 )
-def test_a_run_is_named_by_what_it_trains(overrides, name):
-    assert _name(_settings(*overrides)) == name
+def test_a_run_is_named_by_what_it_trains_and_what_sets_it_apart(overrides, more, name):
+    assert _name(_settings(*overrides), *more) == name
