@@ -70,6 +70,8 @@ def test_what_one_network_logs_is_what_its_result_says(sweep):
         assert logged == [
             (int(row["step"]), pytest.approx(float(row[metric]), rel=1e-6)) for row in rows if row[metric]
         ]
+    assert {"best/test/error", "test/ece", "test/nll"} <= replica.keys()
+    assert {key: part.summary[key] for key in replica} == pytest.approx(replica, rel=1e-6, nan_ok=True)
 
 
 def test_what_many_networks_log_is_what_their_result_says(many):

@@ -132,6 +132,9 @@ class ClassifierTraining(Training):
             self.analysed, arrays = analysis.values, analysis.arrays
             path = self.folder / "analysis.npz"
             write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+            for logger in self.trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.summary.update(self.results()[0])
         self.trainer.strategy.barrier()  # the others are about to read what this one writes
 
     def summary(self) -> Table:
