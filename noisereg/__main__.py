@@ -19,6 +19,8 @@ from rich.console import Console
 from noisereg.command_line import check_command_line, resumed
 from noisereg.config import ConfigError, conf_dir
 
+_came: list[int] = []  # signals that were to end the program
+
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def train(config: DictConfig) -> None:
@@ -46,6 +48,15 @@ def _load() -> Callable[[DictConfig], Any]:
 
 def main() -> None:
     """Check the command line whole, then hand it to Hydra. Bad input ends in one line and exit code 2."""
+    try:
+        _main()
+    except SystemExit:
+        if _came:  # a library may have made an error of its own of the exit
+            sys.exit(_code(_came[0]))
+        raise
+
+
+def _main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, _end)
     # conf/hydra/launcher/ray.yaml is named after the plugin's own, and goes over it
@@ -64,11 +75,14 @@ def main() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """End by a signal where there is nothing to save; in a training `RunCheckpoint` takes the signals over.
+    """End by a signal where there is nothing to save; in a training `RunCheckpoint` takes the signals over."""
+    _came.append(number)
+    sys.exit(_code(number))
 
-    Of several processes only the first one gives the exit code: Lightning kills it if another one ends with any but 0.
-    """
-    sys.exit(0 if os.environ.get("LOCAL_RANK", "0") != "0" else 128 + number)
+
+def _code(number: int) -> int:
+    """Give the exit code. Only that of the first of several processes counts: Lightning kills it for another's."""
+    return 0 if os.environ.get("LOCAL_RANK", "0") != "0" else 128 + number
 
 
 def _complain(error: ConfigError) -> int:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # as a script it finds only its own folder
 
-from program import Program, read_result  # noqa: E402
+from program import Program, read_result, run_program  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
@@ -168,16 +168,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40, help="interruptions by each signal, over all cases")
     parser.add_argument("--case", choices=CASES, nargs="*", default=list(CASES))
+    parser.add_argument("--signal", choices=[number.name for number in SIGNALS], nargs="*")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     draws, came = random.Random(options.seed), {name: Counter[signal.Signals]() for name in options.case}
     with tempfile.TemporaryDirectory() as folder:
+        run_program("--help", cwd=Path(folder))  # loads the libraries, which no undisturbed run is to count
         cases = []
         for name in options.case:
             (Path(folder) / name).mkdir()
             cases.append(Case(name, Path(folder) / name))
             print(f"{name}: {cases[-1].seconds:.1f} s undisturbed", flush=True)
-        for number in SIGNALS:
+        for number in [signal.Signals[name] for name in options.signal or (number.name for number in SIGNALS)]:
             while sum(counts[number] for counts in came.values()) < options.rounds:
                 for case in cases:
                     came[case.name] += case.interrupted([Moment(draws.uniform(0.05, 1), number) for _ in range(2)])

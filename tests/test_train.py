@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -172,3 +174,23 @@ def test_a_user_adds_a_rule_in_one_file_and_one_yaml(tmp_path):
     done = run_program(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert read_result(tmp_path / "run")["replicas"][0]["noise/effective_rate"] == 0.2
+
+
+def test_a_signal_gives_its_exit_code_also_where_a_library_makes_an_error_of_the_exit(tmp_path):
+    script = """
+import os, signal, sys
+from noisereg import __main__ as program
+
+def train():
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+    except SystemExit:
+        sys.exit(1)
+
+program.train = train
+sys.argv[1:] = ["trainer.max_epochs=1"]
+program.main()
+"""
+    around = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=around, check=False)
+    assert done.returncode == 128 + signal.SIGUSR1
