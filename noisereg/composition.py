@@ -95,16 +95,22 @@ def _check_lines(lines: Sequence[str]) -> None:
             raise ConfigError(f"experiment: an arm cannot set {override.input_line}; give it on the command line")
 
 
-def parsed(overrides: Sequence[str]) -> list[Override]:
+def parsed(overrides: Sequence[str], *, loader: Any = None) -> list[Override]:
     """Read overrides as Hydra does.
+
+    Args:
+        overrides: as they are written.
+        loader: of Hydra's configurations, which a glob over options needs.
 
     Raises:
         ConfigError: naming the one that cannot be read.
     """
     try:
-        return OverridesParser.create().parse_overrides(list(overrides))
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     except OverrideParseException as error:
         raise ConfigError(unreadable(error)) from None
+    except HydraException as error:
+        raise ConfigError(first_line(error)) from None
 
 
 def steers(override: Override) -> bool:

@@ -8,12 +8,11 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from noisereg.composition import first_line, unreadable
+from noisereg.composition import first_line, parsed
 from noisereg.config import ConfigError, conf_dir
 
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -77,13 +76,7 @@ def _params(config: DictConfig) -> list[str]:
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    try:
-        return parser.parse_overrides(list(overrides))
-    except OverrideParseException as error:
-        raise ConfigError(unreadable(error)) from None
-    except HydraException as error:
-        raise ConfigError(first_line(error)) from None
+    return parsed(overrides, loader=GlobalHydra.instance().config_loader())  # a glob asks it what there is
 
 
 def _last(overrides: Sequence[Override]) -> dict[str, Override]:
@@ -92,18 +85,22 @@ def _last(overrides: Sequence[Override]) -> dict[str, Override]:
 
 
 def _placing(config: DictConfig, overrides: Sequence[str], values: dict[str, Override]) -> list[str]:
-    default = OmegaConf.load(conf_dir() / "train.yaml").hydra.sweep
-    written: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    unnamed = written["dir"] == OmegaConf.to_container(default, resolve=False)["dir"]  # type: ignore[index, call-overload]
-    folder = Path("multirun") / folder_name(overrides) if unnamed else Path(config.hydra.sweep.dir)
+    shipped = OmegaConf.load(conf_dir() / "train.yaml")
+    default, written = (_unresolved(part.hydra.sweep) for part in (shipped, config))
+    is_named = written["dir"] != default["dir"]
+    folder = Path(config.hydra.sweep.dir) if is_named else Path("multirun") / folder_name(overrides)
     place = str(folder.absolute()).replace("'", "\\'")  # a worker may be in another folder
     placing = [f"hydra.sweep.dir='{place}'"]
     same = [value.key_or_group for value in values.values() if not value.is_sweep_override()]
-    if len(same) < len(values) and written["subdir"] == "${hydra.job.num}":
+    if len(same) < len(values) and written["subdir"] == default["subdir"]:
         excluded = ",".join(f"'{key}'" for key in same)
         placing.append("hydra.sweep.subdir=${hydra.job.override_dirname}")
         placing.append(f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]")
     return placing
+
+
+def _unresolved(section: DictConfig) -> Any:
+    return OmegaConf.to_container(section, resolve=False)
 
 
 def folder_name(overrides: Sequence[str]) -> str:

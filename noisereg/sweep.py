@@ -90,7 +90,7 @@ class Sweep:
             table.add_row(Text(name), Text(status, style=_COLOURS.get(status, "yellow")), seconds)
             if status == "failed":
                 log = "".join(f" ({_shown(path)})" for path in job.folder.glob("*.log"))
-                reasons.append(f"{name}: {' '.join(record['reason'].split())}{log}")
+                reasons.append(f"{name}: {' '.join(record.get('reason', '').split())}{log}")
         last = ", ".join(f"{count} {status}" for status, count in counts.items())
         again = "" if {"done", "skipped"} >= counts.keys() else "; to go on, give the same command again"
         console.print(Text(f"\nsweep   {_shown(self.folder)}"), soft_wrap=True)
