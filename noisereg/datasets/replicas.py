@@ -107,7 +107,7 @@ class ReplicaData(LightningDataModule):
         return {"input": samples.inputs, "draw": draw.to(self._device), "epoch": epoch.to(self._device), **there}
 
     def _of_replicas(self, values: Int64[Tensor, "runs k"]) -> Int64[Tensor, "replicas k"]:
-        return values if len(values) == len(self._slot) else values[self._slot.to(values.device)]
+        return values if len(values) == len(self._slot) else values.index_select(0, self._slot.to(values.device))
 
     @property
     def _device(self) -> torch.device:

@@ -1,7 +1,9 @@
 """The engine for CPUs: compiled loops, one replica after the other on each core."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from threading import Thread
 from typing import Any
 
@@ -18,7 +20,6 @@ from noisereg.losses import Loss
 
 _SPARSE_BELOW = 1 / 3  # share of inputs that are not zero; measured on MNIST (.19) and dense data
 _ROWS_JUDGED = 256  # for that share, evenly spread
-_TASKS_PER_THREAD = 4  # so that one slow core does not keep the others waiting
 
 
 class Fused:
@@ -114,14 +115,30 @@ class Fused:
         return thread
 
     def _share(self, kernel: Callable[..., Any], *arguments: Any) -> None:
-        """Let each thread take a few replicas at a time."""
-        count = len(arguments[0])
-        size = -(-count // (_TASKS_PER_THREAD * self.threads)) if self.threads > 1 else count
-        tasks = [(first, min(first + size, count)) for first in range(0, count, size)]
-        if len(tasks) == 1:
-            kernel(0, count, *arguments)
+        """Let each thread take one of the parts again and again, until none is left."""
+        parts = list(pairwise(_guided_cuts(len(arguments[0]), self.threads)))
+        if len(parts) == 1:
+            kernel(*parts[0], *arguments)
         else:
-            list(self._pool.map(lambda task: kernel(*task, *arguments), tasks))
+            list(self._pool.map(lambda part: kernel(*part, *arguments), parts))
+
+
+def _guided_cuts(count: int, threads: int) -> list[int]:
+    """Part a count among threads of which some may be slow: the parts get smaller, so that all threads end together.
+
+    Each part is half of what a thread's share of the rest would be.
+
+    Example:
+        >>> _guided_cuts(20, threads=2)
+        [0, 5, 9, 12, 14, 16, 17, 18, 19, 20]
+
+    Source: Polychronopoulos, Kuck, "Guided self-scheduling", IEEE Transactions on Computers 36, 1987.
+    """
+    cuts = [0]
+    while cuts[-1] < count:
+        rest = count - cuts[-1]
+        cuts.append(cuts[-1] + (rest if threads == 1 else math.ceil(rest / (2 * threads))))
+    return cuts
 
 
 def _mostly_zero(inputs: Float[Tensor, "n features"]) -> bool:

@@ -15,24 +15,30 @@ from noisereg.losses import Loss
 from noisereg.metrics import bias_quantiles, frobenius_norm, predictions, summarize
 
 _ROWS_AT_ONCE = 1024  # activations of these stay in a core's cache
+_LOGITS_AT_ONCE = 2**20  # of several replicas, for fewer and longer operations
 
 
 class Scores(NamedTuple):
-    """Of k replicas on the same samples.
+    """Of k replicas, each on samples of its own.
 
     Attributes:
         error: share of wrong predictions, (k,).
         loss: mean loss, (k,).
-        fires: how often each hidden unit fired for each class, (k, classes, hidden), int64; no units for neurons.
-        samples: how many samples of each class there were, (classes,).
         largest_output: greatest absolute value of an output on any of the samples, (k,).
+        fires: how often each hidden unit fired for each class, (k, classes, hidden), int64; no units for neurons.
+        samples: how many samples of each class there were, (k, classes).
     """
 
     error: Float[Tensor, " k"]
     loss: Float[Tensor, " k"]
-    fires: Int64[Tensor, "k classes hidden"]
-    samples: Int64[Tensor, " classes"]
     largest_output: Float[Tensor, " k"]
+    fires: Int64[Tensor, "k classes hidden"]
+    samples: Int64[Tensor, "k classes"]
+
+    @classmethod
+    def together(cls, parts: Iterable["Scores"]) -> "Scores":
+        """Put the replicas of several parts one after the other."""
+        return cls(*map(torch.cat, zip(*parts, strict=True)))
 
     def named(self, split: str) -> dict[str, Float[Tensor, " k"]]:
         """Give all values by the names of metrics; the largest output for the training split alone."""
@@ -66,22 +72,19 @@ def score(
         loss: of the logits and the labels.
         num_classes: C.
     """
+    n = len(labels)
     classes = one_hot(labels, num_classes).to(inputs.dtype).T.contiguous()
-    errors, losses, fires, largest = [], [], [], []
-    for replica in replicas:
-        logits, counts = _forward(stack, replica, inputs, classes)
-        errors.append((predictions(logits) != labels).to(inputs.dtype).mean())
-        losses.append(loss.per_sample(logits, labels).mean())
-        fires.append(counts)
-        largest.append(logits.abs().max())
-    samples = torch.bincount(labels, minlength=num_classes)
-    return Scores(
-        error=torch.stack(errors),
-        loss=torch.stack(losses),
-        fires=torch.stack(fires),
-        samples=samples,
-        largest_output=torch.stack(largest),
-    )
+    samples = torch.bincount(labels, minlength=num_classes)[None]
+    at_once = max(1, _LOGITS_AT_ONCE // max(1, n * stack.output.shape[1]))
+    parts = []
+    for first in range(0, len(replicas), at_once):
+        some = replicas[first : first + at_once]
+        logits, fires = _forward(stack, some, inputs, classes)
+        flat, clean = logits.flatten(end_dim=1), labels.repeat(len(some))
+        per_sample = (predictions(flat) != clean).to(inputs.dtype), loss.per_sample(flat, clean)
+        error, mean_loss = (values.view(len(some), n).mean(dim=1) for values in per_sample)
+        parts.append(Scores(error, mean_loss, logits.abs().amax(dim=(1, 2)), fires, samples.expand(len(some), -1)))
+    return Scores.together(parts)
 
 
 @contextmanager
@@ -110,24 +113,30 @@ def _prepare_thread() -> None:
 
 
 def _forward(
-    stack: Stack, replica: int, inputs: Tensor, classes: Tensor
-) -> tuple[Float[Tensor, "n outputs"], Int64[Tensor, "classes hidden"]]:
+    stack: Stack, replicas: Sequence[int], inputs: Tensor, classes: Tensor
+) -> tuple[Float[Tensor, "k n outputs"], Int64[Tensor, "k classes hidden"]]:
     """Give the logits of all samples, and how often each hidden unit fired for each class.
 
     Memory that was just written is quick: all parts of the samples take turns in the same space.
     """
+    logits = inputs.new_empty(len(replicas), len(inputs), stack.output.shape[1])
     hidden = 0 if stack.hidden is None else stack.hidden.shape[2]
+    fires = torch.zeros(len(replicas), len(classes), hidden, dtype=torch.int64, device=inputs.device)
     space = inputs.new_empty(min(_ROWS_AT_ONCE, len(inputs)), hidden)
-    fires = torch.zeros(len(classes), hidden, dtype=torch.int64, device=inputs.device)
-    if stack.hidden is None:
-        return inputs @ stack.output[replica].T, fires
-    outputs = []
-    for x, mine in zip(inputs.split(_ROWS_AT_ONCE), classes.split(_ROWS_AT_ONCE, dim=1), strict=True):
-        activations = torch.mm(x, stack.hidden[replica], out=space[: len(x)]).relu_()
-        outputs.append(activations @ stack.output[replica].T)
-        fires += (mine @ activations.sign_()).long()  # whole numbers below 2**24 are exact
-    logits = torch.cat(outputs)
-    return logits if stack.output_bias is None else logits + stack.output_bias[replica], fires
+    parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, len(inputs), _ROWS_AT_ONCE)]
+    for mine, counts, replica in zip(logits, fires, replicas, strict=True):
+        output = stack.output[replica].T
+        if stack.hidden is None:
+            torch.mm(inputs, output, out=mine)
+            continue
+        for part in parts:
+            x = inputs[part]
+            activations = torch.mm(x, stack.hidden[replica], out=space[: len(x)]).relu_()
+            torch.mm(activations, output, out=mine[part])
+            counts.add_((classes[:, part] @ activations.sign_()).long())  # whole numbers below 2**24 are exact
+    if stack.output_bias is not None:
+        logits += stack.output_bias[replicas][:, None]
+    return logits, fires
 
 
 def sizes(stack: Stack) -> dict[str, Float[Tensor, " replicas"]]:

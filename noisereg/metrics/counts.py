@@ -42,13 +42,15 @@ def count_firings(
     return counts.permute(back).reshape(num_classes, activations.shape[1:].numel())
 
 
-def summarize(fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tensor, "classes"]) -> dict[str, Tensor]:
+def summarize(
+    fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tensor, "*#stack classes"]
+) -> dict[str, Tensor]:
     """Summarise the counts of one layer; all values are nan if no sample was seen.
 
     Args:
         fires: how often each unit fired, one row a class, or a single row if classes are not told apart. Axes before
             these two are those of the values.
-        samples: how many samples of each class were seen.
+        samples: how many samples of each class were seen, one number for all of these axes or one for each.
 
     Returns:
         `active_neurons` and `active_fraction`: mean over the samples of the number and of the share of units that
@@ -62,7 +64,7 @@ def summarize(fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tenso
         >>> summary["active_neurons"], summary["dead_fraction"], summary["always_on_fraction"]
         (tensor(1.2500), tensor(0.5000), tensor(0.2500))
     """
-    total, seen = fires.sum(dim=-2), samples.sum()
+    total, seen = fires.sum(dim=-2), samples.sum(dim=-1)
     active_neurons = total.sum(dim=-1) / seen
     active_fraction = active_neurons / total.shape[-1]
     summary = {
@@ -70,13 +72,13 @@ def summarize(fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tenso
         "active_fraction": active_fraction,
         "sparsity": 1 - active_fraction,
         "dead_fraction": (total == 0).float().mean(dim=-1).where(seen > 0, torch.nan),
-        "always_on_fraction": (total == seen).float().mean(dim=-1).where(seen > 0, torch.nan),
+        "always_on_fraction": (total == seen.unsqueeze(-1)).float().mean(dim=-1).where(seen > 0, torch.nan),
     }
-    if len(samples) > 1:
+    if fires.shape[-2] > 1:
         histogram = fires.mT
         for key, units in {
             "associated_neurons": associated(histogram),
-            "associated_by_rate_neurons": associated_by_rate(histogram, samples),
+            "associated_by_rate_neurons": associated_by_rate(histogram, samples.unsqueeze(-2)),
         }.items():
             summary[key] = units.sum(dim=-1).float().where(seen > 0, torch.nan)
         summary["label_entropy"] = label_entropy(histogram).nanmean(dim=-1)
@@ -101,7 +103,7 @@ def associated(histogram: Num[Tensor, "*units classes"]) -> Bool[Tensor, "*units
 
 
 def associated_by_rate(
-    histogram: Int64[Tensor, "*units classes"], samples: Int64[Tensor, "classes"]
+    histogram: Int64[Tensor, "*units classes"], samples: Int64[Tensor, "*#units classes"]
 ) -> Bool[Tensor, "*units"]:
     """Tell which units fire at twice the rate for one class than for any other, whatever the sizes of the classes.
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from noisereg.datasets import Plan, Split
 from noisereg.engine import Blocked, Fused, Stack
-from noisereg.engine.measure import one_thread_each, score, sizes
+from noisereg.engine.measure import Scores, one_thread_each, score, sizes
 from noisereg.losses import Loss
 from noisereg.metrics import turnover
 
 log = logging.getLogger(__name__)
+_GROUPS_PER_THREAD = 4  # that are scored at a time: the data of all of them may not fit into memory
 
 
 @runtime_checkable
@@ -200,26 +201,32 @@ class Replicas(LightningModule):
     def _scores(self, running: Sequence[bool]) -> dict[str, Tensor]:
         """Score the running replicas on every split, each by one thread; the others have nan."""
         threads = self._engine.threads if isinstance(self._engine, Fused) else _torch_threads(self.device)
-        scored: dict[str, list[tuple[list[int], dict[str, Tensor]]]] = {}
+        found: dict[str, list[tuple[list[int], Scores]]] = {}
         groups = iter(self.trainer.datamodule.groups())  # type: ignore[attr-defined]
         with one_thread_each(threads) as map_all:
-            while some := list(islice(groups, threads)):  # the data of all of them may not fit into memory at once
+            while some := list(islice(groups, _GROUPS_PER_THREAD * threads)):
+                parts = max(1, threads // len(some))
                 tasks = [
                     (share, name, split)
                     for replicas, splits in some
-                    for share, (name, split) in product(_shares(replicas, running, threads), splits.items())
+                    for share, (name, split) in product(_shares(replicas, running, parts), splits.items())
                 ]
-                for (share, name, _), values in zip(tasks, map_all(self._score, tasks), strict=True):
-                    scored.setdefault(name, []).append((share, values))
-        return {key: value for found in scored.values() for key, value in _in_place(found, len(running)).items()}
+                for (share, name, _), scores in zip(tasks, map_all(self._score, tasks), strict=True):
+                    found.setdefault(name, []).append((share, scores))
+        values = {}
+        for name, pairs in found.items():
+            shares, scores = zip(*pairs, strict=True)
+            replicas, together = torch.tensor(list(chain(*shares)), device=self.device), Scores.together(scores)
+            if name == "train":
+                self.fires[replicas] = together.fires
+            for key, value in together.named(name).items():
+                values[key] = value.new_full((len(running),), torch.nan).index_copy(0, replicas, value)
+        return values
 
-    def _score(self, task: tuple[list[int], str, Split]) -> dict[str, Float[Tensor, " k"]]:
-        share, name, split = task
+    def _score(self, task: tuple[list[int], str, Split]) -> Scores:
+        share, _, split = task
         num_classes = self.trainer.datamodule.num_classes  # type: ignore[attr-defined]
-        scores = score(self.stack, share, split.inputs, split.labels, loss=self.loss, num_classes=num_classes)
-        if name == "train":  # rows of its own for each thread
-            self.fires[share] = scores.fires
-        return scores.named(name)
+        return score(self.stack, share, split.inputs, split.labels, loss=self.loss, num_classes=num_classes)
 
 
 class _OneTorchThread(Callback):
@@ -247,18 +254,10 @@ def _torch_threads(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
-def _in_place(found: list[tuple[list[int], dict[str, Tensor]]], count: int) -> dict[str, Tensor]:
-    """Put the values of each share of the replicas in the places of these; the other places have nan."""
-    shares, parts = zip(*found, strict=True)
-    together = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    place = torch.tensor(list(chain.from_iterable(shares)), device=next(iter(together.values())).device)
-    return {key: value.new_full((count,), torch.nan).index_copy(0, place, value) for key, value in together.items()}
-
-
-def _shares(replicas: Sequence[int], running: Sequence[bool], threads: int) -> list[list[int]]:
-    """Part those that are running among the threads."""
+def _shares(replicas: Sequence[int], running: Sequence[bool], parts: int) -> list[list[int]]:
+    """Part those that are running."""
     left = [replica for replica in replicas if running[replica]]
-    return [left[first::threads] for first in range(min(threads, len(left)))]
+    return [left[first::parts] for first in range(min(parts, len(left)))]
 
 
 def _constant_stretches(epoch: Int64[Tensor, " steps"], rates: Tensor) -> list[slice]:

@@ -79,7 +79,7 @@ class StackedCorruption:
         chance = rng.uniform(self._seeds, rng.Stream.NOISE, when, place)
         drawn = redraw(mine, cumulative=self._cumulative, seed=self._seeds, draw=when, index=place)
         if len(place) < len(labels):
-            chance, drawn = chance[self._slot], drawn[self._slot]
+            chance, drawn = (rows.index_select(0, self._slot) for rows in (chance, drawn))
         return torch.where(chance < p, drawn, labels)
 
     def effective_rate(self) -> Float[Tensor, "replicas"]:

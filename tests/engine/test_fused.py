@@ -1,3 +1,6 @@
+import math
+from itertools import pairwise
+
 import pytest
 import torch
 from engine.plain import (
@@ -16,6 +19,7 @@ from engine.plain import (
 )
 
 from noisereg.engine import Fused, Stack, kernels
+from noisereg.engine.fused import _guided_cuts
 from noisereg.losses import CrossEntropy, Logistic
 
 SPARSE = {"features": 40}
@@ -103,9 +107,19 @@ def many(request):
     return make(201), make_draws(count=201, **settings)._replace(rates=torch.linspace(0.0, 0.1, 201))
 
 
-def test_two_threads_give_the_bits_of_one(many):
-    one, two = (run(Fused(Logistic(), threads=threads), *many) for threads in (1, 2))
-    assert bits(one) == bits(two)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_several_threads_give_the_bits_of_one(many, threads):
+    assert bits(run(Fused(Logistic(), threads=threads), *many)) == bits(run(Fused(Logistic()), *many))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 64])
+@pytest.mark.parametrize("count", [1, 2, 20, 201, 2000])
+def test_the_parts_that_threads_take_are_all_replicas_and_the_last_ones_are_small(count, threads):
+    sizes = [stop - first for first, stop in pairwise(_guided_cuts(count, threads))]
+    assert sum(sizes) == count
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == (count if threads == 1 else 1)
+    assert sizes[0] <= math.ceil(count / threads)
 
 
 def test_a_replica_gives_the_same_bits_alone_and_among_two_hundred_others(many):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from engine.plain import LOSSES, make_networks, make_neurons, name
 
-from noisereg.engine import Stack
+from noisereg.engine import Stack, measure
 from noisereg.engine.measure import _ROWS_AT_ONCE, score, sizes
 from noisereg.losses import CrossEntropy, Logistic
 from noisereg.metrics import bias_statistics, weight_norms
@@ -52,11 +52,11 @@ def test_error_and_loss_are_those_of_each_model(loss, num_outputs):
 def test_firings_are_counted_as_in_a_loop_over_classes_and_neurons(settings):
     models, (inputs, labels) = make_networks(3, count=3, **settings), samples(3)
     scores = measured(models, inputs, labels, loss=CrossEntropy())
-    assert scores.samples.tolist() == [int((labels == c).sum()) for c in range(3)]
     for replica, model in enumerate(models):
         fires = model.relu(model.hidden(model.vector(inputs))).detach().numpy() > 0
         expected = [[fires[labels.numpy() == c, unit].sum() for unit in range(8)] for c in range(3)]
         np.testing.assert_array_equal(scores.fires[replica].numpy(), expected)
+        assert scores.samples[replica].tolist() == [int((labels == c).sum()) for c in range(3)]
 
 
 def test_the_replicas_that_were_asked_for_are_scored_in_their_order():
@@ -66,6 +66,14 @@ def test_the_replicas_that_were_asked_for_are_scored_in_their_order():
     assert torch.equal(some.loss, whole.loss[[3, 1]])
     assert torch.equal(some.fires, whole.fires[[3, 1]])
     assert len(set(whole.loss.tolist())) == 4
+
+
+def test_replicas_whose_outputs_would_fill_the_memory_are_scored_in_parts(monkeypatch):
+    models, (inputs, labels) = make_networks(3, count=5), samples(3)
+    whole = measured(models, inputs, labels, loss=CrossEntropy())
+    monkeypatch.setattr(measure, "_LOGITS_AT_ONCE", 2 * 3 * ROWS)
+    for together, parted in zip(whole, measured(models, inputs, labels, loss=CrossEntropy()), strict=True):
+        assert torch.equal(together, parted)
 
 
 def test_what_is_told_of_a_network_is_counted_by_hand():
@@ -117,7 +125,7 @@ def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
 def test_one_sample_is_enough():
     inputs, labels = samples(3)
     scores = measured(make_networks(3), inputs[:1], labels[:1], loss=CrossEntropy())
-    assert scores.samples.sum() == 1
+    assert scores.samples.sum(dim=1).tolist() == [1, 1]
     assert set(scores.error.tolist()) <= {0.0, 1.0}
 
 

@@ -149,15 +149,18 @@ def test_a_rate_of_exactly_twice_is_enough_for_any_sizes():
         assert associated_by_rate(row[None], samples).item()  # (2/3) against (1/3)
 
 
-@pytest.mark.parametrize("samples", [[5, 3, 9], [0, 0, 0], [0, 4, 1]])
+@pytest.mark.parametrize(
+    "samples", [[5, 3, 9], [0, 0, 0], [0, 4, 1], [[[5, 3, 9]] * 4, [[0, 0, 0], [0, 4, 1], [2, 2, 2], [7, 1, 0]]]]
+)
 def test_a_stack_of_layers_is_summarised_one_by_one(samples):
     seen = torch.tensor(samples)
     share = torch.rand(2, 4, 3, 20, generator=torch.Generator().manual_seed(0)).mul(1.5).sub(0.25).clamp(0, 1)
-    fires = (share * seen[:, None]).round().long()
+    fires = (share * seen[..., None]).round().long()
     together = summarize(fires, seen)
     assert len(together) == 8
+    layers = list(zip(fires.flatten(0, 1), seen.expand(2, 4, 3).flatten(0, 1), strict=True))
     for key, values in together.items():
-        alone = torch.stack([summarize(layer, seen)[key] for layer in fires.flatten(0, 1)]).view(2, 4)
+        alone = torch.stack([summarize(layer, mine)[key] for layer, mine in layers]).view(2, 4)
         torch.testing.assert_close(values, alone, equal_nan=True)
 
 
