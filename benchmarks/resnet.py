@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -110,10 +111,10 @@ def monitoring_table(found: list[dict[str, Any]]) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print, or measure on one number of threads and write the numbers as JSON."""
+    """Measure and print, or measure on one number of threads and write the numbers to a file."""
     options = _options(arguments)
     if options.alone:
-        print(json.dumps(run(options)))
+        options.json.write_text(json.dumps(run(options)))
         return
     given = sys.argv[1:] if arguments is None else list(arguments)
     found = [_run_apart([*given, "--alone", str(threads)]) for threads in options.threads]
@@ -136,8 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run_apart(arguments: Sequence[str]) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    with TemporaryDirectory() as folder:  # not through stdout, where any library may write
+        path = Path(folder) / "found.json"
+        subprocess.run([sys.executable, __file__, *arguments, "--json", path], check=True)
+        return json.loads(path.read_text())
 
 
 def _tell(name: str, measured: Callable[[], float], *, threads: int) -> float:
