@@ -20,6 +20,7 @@ from noisereg.grid import Grid, fixed, is_left_to_hydra, without_value
 from noisereg.launchers import check_installed, check_launcher
 from noisereg.run_folder import LOCK, differing, locked, read_record
 from noisereg.safety import check_hydra, check_secrets
+from noisereg.stacking import trains_replicas
 from noisereg.sweep import Job, Sweep
 
 _OF_OTHERS = {"LOCAL_RANK", "RANK", "SLURM_PROCID"}  # a training of several processes: the first one looks after it
@@ -135,6 +136,9 @@ def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> dict[st
     with_hydra = OmegaConf.to_container(config, resolve=False)
     ours = OmegaConf.create({key: value for key, value in with_hydra.items() if key != "hydra"})  # type: ignore[union-attr]
     arms = {name: check(part) for name, part in compose_arms(ours, overrides).items()}
+    for arm in arms.values():
+        if arm["experiment"].get("train", True):
+            trains_replicas(arm)  # it refuses what no engine does
     if not folder:
         raise ConfigError(f"{key} must name a folder, got {folder!r}; the one that you are in is .")
     check_secrets({key: folder})

@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 from noisereg.schema import MOST, TOGETHER, Config, Section
 
+Settings = dict[str, Any]
+
 
 class ConfigError(ValueError):
     """A wrong input. Its text is one line: the key, the value, what it must be, and the mend where there is one."""
@@ -23,7 +25,7 @@ def conf_dir() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
-def check(config: DictConfig) -> dict[str, Any]:
+def check(config: DictConfig) -> Settings:
     """Check a composed configuration.
 
     Args:
@@ -49,6 +51,11 @@ def check(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or error.key}: {str(error).splitlines()[0]}") from None
     return plain  # type: ignore[return-value]
+
+
+def target_name(section: dict[str, Any]) -> str:
+    """Give the name of the class that a part of the configuration builds."""
+    return section["_target_"].rpartition(".")[2]
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ ORDER = (
     "schema",
     "config",
     "run_folder",
+    "stacking",
     "safety",
     "composition",
     "grid",

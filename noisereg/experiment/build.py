@@ -11,14 +11,12 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from noisereg.config import ConfigError
+from noisereg.config import ConfigError, Settings
 from noisereg.datasets import InMemory
 from noisereg.experiment.arguments import check_arguments
 from noisereg.losses import Loss
 from noisereg.noise import Rule, Schedule
 from noisereg.safety import check_object, targets
-
-Settings = dict[str, Any]
 
 
 def build_data(settings: Settings, seed: int) -> InMemory:
@@ -116,8 +114,3 @@ def as_config_error() -> Iterator[None]:
 def precision(settings: Settings) -> torch.dtype:
     """Give the type that weights are kept in; a checkpoint is loaded before Lightning would convert them."""
     return torch.float64 if str(settings["trainer"]["precision"]).startswith("64") else torch.float32
-
-
-def target_name(section: dict[str, Any]) -> str:
-    """Give the name of the class that a part of the configuration builds."""
-    return section["_target_"].rpartition(".")[2]

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from noisereg.callbacks import LabelCorruption, SparsityMonitor
+from noisereg.config import Settings, target_name
 from noisereg.datasets import InMemory, check_shares
 from noisereg.experiment.analysis import analyse
 from noisereg.experiment.build import (
-    Settings,
     as_config_error,
     build,
     build_loss,
@@ -25,11 +25,11 @@ from noisereg.experiment.build import (
     build_schedule,
     build_scheduler,
     precision,
-    target_name,
     told_of,
 )
-from noisereg.experiment.training import Training, describe, spread
+from noisereg.experiment.training import Training, describe
 from noisereg.modules import Classifier
+from noisereg.stacking import spread
 from noisereg.tracking import (
     AtomicCheckpointIO,
     CurveTable,

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from noisereg.config import ConfigError
-from noisereg.experiment.build import Settings, build
+from noisereg.config import ConfigError, Settings
+from noisereg.experiment.build import build
 from noisereg.report import save
 from noisereg.report.claims import Claim
 from noisereg.report.groups import groups

@@ -18,12 +18,11 @@ from torch import Tensor
 
 from noisereg import report
 from noisereg.callbacks import ReplicaCorruption, RunCheckpoint
-from noisereg.config import ConfigError
+from noisereg.config import ConfigError, Settings, target_name
 from noisereg.datasets import InMemory, Plan, ReplicaData
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.slopes import compiled_slope
 from noisereg.experiment.build import (
-    Settings,
     as_config_error,
     build,
     build_data,
@@ -33,13 +32,13 @@ from noisereg.experiment.build import (
     build_schedule,
     build_scheduler,
     precision,
-    target_name,
 )
 from noisereg.experiment.dashboard import WandbBands
 from noisereg.experiment.summary import replica_summary
-from noisereg.experiment.training import Training, describe, spread
+from noisereg.experiment.training import Training, describe
 from noisereg.losses import Loss
 from noisereg.modules import Replicas
+from noisereg.stacking import spread
 from noisereg.tracking import AtomicCheckpointIO, ReplicaCurves, StepsProgress, find_checkpoint, write_atomically
 
 _OURS = ("sparsity", "norms", "checkpoint")  # callbacks that `Replicas` stands in for
@@ -150,7 +149,6 @@ class ReplicaTraining(Training):
 
     def train(self) -> None:
         """Train, with a measurement at the start and one after each stretch."""
-        report.prepare()
         found = find_checkpoint(self.checkpoints)
         self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
         self.trainer.save_checkpoint(self.checkpoints / "last.ckpt")

@@ -16,9 +16,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from noisereg.composition import compose_arms
-from noisereg.config import ConfigError, check
-from noisereg.experiment.build import Settings, build_data, target_name
-from noisereg.experiment.choice import trains_replicas
+from noisereg.config import ConfigError, Settings, check, target_name
+from noisereg.experiment.build import build_data
 from noisereg.experiment.classifier import ClassifierTraining
 from noisereg.experiment.ends import (
     alone,
@@ -31,8 +30,9 @@ from noisereg.experiment.ends import (
 )
 from noisereg.experiment.findings import make_checks, read_experiment, show_findings
 from noisereg.experiment.replicas import ReplicaTraining
-from noisereg.experiment.training import Training, spread
+from noisereg.experiment.training import Training
 from noisereg.run_folder import identity
+from noisereg.stacking import spread, trains_replicas
 from noisereg.tracking import DiskError, RunRecord, check_space, environment, is_first_process, wandb_logger
 
 _COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum

@@ -7,7 +7,6 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from rich.table import Table
 
-from noisereg.experiment.build import Settings
 from noisereg.noise import Rule
 from noisereg.tracking import CurveTable, ReplicaCurves
 
@@ -64,21 +63,6 @@ class Training(ABC):
         Args:
             figures: whether to draw them; an arm of an experiment leaves that to the experiment.
         """
-
-
-def spread(settings: Settings) -> dict[str, list[Any]]:
-    """Give the values of each key that spans replicas: their grid is what the run trains.
-
-    Example:
-        >>> spread({"noise": {"p": [0, 0.2]}, "seed": 5, "seeds": 2, "optimizer": {"lr": 0.1}})
-        {'lr': [0.1], 'p': [0, 0.2], 'seed': [5, 6]}
-    """
-    p, lr, seeds = settings["noise"]["p"], settings["optimizer"]["lr"], settings["seeds"]
-    return {
-        "lr": lr if isinstance(lr, list) else [lr],
-        "p": p if isinstance(p, list) else [p],
-        "seed": seeds if isinstance(seeds, list) else [settings["seed"] + number for number in range(seeds)],
-    }
 
 
 def describe(rule: Rule) -> str:

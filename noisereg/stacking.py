@@ -1,8 +1,8 @@
 """Whether a run's networks can be stacked and trained at once, and why not."""
 
-from noisereg.config import ConfigError
-from noisereg.experiment.build import Settings, target_name
-from noisereg.experiment.training import spread
+from typing import Any
+
+from noisereg.config import ConfigError, Settings, target_name
 
 _STACKED = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
 _PRECISIONS = ("32-true", "32", "64-true", "64")
@@ -67,3 +67,18 @@ def why_not_stacked(settings: Settings) -> str | None:
         "callbacks.checkpoint counts the steps of one network": bool(checkpoint.get("every_n_train_steps")),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def spread(settings: Settings) -> dict[str, list[Any]]:
+    """Give the values of each key that spans replicas: their grid is what the run trains.
+
+    Example:
+        >>> spread({"noise": {"p": [0, 0.2]}, "seed": 5, "seeds": 2, "optimizer": {"lr": 0.1}})
+        {'lr': [0.1], 'p': [0, 0.2], 'seed': [5, 6]}
+    """
+    p, lr, seeds = settings["noise"]["p"], settings["optimizer"]["lr"], settings["seeds"]
+    return {
+        "lr": lr if isinstance(lr, list) else [lr],
+        "p": p if isinstance(p, list) else [p],
+        "seed": seeds if isinstance(seeds, list) else [settings["seed"] + number for number in range(seeds)],
+    }

@@ -2,7 +2,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from noisereg.config import ConfigError, check, conf_dir
-from noisereg.experiment.choice import trains_replicas, why_not_stacked
+from noisereg.stacking import trains_replicas, why_not_stacked
 
 
 def _settings(*overrides):
