@@ -56,7 +56,7 @@ PARTS: dict[str, tuple[str, Any]] = {
     "as a data set": ("dataset", {"_target_": "noisereg.datasets.cifar_files.Path", "_args_": ["MARK"]}),
     "the cache's writer": (
         "dataset",
-        {"_target_": "noisereg.datasets.cache.cached", "name": "MARK", "identity": 1, "build": LATER},
+        {"_target_": "noisereg.cache.cached", "name": "MARK", "identity": 1, "build": LATER},
     ),
     "the mover of downloads": (
         "dataset",

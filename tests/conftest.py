@@ -1,9 +1,16 @@
-"""One thread for every test and the processes it starts, as results depend on their number; and no call of W&B."""
+"""One thread for every test and the processes it starts, as results depend on their number; no call of W&B.
+
+All share one cache.
+"""
 
 import os
+import tempfile
 
 import torch
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
+if "NOISEREG_CACHE" not in os.environ:  # the first process sets it for all
+    _cache = tempfile.TemporaryDirectory()
+    os.environ["NOISEREG_CACHE"] = _cache.name

@@ -13,8 +13,8 @@ from rich.console import Console
 from small_disk import fill, names, small_disk
 
 import noisereg
+from noisereg.cache import cached
 from noisereg.config import ConfigError, check, conf_dir
-from noisereg.datasets.cache import cached
 from noisereg.datasets.image_files import tree_identity
 from noisereg.experiment.run import prepare
 from noisereg.tracking import CurveTable

@@ -13,6 +13,7 @@ import noisereg
 PACKAGE = Path(noisereg.__file__).parent
 ORDER = (
     "rng",
+    "cache",
     "noise",
     "losses",
     "models",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from program import run_program
 
 from noisereg.command_line import check_command_line
 from noisereg.config import conf_dir
@@ -45,7 +46,8 @@ def test_a_command_does_what_it_says(command, images, tmp_path, monkeypatch):
     check_command_line(words)
     if any("glob(" in word for word in words):
         return  # hours, even when cut short
-    run(ROOT / "train.py", *words, *cut_short(words, images), cwd=tmp_path)
+    done = run_program(*words, *cut_short(words, images), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
     statuses = [json.loads(path.read_text())["status"] for path in tmp_path.rglob("result.json")]
     only_shows = {"--help", "--cfg", "--info"} & set(words)
     assert set(statuses) == (set() if only_shows else {"finished"})
@@ -54,7 +56,8 @@ def test_a_command_does_what_it_says(command, images, tmp_path, monkeypatch):
 @pytest.mark.parametrize("script", blocks("python"))
 def test_a_script_runs(script, tmp_path):
     (tmp_path / "script.py").write_text(script)
-    run(tmp_path / "script.py", cwd=tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, check=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +84,3 @@ def cut_short(words: list[str], images: Path) -> list[str]:
         target = "noisereg.datasets.ImageFolder"
         overrides += [f"dataset._target_={target}", f"dataset.root={images}", "++dataset.image_size=32"]
     return overrides
-
-
-def run(*arguments: str | Path, cwd: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NOISEREG_CACHE": str(cwd / "cache")}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

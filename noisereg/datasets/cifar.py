@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torchvision
 
-from noisereg.datasets.cache import Arrays, cached
+from noisereg.cache import Arrays, cached
 from noisereg.datasets.cifar_files import fetch, read_batch
 from noisereg.datasets.download import download
 from noisereg.datasets.error import DatasetError

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from noisereg.datasets.cache import Arrays
+from noisereg.cache import Arrays
 from noisereg.datasets.error import DatasetError
 
 SPLITS = ("train", "test")

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import torch
 
-from noisereg.datasets.cache import Arrays, cached
+from noisereg.cache import Arrays, cached
 from noisereg.datasets.error import DatasetError
 from noisereg.datasets.image_files import FileList, decode, files_of_tree, list_tree, subfolders, tree_identity
 from noisereg.datasets.images import Images, Sized, channel_statistics, splits_of

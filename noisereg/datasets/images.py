@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
+from noisereg.cache import Arrays
 from noisereg.datasets.augment import crop_flip
-from noisereg.datasets.cache import Arrays
 from noisereg.datasets.error import DatasetError
 from noisereg.datasets.in_memory import Common, InMemory
 from noisereg.datasets.split import Split

@@ -1,6 +1,5 @@
 """The two figures of a run: its curves over training, and its end against p."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import vl_convert
-from altair.utils.mimebundle import spec_to_mimebundle
+from altair.utils.html import INLINE_HTML_TEMPLATE
+from jinja2.utils import htmlsafe_json_dumps
 
 from noisereg.report import drawing
 from noisereg.report.intervals import bands
@@ -23,6 +23,7 @@ from noisereg.report.tables import (
     strength_values,
     thinned,
 )
+from noisereg.report.vega import vega_script
 
 _PANELS_A_ROW = 3
 _FEWEST_FOR_A_BAND = 3  # values of p; between two, a band would say more than is known
@@ -102,11 +103,6 @@ def against_p(
     return drawing.page([row], title=title, lines=lines, chosen_by="lr" if "lr" in rows else None)
 
 
-def prepare() -> None:
-    """Begin to load what `save` needs, two seconds of work, beside whatever else is done."""
-    threading.Thread(target=vl_convert.javascript_bundle).start()
-
-
 def save(chart: alt.TopLevelMixin, path: Path) -> None:
     """Write a figure as an image, and as a page that shows numbers beneath the mouse.
 
@@ -134,16 +130,13 @@ def save(chart: alt.TopLevelMixin, path: Path) -> None:
 
 def _page(specification: dict[str, Any]) -> str:
     """Put a figure on a page of its own, with all that draws it."""
-    return spec_to_mimebundle(
-        specification,
-        format="html",
-        mode="vega-lite",
-        vega_version=alt.VEGA_VERSION,
+    return INLINE_HTML_TEMPLATE.render(
+        spec=htmlsafe_json_dumps(specification),
+        embed_options=htmlsafe_json_dumps({"mode": "vega-lite", "actions": {"export": True, "editor": False}}),
+        output_div="figure",
         vegalite_version=alt.VEGALITE_VERSION,
-        vegaembed_version=alt.VEGAEMBED_VERSION,
-        template="inline",
-        embed_options={"actions": {"export": True, "editor": False}},
-    )["text/html"]
+        vegaembed_script=vega_script(),
+    )
 
 
 def _curve_panel(table: pd.DataFrame, title: str, *, colour: Any, band: bool) -> alt.LayerChart:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from noisereg.report.layers import layer_tables
 from noisereg.report.panel_spec import PanelSpec, usual_panels
 from noisereg.report.runs import Run
 from noisereg.report.sections import claim_cells, counted, in_words, means_table, run_facts, settings_of
+from noisereg.report.vega import vega_script
 from noisereg.report.verdicts import RULE
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -146,7 +146,7 @@ def render(
         rule=RULE,
         css=_text("page.css"),
         script=_text("page.js"),
-        bundle=_bundle() if any(section["figure"] for section in sections) else "",
+        bundle=vega_script() if any(section["figure"] for section in sections) else "",
     )
 
 
@@ -169,12 +169,6 @@ def _section(group: Group, figure: Figure, defaults: Mapping[str, str] | None) -
         "runs": [run_facts(run) for run in group.runs],
         "settings": settings_of(group.runs[-1], defaults),
     }
-
-
-@cache
-def _bundle() -> str:
-    """Give Vega, Vega-Lite and Vega-Embed as one script, once for all figures."""
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def _text(name: str) -> str:

@@ -144,6 +144,13 @@ def test_two_hundred_replicas_stay_below_a_megabyte(strengths, seeds):
     assert thinner == (strengths == 200)
 
 
+def test_a_title_cannot_end_the_script_it_stands_in(tmp_path):
+    save(curves(run(seeds=1), title="</script><b>"), tmp_path / "curves")
+    page = (tmp_path / "curves.html").read_text()
+    assert "</script><b>" not in page
+    assert r"\u003c/script\u003e\u003cb\u003e" in page
+
+
 def test_the_page_loads_nothing_from_the_network(tmp_path):
     save(curves(run(seeds=1)), tmp_path / "p=0.1")
     page = (tmp_path / "p=0.1.html").read_text()

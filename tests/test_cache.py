@@ -3,7 +3,14 @@ import logging
 import numpy as np
 import pytest
 
-from noisereg.datasets.cache import cache_folder, cached
+from noisereg.cache import cache_folder, cached
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NOISEREG_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
 
 
 def build():
