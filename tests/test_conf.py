@@ -24,9 +24,9 @@ from noisereg.config import ConfigError, check, conf_dir
 from noisereg.datasets import InMemory
 from noisereg.experiment.build import build_data, build_loss, build_model, build_rule
 from noisereg.experiment.classifier import build_module
-from noisereg.experiment.training import spread
 from noisereg.losses import Loss
 from noisereg.noise import Corruption, Rule, Schedule
+from noisereg.stacking import spread
 
 
 def options(group):

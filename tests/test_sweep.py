@@ -84,10 +84,11 @@ def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(sw
             ["seed=0,1", "hydra.sweep.subdir=same"],
             "hydra.sweep.subdir=same is that of two jobs; name seed",
         ),
+        (["engine=fused", "optimizer=sgd,adam"], "engine=fused cannot run: Adam is not plain SGD; set engine=auto"),
     ],
 )
 def test_a_fault_in_any_job_ends_the_sweep_before_the_first(arguments, message, tmp_path):
-    done = run_program("-m", *TINY, *arguments, cwd=tmp_path)
+    done = run_program("-m", *TINY, "noise.p=0.1", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {message}")
     assert list(tmp_path.iterdir()) == []
