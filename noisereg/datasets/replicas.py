@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from lightning import LightningDataModule
@@ -88,8 +89,8 @@ class ReplicaData(LightningDataModule):
             part = split.inputs[first : first + _ROWS_AT_ONCE]
             place = torch.arange(len(part))
             made = self._prepare(part if transform is None else transform(part, draw=place, index=place))
-            if first == 0:
-                rows = made.new_empty(len(split), made.shape[1])
+            if first == 0:  # by numpy, which asks the system for huge pages
+                rows = torch.from_numpy(np.empty((len(split), made.shape[1]), made.numpy().dtype))
             rows[first : first + len(part)] = made
         return rows, split.labels
 

@@ -1,8 +1,8 @@
 """Train R networks at once, one sample a step, and measure each of them."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from itertools import chain, islice, pairwise, product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise, product
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -17,7 +17,8 @@ from noisereg.losses import Loss
 from noisereg.metrics import turnover
 
 log = logging.getLogger(__name__)
-_GROUPS_PER_THREAD = 4  # that are scored at a time: the data of all of them may not fit into memory
+_Group = tuple[list[int], dict[str, Split]]  # replicas, and the splits that they share
+_SCORED_BYTES = 2**27  # of data at a time, as all of them may not fit into memory; one group a thread may take more
 
 
 @runtime_checkable
@@ -202,9 +203,9 @@ class Replicas(LightningModule):
         """Score the running replicas on every split, each by one thread; the others have nan."""
         threads = self._engine.threads if isinstance(self._engine, Fused) else _torch_threads(self.device)
         found: dict[str, list[tuple[list[int], Scores]]] = {}
-        groups = iter(self.trainer.datamodule.groups())  # type: ignore[attr-defined]
+        groups = self.trainer.datamodule.groups()  # type: ignore[attr-defined]
         with one_thread_each(threads) as map_all:
-            while some := list(islice(groups, _GROUPS_PER_THREAD * threads)):
+            for some in _several(groups, threads):
                 parts = max(1, threads // len(some))
                 tasks = [
                     (share, name, split)
@@ -252,6 +253,20 @@ class _OneTorchThread(Callback):
 
 def _torch_threads(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def _several(groups: Iterable[_Group], threads: int) -> Iterator[list[_Group]]:
+    """Take groups together, one for each thread and as many more as are small."""
+    some: list[_Group] = []
+    size = 0
+    for group in groups:
+        some.append(group)
+        size += sum(split.inputs.nbytes for split in group[1].values())
+        if len(some) >= threads and size > _SCORED_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _shares(replicas: Sequence[int], running: Sequence[bool], parts: int) -> list[list[int]]:
