@@ -18,7 +18,7 @@ from noisereg.metrics import turnover
 
 log = logging.getLogger(__name__)
 _Group = tuple[list[int], dict[str, Split]]  # replicas, and the splits that they share
-_SCORED_BYTES = 2**27  # of data at a time, as all of them may not fit into memory; one group a thread may take more
+_SCORED_BYTES = 2**25  # of data at a time, as all of them may not fit into memory; one group a thread may take more
 
 
 @runtime_checkable
