@@ -52,7 +52,7 @@ def check_run(folder: Path, name: str) -> None:
     assert drawn.read_bytes().startswith(b"\x89PNG") if panels_of(group) else not drawn.exists()
 
 
-@pytest.mark.parametrize("kind", ["claims", "curve|slides", "fig", "thm"])
+@pytest.mark.parametrize("kind", [pytest.param("claims", marks=pytest.mark.slow), "curve|slides", "fig", "thm"])
 def test_every_experiment_runs_in_its_short_form(kind, tmp_path):
     names = [name for name in NAMES if re.match(kind, name)]
     for name, folder in run_short(names, tmp_path).items():
@@ -63,6 +63,7 @@ def test_no_experiment_is_left_out():
     assert all(re.match("claims|curve|slides|fig|thm", name) for name in NAMES)
 
 
+@pytest.mark.slow
 def test_every_experiment_on_images_runs_in_its_short_form(tmp_path):
     write_images(tmp_path / "images" / "FashionMNIST" / "raw")
     images = ["++dataset._target_=noisereg.datasets.FashionMnist", f"++dataset.root={tmp_path / 'images'}"]
@@ -70,6 +71,7 @@ def test_every_experiment_on_images_runs_in_its_short_form(tmp_path):
         check_run(folder, name)
 
 
+@pytest.mark.slow
 def test_every_experiment_on_photographs_runs_in_its_short_form(tmp_path):
     write_photographs(tmp_path / "photographs")
     data = ["++dataset._target_=noisereg.datasets.ImageFolder", "++dataset.image_size=32"]
