@@ -11,9 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from replica_runs import Recipe, Replica, Stacked, curves_alone, train_alone
 
 from noisereg.callbacks import NormMonitor, SparsityMonitor
-from noisereg.datasets import Hypercube, Split, chunks
+from noisereg.datasets import Hypercube, chunks
 from noisereg.models import Neuron
-from noisereg.modules import replicas
 from noisereg.noise import Flip, Linear, Resample, Step
 
 REPLICAS = (Replica(p=0.0), Replica(p=0.25), Replica(p=0.25, seed=1, lr=0.02))
@@ -298,16 +297,3 @@ def test_the_means_over_the_running_replicas_are_logged_for_callbacks():
     for name in ("test/error", "train/active_neurons", "norm/hidden", "noise/measured_rate"):
         mean = sum(row[name] for row in last) / len(last)
         assert run.trainer.callback_metrics[name].item() == pytest.approx(mean, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("threads", "floats", "sizes"), [(1, 6, [5]), (1, 20, [2, 2, 1]), (2, 40, [2, 2, 1]), (3, 90, [3, 2])]
-)
-def test_data_are_scored_together_as_far_as_memory_goes_and_one_for_each_thread(threads, floats, sizes, monkeypatch):
-    monkeypatch.setattr(replicas, "_SCORED_BYTES", 150)
-    groups = [
-        ([number], {"test": Split(torch.zeros(1, floats), torch.zeros(1, dtype=torch.int64))}) for number in range(5)
-    ]
-    taken = list(replicas._several(groups, threads))
-    assert [len(some) for some in taken] == sizes
-    assert [group for some in taken for group in some] == groups
