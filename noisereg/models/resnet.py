@@ -2,7 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 from torch.nn.utils import skip_init
 
 from noisereg.models.checks import check_positive
@@ -115,6 +115,9 @@ def shortcut(
 ) -> Float[Tensor, "batch out_channels _ _"]:
     """Keep every stride-th position and put channels of zeros on both sides (option A).
 
+    The positions are taken by a pooling over one each: its gradient keeps a channels_last layout, which that of a slice
+    does not, and all that is computed from a gradient of another layout takes ten times as long on a CPU.
+
     Args:
         inputs: (batch, in_channels, height, width).
         num_channels: of the result, at least those of the inputs.
@@ -131,7 +134,7 @@ def shortcut(
     missing = num_channels - inputs.shape[1]
     if stride == 1 and missing == 0:
         return inputs
-    return pad(inputs[:, :, ::stride, ::stride], (0, 0, 0, 0, missing // 2, missing - missing // 2))
+    return pad(avg_pool2d(inputs, kernel_size=1, stride=stride), (0, 0, 0, 0, missing // 2, missing - missing // 2))
 
 
 def _stage(in_channels: int, out_channels: int, *, num_blocks: int, stride: int) -> nn.Sequential:

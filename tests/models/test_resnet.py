@@ -80,9 +80,32 @@ def test_a_shortcut_within_a_stage_is_the_input_itself():
     assert shortcut(images, num_channels=4, stride=1) is images
 
 
-def test_a_shortcut_keeps_the_memory_format():
-    images = random_images(2, 4, 6, 6).to(memory_format=torch.channels_last)
-    assert shortcut(images, num_channels=8, stride=2).is_contiguous(memory_format=torch.channels_last)
+def test_a_shortcut_and_its_gradient_keep_the_memory_format():
+    images = random_images(2, 4, 6, 6).to(memory_format=torch.channels_last).requires_grad_()
+    result = shortcut(images, num_channels=8, stride=2)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(result.square().sum(), images)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_gradients_of_all_relus_but_the_last_keep_the_memory_format():
+    model, kept = ResNet((3, 16, 16), 10).to(memory_format=torch.channels_last), {}
+
+    def listen(name):
+        def note(gradient):
+            kept[name] = gradient.is_contiguous(memory_format=torch.channels_last)
+
+        def hook(_module, _inputs, output):
+            output.register_hook(note)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(listen(name))
+    model(torch.randn(2, 3, 16, 16).to(memory_format=torch.channels_last)).sum().backward()
+    assert len(kept) == 19
+    assert [name for name in kept if not kept[name]] == ["layer3.2.relu2"]  # its gradient is that of a mean
 
 
 @pytest.mark.parametrize(
