@@ -12,12 +12,15 @@ import argparse
 import json
 import logging
 import statistics
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -186,6 +189,14 @@ def silence() -> None:
     """Keep Lightning from telling of each training."""
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+def run_apart(program: str, arguments: Sequence[str]) -> Any:
+    """Run a program in a process of its own, and give the numbers that it writes to the file of --json."""
+    with TemporaryDirectory() as folder:  # not through stdout, where any library may write
+        path = Path(folder) / "found.json"
+        subprocess.run([sys.executable, program, *arguments, "--json", path], check=True)
+        return json.loads(path.read_text())
 
 
 @contextmanager

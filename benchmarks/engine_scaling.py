@@ -10,7 +10,6 @@ data of all seeds but the first included. Memory is the most that the process ev
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from benchmarks.engine import describe_machine, silence, threads
+from benchmarks.engine import describe_machine, run_apart, silence, threads
 from benchmarks.training import Fit, hypercube, replicate, train
 from noisereg.engine import Fused
 from noisereg.losses import Logistic
@@ -66,9 +65,8 @@ def measure(points: Sequence[Point], *, epochs: int) -> list[dict[str, float]]:
     """Train each point in a process of its own, one after the other."""
     found = []
     for point in points:
-        command = [sys.executable, __file__, "--epochs", str(epochs), "--point", *map(str, point)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found.append({**point._asdict(), **json.loads(done.stdout)})
+        alone = ["--epochs", str(epochs), "--point", *map(str, point)]
+        found.append({**point._asdict(), **run_apart(__file__, alone)})
     return found
 
 
@@ -98,10 +96,10 @@ def table(found: list[dict[str, float]]) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print, or measure one point and write it as JSON."""
+    """Measure and print, or measure one point and write its numbers to a file."""
     options = _options(arguments)
     if options.point:
-        print(json.dumps(run_point(Point(*options.point), epochs=options.epochs)))
+        options.json.write_text(json.dumps(run_point(Point(*options.point), epochs=options.epochs)))
         return
     machine, found = describe_machine(), measure(POINTS[: options.points], epochs=options.epochs)
     console = Console(highlight=False)

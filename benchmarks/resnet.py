@@ -11,13 +11,11 @@ DataLoader, SGD, and the loss and the accuracy of each batch brought back as num
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,7 +24,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from benchmarks.engine import Row, describe_machine, measure, results, silence, spread
+from benchmarks.engine import Row, describe_machine, measure, results, run_apart, silence, spread
 from benchmarks.image_training import WARM_UP, PlainLoop, Training, evaluate
 from benchmarks.pipeline import RandomImages
 from noisereg.datasets import Cifar10
@@ -117,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps(run(options)))
         return
     given = sys.argv[1:] if arguments is None else list(arguments)
-    found = [_run_apart([*given, "--alone", str(threads)]) for threads in options.threads]
+    found = [run_apart(__file__, [*given, "--alone", str(threads)]) for threads in options.threads]
     machine, every = describe_machine(), OmegaConf.load(_RECIPE).callbacks.sparsity.every_n_epochs
     console = Console(highlight=False)
     console.print(machine["text"])
@@ -134,13 +132,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"\n{LEGEND}")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "every_n_epochs": every, "threads": found}, indent=1))
-
-
-def _run_apart(arguments: Sequence[str]) -> dict[str, Any]:
-    with TemporaryDirectory() as folder:  # not through stdout, where any library may write
-        path = Path(folder) / "found.json"
-        subprocess.run([sys.executable, __file__, *arguments, "--json", path], check=True)
-        return json.loads(path.read_text())
 
 
 def _tell(name: str, measured: Callable[[], float], *, threads: int) -> float:

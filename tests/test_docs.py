@@ -17,7 +17,20 @@ from noisereg.config import conf_dir
 ROOT = Path(__file__).parents[1]
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps" / "README.md"]
 EXTEND = ROOT / "docs" / "extend.md"
+SEVERAL = """
+import shlex
+import sys
+from pathlib import Path
+
+from program import run_program
+
 TINY = ["trainer.max_epochs=1", "dataset.train_size=20", "dataset.test_size=20", "logger=none"]
+if __name__ == "__main__":
+    for number, line in enumerate(sys.argv[1:]):
+        done = run_program(*shlex.split(line), *TINY, f"hydra.run.dir=runs/{number}", cwd=Path.cwd())
+        assert done.returncode == 0, line + done.stdout + done.stderr
+        print(done.stdout)
+"""
 
 
 def blocks(path, language):
@@ -83,10 +96,12 @@ def test_the_added_parts_pass_their_own_tests_examples_and_lint(extended):
     run("-m", "ruff", "format", "--check", "--no-cache", *python, cwd=copy)
 
 
-@pytest.mark.parametrize("command", [line for line in commands(EXTEND) if line.startswith("python train.py")])
-def test_a_command_with_an_added_part_trains(command, extended, tmp_path):
+def test_the_commands_with_an_added_part_train(extended, tmp_path):
     copy, _ = extended
-    assert "all numbers in" in run(*shlex.split(command)[1:], *TINY, f"hydra.run.dir={tmp_path}", cwd=copy)
+    given = [line.split(maxsplit=2)[2] for line in commands(EXTEND) if line.startswith("python train.py")]
+    (tmp_path / "several.py").write_text(SEVERAL)
+    found = f"{copy}{os.pathsep}{ROOT / 'tests'}"
+    assert run(tmp_path / "several.py", *given, cwd=copy, project=found).count("all numbers in") == len(given) == 4
 
 
 @pytest.mark.parametrize(
@@ -97,7 +112,14 @@ def test_a_script_runs(script, tmp_path):
     assert run("script.py", cwd=tmp_path, project=ROOT)
 
 
-@pytest.mark.parametrize("path", [path for path in DOCS if path != EXTEND], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [  # the experiments of the results are run, each in its short form, by tests of their own
+        pytest.param(path, marks=[pytest.mark.slow] if path.name == "results.md" else [], id=path.name)
+        for path in DOCS
+        if path != EXTEND
+    ],
+)
 def test_every_command_passes_the_checks(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for line in commands(path):

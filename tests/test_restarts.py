@@ -15,7 +15,7 @@ ALL = pytest.mark.slow
     ("case", "moments"),
     [
         ("minibatches", [(FIRST, SIGTERM), (MIDDLE, SIGINT), (EVALUATION, SIGUSR1), (SAVE, SIGKILL), (EPOCH, SIGTERM)]),
-        ("workers", [("step 22", SIGTERM)]),
+        pytest.param("workers", [("step 22", SIGTERM)], marks=ALL),
         pytest.param("by_steps", [(MIDDLE, SIGKILL), (EPOCH, SIGKILL), (EVALUATION, SIGKILL)], marks=ALL),
         pytest.param("workers", [(FIRST, SIGKILL), (MIDDLE, SIGINT)], marks=ALL),
         pytest.param("two_processes", [("step 9", SIGTERM), ("step 27", SIGKILL), (MIDDLE, SIGUSR1)], marks=ALL),

@@ -36,7 +36,7 @@ def visit_training_data(
         max_samples: how many samples are visited, the first ones; None for all. Processes share them.
         visit: takes a batch on the module's device.
     """
-    with isolate_rng(), rng.library_generator(seed=0), _evaluating(pl_module), torch.no_grad():
+    with isolate_rng(), rng.library_generator(seed=0), evaluating(pl_module), torch.no_grad():
         for loaded in _share(trainer, max_samples):
             converted = trainer.precision_plugin.convert_input(loaded)
             batch = trainer.strategy.batch_to_device(pl_module.on_before_batch_transfer(converted, 0))
@@ -55,7 +55,17 @@ def _share(trainer: Trainer, max_samples: int | None) -> DataLoader:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module and all its parts in eval mode, and each back into its own at the end.
+
+    Example:
+        >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+        >>> with evaluating(net):
+        ...     [part.training for part in net]
+        [False, False]
+        >>> [part.training for part in net]
+        [True, False]
+    """
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
+from noisereg.callbacks.train_pass import evaluating
 from noisereg.datasets import BatchLoader, InMemory
 from noisereg.metrics import (
     Distinct,
@@ -101,8 +101,13 @@ def analyse(module: Classifier, data: InMemory, trainer: Trainer) -> Analysis:
         `plane_classes`, `plane_templates`, and of each split `plane_<split>_points` and `plane_<split>_labels`, for
         the first 300 samples of each class.
     """
-    with _evaluating(module, trainer.strategy.root_device), torch.no_grad():
-        return _Analyst(module, data, trainer).analyse()
+    home = module.device
+    module.to(trainer.strategy.root_device)  # a trainer leaves it on the CPU
+    try:
+        with evaluating(module), torch.no_grad():
+            return _Analyst(module, data, trainer).analyse()
+    finally:
+        module.to(home)
 
 
 class _Analyst:
@@ -181,16 +186,3 @@ class _Analyst:
         loader.rank, loader.world = 0, 1
         for batch in loader:
             yield batch["label"].to(self._module.device), batch["input"]
-
-
-@contextmanager
-def _evaluating(module: Classifier, device: torch.device) -> Iterator[None]:
-    """Put a module on a device and in eval mode; a trainer leaves it on the CPU."""
-    modes, home = [(part, part.training) for part in module.modules()], module.device
-    module.to(device).eval()
-    try:
-        yield
-    finally:
-        module.to(home)
-        for part, mode in modes:
-            part.training = mode
