@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas
+from rich.box import SIMPLE
 from rich.table import Table
 
 from noisereg.report import Interval, mean_interval
 
 _SHOWN = {  # metric: (words, factor, digits)
-    "test/error": ("test error %", 100, 2),
-    "train/error": ("train error %", 100, 2),
-    "test/active_neurons": ("active, test", 1, 1),
-    "train/active_neurons": ("active, train", 1, 1),
-    "train/associated_neurons": ("associated", 1, 0),
-    "noise/measured_rate": ("labels changed %", 100, 2),
+    "test/error": ("test\nerror %", 100, 2),
+    "train/error": ("train\nerror %", 100, 2),
+    "test/active_neurons": ("active,\ntest", 1, 1),
+    "train/active_neurons": ("active,\ntrain", 1, 1),
+    "train/associated_neurons": ("associ-\nated", 1, 0),
+    "noise/measured_rate": ("labels\nchanged %", 100, 1),
 }
 
 
@@ -27,7 +28,9 @@ def replica_summary(rows: Sequence[Mapping[str, Any]]) -> Table:
     frame = pandas.DataFrame(rows)
     by = [name for name in ("lr", "p") if name in frame]
     shown = {metric: form for metric, form in _SHOWN.items() if metric in frame}
-    table = Table(*by, "seeds", *(words for words, _, _ in shown.values()), caption="mean ± 95 % t interval")
+    table = Table(box=SIMPLE, caption="mean ± 95 % t interval", padding=0)  # within 80 columns
+    for words in (*by, "seeds", *(words for words, _, _ in shown.values())):
+        table.add_column(words, justify="right", overflow="fold")
     for values, group in frame.groupby(by):
         cells = [_cell(mean_interval(factor * group[metric]), digits) for metric, (_, factor, digits) in shown.items()]
         table.add_row(*(f"{value:g}" for value in values), str(len(group)), *cells)
@@ -35,5 +38,5 @@ def replica_summary(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _cell(interval: Interval, digits: int) -> str:
-    half = f" ± {interval.high - interval.mean:.{digits}f}" if interval.n > 1 else ""
+    half = f"±{interval.high - interval.mean:.{digits}f}" if interval.n > 1 else ""
     return f"{interval.mean:,.{digits}f}{half}"
