@@ -216,7 +216,9 @@ def _with_mean(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Add the mean of the columns that a star stands for, such as the layers of a stage."""
     stem, star, _ = metric.partition("*")
     columns = [name for name in frame if star and str(name).startswith(stem)]
-    return frame.assign(**{metric: frame[columns].mean(axis=1, skipna=False)}) if columns else frame
+    if not columns:
+        return frame
+    return pd.concat([frame, frame[columns].mean(axis=1, skipna=False).rename(metric)], axis=1)
 
 
 def _varies(column: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import pandas as pd
 import pytest
@@ -187,6 +188,15 @@ def test_a_star_is_the_mean_of_all_columns_that_begin_so():
         ["p", "seed", "step", "epoch", "active/1.a", "active/1.b"]
     ]
     assert values({"p": 0.2, "at": "lowest"}, "active/*", rows, curves) == pytest.approx([0.2])
+
+
+def test_a_star_over_many_columns_that_came_one_by_one_gives_no_warning():
+    rows = ENDS[["p", "seed"]].copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
+        for layer in range(120):
+            rows[f"active/{layer}"] = 0.5
+    assert values({}, "active/*", rows) == pytest.approx([0.5] * 6)
 
 
 def test_a_star_without_columns_or_with_one_unmeasured_has_no_value():
