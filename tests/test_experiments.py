@@ -52,7 +52,10 @@ def check_run(folder: Path, name: str) -> None:
     assert drawn.read_bytes().startswith(b"\x89PNG") if panels_of(group) else not drawn.exists()
 
 
-@pytest.mark.parametrize("kind", [pytest.param("claims", marks=pytest.mark.slow), "curve|slides", "fig", "thm"])
+LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("claims", "curve|slides")]
+
+
+@pytest.mark.parametrize("kind", [*LONG, "fig", "thm"])
 def test_every_experiment_runs_in_its_short_form(kind, tmp_path):
     names = [name for name in NAMES if re.match(kind, name)]
     for name, folder in run_short(names, tmp_path).items():

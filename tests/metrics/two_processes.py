@@ -48,5 +48,6 @@ def check(rank: int, folder: str) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(check, args=(folder,), nprocs=2)
+        # forked, so that they have the libraries; nothing of torch has run here yet
+        multiprocessing.start_processes(check, args=(folder,), nprocs=2, start_method="fork")
         print(*(Path(folder, f"{name}{rank}").read_text() for name in ("whole", "silent", "parts") for rank in (0, 1)))
