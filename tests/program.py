@@ -12,9 +12,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what the server of the processes starts with
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    ["noisereg.experiment", "wandb.sdk.launch.inputs.internal"]
-)  # wandb.init takes the latter
+_LIBRARIES = ["noisereg.experiment", "wandb.sdk.launch.inputs.internal"]  # the latter is what wandb.init loads
+_SERVER.set_forkserver_preload(_LIBRARIES)
 
 
 class Program:

@@ -15,9 +15,8 @@ ALL = pytest.mark.slow
     ("case", "moments"),
     [
         ("minibatches", [(FIRST, SIGTERM), (MIDDLE, SIGINT), (EVALUATION, SIGUSR1), (SAVE, SIGKILL), (EPOCH, SIGTERM)]),
-        pytest.param("workers", [("step 22", SIGTERM)], marks=ALL),
         pytest.param("by_steps", [(MIDDLE, SIGKILL), (EPOCH, SIGKILL), (EVALUATION, SIGKILL)], marks=ALL),
-        pytest.param("workers", [(FIRST, SIGKILL), (MIDDLE, SIGINT)], marks=ALL),
+        pytest.param("workers", [(FIRST, SIGKILL), (MIDDLE, SIGINT), ("step 22", SIGTERM)], marks=ALL),
         pytest.param("two_processes", [("step 9", SIGTERM), ("step 27", SIGKILL), (MIDDLE, SIGUSR1)], marks=ALL),
         pytest.param("fused", [("epoch 1", SIGINT), (0.7, SIGTERM), (SAVE, SIGKILL)], marks=ALL),
         pytest.param("blocked", [("epoch 1", SIGUSR1), ("epoch 2", SIGKILL)], marks=ALL),
