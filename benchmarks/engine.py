@@ -31,7 +31,7 @@ from rich.table import Column, Table
 from benchmarks.training import Fit, Task, cached, engine_call, hypercube, mnist, plain_loop, replicate, train
 from noisereg.engine import Blocked, Fused
 from noisereg.losses import Logistic, Loss
-from noisereg.tracking import environment
+from noisereg.runs.environment import environment
 
 PLAIN, SPARING, FIGURE, EPOCH, ALONE = "plain loop", "sparing", "figure 1", "one epoch", "alone"
 LEGEND = """\

@@ -17,9 +17,9 @@ from benchmarks.training import Clock, quiet_trainer
 from noisereg.callbacks import LabelCorruption, SparsityMonitor
 from noisereg.datasets import Cifar10, Split
 from noisereg.datasets.images import IMAGENET
+from noisereg.engine.classifier import Classifier
 from noisereg.losses import CrossEntropy
 from noisereg.models import ResNet
-from noisereg.modules import Classifier
 from noisereg.noise import Resample
 
 WARM_UP = 3  # steps

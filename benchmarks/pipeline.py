@@ -20,9 +20,9 @@ from rich.table import Column, Table
 from noisereg import rng
 from noisereg.datasets import Cifar10, Split
 from noisereg.datasets.loader import Batch
+from noisereg.engine.classifier import Classifier
 from noisereg.losses import CrossEntropy
 from noisereg.models import ResNet
-from noisereg.modules import Classifier
 from noisereg.noise import Corruption, Resample
 
 STEP = "training step"

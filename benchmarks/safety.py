@@ -28,11 +28,12 @@ from rich.table import Column, Table
 
 from benchmarks.engine import describe_machine, silence
 from noisereg.callbacks import FiniteLoss, RunCheckpoint
-from noisereg.config import check, conf_dir
-from noisereg.experiment import prepare
-from noisereg.experiment.ends import alone
-from noisereg.experiment.training import Training
-from noisereg.tracking import RunRecord, check_space
+from noisereg.config.check import check, conf_dir
+from noisereg.files.disk import check_space
+from noisereg.runs.ends import alone
+from noisereg.runs.record import RunRecord
+from noisereg.training.run import prepare
+from noisereg.training.training import Training
 
 MOST = 0.02  # of the training
 LEGEND = """\

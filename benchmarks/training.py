@@ -13,11 +13,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from noisereg import rng
 from noisereg.callbacks import ReplicaCorruption
-from noisereg.datasets import Hypercube, InMemory, Mnist, Plan, ReplicaData, Split
+from noisereg.datasets import Hypercube, InMemory, Mnist, Split
 from noisereg.engine import Blocked, Fused, Stack
+from noisereg.engine.chunks import Timeline
+from noisereg.engine.replica_data import ReplicaData
+from noisereg.engine.replicas import Replicas
 from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
-from noisereg.modules import Replicas
 from noisereg.noise import Resample, Rule, StackedCorruption
 
 
@@ -149,7 +151,7 @@ class Replicated(NamedTuple):
 
     stack: Stack
     data: ReplicaData
-    plan: Plan
+    plan: Timeline
     seeds: list[int]
     rules: list[Rule]
     rates: Tensor
@@ -164,7 +166,7 @@ def replicate(task: Task, replicas: int, *, fit: Fit, num_seeds: int, hidden: in
     shape = (first.input_shape, outputs)
     models = {seed: TwoLayer(*shape, hidden=hidden or task.hidden, seed=seed) for seed in dict.fromkeys(seeds)}
     stack = Stack.of([models[seed] for seed in seeds])
-    plan = Plan(num_epochs=fit.num_epochs, every_n_epochs=fit.every_n_epochs, n=len(first.splits["train"]))
+    plan = Timeline(num_epochs=fit.num_epochs, every_n_epochs=fit.every_n_epochs, n=len(first.splits["train"]))
     data = ReplicaData(lambda seed: task.data(seed, fit.test_size), seeds, plan, prepare=stack.prepare)
     rates = torch.full((1, replicas), task.lr, dtype=torch.float64)
     return Replicated(stack, data, plan, seeds, [Resample(p=p) for p in strengths], rates)

@@ -11,7 +11,7 @@ _ROOM = {
     "LabelCorruption": "noisereg.callbacks",
     "NormMonitor": "noisereg.callbacks",
     "SparsityMonitor": "noisereg.callbacks",
-    "Classifier": "noisereg.modules",
+    "Classifier": "noisereg.engine.classifier",
 }
 
 __all__ = ["ActivationSparsity", "Classifier", "LabelCorruption", "NormMonitor", "SparsityMonitor"]

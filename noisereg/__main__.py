@@ -16,8 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from noisereg.command_line import check_command_line, resumed
-from noisereg.config import ConfigError, conf_dir
+from noisereg.config.check import conf_dir
+from noisereg.config.command_line import check_command_line, resumed
+from noisereg.errors import ConfigError
 
 _came: list[int] = []  # signals that were to end the program
 
@@ -38,7 +39,7 @@ def _load() -> Callable[[DictConfig], Any]:
     first = "noisereg.experiment" not in sys.modules
     if first:
         gc.disable()
-    from noisereg.experiment import run  # noqa: PLC0415 - loads torch
+    from noisereg.training.run import run  # noqa: PLC0415 - loads torch
 
     if first:
         gc.freeze()

@@ -9,13 +9,17 @@ import torch
 from lightning.pytorch import Trainer
 
 from noisereg.callbacks import LabelCorruption, ReplicaCorruption
-from noisereg.datasets import Hypercube, Plan, ReplicaData
+from noisereg.datasets import Hypercube
 from noisereg.engine import Blocked, Fused, Stack
+from noisereg.engine.chunks import Timeline
+from noisereg.engine.classifier import Classifier
+from noisereg.engine.replica_data import ReplicaData
+from noisereg.engine.replicas import Replicas
 from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
-from noisereg.modules import Classifier, Replicas
 from noisereg.noise import Resample
-from noisereg.tracking import CurveTable, ReplicaCurves
+from noisereg.runs.curves import CurveTable
+from noisereg.runs.replica_curves import ReplicaCurves
 
 ENGINES = {"fused": lambda loss, batch_size: Fused(loss), "blocked": lambda loss, n: Blocked(loss, batch_size=n)}
 FEW_POINTS = partial(Hypercube, d=6, train_size=20, test_size=30)
@@ -58,7 +62,7 @@ class Stacked:
     ):
         recipe = recipe or Recipe()
         seeds = [replica.seed for replica in replicas]
-        plan = Plan(
+        plan = Timeline(
             num_epochs=recipe.num_epochs,
             every_n_epochs=every_n_epochs,
             n=len(recipe.make_data(seeds[0]).stream(0)),

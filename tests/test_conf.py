@@ -20,13 +20,14 @@ from torch import nn
 
 import noisereg
 from noisereg import models
-from noisereg.config import ConfigError, check, conf_dir
+from noisereg.config.check import check, conf_dir
+from noisereg.config.plan import spread
 from noisereg.datasets import InMemory
-from noisereg.experiment.build import build_data, build_loss, build_model, build_rule
-from noisereg.experiment.classifier import build_module
+from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.noise import Corruption, Rule, Schedule
-from noisereg.stacking import spread
+from noisereg.training.build import build_data, build_loss, build_model, build_rule
+from noisereg.training.classifier import build_module
 
 
 def options(group):

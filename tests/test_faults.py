@@ -13,11 +13,12 @@ from rich.console import Console
 from small_disk import fill, names, small_disk
 
 import noisereg
-from noisereg.cache import cached
-from noisereg.config import ConfigError, check, conf_dir
+from noisereg.config.check import check, conf_dir
 from noisereg.datasets.image_files import tree_identity
-from noisereg.experiment.run import prepare
-from noisereg.tracking import CurveTable
+from noisereg.errors import ConfigError
+from noisereg.files.cache import cached
+from noisereg.runs.curves import CurveTable
+from noisereg.training.run import prepare
 
 PACKAGE = Path(noisereg.__file__).parent
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "os.path.getmtime"}

@@ -13,7 +13,9 @@ import noisereg
 PACKAGE = Path(noisereg.__file__).parent
 ORDER = (
     "rng",
-    "cache",
+    "errors",
+    "statistics",
+    "files",
     "noise",
     "losses",
     "models",
@@ -22,28 +24,18 @@ ORDER = (
     "engine",
     "theory",
     "callbacks",
-    "modules",
-    "schema",
     "config",
-    "run_folder",
-    "stacking",
-    "safety",
-    "composition",
-    "grid",
-    "sweep",
-    "launchers",
-    "command_line",
-    "tracking",
+    "runs",
     "report",
     "dashboard",
-    "experiment",
+    "training",
     "__main__",
 )
 ONLY_IN = {
-    "lightning": {"datasets", "callbacks", "modules", "tracking", "experiment"},
-    "hydra": {"config", "composition", "grid", "command_line", "experiment", "__main__"},
-    "omegaconf": {"config", "composition", "grid", "command_line", "experiment", "__main__"},
-    "wandb": {"tracking", "dashboard", "experiment"},
+    "lightning": {"datasets", "callbacks", "engine", "runs", "training"},
+    "hydra": {"config", "runs", "training", "__main__"},
+    "omegaconf": {"config", "training", "__main__"},
+    "wandb": {"runs", "dashboard", "training"},
     "wandb_workspaces": {"dashboard"},
     "numba": {"engine"},
 }
@@ -54,7 +46,7 @@ def test_no_module_breaks_the_fence():
 
 
 def test_every_module_is_read():
-    assert {room for room, _ in rooms(PACKAGE)} >= {"rng", "noise", "datasets", "modules", "experiment", "__main__"}
+    assert {room for room, _ in rooms(PACKAGE)} >= {"rng", "noise", "datasets", "engine", "training", "__main__"}
 
 
 @pytest.mark.parametrize(
@@ -63,14 +55,18 @@ def test_every_module_is_read():
         ("noise/flip.py", "from noisereg.losses import Loss", "losses, which comes after noise"),
         ("noise/flip.py", "import noisereg.losses.loss as loss", "losses, which comes after noise"),
         ("losses/loss.py", "from noisereg import metrics, noise", "metrics, which comes after losses"),
-        ("config.py", "def run():\n    from noisereg.experiment import run", "experiment, which comes after config"),
+        (
+            "config/check.py",
+            "def run():\n    from noisereg.training.run import run",
+            "training, which comes after config",
+        ),
         ("report/page.py", "from noisereg.__main__ import main", "__main__, which comes after report"),
         ("noise/flip.py", "from noisereg import Classifier", "Classifier, which is no room"),
         ("utils.py", "", "utils is no room"),
         ("models/mlp.py", "from lightning.pytorch import Trainer", "lightning, which is kept out of models"),
         ("callbacks/monitor.py", "import hydra.utils", "hydra, which is kept out of callbacks"),
-        ("tracking/files.py", "import json, omegaconf", "omegaconf, which is kept out of tracking"),
-        ("modules/classifier.py", "try:\n    import wandb\nexcept ImportError:\n    pass", "wandb, which is kept out"),
+        ("runs/record.py", "import json, omegaconf", "omegaconf, which is kept out of runs"),
+        ("engine/classifier.py", "try:\n    import wandb\nexcept ImportError:\n    pass", "wandb, which is kept out"),
         ("theory/bounds.py", "from numba import njit", "numba, which is kept out of theory"),
     ],
 )
@@ -85,7 +81,7 @@ def test_what_the_fence_allows_is_no_breach(tmp_path):
     write(tmp_path / "__init__.py", "import typing")
     write(tmp_path / "noise/flip.py", "import torch\nfrom noisereg import rng\nfrom noisereg.noise.rule import Rule")
     write(tmp_path / "engine/fused.py", "import numba\nfrom noisereg.noise import Flip\nimport hydralike")
-    write(tmp_path / "experiment.py", "import hydra, lightning, omegaconf, wandb\nfrom noisereg.config import check")
+    write(tmp_path / "training/run.py", "import hydra, lightning, omegaconf, wandb\nfrom noisereg.config import check")
     assert list(breaches(tmp_path)) == []
 
 
@@ -94,7 +90,8 @@ def test_what_the_fence_allows_is_no_breach(tmp_path):
     [
         ("noise", {"lightning", "hydra", "omegaconf", "wandb", "torchvision"}),
         ("rng losses models metrics", {"lightning", "hydra", "omegaconf", "wandb"}),
-        ("config command_line __main__", {"torch", "lightning", "wandb"}),
+        ("config.command_line files.lock errors __main__", {"torch", "lightning", "wandb"}),
+        ("report.runs statistics", {"torch", "lightning", "wandb"}),
     ],
 )
 def test_a_module_loads_no_library_that_it_can_do_without(modules, absent):

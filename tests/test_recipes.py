@@ -3,7 +3,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from noisereg.config import check, conf_dir
+from noisereg.config.check import check, conf_dir
 
 
 def settings(*overrides):

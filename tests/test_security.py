@@ -18,13 +18,13 @@ from omegaconf import OmegaConf
 from program import run_program
 from report.run_folders import CONFIG
 
-from noisereg.command_line import check_command_line, resumed
-from noisereg.composition import check_safe
-from noisereg.config import ConfigError, conf_dir
-from noisereg.datasets import DatasetError
+from noisereg.config.check import conf_dir
+from noisereg.config.command_line import check_command_line, resumed
+from noisereg.config.composition import check_safe
 from noisereg.datasets.image_files import files_of_archive, open_image
-from noisereg.experiment.build import build
+from noisereg.errors import ConfigError, DatasetError
 from noisereg.report.__main__ import main as report
+from noisereg.training.build import build
 
 TINY = [
     "trainer.max_epochs=1",

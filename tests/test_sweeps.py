@@ -10,9 +10,10 @@ import yaml
 from program import read_result, run_program
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from noisereg.command_line import check_command_line
-from noisereg.config import ConfigError, conf_dir
-from noisereg.experiment.build import build_rule
+from noisereg.config.check import conf_dir
+from noisereg.config.command_line import check_command_line
+from noisereg.errors import ConfigError
+from noisereg.training.build import build_rule
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.config import ConfigError
 from noisereg.dashboard.panels import SECTIONS, STRENGTH, Section
+from noisereg.errors import ConfigError
 
 _CAPTION = f"lines, bars: mean over the runs of each {STRENGTH}, with one standard error"
 

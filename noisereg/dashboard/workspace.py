@@ -8,8 +8,8 @@ from typing import Any
 
 import wandb
 
-from noisereg.config import ConfigError
 from noisereg.dashboard.panels import STEP, STRENGTH, Panel, Section
+from noisereg.errors import ConfigError
 
 _TABLE = "replicas"
 _P = STRENGTH.removeprefix("config.")

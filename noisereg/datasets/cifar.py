@@ -9,10 +9,8 @@ import numpy as np
 import torch
 import torchvision
 
-from noisereg.cache import Arrays, cached
 from noisereg.datasets.cifar_files import fetch, read_batch
 from noisereg.datasets.download import download
-from noisereg.datasets.error import DatasetError
 from noisereg.datasets.image_files import (
     ImageFile,
     archive_identity,
@@ -23,6 +21,8 @@ from noisereg.datasets.image_files import (
 )
 from noisereg.datasets.images import Images, Sized, Statistics, splits_of
 from noisereg.datasets.split import Split
+from noisereg.errors import DatasetError
+from noisereg.files.cache import Arrays, cached
 
 _TEN = "airplane automobile bird cat deer dog frog horse ship truck"
 _HUNDRED = """

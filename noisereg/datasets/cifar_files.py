@@ -13,7 +13,7 @@ import numpy as np
 import torchvision
 from torchvision.datasets.utils import download_url
 
-from noisereg.datasets.error import DatasetError
+from noisereg.errors import DatasetError
 
 _ARRAY = {"_reconstruct": np.empty(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, IndexError, AttributeError, pickle.UnpicklingError)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from noisereg.datasets.error import DatasetError
+from noisereg.errors import DatasetError
 
 
 def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:

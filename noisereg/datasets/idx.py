@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from noisereg.datasets.error import DatasetError
+from noisereg.errors import DatasetError
 
 _UNSIGNED_BYTES = 0x08
 

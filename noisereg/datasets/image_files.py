@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from noisereg.cache import Arrays
-from noisereg.datasets.error import DatasetError
+from noisereg.errors import DatasetError
+from noisereg.files.cache import Arrays
 
 SPLITS = ("train", "test")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

@@ -9,14 +9,14 @@ from typing import Any, Unpack
 
 import torch
 
-from noisereg.cache import Arrays, cached
-from noisereg.datasets.error import DatasetError
 from noisereg.datasets.image_files import FileList, decode, files_of_tree, list_tree, subfolders, tree_identity
 from noisereg.datasets.images import Images, Sized, channel_statistics, splits_of
 from noisereg.datasets.in_memory import require_positive
 from noisereg.datasets.loader import BatchLoader
 from noisereg.datasets.split import Split
 from noisereg.datasets.streamed import Pictures, StreamLoader
+from noisereg.errors import DatasetError
+from noisereg.files.cache import Arrays, cached
 
 RESIZED_CROP = "resized_crop"
 _MOST_BYTES = 4 << 30  # of memory, which may be that of a GPU, or be shared with other processes of the run

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-from noisereg.cache import Arrays
 from noisereg.datasets.augment import crop_flip
-from noisereg.datasets.error import DatasetError
 from noisereg.datasets.in_memory import Common, InMemory
 from noisereg.datasets.split import Split
+from noisereg.errors import DatasetError
+from noisereg.files.cache import Arrays
 
 
 class Sized(Common, total=False):

@@ -8,10 +8,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from noisereg.datasets.download import download
-from noisereg.datasets.error import DatasetError
 from noisereg.datasets.idx import read_idx
 from noisereg.datasets.images import Images, Sized, Statistics
 from noisereg.datasets.split import Split
+from noisereg.errors import DatasetError
 
 
 class Mnist(Images):

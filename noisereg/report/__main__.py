@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from noisereg.command_line import default_settings
+from noisereg.config.command_line import default_settings
 from noisereg.report.groups import Group, groups
 from noisereg.report.page import Figure, render
 from noisereg.report.rows import csv_text, result_rows
@@ -70,7 +70,7 @@ def _drawn(group: Group, path: Path) -> Figure:
 
 
 def _write(path: Path, content: bytes) -> None:
-    from noisereg.tracking import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
+    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
 
     write_atomically(path, lambda file: file.write(content))
 

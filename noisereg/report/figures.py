@@ -11,7 +11,6 @@ from altair.utils.html import INLINE_HTML_TEMPLATE
 from jinja2.utils import htmlsafe_json_dumps
 
 from noisereg.report import drawing
-from noisereg.report.intervals import bands
 from noisereg.report.panels import Panel, curve_panels, strength_panels
 from noisereg.report.tables import (
     curve_bands,
@@ -24,6 +23,7 @@ from noisereg.report.tables import (
     thinned,
 )
 from noisereg.report.vega import vega_script
+from noisereg.statistics import bands
 
 _PANELS_A_ROW = 3
 _FEWEST_FOR_A_BAND = 3  # values of p; between two, a band would say more than is known
@@ -119,7 +119,7 @@ def save(chart: alt.TopLevelMixin, path: Path) -> None:
         ...     sorted(file.name for file in Path(folder).iterdir())
         ['against_p.html', 'against_p.png']
     """
-    from noisereg.tracking import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
+    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
 
     specification = chart.to_dict()
     image = vl_convert.vegalite_to_png(_visible(specification), scale=2)

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from noisereg.report.analyses import named_rows
-from noisereg.report.intervals import Interval, mean_interval
+from noisereg.statistics import Interval, mean_interval
 
 _FEWEST = 5  # layers; the means of fewer stand in the other tables
 _COLUMNS = ("layer", "network", "mean", "low", "high", "n", "difference", "difference_low", "difference_high", "pairs")

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from noisereg.report.intervals import bands
 from noisereg.report.panel_spec import PanelSpec
 from noisereg.report.panels import Panel
 from noisereg.report.selection import REPLICA
 from noisereg.report.tables import curve_bands, curve_rows, evenly
+from noisereg.statistics import bands
 
 _KEYS = ("p", "lr", "arm")  # what tells replicas apart, beside their seed
 _MOST_POINTS_A_LINE = 120

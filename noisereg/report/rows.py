@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from noisereg.report.groups import Group
-from noisereg.report.intervals import bands
 from noisereg.report.verdicts import Judgement
+from noisereg.statistics import bands
 
 _CELL = ("arm", "lr", "p")
 _NUMBERS = ("mean", "low", "high", "n")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from noisereg.report.intervals import bands
 from noisereg.report.panels import Panel
+from noisereg.statistics import bands
 
 _MOST_POINTS = 4000
 _FEWEST_EPOCHS = 25

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import numpy as np
 import vl_convert
 
-from noisereg.cache import cached
+from noisereg.files.cache import cached
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import pandas as pd
 
 from noisereg.report.claims import Claim, is_component
-from noisereg.report.intervals import Interval, mean_interval
 from noisereg.report.selection import NothingSelectedError, Selection, pairs
+from noisereg.statistics import Interval, mean_interval
 
 Verdict = Literal["reproduced", "direction only", "not reproduced", "not applicable"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

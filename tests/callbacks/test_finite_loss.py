@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 from noisereg.callbacks import FiniteLoss, LabelCorruption
 from noisereg.datasets import InMemory, Split
+from noisereg.engine.classifier import Classifier
 from noisereg.losses import CrossEntropy
-from noisereg.modules import Classifier
 from noisereg.noise import Flip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*but have no `val_dataloader`")

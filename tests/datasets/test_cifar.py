@@ -8,7 +8,8 @@ import pytest
 import torch
 import torchvision
 
-from noisereg.datasets import Cifar10, Cifar100, DatasetError
+from noisereg.datasets import Cifar10, Cifar100
+from noisereg.errors import DatasetError
 
 FILES = [f"data_batch_{i}" for i in range(1, 6)]
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torchvision
 
-from noisereg.datasets import Cifar10, DatasetError
+from noisereg.datasets import Cifar10
 from noisereg.datasets.cifar_files import fetch, read_batch, unpack
+from noisereg.errors import DatasetError
 
 NAMES = ("data_batch_1", "test_batch")
 

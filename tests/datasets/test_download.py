@@ -1,7 +1,7 @@
 import pytest
 
 from noisereg.datasets.download import download
-from noisereg.datasets.error import DatasetError
+from noisereg.errors import DatasetError
 
 
 def fetch(folder):

@@ -3,8 +3,8 @@ import struct
 
 import pytest
 
-from noisereg.datasets.error import DatasetError
 from noisereg.datasets.idx import read_idx
+from noisereg.errors import DatasetError
 
 CONTENT = struct.pack(">HBBIII", 0, 8, 3, 2, 1, 3) + bytes([0, 1, 2, 253, 254, 255])
 SUM = hashlib.sha256(CONTENT).hexdigest()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisereg.datasets.error import DatasetError
 from noisereg.datasets.image_files import decode, files_of_tree, list_tree, subfolders, tree_identity
+from noisereg.errors import DatasetError
 
 
 def load(root, classes, **settings):

@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 from program import read_result, run_program
 
-from noisereg.datasets import BatchLoader, DatasetError, ImageFolder, StreamLoader
+from noisereg.datasets import BatchLoader, ImageFolder, StreamLoader
 from noisereg.datasets.image_folder import most_bytes
 from noisereg.datasets.resized_crop import resized_crop
+from noisereg.errors import DatasetError
 
 
 def set_up(root, **settings):

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-from noisereg.datasets import DatasetError, Split
+from noisereg.datasets import Split
 from noisereg.datasets.augment import crop_flip
 from noisereg.datasets.images import Images, Normalize, Statistics, channel_statistics
+from noisereg.errors import DatasetError
 
 
 def make_images(n):

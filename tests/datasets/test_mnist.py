@@ -6,7 +6,8 @@ import pytest
 import torch
 import torchvision
 
-from noisereg.datasets import DatasetError, FashionMnist, Mnist
+from noisereg.datasets import FashionMnist, Mnist
+from noisereg.errors import DatasetError
 
 COUNTS = {"train": 6, "t10k": 4}
 

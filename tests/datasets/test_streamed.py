@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 import noisereg
-from noisereg.datasets import BatchLoader, DatasetError, Pictures, Split, StreamLoader
+from noisereg.datasets import BatchLoader, Pictures, Split, StreamLoader
 from noisereg.datasets.image_files import list_tree
+from noisereg.errors import DatasetError
 
 SIZE = 8
 ROOT = Path(noisereg.__file__).parents[1]

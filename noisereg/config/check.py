@@ -1,0 +1,102 @@
+"""A composed configuration is checked whole: before any work, and before torch is loaded."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from noisereg.config.schema import MOST, TOGETHER, Config, Section
+from noisereg.errors import ConfigError
+
+Settings = dict[str, Any]
+
+
+def conf_dir() -> Path:
+    """Give the folder of the configuration: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def check(config: DictConfig) -> Settings:
+    """Check a composed configuration.
+
+    Args:
+        config: without Hydra's own part.
+
+    Returns:
+        The configuration as plain values, every interpolation resolved.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+
+    Example:
+        >>> check(OmegaConf.create({"seed": -1}))
+        Traceback (most recent call last):
+        noisereg.errors.ConfigError: seed must be a whole number in [0, 2**63), got -1
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        Config.model_validate(plain)
+    except ValidationError as error:
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
+        raise ConfigError(_sentence(faults[0])) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or error.key}: {str(error).splitlines()[0]}") from None
+    return plain  # type: ignore[return-value]
+
+
+def target_name(section: dict[str, Any]) -> str:
+    """Give the name of the class that a part of the configuration builds."""
+    return section["_target_"].rpartition(".")[2]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Give the hint "; did you mean ...?" for a name that is not among the known ones, or nothing.
+
+    Example:
+        >>> nearest("resnet21", ["resnet20", "mlp"])
+        '; did you mean resnet20?'
+    """
+    closest = max(sorted(names), key=lambda known: _likeness(name, known), default="")
+    return f"; did you mean {closest}?" if closest and _likeness(name, closest) >= 0.6 else ""
+
+
+def _likeness(name: str, known: str) -> float:
+    return difflib.SequenceMatcher(None, name, known).ratio()
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    if fault["type"] == TOGETHER:
+        return fault["msg"]
+    place = [str(part) for part in fault["loc"]]
+    key, description, section = _locate(place)
+    if fault["type"] == "extra_forbidden":
+        return f"{key}={fault['input']!r}: there is no such key{nearest(place[-1], _fields(section))}"
+    if fault["type"] == "missing":
+        return f"{key} is missing: it must be {description}"
+    limit = " and below 2**31" if fault.get("ctx", {}).get("lt") == MOST else ""
+    return f"{key} must be {description}{limit}, got {fault['input']!r}"
+
+
+def _locate(place: list[str]) -> tuple[str, str, type[Section]]:
+    """Find the key that pydantic's place stands for, the words for its values, and the section that holds it."""
+    section: type[Section] = Config
+    for depth, name in enumerate(place, start=1):
+        field = _fields(section).get(name)
+        annotation = field.annotation if field else None
+        if field and not field.description and get_origin(annotation) is dict:
+            section = get_args(annotation)[1]
+        elif isinstance(annotation, type) and issubclass(annotation, Section):
+            section = annotation
+        elif field and field.description:
+            return ".".join(place[:depth]), field.description, section
+    return ".".join(place), "a section of keys", section
+
+
+def _fields(section: type[Section]) -> dict[str, Any]:
+    return {field.alias or name: field for name, field in section.model_fields.items()}

@@ -1,0 +1,104 @@
+"""A sweep: the runs of one command line, those that are finished skipped, and a table of what came of each."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from noisereg.config.run_folder import read_record
+from noisereg.files.lock import locked
+
+_STATUSES = {"finished": "done", "failed": "failed", "stopped": "stopped", "running": "cut off", "new": "not started"}
+_COLOURS = {"done": "green", "skipped": "dim", "failed": "red"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        folder: of the run.
+        settings: its whole configuration, as plain values.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What result.json says of this run; empty before it has begun."""
+        return read_record(self.folder, self.settings)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is whole."""
+        return self.record.get("status") == "finished"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of one command line, and their folder.
+
+    Attributes:
+        folder: of the sweep.
+        jobs: in the order in which they are started.
+        placing: overrides that make Hydra use these folders.
+    """
+
+    folder: Path
+    jobs: Sequence[Job]
+    placing: Sequence[str]
+
+    def run(self, launch: Callable[[], Any], *, console: Console) -> int:
+        """Run what is not finished yet, alone in the folder, and say at the end what came of each job.
+
+        Args:
+            launch: starts the jobs, those that are finished too: they end at once.
+            console: to print on.
+
+        Returns:
+            The exit code: 0 if all jobs are finished; that of the launcher, or 1, if not.
+
+        Raises:
+            ConfigError: if another sweep has the folder.
+        """
+        code = 0
+        with locked(self.folder, key="hydra.sweep.dir"):
+            skipped = [job for job in self.jobs if job.finished]
+            try:
+                if len(skipped) < len(self.jobs):
+                    launch()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+            finally:
+                self._tell(skipped, console)
+        return code or int(not all(job.finished for job in self.jobs))
+
+    def _tell(self, skipped: Sequence[Job], console: Console) -> None:
+        table = Table("job", "status", "seconds", box=None, header_style="bold", pad_edge=False)
+        counts, reasons = Counter[str](), list[str]()
+        for job in self.jobs:
+            record = job.record
+            status = "skipped" if job in skipped else _STATUSES[record.get("status", "new")]
+            counts[status] += 1
+            name = str(job.folder.relative_to(self.folder))
+            seconds = f"{record['seconds']:,.1f}" if status == "done" else ""
+            table.add_row(Text(name), Text(status, style=_COLOURS.get(status, "yellow")), seconds)
+            if status == "failed":
+                log = "".join(f" ({_shown(path)})" for path in job.folder.glob("*.log"))
+                reasons.append(f"{name}: {' '.join(record.get('reason', '').split())}{log}")
+        last = ", ".join(f"{count} {status}" for status, count in counts.items())
+        again = "" if {"done", "skipped"} >= counts.keys() else "; to go on, give the same command again"
+        console.print(Text(f"\nsweep   {_shown(self.folder)}"), soft_wrap=True)
+        console.print(table)
+        console.print(Text("\n".join([*reasons, last + again])), soft_wrap=True)
+
+
+def _shown(path: Path) -> Path:
+    """Write a path as seen from the folder that one is in."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,162 @@
+"""The data of many replicas at once: chunks of draws to train on, and splits to measure on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from lightning import LightningDataModule
+from torch import Tensor
+
+from noisereg.datasets.in_memory import InMemory
+from noisereg.datasets.loader import epoch_orders
+from noisereg.datasets.split import Split
+from noisereg.engine.chunks import ChunkLoader, Timeline
+
+_KEPT_BYTES = 2**26  # of the data of several seeds; what goes beyond is made anew when it is needed
+_ROWS_AT_ONCE = 512  # what is made of these stays in a core's cache
+
+
+class ReplicaData(LightningDataModule):
+    """The data of R replicas, each with the samples and the order that its seed alone would give it.
+
+    Replicas of one seed share both, so two that differ in p alone can be compared in pairs.
+
+    Args:
+        make: gives the data set of a seed, set up on the CPU.
+        seeds: of each replica, (R,).
+        plan: how long to train, and how often to stop for a measurement.
+        prepare: from the inputs of samples to rows of features, (n, *shape) to (n, features).
+
+    Attributes:
+        num_classes: of the data.
+        source: where the samples came from, in words.
+
+    Example:
+        >>> from noisereg.datasets import Hypercube
+        >>> def make(seed):
+        ...     data = Hypercube(d=3, train_size=4, test_size=2, seed=seed)
+        ...     data.setup()
+        ...     return data
+        >>> data = ReplicaData(make, [0, 0, 1], Timeline(num_epochs=2, every_n_epochs=1, n=4), prepare=lambda x: x)
+        >>> [chunk["label"].shape for chunk in data.train_dataloader()]
+        [torch.Size([3, 4])]
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], InMemory],
+        seeds: Sequence[int],
+        plan: Timeline,
+        *,
+        prepare: Callable[[Tensor], Float[Tensor, "n features"]],
+    ) -> None:
+        super().__init__()
+        first = make(seeds[0])
+        self.num_classes, self.source, self.num_epochs = first.num_classes, first.source, plan.num_epochs
+        self._plan, self._prepare = plan, prepare
+        self._order = "sequential" if first.fresh_each_epoch else first.order
+        self._varies = first.varies
+        self._distinct = list(dict.fromkeys(seeds))
+        self._slot = torch.tensor([self._distinct.index(seed) for seed in seeds])
+        self._makers = self._distinct if first.depends_on_seed else self._distinct[:1]
+        keep = max(1, _KEPT_BYTES // sum(split.inputs.nbytes for split in first.splits.values()))
+        self._data = lru_cache(keep)(lambda group: make(self._makers[group]))
+        self._evaluated = lru_cache(keep)(self._prepare_splits)
+        self._pool: Split | None = None
+
+    def train_dataloader(self) -> ChunkLoader:
+        """Chunks of draws, as `ChunkLoader` makes them."""
+        return ChunkLoader(self.chunk, self._plan, replicas=len(self._slot))
+
+    def groups(self) -> Iterator[tuple[list[int], dict[str, Split]]]:
+        """Give the replicas that share their data, and the splits to measure them on, inputs as rows of features."""
+        group_of = self._slot if len(self._makers) > 1 else torch.zeros_like(self._slot)
+        for group in range(len(self._makers)):
+            yield (group_of == group).nonzero().flatten().tolist(), self._evaluated(group)
+
+    def rows(self, data: InMemory, split: Split) -> tuple[Float[Tensor, "n features"], Int64[Tensor, " n"]]:
+        """Turn the samples of a split to rows of features and labels, a part at a time.
+
+        Args:
+            data: that the split is of.
+            split: some of its samples.
+        """
+        transform, rows = data.eval_transform, torch.empty(0)
+        for first in range(0, len(split), _ROWS_AT_ONCE):
+            part = split.inputs[first : first + _ROWS_AT_ONCE]
+            place = torch.arange(len(part))
+            made = self._prepare(part if transform is None else transform(part, draw=place, index=place))
+            if first == 0:  # by numpy, which asks the system for huge pages
+                rows = torch.from_numpy(np.empty((len(split), made.shape[1]), made.numpy().dtype))
+            rows[first : first + len(part)] = made
+        return rows, split.labels
+
+    def chunk(self, first: int, stop: int) -> dict[str, Tensor]:
+        """Give the draws from `first` to `stop` - 1, counted over all epochs."""
+        n = self._plan.n
+        epochs = torch.arange(first // n, (stop - 1) // n + 1)
+        index, draw = epoch_orders(self._order, n, seeds=torch.tensor(self._distinct), epochs=epochs)
+        cut = slice(first - int(epochs[0]) * n, stop - int(epochs[0]) * n)
+        index, draw, epoch = index[:, cut], draw[cut], epochs.repeat_interleave(n)[cut]
+        make_rows = self._fresh_rows if self._varies else self._pooled_rows
+        samples, rows = make_rows(index, draw, epochs=epochs, cut=cut)
+        of_seeds = {"row": rows, "index": index, "label": samples.labels[rows.to(self._device)]}
+        there = {key: self._of_replicas(value.to(self._device)) for key, value in of_seeds.items()}
+        return {"input": samples.inputs, "draw": draw.to(self._device), "epoch": epoch.to(self._device), **there}
+
+    def _of_replicas(self, values: Int64[Tensor, "runs k"]) -> Int64[Tensor, "replicas k"]:
+        return values if len(values) == len(self._slot) else values.index_select(0, self._slot.to(values.device))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _pooled_rows(self, index: Int64[Tensor, "runs k"], draw: Tensor, **where: Any) -> tuple[Split, Tensor]:
+        """Point to the rows of all training samples, which are kept."""
+        offset = torch.arange(len(index))[:, None] * self._plan.n if len(self._makers) > 1 else 0
+        return self._all_training(), index + offset
+
+    def _all_training(self) -> Split:
+        """Give the training samples of every seed, one data set after the other."""
+        if self._pool is None:
+            parts = [self.rows(data, data.splits["train"]) for data in map(self._data, range(len(self._makers)))]
+            pool = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+            self._pool = Split(*pool).to(self._device)
+        return self._pool
+
+    def _fresh_rows(
+        self, index: Int64[Tensor, "runs k"], draw: Int64[Tensor, " k"], *, epochs: Tensor, cut: slice
+    ) -> tuple[Split, Tensor]:
+        """Make the samples of this chunk, which no other has."""
+        inputs, labels = [], []
+        for slot, mine in enumerate(index):
+            data = self._data(slot if len(self._makers) > 1 else 0)
+            if data.fresh_each_epoch:
+                streams = [data.stream(epoch) for epoch in epochs.tolist()]
+                samples = Split(*(torch.cat(tensors) for tensors in zip(*map(_parts, streams), strict=True)))
+                samples = samples.select(torch.arange(len(samples))[cut])
+            else:
+                samples = data.drawn(mine, draw, seed=self._distinct[slot])
+            inputs.append(self._prepare(samples.inputs))
+            labels.append(samples.labels)
+        rows = torch.arange(index.numel()).view_as(index)
+        return Split(torch.cat(inputs), torch.cat(labels)).to(self._device), rows
+
+    def _prepare_splits(self, group: int) -> dict[str, Split]:
+        data, n = self._data(group), self._plan.n
+        prepared = {}
+        for name in data.eval_splits:
+            split = data.evaluated(name)
+            if split is data.splits["train"] and not self._varies:  # it is kept already
+                inputs, labels = (tensor[group * n : (group + 1) * n] for tensor in _parts(self._all_training()))
+                prepared[name] = Split(inputs, labels)
+            else:
+                prepared[name] = Split(*self.rows(data, split)).to(self._device)
+        return prepared
+
+
+def _parts(split: Split) -> tuple[Tensor, Tensor]:
+    return split.inputs, split.labels

@@ -1,0 +1,1 @@
+"""Files and folders: written whole, one process at a time, room on the disk, and what is kept for the next start."""

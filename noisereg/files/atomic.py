@@ -1,0 +1,72 @@
+"""Files that a reader sees whole or not at all."""
+
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from noisereg.files.disk import disk_error
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file beside its place, then move it there in one step.
+
+    A failure or a kill at any moment leaves the old file, or none, never a part of the new one.
+
+    Args:
+        path: of the file; its folder is made if it does not exist.
+        write: fills the open file.
+
+    Raises:
+        DiskError: if the disk is full or refuses the file, whatever `write` makes of that.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder) / "note.txt", lambda file: file.write(b"whole"))
+        ...     (Path(folder) / "note.txt").read_text()
+        'whole'
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise disk_error(error, path) or error from error
+    raw = _Watched(handle, "wb")
+    try:
+        with io.BufferedWriter(raw) as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        fault = raw.fault or error  # torch.save tells of a full disk in words of its own
+        if isinstance(error, Exception) and isinstance(fault, OSError):
+            raise disk_error(fault, path, written=raw.written) or error from error
+        raise
+
+
+class _Watched(io.FileIO):
+    """A file that remembers how much was written to it, and the first refusal."""
+
+    written = 0
+    fault: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            count = super().write(data)
+        except OSError as error:
+            self.fault = self.fault or error
+            raise
+        self.written += count
+        return count
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

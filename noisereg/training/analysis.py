@@ -1,0 +1,188 @@
+"""What is measured of a trained network once, at the end: calibration, the plane of three classes, distinct units."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+from noisereg.callbacks.train_pass import evaluating
+from noisereg.datasets import BatchLoader, InMemory
+from noisereg.engine.classifier import Classifier
+from noisereg.metrics import (
+    Distinct,
+    Ends,
+    UnitCorrelation,
+    calibration,
+    class_plane,
+    find_ends,
+    project_features,
+    reliability,
+    tightness,
+    watch_ends,
+)
+
+_CLASSES = 3  # the first ones, whose templates span the plane
+_POINTS = 300  # of a class that are kept for a figure
+_MAX_UNITS = 8192  # the matrix of their correlations takes half a gigabyte
+
+
+@dataclass
+class Analysis:
+    """What came of an analysis.
+
+    Attributes:
+        values: by name, all finite.
+        arrays: by name, what figures are drawn of.
+        notes: what was left out although the network has it, and why.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add_calibration(self, logits: Float[Tensor, "samples outputs"], labels: Int64[Tensor, " samples"]) -> None:
+        """Add the calibration on the test split."""
+        self._add({f"test/{key}": float(value) for key, value in calibration(logits, labels).items()})
+        bins = reliability(logits, labels)
+        for key in ("count", "confidence", "accuracy"):
+            self.arrays[f"reliability_{key}"] = getattr(bins, key).cpu().numpy()
+
+    def add_distinct(self, layer: str, distinct: Distinct) -> None:
+        """Add how many units of a layer are distinct on the test split."""
+        for key in ("neurons", "active_neurons", "active_fraction"):
+            self._add({f"test/distinct_{key}/{layer}": float(getattr(distinct, key))})
+
+    def add_points(self, split: str, points: Float64[Tensor, "samples 2"], labels: Int64[Tensor, " samples"]) -> None:
+        """Add the points of a split on the plane; those of other classes are left out."""
+        rows = [(labels == label).nonzero().squeeze(1) for label in range(_CLASSES)]
+        chosen, kept = torch.cat(rows), torch.cat([row[:_POINTS] for row in rows]).sort().values
+        self._add({f"{split}/tightness": float(tightness(points[chosen], labels[chosen]))})
+        self.arrays[f"plane_{split}_points"] = points[kept].float().cpu().numpy()
+        self.arrays[f"plane_{split}_labels"] = labels[kept].cpu().numpy()
+
+    def _add(self, values: dict[str, float]) -> None:
+        self.values |= {key: value for key, value in values.items() if math.isfinite(value)}
+
+
+class Plane(NamedTuple):
+    """Where features are projected, see `class_plane`."""
+
+    origin: Float64[Tensor, " features"]
+    basis: Float64[Tensor, "2 features"]
+
+    def points(self, features: Float[Tensor, "samples features"]) -> Float64[Tensor, "samples 2"]:
+        """Project features."""
+        return project_features(features, origin=self.origin, basis=self.basis)
+
+
+def analyse(module: Classifier, data: InMemory, trainer: Trainer) -> Analysis:
+    """Measure a trained network on whole splits, in eval mode, in the trainer's precision and in this process alone.
+
+    On the test split: `test/ece`, `test/nll` and `test/brier`, see `calibration`, and of the last ReLU, unless it has
+    more than 8,192 units, `test/distinct_neurons/<layer>`, `test/distinct_active_neurons/<layer>` and
+    `test/distinct_active_fraction/<layer>`, see `UnitCorrelation.distinct`. On the test split and the evaluated part
+    of the train split: `test/tightness` and `train/tightness` of the first three classes on the plane of their
+    templates, see `class_plane`, for a network that ends in a linear layer of at least three outputs. What a network
+    does not have is left out.
+
+    Args:
+        module: whose modes and device are put back.
+        data: whose splits the network is shown.
+        trainer: that trained the network.
+
+    Returns:
+        The values, and the arrays `reliability_count`, `reliability_confidence`, `reliability_accuracy`,
+        `plane_classes`, `plane_templates`, and of each split `plane_<split>_points` and `plane_<split>_labels`, for
+        the first 300 samples of each class.
+    """
+    home = module.device
+    module.to(trainer.strategy.root_device)  # a trainer leaves it on the CPU
+    try:
+        with evaluating(module), torch.no_grad():
+            return _Analyst(module, data, trainer).analyse()
+    finally:
+        module.to(home)
+
+
+class _Analyst:
+    """Show the splits to the network, and put together what is found."""
+
+    def __init__(self, module: Classifier, data: InMemory, trainer: Trainer) -> None:
+        self._module, self._data, self._trainer = module, data, trainer
+        self._found = Analysis()
+
+    def analyse(self) -> Analysis:
+        ends = self._find_ends()
+        plane, units = self._lay_plane(ends.linear), self._correlate(ends)
+        logits, labels, points = [], [], []
+        with watch_ends(ends) as last:
+            for batch_labels, inputs in self._batches("test"):
+                labels.append(batch_labels)
+                logits.append(self._run(inputs))
+                if units is not None:
+                    units.update(last.activations)
+                if plane is not None:
+                    points.append(plane.points(last.features))
+        self._found.add_calibration(torch.cat(logits), torch.cat(labels))
+        if units is not None:
+            self._found.add_distinct(ends.layer, units.distinct())
+        if plane is not None:
+            self._found.add_points("test", torch.cat(points), torch.cat(labels))
+            self._found.add_points("train", *self._train_points(ends, plane))
+        return self._found
+
+    def _train_points(self, ends: Ends, plane: Plane) -> tuple[Float64[Tensor, "samples 2"], Int64[Tensor, " samples"]]:
+        """Show the network no other samples than those of the three classes."""
+        labels, points = [], []
+        with watch_ends(ends) as last:
+            for batch_labels, inputs in self._batches("train"):
+                chosen = batch_labels < _CLASSES
+                labels.append(batch_labels[chosen])
+                if chosen.any():
+                    self._run(inputs[chosen])
+                    points.append(plane.points(last.features))
+        empty = plane.origin.new_empty(0, 2)
+        return torch.cat([empty, *points]), torch.cat(labels)
+
+    def _find_ends(self) -> Ends:
+        shape = self._data.input_shape
+        inputs = torch.linspace(-1, 1, math.prod(shape)).view(1, *shape)
+        return find_ends(self._module, inputs, run=self._run)
+
+    def _lay_plane(self, layer: nn.Linear | None) -> Plane | None:
+        if layer is None or layer.out_features < _CLASSES:
+            return None
+        templates = layer.weight[:_CLASSES]
+        try:
+            plane = Plane(*class_plane(templates))
+        except ValueError as error:
+            self._found.notes.append(f"the plane of three classes: {error}")
+            return None
+        self._found.arrays["plane_classes"] = np.arange(_CLASSES)
+        self._found.arrays["plane_templates"] = plane.points(templates).float().cpu().numpy()
+        return plane
+
+    def _correlate(self, ends: Ends) -> UnitCorrelation | None:
+        if ends.num_units > _MAX_UNITS:
+            self._found.notes.append(f"distinct units: {ends.layer} has {ends.num_units:,}, more than {_MAX_UNITS:,}")
+        return UnitCorrelation() if 0 < ends.num_units <= _MAX_UNITS else None
+
+    def _run(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
+        plugin = self._trainer.precision_plugin
+        with plugin.forward_context():
+            return self._module(plugin.convert_input(inputs.to(self._module.device)))
+
+    def _batches(self, split: str) -> Iterator[tuple[Int64[Tensor, " batch"], Float[Tensor, "batch *shape"]]]:
+        """Give labels and inputs of a whole split, although other processes may have a share of it."""
+        loaders: dict[str, BatchLoader] = dict(zip(self._data.eval_splits, self._data.val_dataloader(), strict=True))
+        loader = loaders[split]
+        loader.batch_size = max(1, loader.batch_size // loader.world)
+        loader.rank, loader.world = 0, 1
+        for batch in loader:
+            yield batch["label"].to(self._module.device), batch["input"]

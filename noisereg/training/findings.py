@@ -1,0 +1,70 @@
+"""What an experiment adds to its runs: the checks of its theorems, and claims in which every number is known."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from noisereg.config.check import Settings
+from noisereg.errors import ConfigError
+from noisereg.report import save
+from noisereg.report.claims import Claim
+from noisereg.report.groups import groups
+from noisereg.report.page import figure_of, panels_of
+from noisereg.report.panel_spec import PanelSpec
+from noisereg.report.runs import find_runs
+from noisereg.report.terminal import judgement_table
+from noisereg.theory import Check
+from noisereg.training.build import build
+
+
+def read_experiment(settings: Settings) -> dict[str, Any]:
+    """Give the part of an experiment that a report reads, with numbers in place of what computes them.
+
+    Raises:
+        ConfigError: naming the claim, panel or number that is wrong, before any work is done.
+    """
+    experiment = settings["experiment"]
+    for key, read in (("claims", Claim.of), ("figure", PanelSpec.of)):
+        for section in experiment.get(key, []):
+            try:
+                read(section)
+            except ValueError as error:
+                raise ConfigError(f"experiment.{key}: {error}") from error
+    parts = ("id", "title", "place", "note", "figure", "claims")
+    return {part: _computed(experiment[part], f"experiment.{part}") for part in parts if experiment.get(part)}
+
+
+def show_findings(folder: Path, console: Console) -> None:
+    """Draw the figure of a finished experiment and print its verdicts, as a report of its folder does."""
+    (group,) = groups(find_runs([folder / "result.json"]))
+    if panels_of(group):
+        save(figure_of(group), folder / "figures" / "experiment")
+    if group.judgements:
+        console.print(judgement_table(group.judgements))
+
+
+def make_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
+    """Run the verifiers that an experiment names, and give what they say as plain values.
+
+    Raises:
+        ConfigError: if a verifier refuses its arguments, or is none.
+    """
+    rows = []
+    for name, section in settings["experiment"].get("checks", {}).items():
+        with console.status(f"checking {name}"):
+            checks = build(f"experiment.checks.{name}", section)
+        if not (isinstance(checks, list) and all(isinstance(check, Check) for check in checks)):
+            raise ConfigError(f"experiment.checks.{name}: {section['_target_']} gives no list of checks")
+        rows += [check.as_row() for check in checks]
+    return rows
+
+
+def _computed(node: Any, key: str) -> Any:
+    if isinstance(node, dict) and "_target_" in node:
+        return float(build(key, node))
+    if isinstance(node, dict):
+        return {name: _computed(value, f"{key}.{name}") for name, value in node.items()}
+    if isinstance(node, list):
+        return [_computed(value, f"{key}[{place}]") for place, value in enumerate(node)]
+    return node

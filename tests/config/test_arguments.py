@@ -1,0 +1,86 @@
+from collections.abc import Sequence
+from typing import Literal, TypedDict, Unpack
+
+import pytest
+import torch
+
+from noisereg.config.arguments import check_arguments
+from noisereg.errors import ConfigError
+
+
+class Base:
+    def __init__(self, width: int, *, layers: Sequence[str] | None = None, kind: Literal["a", "b"] = "a", free=None):
+        pass
+
+
+class More(TypedDict):
+    depth: int
+
+
+class Unpacked:
+    def __init__(self, **more: Unpack[More]):
+        pass
+
+
+class Open:
+    def __init__(self, size: int = 1, **more: int):
+        pass
+
+
+def unknown(milestones: "Nowhere[int]"):
+    pass
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"width": 3},
+        {"width": 3, "layers": None, "kind": "b", "free": object()},
+        {"width": 3, "layers": ["relu"], "_target_": "mine.Base", "_partial_": False},
+        {"width": {"_target_": "mine.Width"}},
+    ],
+)
+def test_values_of_the_types_that_a_class_names_are_accepted(section):
+    check_arguments("model", section, Base)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"width": "wide"}, "model.width='wide': Base takes int"),
+        ({"width": [3, 4]}, r"model.width=\[3, 4\]: Base takes int"),
+        ({"width": None}, "model.width=None: Base takes int"),
+        ({"layers": 3}, r"model.layers=3: Base takes Sequence\[str\] \| None"),
+        ({"layers": "relu"}, r"model.layers='relu': Base takes Sequence\[str\] \| None"),
+        ({"layers": [3]}, r"model.layers=\[3\]: Base takes"),
+        ({"kind": "c"}, r"model.kind='c': Base takes Literal\['a', 'b'\]"),
+        ({"wdth": 3}, r"model.wdth=3: Base has no such argument; did you mean width\?"),
+    ],
+)
+def test_what_a_class_does_not_take_is_refused_by_its_key(section, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        check_arguments("model", section, Base)
+
+
+def test_an_argument_that_the_run_gives_is_refused():
+    with pytest.raises(ConfigError, match=r"^model.width=3: the run itself gives width; leave it out$"):
+        check_arguments("model", {"width": 3}, Base, given=["width"])
+
+
+def test_unpacked_arguments_are_known_by_name_and_type():
+    check_arguments("model", {"depth": 3}, Unpacked)
+    with pytest.raises(ConfigError, match=r"^model.depth='x': Unpacked takes int$"):
+        check_arguments("model", {"depth": "x"}, Unpacked)
+    with pytest.raises(ConfigError, match=r"^model.dept=3: Unpacked has no such argument; did you mean depth\?$"):
+        check_arguments("model", {"dept": 3}, Unpacked)
+
+
+def test_a_class_that_takes_any_name_is_given_any_name():
+    check_arguments("model", {"anything": "x"}, Open)
+    with pytest.raises(ConfigError, match=r"^model.size='x': Open takes int$"):
+        check_arguments("model", {"size": "x"}, Open)
+
+
+def test_a_type_that_cannot_be_known_refuses_nothing():
+    check_arguments("scheduler", {"milestones": [1, 2]}, unknown)
+    check_arguments("scheduler", {"milestones": [1, 2]}, torch.optim.lr_scheduler.MultiStepLR)

@@ -1,0 +1,126 @@
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from noisereg.config.run_folder import clear, differing
+from noisereg.errors import ConfigError
+from noisereg.files.lock import locked
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def test_the_keys_that_differ_are_named_but_for_those_without_effect():
+    old = {"seed": 0, "noise": {"p": 0.1, "moves": {9: 1}}, "dataset": {"root": "a", "d": 60}, "logger": {"csv": True}}
+    new = {"seed": 0, "noise": {"p": 0.2, "moves": {9: 1}}, "dataset": {"root": "b", "d": 60, "workers": 2}}
+    assert differing(old, new) == ["noise.p"]
+    assert differing(old, old) == []
+
+
+def test_a_locked_folder_is_refused_with_the_name_of_its_holder_and_freed_when_that_is_killed(tmp_path):
+    holder = SPAWN.Process(target=hold, args=(str(tmp_path),))
+    holder.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    told = rf"{tmp_path} is written by process {holder.pid} on .* since 20..-"
+    with pytest.raises(ConfigError, match=told), locked(tmp_path):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with locked(tmp_path):
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_child_does_not_keep_the_lock_of_its_parent(tmp_path):
+    with locked(tmp_path):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+    other = SPAWN.Process(target=hold, args=(str(tmp_path),))
+    other.start()
+    try:
+        while not (tmp_path / "held").exists():
+            assert other.is_alive()
+            time.sleep(0.01)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        other.kill()
+        other.join()
+
+
+@pytest.mark.parametrize("tries", [100])
+def test_of_two_that_start_at_once_exactly_one_gets_the_folder(tries, tmp_path):
+    barrier, won = SPAWN.Barrier(2), SPAWN.Value("i", 0)
+    pair = [SPAWN.Process(target=race, args=(str(tmp_path), tries, barrier, won)) for _ in range(2)]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join(60)
+        assert process.exitcode == 0
+    assert won.value == tries
+
+
+def hold(folder):
+    with locked(Path(folder)):
+        (Path(folder) / "held").touch()
+        time.sleep(60)
+
+
+def race(folder, tries, barrier, won):
+    for number in range(tries):
+        barrier.wait()
+        try:
+            with locked(Path(folder) / str(number)):
+                with won.get_lock():
+                    won.value += 1
+                barrier.wait()
+        except ConfigError:
+            barrier.wait()
+
+
+def scaffold(folder):
+    """What Hydra, the log and the lock leave in the folder of a run and of an arm before anything is trained."""
+    for name in (
+        ".hydra/config.yaml",
+        ".hydra/hydra.yaml",
+        ".hydra/overrides.yaml",
+        ".lock",
+        "arm-1/.lock",
+        "train.log",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_the_folder_of_a_refused_run_is_taken_away_with_the_empty_ones_above_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scaffold(tmp_path / "outputs" / "day" / "run")
+    clear(tmp_path / "outputs" / "day" / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["result.json", "checkpoints/last.ckpt", "notes/mine.txt", ".hydra/mine.yaml"])
+def test_a_folder_that_holds_anything_else_is_left_as_it_is(name, tmp_path):
+    scaffold(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    before = sorted(tmp_path.rglob("*"))
+    clear(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_folder_that_one_is_in_and_those_outside_it_stay(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    scaffold(tmp_path / "here")
+    clear(tmp_path / "here")
+    scaffold(tmp_path / "other" / "run")
+    clear(tmp_path / "other" / "run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other"]
+    assert list((tmp_path / "other").iterdir()) == []

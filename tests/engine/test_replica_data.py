@@ -1,0 +1,200 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn.functional import pad
+
+from noisereg.datasets import Gaussian, Hypercube, Split, StandardBasis
+from noisereg.datasets.images import Images, Statistics
+from noisereg.engine import replica_data as replicas
+from noisereg.engine.chunks import Timeline
+from noisereg.engine.replica_data import ReplicaData
+
+N = 7  # draws of an epoch
+PLAN = Timeline(num_epochs=5, every_n_epochs=2, n=N)
+SEEDS = [3, 8, 3]
+
+
+class Noise(Images):
+    num_classes = 2
+    input_shape = (3, 6, 5)
+    statistics = Statistics((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+    def load(self):
+        pixels = torch.randint(0, 256, (18, 6, 5, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        images, labels = pixels.permute(0, 3, 1, 2), torch.arange(18) % 2
+        return Split(images[:N], labels[:N]), Split(images[N:], labels[N:])
+
+
+class Kept(Noise):
+    """Seven of eleven training samples, others for each seed."""
+
+    def load(self):
+        train, test = super().load()
+        return test, train
+
+
+def maker(kind, **options):
+    """A function from a seed to its data, set up, and the list of the seeds for which it was called."""
+    calls = []
+
+    def make(seed):
+        calls.append(seed)
+        data = kind(seed=seed, **options)
+        data.setup()
+        return data
+
+    return make, calls
+
+
+IMAGES = {"root": "data", "normalize": "standard"}
+KINDS = {
+    "hypercube, shuffle": (Hypercube, {"d": 4, "train_size": N, "test_size": 5}),
+    "hypercube, replacement": (Hypercube, {"d": 4, "train_size": N, "test_size": 5, "order": "replacement"}),
+    "validation": (Hypercube, {"d": 4, "train_size": N + 2, "val_size": 2, "test_size": 5, "train_eval_size": 3}),
+    "gaussian": (Gaussian, {"d": 4, "train_size": N, "test_size": 5}),
+    "standard basis": (StandardBasis, {"d": 4, "train_size": N}),
+    "images": (Noise, {**IMAGES, "augment": False}),
+    "augmented images": (Noise, {**IMAGES, "augment": True}),
+    "augmented images, replacement": (Noise, {**IMAGES, "augment": True, "order": "replacement"}),
+    "augmented subset of images": (Kept, {**IMAGES, "augment": True, "train_size": N}),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def features(inputs):
+    """What a stack of networks with biases does to its inputs."""
+    return pad(inputs.flatten(1).double(), (0, 1), value=1.0)
+
+
+def replica_data(kind, seeds=SEEDS, plan=PLAN):
+    make, calls = maker(KINDS[kind][0], **KINDS[kind][1])
+    return ReplicaData(make, seeds, plan, prepare=features), calls
+
+
+def plain_draws(kind, seed, batch_size=3):
+    """All draws of a training on the data of one seed alone, one epoch after the other."""
+    data = maker(KINDS[kind][0], batch_size=batch_size, **KINDS[kind][1])[0](seed)
+    loader, batches = data.train_dataloader(), []
+    for epoch in range(PLAN.num_epochs):
+        loader.set_epoch(epoch)
+        batches += [{**batch, "epoch": torch.full_like(batch["index"], epoch)} for batch in loader]
+    whole = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
+    return {**whole, "input": features(whole["input"])}
+
+
+def replica_draws(chunks, replica):
+    """All draws of one replica in some chunks."""
+    parts = [
+        {
+            "input": chunk["input"][chunk["row"][replica]],
+            "label": chunk["label"][replica],
+            "index": chunk["index"][replica],
+            "draw": chunk["draw"],
+            "epoch": chunk["epoch"],
+        }
+        for chunk in chunks
+    ]
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def assert_same(ours, expected):
+    assert ours.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(ours[key], value), key
+
+
+@every_kind
+@pytest.mark.parametrize("cuts", [range(N * 5 + 1), [0, 4, 5, 13, 35], [0, N, 2 * N, 5 * N], [0, 35]])
+def test_each_replica_draws_what_the_data_of_its_seed_draw_alone(kind, cuts):
+    data, _ = replica_data(kind)
+    chunks = [data.chunk(first, stop) for first, stop in pairwise(cuts)]
+    for replica, seed in enumerate(SEEDS):
+        assert_same(replica_draws(chunks, replica), plain_draws(kind, seed))
+
+
+@every_kind
+def test_the_loader_goes_through_the_whole_training_leg_by_leg(kind):
+    data, _ = replica_data(kind)
+    loader, chunks = data.train_dataloader(), []
+    for leg in range(PLAN.num_legs):
+        loader.set_epoch(leg)
+        chunks += list(loader)
+    assert_same(replica_draws(chunks, 1), plain_draws(kind, SEEDS[1]))
+
+
+@every_kind
+def test_replicas_of_one_seed_share_their_rows(kind):
+    data, _ = replica_data(kind)
+    chunk = data.chunk(2, 2 * N)
+    assert torch.equal(chunk["row"][0], chunk["row"][2])
+    alone, _ = replica_data(kind, [3, 8])
+    assert len(chunk["input"]) == len(alone.chunk(2, 2 * N)["input"])
+
+
+@every_kind
+def test_groups_hold_each_replica_once_with_what_its_seed_is_evaluated_on(kind):
+    data, _ = replica_data(kind)
+    found = []
+    for members, splits in data.groups():
+        found += members
+        for replica in members:
+            alone = maker(KINDS[kind][0], **KINDS[kind][1])[0](SEEDS[replica])
+            assert list(splits) == list(alone.eval_splits)
+            for name, loader in zip(alone.eval_splits, alone.val_dataloader(), strict=True):
+                batches = list(loader)
+                inputs, labels = (torch.cat([batch[key] for batch in batches]) for key in ("input", "label"))
+                assert torch.equal(splits[name].inputs, features(inputs))
+                assert torch.equal(splits[name].labels, labels)
+    assert sorted(found) == [0, 1, 2]
+
+
+def test_many_samples_are_evaluated_in_their_order(monkeypatch):
+    _, expected = next(replica_data("images")[0].groups())
+    monkeypatch.setattr(replicas, "_ROWS_AT_ONCE", 2)
+    ((_, splits),) = replica_data("images")[0].groups()
+    for name, split in expected.items():
+        assert torch.equal(splits[name].inputs, split.inputs)
+
+
+@pytest.mark.parametrize("kind", ["images", "augmented images"])
+def test_data_that_are_the_same_for_every_seed_are_kept_once(kind):
+    data, calls = replica_data(kind, [5, 6, 7, 6])
+    ((members, _),) = data.groups()
+    data.chunk(0, N)
+    before = list(calls)
+    data.chunk(N, 3 * N)
+    list(data.groups())
+    assert members == [0, 1, 2, 3]
+    assert set(calls) == {5}
+    assert calls == before
+    if kind == "images":
+        assert len(data.chunk(0, 3)["input"]) == N
+
+
+def test_data_of_several_seeds_are_made_once_where_there_is_room():
+    data, calls = replica_data("gaussian", [5, 6, 7])
+    for first in range(3):
+        data.chunk(first, first + 1)
+        list(data.groups())
+    assert calls[1:] == [5, 6, 7]
+
+
+@every_kind
+def test_data_that_there_is_no_room_for_are_made_anew_with_the_same_values(kind, monkeypatch):
+    roomy, _ = replica_data(kind)
+    monkeypatch.setattr(replicas, "_KEPT_BYTES", 1)
+    tight, calls = replica_data(kind)
+    for _ in range(2):
+        for (members, splits), (same, expected) in zip(tight.groups(), roomy.groups(), strict=True):
+            assert members == same
+            for name, split in expected.items():
+                assert torch.equal(splits[name].inputs, split.inputs)
+        assert_same(tight.chunk(3, 12), roomy.chunk(3, 12))
+    assert len(calls) > 3 or set(calls) == {3}
+
+
+def test_it_says_of_the_data_what_lightning_and_the_run_ask_for():
+    data, _ = replica_data("gaussian")
+    assert (data.num_classes, data.num_epochs) == (2, 5)
+    assert data.source == "Gaussian inputs, fresh in every epoch"

@@ -1,0 +1,132 @@
+import os
+import stat
+
+import numpy as np
+import pytest
+import torch
+from small_disk import fill, make_read_only, names, small_disk
+
+from noisereg.errors import DiskError
+from noisereg.files.atomic import write_atomically
+from noisereg.runs.checkpoints import AtomicCheckpointIO
+from noisereg.runs.curves import CurveTable
+from noisereg.runs.record import RunRecord
+
+SIZE = 600_000  # bytes of each file; a disk of 2 MiB holds three
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+
+    def half(file):
+        file.write(b"half of the n")
+        raise OSError("no disk in it")
+
+    with pytest.raises(OSError, match=r"^no disk in it$"):
+        write_atomically(path, half)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_stays_an_interrupt(tmp_path):
+    def interrupted(file):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", interrupted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_has_the_rights_that_the_umask_leaves(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "deep" / "file", lambda file: file.write(b"x"))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "deep" / "file").stat().st_mode) == 0o640
+
+
+def checkpoint(folder, value):
+    state = {"weights": torch.full((SIZE // 4,), float(value))}
+    write_atomically(folder / "last.ckpt", lambda file: torch.save(state, file))
+
+
+def many_tensors(folder, value):
+    """Whose small parts torch.save passes on one by one."""
+    state = {str(number): torch.full((100,), float(value)) for number in range(SIZE // 600)}
+    write_atomically(folder / "last.ckpt", lambda file: torch.save(state, file))
+
+
+def curves(folder, value):
+    table = CurveTable(folder / "metrics.csv", p=0.1, seed=0)
+    table.rows = [{"step": step, "epoch": 0, "p": 0.1, "seed": 0, "loss": value} for step in range(SIZE // 15)]
+    table.write()
+
+
+def record(folder, value):
+    RunRecord(folder, {"seed": 0}).write("running", replicas=[value] * (SIZE // 8))
+
+
+def fires(folder, value):
+    counts = np.random.default_rng(value).integers(0, 2**62, SIZE // 8)
+    write_atomically(folder / "fires.npz", lambda file: np.savez_compressed(file, train=counts))
+
+
+def figure(folder, value):
+    write_atomically(folder / "curves.png", lambda file: file.write(bytes([value]) * SIZE))
+
+
+WRITERS = [checkpoint, many_tensors, curves, record, fires, figure]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("leave", [4096, 300_000])
+def test_on_a_full_disk_the_old_file_stays_whole_and_one_line_tells(write, leave, tmp_path):
+    with small_disk(tmp_path / "disk") as disk:
+        write(disk, 1)
+        ((name, before),) = contents(disk).items()
+        assert len(before) > 300_000
+        fill(disk, leave=leave)
+        with pytest.raises(DiskError) as told:
+            write(disk, 2)
+        assert contents(disk) == {name: before}
+        (disk / "filler").unlink()
+        write(disk, 2)
+        assert contents(disk).keys() == {name}
+        assert contents(disk)[name] != before
+    line = str(told.value)
+    assert line.startswith("disk full: ") and "\n" not in line
+    assert f"bytes free in {disk} while writing {disk / name} (" in line
+    written = int(line.rpartition(" bytes written")[0].rpartition("(")[2].replace(",", ""))
+    assert max(leave - 8192, 0) <= written <= leave + 4096  # a head may be written twice
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_disk_that_became_read_only_is_told(write, tmp_path):
+    with small_disk(tmp_path / "disk") as disk:
+        write(disk, 1)
+        before = contents(disk)
+        make_read_only(disk)
+        (name,) = names(disk)
+        with pytest.raises(
+            DiskError, match=f"^disk is read-only while writing {disk / name}: let it be written to, or"
+        ):
+            write(disk, 2)
+        assert contents(disk) == before
+
+
+def test_a_checkpoint_from_before_the_disk_was_full_can_be_loaded(tmp_path):
+    weights = torch.ones(SIZE // 4)
+    with small_disk(tmp_path / "disk") as disk:
+        AtomicCheckpointIO().save_checkpoint({"weights": weights}, disk / "last.ckpt")
+        fill(disk, leave=300_000)
+        with pytest.raises(DiskError, match="disk full"):
+            AtomicCheckpointIO().save_checkpoint({"weights": 2 * weights}, disk / "last.ckpt")
+        loaded = AtomicCheckpointIO().load_checkpoint(disk / "last.ckpt", weights_only=True)
+    assert torch.equal(loaded["weights"], weights)
+
+
+def contents(disk):
+    """The bytes of each file, but not of what fills the disk."""
+    return {name: (disk / name).read_bytes() for name in names(disk)}

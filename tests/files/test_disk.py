@@ -1,0 +1,79 @@
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from small_disk import fill, make_read_only, names, small_disk
+
+from noisereg.errors import DiskError
+from noisereg.files.atomic import write_atomically
+from noisereg.files.disk import check_space, disk_error, remove_leftovers
+
+
+def test_a_folder_with_room_is_accepted_and_left_empty(tmp_path):
+    check_space(tmp_path / "run", shutil.disk_usage(tmp_path).free // 2)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_disk_without_the_room_is_refused_with_both_numbers(tmp_path):
+    with small_disk(tmp_path / "disk", size=2**20) as disk:
+        check_space(disk, 2**20)
+        with pytest.raises(DiskError) as refusal:
+            check_space(disk, 2**20 + 1)
+    assert str(refusal.value) == (
+        f"disk too small: the run needs 1,048,577 bytes, and 1,048,576 are free in {disk}: "
+        "make room, or name a folder on another disk by hydra.run.dir"
+    )
+    assert refusal.value.errno == errno.ENOSPC
+
+
+def test_the_probe_finds_a_full_disk_and_leaves_nothing(tmp_path):
+    with small_disk(tmp_path / "disk") as disk:
+        fill(disk)
+        with pytest.raises(DiskError, match=f"^disk full: 0 bytes free in {disk} while writing .*: make room"):
+            check_space(disk, 0)
+        assert names(disk) == set()
+
+
+def test_the_probe_finds_a_disk_that_is_read_only(tmp_path):
+    with small_disk(tmp_path / "disk") as disk:
+        make_read_only(disk)
+        for folder in (disk, disk / "run"):
+            with pytest.raises(DiskError, match=f"^disk is read-only while writing {folder}/probe: let it be written"):
+                check_space(folder, 0)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
+def test_every_fault_of_a_disk_is_one_line_that_names_the_file_and_the_mend(code, tmp_path):
+    told = disk_error(OSError(code, os.strerror(code)), tmp_path / "none" / "last.ckpt", written=4096)
+    assert told.errno == code
+    assert str(tmp_path / "none" / "last.ckpt") in str(told) and "\n" not in str(told)
+    assert ("4,096 bytes written" in str(told)) == (code in (errno.ENOSPC, errno.EDQUOT))
+    assert ("hydra.run.dir" in str(told)) != ("make room" in str(told))
+
+
+def test_other_errors_are_no_fault_of_the_disk():
+    assert disk_error(FileNotFoundError(errno.ENOENT, "No such file"), Path("x")) is None
+    assert disk_error(OSError("words alone"), Path("x")) is None
+
+
+def test_what_a_killed_write_left_is_deleted_and_nothing_else(tmp_path):
+    kept = [".hydra", ".tmp", "a.tmp", ".note.tmp", ".last.ckpt.12345678.tmp.py", "last.ckpt", ".x.1234567.tmp"]
+    for name in kept:
+        (tmp_path / name).touch()
+    (tmp_path / "arm").mkdir()
+    (tmp_path / "arm" / ".result.json.abcdefgh.tmp").touch()
+    left = tmp_path / _left_by_a_kill(tmp_path / "last.ckpt")
+    assert remove_leftovers(tmp_path, tmp_path / "checkpoints") == [left]
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "arm"}
+    assert (tmp_path / "arm" / ".result.json.abcdefgh.tmp").exists()
+
+
+def _left_by_a_kill(path):
+    """Let a process die in the middle of a write, and give the name of what it left."""
+    if (child := os.fork()) == 0:
+        write_atomically(path, lambda file: os._exit(9))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    (left,) = path.parent.glob(f".{path.name}.*.tmp")
+    return left.name if len(left.name) == len(".last.ckpt.12345678.tmp") else None

@@ -1,0 +1,56 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from noisereg.errors import ConfigError
+from noisereg.training.findings import make_checks, read_experiment
+
+QUIET = Console(file=io.StringIO())
+PERCEPTRON = {"_target_": "noisereg.theory.verify_perceptron", "seeds": 1, "n": 10, "d": 3}
+
+
+def test_numbers_stand_in_place_of_what_computes_them():
+    slope = {"_target_": "noisereg.theory.neuron_slope", "lr": 1.0, "loss": {"_target_": "noisereg.losses.Hinge"}}
+    claim = {"id": "F2", "metric": "norm/output", "predicted": slope, "below": {"at": "start"}}
+    panel = {"title": "norm", "metrics": {"norm/output": "norm"}, "lines": [{"label": "slope", "value": slope}]}
+    experiment = {"id": "F2", "claims": [claim], "figure": [panel], "note": None}
+    known = read_experiment({"experiment": experiment})
+    expected = -((2 * 3.141592653589793) ** -0.5)  # theorem 2: the mean of the negative half of a normal law
+    assert known["claims"][0]["predicted"] == pytest.approx(expected)
+    assert known["figure"][0]["lines"][0]["value"] == pytest.approx(expected)
+    assert known["claims"][0]["below"] == {"at": "start"}
+    assert "note" not in known
+
+
+def test_checks_come_as_plain_rows():
+    rows = make_checks({"experiment": {"checks": {"perceptron": PERCEPTRON}}}, QUIET)
+    assert [(row["id"], row["holds"]) for row in rows] == [("S1", True), ("S2", True), ("S9", True)]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"_target_": "noisereg.losses.Hinge"},
+            r"experiment.checks.own: noisereg.losses.Hinge gives no list of checks",
+        ),
+        ({**PERCEPTRON, "seed": 1}, r"experiment.checks.own.seed=1: verify_perceptron has no such argument"),
+    ],
+)
+def test_what_is_no_check_is_told_by_its_key(section, message):
+    with pytest.raises(ConfigError, match=message):
+        make_checks({"experiment": {"checks": {"own": section}}}, QUIET)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "message"),
+    [
+        ({"claims": [{"id": "F1", "metric": "test/error", "papr": 0.2}]}, "experiment.claims: claim F1: .*papr"),
+        ({"figure": [{"title": "norms", "colour": "red"}]}, "experiment.figure: .*colour"),
+        ({"title": {"_target_": "noisereg.theory.nothing"}}, "experiment.title: .*noisereg.theory.nothing"),
+    ],
+)
+def test_a_fault_in_a_claim_or_panel_is_told_before_the_run(experiment, message):
+    with pytest.raises(ConfigError, match=message):
+        read_experiment({"experiment": experiment})
