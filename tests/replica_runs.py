@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from noisereg.callbacks import LabelCorruption, ReplicaCorruption
+from noisereg.callbacks import LabelCorruption
 from noisereg.datasets import Hypercube
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.chunks import Timeline
 from noisereg.engine.classifier import Classifier
 from noisereg.engine.replica_data import ReplicaData
 from noisereg.engine.replicas import Replicas
+from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
 from noisereg.noise import Resample
-from noisereg.runs.curves import CurveTable
-from noisereg.runs.replica_curves import ReplicaCurves
+from noisereg.runs.curves import Curves
+from noisereg.runs.lightning_logger import ObserverLogger
 
 ENGINES = {"fused": lambda loss, batch_size: Fused(loss), "blocked": lambda loss, n: Blocked(loss, batch_size=n)}
 FEW_POINTS = partial(Hypercube, d=6, train_size=20, test_size=30)
@@ -75,21 +76,21 @@ class Stacked:
             rates = rates * 0.5 ** (torch.arange(plan.num_epochs) // recipe.halve_every)[:, None]
         # Lightning reads a checkpoint before it converts the weights to the precision of the training
         self.stack = Stack.of([recipe.make_network(seed) for seed in seeds]).double()
-        self.module = Replicas(
-            self.stack, ENGINES[engine](Logistic(), recipe.batch_size), Logistic(), plan=plan, rates=rates, **options
-        )
+        self.engine = TwoLayerEngine(self.stack, ENGINES[engine](Logistic(), recipe.batch_size), Logistic())
+        self.module = Replicas(self.engine, timeline=plan, rates=rates, **options)
         self.data = ReplicaData(recipe.make_data, seeds, plan, prepare=self.stack.prepare)
-        self.curves = ReplicaCurves(path, [vars(replica) for replica in replicas])
+        self.curves = Curves(path, [vars(replica) for replica in replicas])
+        logger = ObserverLogger(self.curves)
         rules = [recipe.rule(p=replica.p) for replica in replicas]
-        self.corruption = ReplicaCorruption(rules, seeds, schedule=recipe.schedule)
+        self.corruption = LabelCorruption(rules, seed=seeds, schedule=recipe.schedule)
         self.trainer = Trainer(
             precision="64-true",
             accelerator="cpu",
             max_epochs=plan.num_legs,
             limit_val_batches=0,
             log_every_n_steps=1,
-            logger=self.curves,
-            callbacks=[self.corruption, self.curves, *callbacks],
+            logger=logger,
+            callbacks=[self.corruption, logger, *callbacks],
             enable_progress_bar=False,
             enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
             enable_model_summary=False,
@@ -152,6 +153,7 @@ def train_alone(replica, recipe, *, callbacks=(), logger=False):
 
 def curves_alone(replica, recipe, *, callbacks):
     """The rows that a training of one replica logs, by epoch."""
-    table = CurveTable(None, p=replica.p, seed=replica.seed)
-    train_alone(replica, recipe, callbacks=callbacks, logger=table)
-    return {row["epoch"]: row for row in table.rows}
+    curves = Curves(None, [{"p": replica.p, "seed": replica.seed}])
+    train_alone(replica, recipe, callbacks=callbacks, logger=ObserverLogger(curves))
+    rows = curves.frame().to_dict("records")
+    return {row["epoch"]: {key: value for key, value in row.items() if not math.isnan(value)} for row in rows}

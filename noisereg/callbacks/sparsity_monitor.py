@@ -1,6 +1,6 @@
 """Log how many neurons are active, dead and associated with a class, for any LightningModule that has ReLUs."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,12 +12,10 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
-from noisereg.callbacks.turnover import Turnover
-from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool, why_no_relus
+from noisereg.metrics import ActivationSparsity, ReluCounter, Turnover, find_relus, summarize_layers, why_no_relus
 from noisereg.metrics.layers import KEEP_SIGN
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
-_BY_LAYER = ("active_fraction", "dead_fraction")
 
 
 class SparsityMonitor(Callback):
@@ -225,9 +223,8 @@ class SparsityMonitor(Callback):
             }
             if metrics:
                 self.metrics[split] = metrics
-                values = _values(metrics, find_relus(pl_module)) | (
-                    self._turnover.measure(metrics) if split == "train" else {}
-                )
+                changes = self._turnover.measure(metrics) if split == "train" else {}
+                values = summarize_layers(metrics, find_relus(pl_module)) | changes
                 pl_module.log_dict({f"{split}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
 
@@ -282,18 +279,3 @@ def _inputs(batch: Any) -> Any:
 def _describe(batch: Any) -> str:
     keys = f" with {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
     return f"a {type(batch).__name__}{keys}"
-
-
-def _values(metrics: Mapping[str, ActivationSparsity], relus: Container[str]) -> dict[str, Tensor]:
-    values = pool(list(metrics.values()))
-    values.pop("sparsity")
-    # Other activations, as those of Swin and ConvNeXt, may have the channels last.
-    images = [layer for layer, metric in metrics.items() if metric.has_channels and layer.partition(":")[0] in relus]
-    dead = {layer: metrics[layer].dead_channels.float() for layer in images}
-    if dead:
-        values["dead_channel_fraction"] = torch.cat(list(dead.values())).mean()
-    if len(metrics) > 1:
-        for layer, metric in metrics.items():
-            values |= {f"{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
-        values |= {f"dead_channel_fraction/{layer}": channels.mean() for layer, channels in dead.items()}
-    return values

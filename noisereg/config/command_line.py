@@ -19,7 +19,7 @@ from noisereg.config.composition import compose_arms, first_line, parsed, steers
 from noisereg.config.grid import Grid, fixed, is_left_to_hydra, without_value
 from noisereg.config.hydra_section import check_hydra
 from noisereg.config.launchers import check_installed, check_launcher
-from noisereg.config.plan import trains_replicas
+from noisereg.config.plan import Plan
 from noisereg.config.run_folder import differing, read_record
 from noisereg.config.secrets import check_secrets
 from noisereg.config.sweep import Job, Sweep
@@ -141,7 +141,7 @@ def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> dict[st
     arms = {name: check(part) for name, part in compose_arms(ours, overrides).items()}
     for arm in arms.values():
         if arm["experiment"].get("train", True):
-            trains_replicas(arm)  # it refuses what no engine does
+            Plan(arm).check_engine()
     if not folder:
         raise ConfigError(f"{key} must name a folder, got {folder!r}; the one that you are in is .")
     check_secrets({key: folder})

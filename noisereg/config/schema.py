@@ -219,7 +219,10 @@ class Config(Section):
     suggested: Suggested
     seed: Annotated[Seed, _must_be("a whole number in [0, 2**63)")]
     seeds: Annotated[Seeds | OneOfEach[Seed], _must_be("a whole number in [1, 100000], or a list of different seeds")]
-    engine: Annotated[Literal["auto", "fused", "blocked", "none"], _must_be("auto, fused, blocked or none")]
+    engine: Annotated[
+        Literal["auto", "fused", "blocked", "stacked", "single", "none"],
+        _must_be("auto, fused, blocked, stacked or single"),
+    ]
     stopping: Stopping
     threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, _must_be("a whole number in [1, 1024], or null")]
     channels_last: Flag

@@ -1,5 +1,6 @@
 """Train any network on targets, and score it against clean labels."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -73,6 +74,17 @@ class Classifier(LightningModule):
         self.train_loss = MeanMetric(nan_strategy="disable")  # a nan is let through, and no step waits for the check
         self.train_loss.persistent(True)  # a checkpoint within an epoch holds its mean so far
         self.scores = nn.ModuleDict({f"{split}_split": self._new_scores() for split in ("train", "val", "test")})
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of the optimiser that have been made."""
+        return self.global_step
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs that have been made."""
+        batches = self.trainer.num_training_batches
+        return (self.trainer.fit_loop.total_batch_idx + 1) / batches if 0 < batches < math.inf else 0.0
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
         """Give the logits."""

@@ -5,12 +5,13 @@ from noisereg.metrics.counts import (
     associated,
     associated_by_rate,
     count_firings,
+    count_turnover,
     label_entropy,
     summarize,
-    turnover,
 )
 from noisereg.metrics.distinct import Distinct, UnitCorrelation, first_of_groups
 from noisereg.metrics.ends import Ends, LastBatch, find_ends, watch_ends
+from noisereg.metrics.eval_mode import eval_mode
 from noisereg.metrics.layers import find_relus, why_no_relus
 from noisereg.metrics.names import short_names
 from noisereg.metrics.norms import bias_quantiles, bias_statistics, frobenius_norm, weight_norms
@@ -20,6 +21,8 @@ from noisereg.metrics.predictions import predictions
 from noisereg.metrics.processes import gather_parts, own_part
 from noisereg.metrics.relu_counter import ReluCounter
 from noisereg.metrics.sparsity import ActivationSparsity
+from noisereg.metrics.summary import summarize_layers
+from noisereg.metrics.turnover import Turnover
 
 __all__ = [
     "ActivationSparsity",
@@ -28,6 +31,7 @@ __all__ = [
     "LastBatch",
     "Reliability",
     "ReluCounter",
+    "Turnover",
     "UnitCorrelation",
     "associated",
     "associated_by_rate",
@@ -36,6 +40,8 @@ __all__ = [
     "calibration",
     "class_plane",
     "count_firings",
+    "count_turnover",
+    "eval_mode",
     "find_ends",
     "find_relus",
     "first_of_groups",
@@ -49,8 +55,8 @@ __all__ = [
     "reliability",
     "short_names",
     "summarize",
+    "summarize_layers",
     "tightness",
-    "turnover",
     "watch_ends",
     "weight_norms",
     "why_no_relus",

@@ -135,7 +135,7 @@ def label_entropy(histogram: Int64[Tensor, "*units classes"]) -> Float[Tensor, "
     return torch.special.entr(shares).sum(dim=-1) / math.log(2)
 
 
-def turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack units"]) -> dict[str, Tensor]:
+def count_turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack units"]) -> dict[str, Tensor]:
     """Count the units that died and that revived between two measurements on the same samples.
 
     Args:
@@ -146,7 +146,7 @@ def turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack u
         `died_neurons`: how many fired before and do not now; `revived_neurons`: how many fire now and did not before.
 
     Example:
-        >>> turnover(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
+        >>> count_turnover(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
         {'died_neurons': tensor(1.), 'revived_neurons': tensor(0.)}
     """
     changed = {"died_neurons": before & ~after, "revived_neurons": after & ~before}

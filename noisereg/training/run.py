@@ -11,24 +11,26 @@ from typing import Any
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 from rich.console import Console
 
+from noisereg import report
 from noisereg.config.check import Settings, check, target_name
 from noisereg.config.composition import compose_arms
-from noisereg.config.plan import spread, trains_replicas
+from noisereg.config.plan import Plan
 from noisereg.config.run_folder import identity
 from noisereg.errors import ConfigError, DiskError
 from noisereg.files.disk import check_space
 from noisereg.runs.ends import alone, end_told, end_with_parent, failure_recorded, is_one_of_many, refused_cleared, say
 from noisereg.runs.environment import environment, is_first_process
 from noisereg.runs.record import RunRecord
-from noisereg.runs.wandb_run import wandb_logger
+from noisereg.runs.summary import replica_table
+from noisereg.runs.wandb_run import WandbBands, open_wandb_run
+from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import build_data
-from noisereg.training.classifier import ClassifierTraining
+from noisereg.training.engines import build_engine, choose_engine
 from noisereg.training.findings import make_checks, read_experiment, show_findings
-from noisereg.training.replicas import ReplicaTraining
+from noisereg.training.one_by_one import OneByOne, OneNetwork
 from noisereg.training.training import Training
 
 _COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
@@ -90,48 +92,48 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     return RunRecord(folder, settings).found
 
 
-def prepare(settings: Settings, *, folder: Path, console: Console, arm: str = "") -> Training:
+def prepare(settings: Settings, *, folder: Path, console: Console) -> Training:
     """Build all that a training needs, and refuse what does not fit before any work is done."""
-    stacked = trains_replicas(settings)
-    _set_threads(settings, stacked=stacked)
-    kind = ReplicaTraining if stacked else ClassifierTraining
-    data = build_data(settings, spread(settings)["seed"][0])
-    return kind(
-        settings,
-        data,
-        folder=folder,
-        console=console,
-        open_wandb=lambda: _open_wandb(settings, folder=folder, console=console, arm=arm),
-    )
+    plan = Plan(settings)
+    _set_threads(settings, plan)
+    data = build_data(settings, plan.replicas[0]["seed"])
+    choice = choose_engine(plan, data)
+    where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan)}
+    if choice.name != "single":
+        return AllAtOnce(plan, data, networks=build_engine(choice.name, plan, data), **where)
+    return (OneNetwork if len(plan.replicas) == 1 else OneByOne)(plan, data, **where)
 
 
-def _open_wandb(settings: Settings, *, folder: Path, console: Console, arm: str) -> WandbLogger | None:
+def _open_wandb(training: Training, *, arm: str) -> WandbBands | None:
+    settings, folder = training.settings, training.folder
     if not (settings["logger"]["wandb"] and is_first_process()):
         return None
     folder.mkdir(parents=True, exist_ok=True)
     sweep = HydraConfig.get().sweep if is_one_of_many() else None
-    logger, note = wandb_logger(
+    run, note = open_wandb_run(
         folder,
-        name=_name(settings, arm, sweep.subdir if sweep else ""),
+        name=_name(training.plan, arm, sweep.subdir if sweep else ""),
         config=settings,
         group=Path(sweep.dir).name if sweep else None,
         identity=identity(settings),
     )
-    say(console, note)
-    return logger
+    say(training.console, note)
+    return WandbBands(run, training.plan.names, at_once=not isinstance(training, OneByOne))
 
 
 def _train(
     settings: Settings, record: RunRecord, *, folder: Path, console: Console, more: dict[str, Any], arm: str = ""
 ) -> dict[str, Any]:
-    """Train one configuration, and give what the record of it is to hold."""
+    """Train the replicas of one configuration, and return what the record of it is to hold."""
     with failure_recorded(record, **more):
-        training = prepare(settings, folder=folder, console=console, arm=arm)
+        training = prepare(settings, folder=folder, console=console)
         try:
-            check_space(folder, _COPIES * sum(tensor.nbytes for tensor in training.module.state_dict().values()))
+            check_space(folder, _COPIES * training.num_bytes)
         except DiskError as error:
             raise ConfigError(str(error)) from None
-    known = {"environment": environment(training.trainer.strategy.root_device), **more}
+        dashboard = _open_wandb(training, arm=arm)
+    training.observers += [dashboard] if dashboard else []
+    known = {"environment": environment(training.device), **more}
     record.write("running", **known)
     say(console, *training.headlines(), f"folder  {folder}")
     began = time.perf_counter()
@@ -139,13 +141,30 @@ def _train(
         try:
             training.train()
             seconds = round(time.perf_counter() - began, 3)
-            training.finish(figures=not arm)
+            rows = training.finish()
         finally:
             training.curves.write()
-        wandb.finish()
-    console.print(training.summary())
-    outcome = {"data": training.source, "seconds": seconds, "steps": training.steps, "replicas": training.results()}
+        figures = [] if arm or not is_first_process() else _draw(training, rows)
+        if dashboard:
+            dashboard.finish(training.curves, rows, figures)
+            wandb.finish()
+    console.print(replica_table(rows))
+    outcome = {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
     return {"environment": known["environment"], **outcome}
+
+
+def _draw(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
+    """Draw the curves and the end of training against p, and return the pictures."""
+    settings, rule = training.settings, type(training.rules[0]).__name__
+    model, loss = (target_name(settings[part]) for part in ("model", "loss"))
+    title = f"{model} on {training.data.source} under {rule}"
+    subtitle = f"{settings['trainer']['max_epochs']:,} epochs, loss {loss}"
+    charts = {"curves": report.curves(training.curves.frame(), title=title, subtitle=subtitle)}
+    if len(training.plan.axes["p"]) > 1:
+        charts["against_p"] = report.against_p(rows, title=title, subtitle=subtitle)
+    for name, chart in charts.items():
+        report.save(chart, training.folder / "figures" / name)
+    return [training.folder / "figures" / f"{name}.png" for name in charts]
 
 
 def _train_arms(
@@ -172,15 +191,16 @@ def _train_arms(
     }
 
 
-def _set_threads(settings: Settings, *, stacked: bool) -> None:
-    one_sample_a_step = settings["dataset"].get("batch_size") == 1 and not stacked
+def _set_threads(settings: Settings, plan: Plan) -> None:
+    """Leave one thread to a network that takes one sample a step, which gains nothing from more."""
+    one_sample_a_step = settings["dataset"].get("batch_size") == 1 and plan.obstacles().keys() >= {"fused", "blocked"}
     torch.set_num_threads(settings["threads"] or (1 if one_sample_a_step else _DEFAULT_THREADS))
 
 
-def _name(settings: Settings, *more: str) -> str:
+def _name(plan: Plan, *more: str) -> str:
     """Name a run on the dashboard; what spans replicas is shown from its first to its last value."""
-    parts = [target_name(settings[part]) for part in ("model", "dataset", "noise")]
-    for letter, values in zip("ps", (spread(settings)[key] for key in ("p", "seed")), strict=True):
+    parts = [target_name(plan.settings[part]) for part in ("model", "dataset", "noise")]
+    for letter, values in zip("ps", (plan.axes[key] for key in ("p", "seed")), strict=True):
         parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
     return "-".join([*parts, *(part for part in more if not _SAID.fullmatch(part))])
 

@@ -198,7 +198,7 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(name, after, tmp_path, mo
     assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "undisturbed.csv").read_text()
     assert resumed.module.status() == undisturbed.module.status()
     assert resumed.module.steps_done == undisturbed.module.steps_done
-    assert torch.equal(resumed.module.fires, undisturbed.module.fires)
+    assert torch.equal(resumed.engine.fires(), undisturbed.engine.fires())
 
 
 @engines
@@ -220,7 +220,7 @@ def test_a_run_that_is_resumed_at_a_measurement_remembers_who_has_stopped(engine
     for number in range(len(FITTING)):
         assert torch.equal(resumed.weights(number), undisturbed.weights(number))
     assert resumed.curves.frame().equals(undisturbed.curves.frame())
-    assert torch.equal(resumed.module.fires, undisturbed.module.fires)
+    assert torch.equal(resumed.engine.fires(), undisturbed.engine.fires())
 
 
 @engines
@@ -256,7 +256,7 @@ def test_fires_are_those_of_a_loop_over_classes_also_of_replicas_that_stopped(en
         train = FEW.make_data(replica.seed).splits["train"]
         active = run.stack.prepare(train.inputs).double() @ run.stack.hidden[number].detach() > 0
         expected = torch.stack([active[train.labels == label].sum(dim=0) for label in range(2)])
-        assert torch.equal(run.module.fires[number], expected)
+        assert torch.equal(run.engine.fires()[number], expected)
 
 
 def test_the_living_are_those_who_lived_before_less_the_dead_and_with_the_revived():
@@ -279,7 +279,7 @@ def test_single_neurons_have_no_values_of_hidden_ones():
             return Neuron((6,), 1, init="torch", bias="same", seed=seed)
 
     run = Stacked([Replica(), Replica(seed=1)], Neurons(num_epochs=2)).run()
-    assert run.module.fires.shape == (2, 2, 0)
+    assert run.engine.fires() is None
     scores = {name for name in run.rows(Replica())[-1] if name.startswith(("train/", "test/"))}
     assert scores == {"train/error", "train/clean_loss", "test/error", "test/loss"}
 

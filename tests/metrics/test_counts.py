@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
-from noisereg.metrics import associated, associated_by_rate, count_firings, label_entropy, summarize, turnover
+from noisereg.metrics import associated, associated_by_rate, count_firings, count_turnover, label_entropy, summarize
 
 
 def _count_by_loop(activations, labels, num_classes):
@@ -185,7 +185,7 @@ def test_entropy_by_hand_of_units_that_are_dead_or_fire_for_one_or_for_all_class
 
 def test_turnover_counts_what_sets_of_units_say():
     before, after = torch.rand(2, 3, 40, generator=torch.Generator().manual_seed(0)) < 0.5
-    found = turnover(before, after)
+    found = count_turnover(before, after)
     for layer in range(3):
         then, now = ({unit for unit in range(40) if mask[layer][unit]} for mask in (before, after))
         assert found["died_neurons"][layer] == len(then - now) > 0
@@ -194,7 +194,7 @@ def test_turnover_counts_what_sets_of_units_say():
 
 def test_nothing_turns_over_between_equal_measurements():
     units = torch.tensor([True, False])
-    assert {key: value.item() for key, value in turnover(units, units).items()} == {
+    assert {key: value.item() for key, value in count_turnover(units, units).items()} == {
         "died_neurons": 0,
         "revived_neurons": 0,
     }

@@ -3,6 +3,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from noisereg.config.check import check, conf_dir
+from noisereg.config.plan import Plan
 from noisereg.training.run import _DEFAULT_THREADS, _name, _set_threads
 
 
@@ -12,19 +13,20 @@ def _settings(*overrides):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "stacked", "threads"),
+    ("overrides", "threads"),
     [
-        (["dataset.batch_size=1"], False, 1),
-        (["dataset.batch_size=1", "threads=4"], False, 4),
-        (["dataset.batch_size=8"], False, _DEFAULT_THREADS),
-        (["dataset.batch_size=1"], True, _DEFAULT_THREADS),
-        (["threads=3"], True, 3),
+        (["model=mlp"], 1),
+        (["model=mlp", "threads=4"], 4),
+        (["model=mlp", "dataset.batch_size=8"], _DEFAULT_THREADS),
+        ([], _DEFAULT_THREADS),
+        (["threads=3"], 3),
     ],
 )
-def test_a_single_network_at_one_sample_a_step_runs_on_one_thread(overrides, stacked, threads, monkeypatch):
+def test_a_single_network_at_one_sample_a_step_runs_on_one_thread(overrides, threads, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    _set_threads(_settings(*overrides), stacked=stacked)
+    settings = _settings(*overrides)
+    _set_threads(settings, Plan(settings))
     assert asked == [threads]
 
 
@@ -39,4 +41,4 @@ def test_a_single_network_at_one_sample_a_step_runs_on_one_thread(overrides, sta
     ],
 )
 def test_a_run_is_named_by_what_it_trains_and_what_sets_it_apart(overrides, more, name):
-    assert _name(_settings(*overrides), *more) == name
+    assert _name(Plan(_settings(*overrides)), *more) == name

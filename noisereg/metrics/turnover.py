@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from noisereg.metrics import ActivationSparsity, turnover
+from noisereg.metrics.counts import count_turnover
+from noisereg.metrics.sparsity import ActivationSparsity
 
 
 class Turnover:
@@ -29,17 +30,17 @@ class Turnover:
         self.live: dict[str, Bool[Tensor, " units"]] = {}
 
     def measure(self, metrics: Mapping[str, ActivationSparsity]) -> dict[str, Tensor]:
-        """Give `died_neurons` and `revived_neurons`, of all layers and, if there are several, also of each.
+        """Return `died_neurons` and `revived_neurons`, of all layers and, if there are several, also of each.
 
         A layer that was not there before, or had another number of units, has not changed.
         """
         live = {layer: ~metric.dead for layer, metric in metrics.items()}
         before = {layer: self._before(layer, units) for layer, units in live.items()}
         self.live = live
-        values = turnover(torch.cat(list(before.values())), torch.cat(list(live.values())))
+        values = count_turnover(torch.cat(list(before.values())), torch.cat(list(live.values())))
         if len(live) > 1:
             for layer, units in live.items():
-                values |= {f"{key}/{layer}": number for key, number in turnover(before[layer], units).items()}
+                values |= {f"{key}/{layer}": number for key, number in count_turnover(before[layer], units).items()}
         return values
 
     def _before(self, layer: str, units: Bool[Tensor, "units"]) -> Bool[Tensor, "units"]:

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from noisereg.training.summary import replica_summary
+from noisereg.runs.summary import replica_table
 
 METRICS = {
     "test/error": (0.40, 0.38, 0.42),
@@ -21,7 +21,7 @@ def printed(**names):
         for seed in range(3)
     ]
     stream = io.StringIO()
-    Console(file=stream, width=80).print(replica_summary(rows))
+    Console(file=stream, width=80).print(replica_table(rows))
     return [line.split() for line in stream.getvalue().splitlines() if "±" in line and "mean" not in line]
 
 
@@ -33,5 +33,5 @@ def test_each_row_fits_a_terminal_of_80_columns_and_shows_means_with_half_their_
 
 
 def test_one_seed_has_no_interval():
-    (row,) = Console(width=80).render_lines(replica_summary([{"p": 0.2, "seed": 0, "test/error": 0.25}]))[4:5]
+    (row,) = Console(width=80).render_lines(replica_table([{"p": 0.2, "seed": 0, "test/error": 0.25}]))[4:5]
     assert "".join(segment.text for segment in row).split() == ["0.2", "1", "25.00"]
