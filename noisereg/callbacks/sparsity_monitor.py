@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.callbacks.turnover import Turnover
-from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool, why_no_relus
-from noisereg.metrics.layers import KEEP_SIGN
+from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, summarize_layers, why_no_relus
+from noisereg.metrics.relus import KEEP_SIGN
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 _BY_LAYER = ("active_fraction", "dead_fraction")
@@ -285,7 +285,7 @@ def _describe(batch: Any) -> str:
 
 
 def _values(metrics: Mapping[str, ActivationSparsity], relus: Container[str]) -> dict[str, Tensor]:
-    values = pool(list(metrics.values()))
+    values = summarize_layers(list(metrics.values()))
     values.pop("sparsity")
     # Other activations, as those of Swin and ConvNeXt, may have the channels last.
     images = [layer for layer, metric in metrics.items() if metric.has_channels and layer.partition(":")[0] in relus]

@@ -42,7 +42,7 @@ def count_firings(
     return counts.permute(back).reshape(num_classes, activations.shape[1:].numel())
 
 
-def summarize(
+def summarize_counts(
     fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tensor, "*#stack classes"]
 ) -> dict[str, Tensor]:
     """Summarise the counts of one layer; all values are nan if no sample was seen.
@@ -60,7 +60,7 @@ def summarize(
         `label_entropy` over the units that fired; nan if none did.
 
     Example:
-        >>> summary = summarize(torch.tensor([[0, 0, 1, 4]]), torch.tensor([4]))
+        >>> summary = summarize_counts(torch.tensor([[0, 0, 1, 4]]), torch.tensor([4]))
         >>> summary["active_neurons"], summary["dead_fraction"], summary["always_on_fraction"]
         (tensor(1.2500), tensor(0.5000), tensor(0.2500))
     """

@@ -1,6 +1,6 @@
 """How many units of a layer are active, as a torchmetrics metric whose state is whole numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from noisereg.metrics.counts import associated, associated_by_rate, count_firings, label_entropy, summarize
+from noisereg.metrics.counts import associated, associated_by_rate, count_firings, label_entropy, summarize_counts
 
 
 class ActivationSparsity(Metric):
@@ -84,8 +84,8 @@ class ActivationSparsity(Metric):
         self.samples = self.samples + torch.zeros_like(self.samples).index_add_(0, rows, torch.ones_like(rows))
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
-        """Summarise the counts of all processes, see `summarize`."""
-        return summarize(self.fires, self.samples)
+        """Summarise the counts of all processes, see `summarize_counts`."""
+        return summarize_counts(self.fires, self.samples)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the counts of another metric, or of its `metric_state`; one without `unit_shape` has flat units.
@@ -151,7 +151,8 @@ class ActivationSparsity(Metric):
     @property
     def histogram(self) -> Int64[Tensor, "units classes"]:
         """How often each unit fired for each class (section 6.5, appendix F)."""
-        self._need_classes()
+        if self.num_classes is None:
+            raise ValueError("counts by class need num_classes, got None: build ActivationSparsity(num_classes=...)")
         return self.fires.T
 
     @property
@@ -187,9 +188,31 @@ class ActivationSparsity(Metric):
             raise ValueError(f"channels need activations (batch, C, H, W), got units {tuple(self.unit_shape.tolist())}")
         return values.unflatten(0, (int(self.unit_shape[0]), -1))
 
-    def _need_classes(self) -> None:
-        if self.num_classes is None:
-            raise ValueError("counts by class need num_classes, got None: build ActivationSparsity(num_classes=...)")
+
+def summarize_layers(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[Tensor, ""]]:
+    """Summarise several layers as if their units were those of one layer: numbers add up, means are averaged.
+
+    Args:
+        metrics: one a layer, at least one, all with units and with the same num_classes.
+
+    Example:
+        >>> wide, narrow = ActivationSparsity(), ActivationSparsity()
+        >>> wide.update(torch.ones(2, 3))
+        >>> narrow.update(torch.zeros(2, 1))
+        >>> summarize_layers([wide, narrow])["active_fraction"]
+        tensor(0.7500)
+    """
+    summaries = [metric.compute() for metric in metrics]
+    units = torch.tensor([metric.num_units for metric in metrics], dtype=torch.float32, device=metrics[0].device)
+    columns = {key: torch.stack([summary[key] for summary in summaries]) for key in summaries[0]}
+    pooled = {
+        key: values.sum() if key.endswith("_neurons") else (values * units).sum() / units.sum()
+        for key, values in columns.items()
+    }
+    if "label_entropy" in columns:  # of live units only, which a layer may have none of
+        live = units * (1 - columns["dead_fraction"])
+        pooled["label_entropy"] = (columns["label_entropy"].nan_to_num() * live).sum() / live.sum()
+    return pooled
 
 
 def gather_counts(counts: Tensor, group: Any = None) -> list[Tensor]:
