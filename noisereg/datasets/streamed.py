@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -109,41 +110,55 @@ class StreamLoader(BatchLoader):
     ) -> None:
         super().__init__(split.to("cpu"), batch_size, **settings)
         self._finish, self._device, self._keep = transform, split.labels.device, keep
+        self._pictures, self._workers = pictures, workers
         self._asked: deque[Batch] = deque()
         self._ahead = _Once()
-        self._reader: DataLoader[Any] = DataLoader(
-            pictures,
-            batch_size=None,
-            sampler=self._ahead,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=self._device.type == "cuda",
-            multiprocessing_context=_START if workers else None,
-            worker_init_fn=ignore_signals,
-            generator=torch.Generator(),  # or it would move the global one
-        )
+        self._reader: DataLoader[Any] | None = None
+        self._images: Iterator[Any] | None = None  # no frame may hold it too, or `close` would not be the end of it
         _open.add(self)
 
     def __iter__(self) -> Iterator[Batch]:
         done = self._start
         self._asked.clear()
         self._ahead.visits = self._visits()
+        if self._reader is None:
+            self._reader = self._start_reader()
+        self._images = iter(self._reader)
         try:
-            for images in self._reader:
+            while self._images is not None and (images := next(self._images, None)) is not None:
                 if isinstance(images, DatasetError):
                     raise images
                 done += 1
                 self._batches = done  # the workers are ahead of it
                 yield self._finished(self._asked.popleft(), images)
+            if done < len(self):
+                raise RuntimeError(f"the loader was closed after {done} of {len(self)} batches of an epoch")
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # an error that is kept would keep the iterator of torch
+            raise
         finally:
             if not self._keep:
                 self.close()
 
     def close(self) -> None:
-        """End the worker processes, if there are any; the next iteration starts new ones."""
-        iterator, self._reader._iterator = self._reader._iterator, None
-        if iterator is not None:
-            iterator._shutdown_workers()  # type: ignore[attr-defined]
+        """End the worker processes, if there are any; the next iteration starts new ones.
+
+        torch ends them when nothing refers any longer to its loader and to the iterator over it.
+        """
+        self._images = self._reader = None
+
+    def _start_reader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self._pictures,
+            batch_size=None,
+            sampler=self._ahead,
+            num_workers=self._workers,
+            persistent_workers=self._keep and self._workers > 0,
+            pin_memory=self._device.type == "cuda",
+            multiprocessing_context=_START if self._workers else None,
+            worker_init_fn=ignore_signals,
+            generator=torch.Generator(),  # or it would move the global one
+        )
 
     def _visits(self) -> Iterator[Visits]:
         for batch in super().__iter__():
