@@ -113,7 +113,7 @@ class Cifar10(Images):
             return self._decode(archive_identity(self.archive), read, where=self.archive)
         raise DatasetError(
             f"{self.root} has none of {self.files.name}, {self.tree.name}, {self.archive.name}; name the folder that "
-            f"has one with dataset.root=PATH, or call prepare_data() to download"
+            f"has one with root=PATH, or call prepare_data() to download"
         )
 
     def _decode(self, identity: object, list_files: Callable[[], list[ImageFile]], *, where: Path) -> Arrays:

@@ -33,7 +33,7 @@ def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
         _remove_empty(made)
         raise DatasetError(
             f"{root / name} does not exist and the download failed ({_one_line(error)}); connect to the network, or "
-            f"name the folder that has the data with dataset.root=PATH (dataset=hypercube needs no files)"
+            f"name the folder that has the data with root=PATH (Hypercube needs no files)"
         ) from error
 
 

@@ -221,7 +221,7 @@ def _list(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError as error:
         raise DatasetError(
-            f"{folder} cannot be read ({error.strerror}); name the folder that has the data with dataset.root=PATH"
+            f"{folder} cannot be read ({error.strerror}); name the folder that has the data with root=PATH"
         ) from error
 
 

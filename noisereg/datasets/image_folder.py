@@ -20,9 +20,7 @@ from noisereg.files.cache import Arrays, cached
 
 RESIZED_CROP = "resized_crop"
 _MOST_BYTES = 4 << 30  # of memory, which may be that of a GPU, or be shared with other processes of the run
-_NO_STATISTICS = (
-    "dataset.normalize=standard needs all images in memory; set dataset.normalize=imagenet, or dataset.stream=false"
-)
+_NO_STATISTICS = "normalize=standard needs all images in memory; set normalize=imagenet, or stream=False"
 
 
 class ImageFolder(Images):
@@ -185,13 +183,13 @@ def most_bytes() -> int:
 
 def _check(*, augment: bool | str, stream: bool | str, normalize: str, workers: int) -> None:
     if augment not in (True, False, RESIZED_CROP):
-        raise ValueError(f"dataset.augment must be true, false or {RESIZED_CROP}, got {augment}")
+        raise ValueError(f"augment must be True, False or {RESIZED_CROP}, got {augment}")
     if stream not in (True, False, "auto"):
-        raise ValueError(f"dataset.stream must be true, false or auto, got {stream}")
+        raise ValueError(f"stream must be True, False or auto, got {stream}")
     if workers < 0:
-        raise ValueError(f"dataset.workers must be at least 0, got {workers}")
+        raise ValueError(f"workers must be at least 0, got {workers}")
     if augment == RESIZED_CROP and stream is False:
-        raise ValueError(f"dataset.augment={RESIZED_CROP} takes parts of whole photos; set dataset.stream=true")
+        raise ValueError(f"augment={RESIZED_CROP} takes parts of whole photos; set stream=True")
     if normalize == "standard" and stream is True:
         raise ValueError(_NO_STATISTICS)
 

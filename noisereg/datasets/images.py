@@ -55,11 +55,11 @@ class Images(InMemory):
 
     def __init__(self, root: str | Path, *, normalize: str, augment: bool, **common: Unpack[Sized]) -> None:
         if normalize not in NORMALIZATIONS:
-            raise ValueError(f"dataset.normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize}")
+            raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize}")
         super().__init__(**common)
         self.root, self.normalize, self.augment = Path(root), normalize, augment
         if normalize == "imagenet" and self.input_shape[0] != len(IMAGENET.mean):
-            raise ValueError(f"dataset.normalize=imagenet needs 3 channels, {type(self).__name__} has 1; use standard")
+            raise ValueError(f"normalize=imagenet needs 3 channels, {type(self).__name__} has 1; use standard")
 
     def holds(self, path: Path) -> bool:
         """Tell whether the root holds a path.
@@ -71,7 +71,7 @@ class Images(InMemory):
             return path.exists()
         except OSError as error:
             raise DatasetError(
-                f"{path} cannot be read ({error.strerror}); name a folder that can be with dataset.root=PATH"
+                f"{path} cannot be read ({error.strerror}); name a folder that can be with root=PATH"
             ) from error
 
     @property

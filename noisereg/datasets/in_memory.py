@@ -74,9 +74,9 @@ class InMemory(LightningDataModule, ABC):
         given = {"train_size": train_size, "test_size": test_size, "train_eval_size": train_eval_size}
         require_positive(**{name: size for name, size in given.items() if size is not None})
         if order not in ("shuffle", "replacement"):
-            raise ValueError(f"dataset.order must be shuffle or replacement, got {order}")
+            raise ValueError(f"order must be shuffle or replacement, got {order}")
         if not 0 <= seed < 2**63:
-            raise ValueError(f"dataset.seed must be in [0, 2**63), got {seed}")
+            raise ValueError(f"seed must be in [0, 2**63), got {seed}")
         _check_val_size(val_size, train_size)
         self.train_size, self.test_size, self.val_size = train_size, test_size, val_size
         self.train_eval_size = train_eval_size
@@ -167,7 +167,7 @@ class InMemory(LightningDataModule, ABC):
 
     def _subset(self, key: str, size: int | None, *, n: int, step: int) -> Int64[Tensor, " size"]:
         if size is not None and size > n:
-            raise ValueError(f"dataset.{key} must be at most {n}, all that {type(self).__name__} has, got {size}")
+            raise ValueError(f"{key} must be at most {n}, all that {type(self).__name__} has, got {size}")
         return rng.permutation(self.seed, Stream.SUBSET, step, n)[:size]
 
     def _place(self) -> tuple[int, int]:
@@ -175,22 +175,22 @@ class InMemory(LightningDataModule, ABC):
 
 
 def require_positive(**sizes: int) -> None:
-    """Refuse a size that is not a positive whole number, by the name of its key.
+    """Raise ValueError for a size that is not a positive whole number, by the name of its argument.
 
     Example:
         >>> require_positive(batch_size=0)
         Traceback (most recent call last):
-        ValueError: dataset.batch_size must be a positive whole number, got 0
+        ValueError: batch_size must be a positive whole number, got 0
     """
     for name, size in sizes.items():
         if not isinstance(size, int) or size < 1:
-            raise ValueError(f"dataset.{name} must be a positive whole number, got {size}")
+            raise ValueError(f"{name} must be a positive whole number, got {size}")
 
 
 def _check_val_size(val_size: int, train_size: int | None) -> None:
     if val_size < 0 or (train_size is not None and val_size >= train_size):
-        most = "" if train_size is None else f" and below dataset.train_size={train_size}, from which it is taken"
-        raise ValueError(f"dataset.val_size must be at least 0{most}, got {val_size}")
+        most = "" if train_size is None else f" and below train_size={train_size}, from which it is taken"
+        raise ValueError(f"val_size must be at least 0{most}, got {val_size}")
 
 
 def _choose(split: Split, indices: Int64[Tensor, " k"]) -> Split:

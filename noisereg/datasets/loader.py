@@ -161,7 +161,7 @@ def check_shares(n: int, batch_size: int, *, world: int) -> None:
     if batch_size % world or last % world:
         raise ValueError(
             f"every training batch must divide among {world} processes, got batches of {batch_size} "
-            f"and a last one of {last}; change dataset.batch_size, dataset.train_size or trainer.devices"
+            f"and a last one of {last}; change batch_size, train_size or the number of processes"
         )
 
 

@@ -34,7 +34,7 @@ class Corruption:
 
     def __init__(self, rule: Rule, *, num_classes: int, seed: int) -> None:
         if num_classes < 2:
-            raise ValueError(f"label noise needs at least 2 classes, got num_classes={num_classes}")
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         self.rule = rule
         self.num_classes = num_classes
         self.seed = seed

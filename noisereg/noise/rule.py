@@ -53,5 +53,5 @@ class Rule(ABC):
     def scaled(self, factor: float) -> "Rule":
         """Give the same rule with strength p * factor; the factor, in [0, 1], comes from a schedule."""
         if not (math.isfinite(factor) and 0 <= factor <= 1):
-            raise ValueError(f"the factor of p must be in [0, 1], got {factor!r}")
+            raise ValueError(f"factor must be in [0, 1], got {factor!r}")
         return replace(self, p=self.p * factor)

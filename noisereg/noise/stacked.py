@@ -40,7 +40,7 @@ class StackedCorruption:
             if replace(rule, p=rules[0].p) != rules[0]:
                 raise ValueError(f"the rules of a stack must differ in p alone, got {rules[0]} and {rule}")
         if num_classes < 2:
-            raise ValueError(f"label noise needs at least 2 classes, got num_classes={num_classes}")
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         self.rules, self.num_classes = tuple(rules), num_classes
         self._p = torch.tensor([rule.p for rule in rules], dtype=torch.float64)
         distinct = list(dict.fromkeys(seeds))

@@ -54,7 +54,7 @@ def norm_threshold(
     """
     output, gradients = output_gradients(model, sample)
     if (2 * int(label) - 1) * output >= 0:
-        raise ValueError(f"the sample must be misclassified, got N(x) = {output:.3g} and label {int(label)}")
+        raise ValueError(f"sample must be misclassified, got N(x) = {output:.3g} and label {int(label)}")
     slope = loss.slope(output.view(1, 1), one_hot(label, 2).to(output.dtype)).abs()
     return {name: float(2 * output.abs() / (slope * g.square().sum())) for name, g in gradients.items()}
 

@@ -40,7 +40,7 @@ def check_half_active(fractions: Sequence[float], num_samples: int) -> Check:
         False
     """
     if not fractions or num_samples < 1:
-        raise ValueError(f"needs at least 1 fraction and 1 sample, got {len(fractions)} and {num_samples}")
+        raise ValueError(f"fractions and num_samples must be at least one each, got {len(fractions)} and {num_samples}")
     furthest = float(torch.tensor(fractions, dtype=torch.float64).sub(0.5).abs().max())
     says = "Half of the neurons are active at all times: the largest distance from 1/2, within 5 standard errors."
     bound = 5 / (2 * math.sqrt(num_samples))

@@ -62,7 +62,7 @@ def test_an_image_that_does_not_decode_is_named(tmp_path, make_tree, content):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=rf"{tmp_path}/none cannot be read \(No such file .* dataset.root=PATH"):
+    with pytest.raises(DatasetError, match=rf"{tmp_path}/none cannot be read \(No such file .* root=PATH"):
         subfolders(tmp_path / "none")
 
 

@@ -90,7 +90,7 @@ def test_channel_statistics_are_mean_and_standard_deviation():
 
 
 def test_normalisation_must_be_known():
-    with pytest.raises(ValueError, match=r"dataset.normalize must be one of unit, standard, imagenet, got none"):
+    with pytest.raises(ValueError, match=r"^normalize must be one of unit, standard, imagenet, got none"):
         set_up(normalize="none")
 
 
@@ -100,7 +100,7 @@ def test_a_root_without_permission_is_named(monkeypatch):
 
     data = set_up()
     monkeypatch.setattr(Path, "exists", refuse)
-    with pytest.raises(DatasetError, match=r"data/MNIST cannot be read \(Permission denied\); .* dataset.root=PATH"):
+    with pytest.raises(DatasetError, match=r"data/MNIST cannot be read \(Permission denied\); .* root=PATH"):
         data.holds(data.root / "MNIST")
 
 

@@ -108,5 +108,5 @@ def test_a_tensor_of_strengths_gives_each_replica_its_own():
 
 
 def test_one_class_is_refused():
-    with pytest.raises(ValueError, match="at least 2 classes, got num_classes=1"):
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         Corruption(Resample(p=0.1), num_classes=1, seed=0)

@@ -118,7 +118,7 @@ def test_as_many_seeds_as_rules_are_needed():
 
 
 def test_one_class_is_refused():
-    with pytest.raises(ValueError, match="at least 2 classes, got num_classes=1"):
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         StackedCorruption([Resample(p=0.1)], [0], num_classes=1)
 
 
