@@ -104,7 +104,7 @@ class LabelCorruption(Callback):
         changed, seen = trainer.strategy.reduce(self._counts, reduce_op="sum")
         self._counts = torch.zeros_like(self._counts)
         rates = {
-            "noise/effective_rate": torch.tensor(corruption.rule.effective_rate(corruption.num_classes)),
+            "noise/effective_rate": corruption.effective_rate(),
             "noise/measured_rate": (changed / seen).float(),
         }
         pl_module.log_dict(rates, sync_dist=True)

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from noisereg.callbacks.label_corruption import LabelCorruption, count_changes
-from noisereg.noise import Rule, Schedule, StackedCorruption
+from noisereg.noise import Corruption, Rule, Schedule
 
 
 class ReplicaCorruption(LabelCorruption):
@@ -31,13 +31,13 @@ class ReplicaCorruption(LabelCorruption):
     def __init__(self, rules: Sequence[Rule], seeds: Sequence[int], *, schedule: Schedule | None = None) -> None:
         super().__init__(rules[0], seed=seeds[0], schedule=schedule)
         self._rules, self._seeds = rules, seeds
-        self._stacked: StackedCorruption | None = None
+        self._stacked: Corruption | None = None
         self._counts = torch.zeros(len(rules), 3, dtype=torch.float64)  # labels changed, labels seen, sum of factors
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the number of classes, before the first chunk."""
         num_classes = trainer.datamodule.num_classes  # type: ignore[attr-defined]
-        self._stacked = StackedCorruption(self._rules, self._seeds, num_classes=num_classes)
+        self._stacked = Corruption(self._rules, num_classes=num_classes, seed=self._seeds)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do nothing: the strength is set for each draw."""
@@ -45,7 +45,7 @@ class ReplicaCorruption(LabelCorruption):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Put the targets into the chunk."""
         factor = self._factors(batch["epoch"], trainer.datamodule.num_epochs)  # type: ignore[attr-defined]
-        stacked = cast(StackedCorruption, self._stacked)
+        stacked = cast(Corruption, self._stacked)
         batch["target"] = stacked(batch["label"], batch["draw"], batch["index"], factor=factor)
         changes = count_changes(batch["target"], batch["label"])
         sum_ = factor.sum() if isinstance(factor, Tensor) else torch.tensor(factor * len(batch["draw"]))
@@ -56,7 +56,7 @@ class ReplicaCorruption(LabelCorruption):
         """Note the rate in theory beside the rate in fact."""
         changed, seen, factors = self._counts.unbind(dim=1)
         self._counts = torch.zeros_like(self._counts)
-        effective = cast(StackedCorruption, self._stacked).effective_rate().to(seen.device) * factors / seen
+        effective = cast(Corruption, self._stacked).effective_rate().to(seen.device) * factors / seen
         rates = {"noise/effective_rate": effective.float(), "noise/measured_rate": (changed / seen).float()}
         cast(Any, pl_module).note(rates)
 
