@@ -105,15 +105,15 @@ def library_generator(seed: int, step: int = 0) -> Iterator[None]:
         True
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(start(seed, Stream.LIBRARY, step))
+        torch.default_generator.manual_seed(hash_key(seed, Stream.LIBRARY, step))
         yield
 
 
-def start(seed: int, stream: int, step: int) -> int:
+def hash_key(seed: int, stream: int, step: int) -> int:
     """Hash (seed, stream, step) to the 64 bits at which SplitMix64 starts for them.
 
     Example:
-        >>> start(0, Stream.NOISE, 0) == start(0, Stream.NOISE, 1)
+        >>> hash_key(0, Stream.NOISE, 0) == hash_key(0, Stream.NOISE, 1)
         False
     """
     return _mix_int(_mix_int(_mix_int(seed) + stream) + step)
@@ -125,7 +125,7 @@ def _hash(seed: Any, stream: int, step: Any, place: Any) -> Any:
     if not isinstance(seed, int):
         begin = _mix(_mix(_mix(seed + gamma) + stream + gamma) + step + gamma)
     elif isinstance(step, int):
-        begin = _signed(start(seed, stream, step))
+        begin = _signed(hash_key(seed, stream, step))
     else:
         begin = _mix(step + _signed(_mix_int(_mix_int(seed) + stream) + _GAMMA))
     return _mix((place + 1) * _signed(_GAMMA) + begin)

@@ -22,12 +22,12 @@ from noisereg.datasets.download import download
 from noisereg.datasets.image_files import (
     ImageFile,
     archive_identity,
-    decode,
-    files_of_archive,
-    files_of_tree,
+    decode_images,
+    list_archive_files,
+    list_tree_files,
     tree_identity,
 )
-from noisereg.datasets.images import Images, Sized, Statistics, splits_of
+from noisereg.datasets.images import Images, Sized, Statistics, build_splits
 from noisereg.datasets.split import Split
 from noisereg.errors import DatasetError
 from noisereg.files.cache import Arrays, cached
@@ -102,14 +102,14 @@ class Cifar10(Images):
         arrays = self._decoded
         del self._decoded
         self.source = f"{self.title} ({', '.join(arrays['formats'])})"
-        return splits_of(arrays)
+        return build_splits(arrays)
 
     @cached_property
     def _decoded(self) -> Arrays:
         if self.holds(self.tree):
-            return self._decode(tree_identity(self.tree), lambda: files_of_tree(self.tree), where=self.tree)
+            return self._decode(tree_identity(self.tree), lambda: list_tree_files(self.tree), where=self.tree)
         if self.holds(self.archive):
-            read = partial(files_of_archive, self.archive, self.stem)
+            read = partial(list_archive_files, self.archive, self.stem)
             return self._decode(archive_identity(self.archive), read, where=self.archive)
         raise DatasetError(
             f"{self.root} has none of {self.files.name}, {self.tree.name}, {self.archive.name}; name the folder that "
@@ -119,12 +119,12 @@ class Cifar10(Images):
     def _decode(self, identity: object, list_files: Callable[[], list[ImageFile]], *, where: Path) -> Arrays:
         def build() -> Arrays:
             files = list_files()
-            self._check(files, where)
-            return decode(files, self.classes, where=where, size=32, resize=False)
+            self._check_files(files, where)
+            return decode_images(files, self.classes, where=where, size=32, resize=False)
 
         return cached(self.stem, identity, build)
 
-    def _check(self, files: list[ImageFile], where: Path) -> None:
+    def _check_files(self, files: list[ImageFile], where: Path) -> None:
         mend = f"put a whole copy there, or delete {where} and start again to download"
         for split, n in self.counts.items():
             found = [file.label for file in files if file.split == split]

@@ -28,7 +28,7 @@ def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
             fetch(Path(folder))
-            _move(Path(folder) / name, root / name)
+            _move_into_place(Path(folder) / name, root / name)
     except (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
         _remove_empty(made)
         raise DatasetError(
@@ -37,7 +37,7 @@ def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
         ) from error
 
 
-def _move(source: Path, target: Path) -> None:
+def _move_into_place(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)

@@ -9,8 +9,15 @@ from typing import Any, Unpack
 
 import torch
 
-from noisereg.datasets.image_files import FileList, decode, files_of_tree, list_tree, subfolders, tree_identity
-from noisereg.datasets.images import Images, Sized, channel_statistics, splits_of
+from noisereg.datasets.image_files import (
+    FileList,
+    decode_images,
+    list_subfolders,
+    list_tree,
+    list_tree_files,
+    tree_identity,
+)
+from noisereg.datasets.images import Images, Sized, build_splits, channel_statistics
 from noisereg.datasets.in_memory import require_positive
 from noisereg.datasets.loader import BatchLoader
 from noisereg.datasets.split import Split
@@ -62,11 +69,11 @@ class ImageFolder(Images):
         **common: Unpack[Sized],
     ) -> None:
         require_positive(image_size=image_size)
-        _check(augment=augment, stream=stream, normalize=normalize, workers=workers)
+        _check_options(augment=augment, stream=stream, normalize=normalize, workers=workers)
         self.image_size, self.input_shape = image_size, (3, image_size, image_size)
         super().__init__(root, normalize=normalize, augment=augment is True, **common)
         self.resized_crop, self.workers, self._stream = augment == RESIZED_CROP, workers, stream
-        self.classes = _classes(self.root)
+        self.classes = _find_classes(self.root)
         self.num_classes, self.source = len(self.classes), f"images of {self.root.resolve()}"
         self._loaders: weakref.WeakSet[StreamLoader] = weakref.WeakSet()
 
@@ -75,7 +82,7 @@ class ImageFolder(Images):
         """Whether the images are read from disk as they are needed."""
         if self._stream != "auto":
             return bool(self._stream)
-        return self.resized_crop or self._decoded_bytes > most_bytes()
+        return self.resized_crop or self._decoded_bytes > memory_limit()
 
     @property
     def varies(self) -> bool:
@@ -94,7 +101,7 @@ class ImageFolder(Images):
             n, k = len(self._files.labels), self._files.num_train
             everything = Split(torch.arange(n), torch.from_numpy(self._files.labels))
             return everything.select(torch.arange(k)), everything.select(torch.arange(k, n))
-        train, test = splits_of(self._decoded)
+        train, test = build_splits(self._decoded)
         del self._decoded
         self.statistics = channel_statistics(train.inputs)
         return train, test
@@ -114,7 +121,7 @@ class ImageFolder(Images):
         """Training batches, as `BatchLoader` makes them."""
         if not self.streamed:
             return super().train_dataloader()
-        return self._open(
+        return self._open_loader(
             self.splits["train"],
             self.batch_size,
             crop_seed=self.seed if self.resized_crop else None,
@@ -134,13 +141,15 @@ class ImageFolder(Images):
         """End the worker processes of a run that fails or is stopped."""
         self.teardown("fit")
 
-    def _evaluation(self, split: Split) -> BatchLoader:
+    def _eval_loader(self, split: Split) -> BatchLoader:
         if not self.streamed:
-            return super()._evaluation(split)
-        return self._open(split, self.eval_batch_size, order="sequential", transform=self.eval_transform)
+            return super()._eval_loader(split)
+        return self._open_loader(split, self.eval_batch_size, order="sequential", transform=self.eval_transform)
 
-    def _open(self, split: Split, batch_size: int, *, crop_seed: int | None = None, **settings: Any) -> StreamLoader:
-        rank, world = self._place()
+    def _open_loader(
+        self, split: Split, batch_size: int, *, crop_seed: int | None = None, **settings: Any
+    ) -> StreamLoader:
+        rank, world = self._rank_and_world()
         pictures = Pictures(self.root, self._files.names, size=self.image_size, crop_seed=crop_seed)
         loader = StreamLoader(
             split, batch_size, pictures=pictures, workers=self.workers, rank=rank, world=world, **settings
@@ -162,16 +171,18 @@ class ImageFolder(Images):
         return cached("image_folder", identity, self._decode)
 
     def _decode(self) -> Arrays:
-        return decode(files_of_tree(self.root), self.classes, where=self.root, size=self.image_size, resize=True)
+        return decode_images(
+            list_tree_files(self.root), self.classes, where=self.root, size=self.image_size, resize=True
+        )
 
 
-def most_bytes() -> int:
+def memory_limit() -> int:
     """Give how many bytes of decoded images are kept in memory where nothing else is asked for.
 
     They are 4 GiB, or a quarter of the memory that is free where the system tells (Linux does), if that is less.
 
     Example:
-        >>> 0 < most_bytes() <= 2**32
+        >>> 0 < memory_limit() <= 2**32
         True
     """
     try:
@@ -181,7 +192,7 @@ def most_bytes() -> int:
     return min(_MOST_BYTES, int(free[1]) * 1024 // 4) if free else _MOST_BYTES
 
 
-def _check(*, augment: bool | str, stream: bool | str, normalize: str, workers: int) -> None:
+def _check_options(*, augment: bool | str, stream: bool | str, normalize: str, workers: int) -> None:
     if augment not in (True, False, RESIZED_CROP):
         raise ValueError(f"augment must be True, False or {RESIZED_CROP}, got {augment}")
     if stream not in (True, False, "auto"):
@@ -194,8 +205,8 @@ def _check(*, augment: bool | str, stream: bool | str, normalize: str, workers: 
         raise ValueError(_NO_STATISTICS)
 
 
-def _classes(root: Path) -> tuple[str, ...]:
-    train, test = subfolders(root / "train"), subfolders(root / "test")
+def _find_classes(root: Path) -> tuple[str, ...]:
+    train, test = list_subfolders(root / "train"), list_subfolders(root / "test")
     if not train:
         raise DatasetError(f"{root}/train has no class folders; put root/train/<class>/<image> there")
     if wrong := sorted(set(train) ^ set(test)):

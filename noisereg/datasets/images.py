@@ -96,9 +96,9 @@ class Images(InMemory):
         self.eval_transform = normalize
         self.train_transform = CropFlip(normalize, seed=self.seed) if self.augment else normalize
 
-    def drawn(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
+    def drawn_samples(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
         """Give training images as they are drawn under a seed, augmented if that is asked for."""
-        samples = super().drawn(index, draw, seed=seed)
+        samples = super().drawn_samples(index, draw, seed=seed)
         if not isinstance(self.train_transform, CropFlip):
             return samples
         augment = CropFlip(self.train_transform.normalize, seed=seed)
@@ -165,7 +165,7 @@ def channel_statistics(images: UInt8[Tensor, "n c h w"]) -> Statistics:
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def splits_of(arrays: Arrays) -> tuple[Split, Split]:
+def build_splits(arrays: Arrays) -> tuple[Split, Split]:
     """Take decoded images, (n, h, w, c), as splits of (n, c, h, w) in channels-last memory."""
 
     def split(name: str) -> Split:

@@ -72,7 +72,7 @@ class BatchLoader:
         self.batch_size, self.order, self.seed = batch_size, order, seed
         self.transform, self.rank, self.world = transform, rank, world
         self.epoch, self._start, self._batches = 0, 0, 0
-        self._check(even)
+        self._check_arguments(even)
 
     def __len__(self) -> int:
         return math.ceil(self.n / self.batch_size)
@@ -87,7 +87,7 @@ class BatchLoader:
         for first in range(start, len(self), at_once):
             rows = slice(first * self.batch_size, (first + at_once) * self.batch_size)
             mine = slice(self.rank, None, self.world)
-            for batch in self._batches_of(split, index[rows][mine], draw[rows][mine]):
+            for batch in self._make_batches(split, index[rows][mine], draw[rows][mine]):
                 self._batches += 1
                 yield batch
 
@@ -127,14 +127,16 @@ class BatchLoader:
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "n": self.n, "batch_size": self.batch_size, "order": self.order}
 
-    def _batches_of(self, split: Split, index: Int64[Tensor, " rows"], draw: Int64[Tensor, " rows"]) -> Iterator[Batch]:
+    def _make_batches(
+        self, split: Split, index: Int64[Tensor, " rows"], draw: Int64[Tensor, " rows"]
+    ) -> Iterator[Batch]:
         rows = split.select(index)
         inputs = rows.inputs if self.transform is None else self.transform(rows.inputs, draw=draw, index=index)
         parts = (part.split(self.batch_size) for part in (inputs, rows.labels, index, draw))
         for x, y, i, t in zip(*parts, strict=True):
             yield {"input": x, "label": y, "index": i, "draw": t}
 
-    def _check(self, even: bool) -> None:
+    def _check_arguments(self, even: bool) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.order not in ORDERS:

@@ -19,7 +19,7 @@ class StandardBasis(PureNoise):
 
     Example:
         >>> data = StandardBasis(d=3, train_size=5)
-        >>> data.stream(epoch=0).inputs.sum(dim=1)
+        >>> data.epoch_samples(epoch=0).inputs.sum(dim=1)
         tensor([1., 1., 1., 1., 1.])
     """
 

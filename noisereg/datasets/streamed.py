@@ -63,12 +63,12 @@ class Pictures(Dataset[Any]):
         images = np.empty((len(visits[0]), self.size, self.size, 3), dtype=np.uint8)
         try:
             for place, (number, draw, index) in enumerate(zip(*(part.tolist() for part in visits), strict=True)):
-                images[place] = np.asarray(self._decode(number, draw=draw, index=index))
+                images[place] = np.asarray(self._decode_visit(number, draw=draw, index=index))
         except DatasetError as error:
             return error
         return torch.from_numpy(images)
 
-    def _decode(self, number: int, *, draw: int, index: int) -> Image.Image:
+    def _decode_visit(self, number: int, *, draw: int, index: int) -> Image.Image:
         path = self.root / os.fsdecode(self.names[number])
         picture = open_image(path.read_bytes, path)
         if self.crop_seed is None:
@@ -112,7 +112,7 @@ class StreamLoader(BatchLoader):
         self._finish, self._device, self._keep = transform, split.labels.device, keep
         self._pictures, self._workers = pictures, workers
         self._asked: deque[Batch] = deque()
-        self._ahead = _Once()
+        self._ahead = _VisitSampler()
         self._reader: DataLoader[Any] | None = None
         self._images: Iterator[Any] | None = None  # no frame may hold it too, or `close` would not be the end of it
         _open.add(self)
@@ -130,7 +130,7 @@ class StreamLoader(BatchLoader):
                     raise images
                 done += 1
                 self._batches = done  # the workers are ahead of it
-                yield self._finished(self._asked.popleft(), images)
+                yield self._finish_batch(self._asked.popleft(), images)
             if done < len(self):
                 raise RuntimeError(f"the loader was closed after {done} of {len(self)} batches of an epoch")
         except BaseException as error:
@@ -165,7 +165,7 @@ class StreamLoader(BatchLoader):
             self._asked.append(batch)
             yield batch["input"].numpy(), batch["draw"].numpy(), batch["index"].numpy()
 
-    def _finished(self, asked: Batch, images: UInt8[Tensor, "batch h w 3"]) -> Batch:
+    def _finish_batch(self, asked: Batch, images: UInt8[Tensor, "batch h w 3"]) -> Batch:
         batch = {name: part.to(self._device) for name, part in asked.items() if name != "input"}
         inputs = images.permute(0, 3, 1, 2).to(self._device, non_blocking=True)
         if self._finish is not None:
@@ -173,7 +173,7 @@ class StreamLoader(BatchLoader):
         return {"input": inputs, **batch}
 
 
-class _Once:
+class _VisitSampler:
     """What a torch loader asks for: the visits it has been given, once."""
 
     visits: Iterator[Visits] = iter(())

@@ -135,11 +135,11 @@ class ReplicaData(LightningDataModule):
         for slot, mine in enumerate(index):
             data = self._data(slot if len(self._makers) > 1 else 0)
             if data.fresh_each_epoch:
-                streams = [data.stream(epoch) for epoch in epochs.tolist()]
+                streams = [data.epoch_samples(epoch) for epoch in epochs.tolist()]
                 samples = Split(*(torch.cat(tensors) for tensors in zip(*map(_parts, streams), strict=True)))
                 samples = samples.select(torch.arange(len(samples))[cut])
             else:
-                samples = data.drawn(mine, draw, seed=self._distinct[slot])
+                samples = data.drawn_samples(mine, draw, seed=self._distinct[slot])
             inputs.append(self._prepare(samples.inputs))
             labels.append(samples.labels)
         rows = torch.arange(index.numel()).view_as(index)
@@ -149,7 +149,7 @@ class ReplicaData(LightningDataModule):
         data, n = self._data(group), self._plan.n
         prepared = {}
         for name in data.eval_splits:
-            split = data.evaluated(name)
+            split = data.eval_samples(name)
             if split is data.splits["train"] and not self._varies:  # it is kept already
                 inputs, labels = (tensor[group * n : (group + 1) * n] for tensor in _parts(self._all_training()))
                 prepared[name] = Split(inputs, labels)

@@ -60,7 +60,9 @@ def calibration(
     probabilities = log_probabilities.exp()
     num_classes = probabilities.shape[1]
     return {
-        "ece": multiclass_calibration_error(_rounded(probabilities), labels, num_classes=num_classes, n_bins=num_bins),
+        "ece": multiclass_calibration_error(
+            _round_to_float32(probabilities), labels, num_classes=num_classes, n_bins=num_bins
+        ),
         "nll": -log_probabilities.gather(1, labels[:, None]).mean(),
         "brier": (probabilities - one_hot(labels, num_classes)).square().sum(dim=1).mean(),
     }
@@ -88,7 +90,7 @@ def reliability(
         (tensor([0, 0, 1, 2]), tensor([   nan,    nan, 1.0000, 0.5000], dtype=torch.float64))
     """
     _check_bins(num_bins)
-    confidences, predicted = _rounded(_log_probabilities(logits).exp()).max(dim=1)
+    confidences, predicted = _round_to_float32(_log_probabilities(logits).exp()).max(dim=1)
     ends = torch.linspace(0, 1, num_bins + 1, device=confidences.device)
     place = torch.bucketize(confidences, ends, right=True) - 1
     count = torch.bincount(place, minlength=num_bins)
@@ -101,7 +103,7 @@ def _log_probabilities(logits: Float[Tensor, "samples outputs"]) -> Float64[Tens
     return per_class.double().log_softmax(dim=1)
 
 
-def _rounded(probabilities: Float64[Tensor, "samples classes"]) -> Float32[Tensor, "samples classes"]:
+def _round_to_float32(probabilities: Float64[Tensor, "samples classes"]) -> Float32[Tensor, "samples classes"]:
     """Round to float32, as torchmetrics does, and keep below 1, where its last bin ends."""
     return probabilities.float().clamp(max=_BELOW_ONE)
 

@@ -37,7 +37,7 @@ def count_firings(
                 [1, 1]])
     """
     order = sorted(range(1, activations.ndim), key=activations.stride, reverse=True)
-    counts = _count(activations.detach().permute(0, *order), labels, num_classes=num_classes)
+    counts = _count_by_class(activations.detach().permute(0, *order), labels, num_classes=num_classes)
     back = [0, *(1 + order.index(axis) for axis in range(1, activations.ndim))]
     return counts.permute(back).reshape(num_classes, activations.shape[1:].numel())
 
@@ -153,7 +153,7 @@ def turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack u
     return {key: units.sum(dim=-1).float() for key, units in changed.items()}
 
 
-def _count(
+def _count_by_class(
     laid: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], *, num_classes: int
 ) -> Int64[Tensor, "classes *units"]:
     """Multiply a one-hot matrix by zeros and ones; the units lie as in memory, so that channels_last costs no copy."""

@@ -57,8 +57,8 @@ def find_relus(module: nn.Module, layers: Sequence[str] | None = None) -> dict[s
         (['1', '2'], ['0', '2', '3'])
     """
     if layers is None:
-        return _named(module, RELUS)
-    chosen = {name: child for pattern in layers for name, child in _matches(module, pattern).items()}
+        return _find_kinds(module, RELUS)
+    chosen = {name: child for pattern in layers for name, child in _match_pattern(module, pattern).items()}
     place = {child: number for number, child in enumerate(module.modules())}
     return dict(sorted(chosen.items(), key=lambda named: place[named[1]]))
 
@@ -70,9 +70,9 @@ def why_no_relus(module: nn.Module) -> str | None:
         >>> print(why_no_relus(nn.Sequential(nn.Linear(2, 2), nn.GELU())).partition(";")[0])
         Sequential has no nn.ReLU, by whose output > 0 a unit is called active, but 1 GELU
     """
-    if _named(module, RELUS):
+    if _find_kinds(module, RELUS):
         return None
-    name, others = type(module).__name__, _named(module, KEEP_SIGN)
+    name, others = type(module).__name__, _find_kinds(module, KEEP_SIGN)
     if not others:
         return (
             f"{name} has no nn.ReLU and no other activation module, and calls of torch.nn.functional.relu are not "
@@ -137,7 +137,7 @@ class ReluCounter:
             device: for the counts of a process that has seen no batch.
         """
         metrics: dict[str, ActivationSparsity] = {}
-        for known in _of_all_processes({layer: metric.num_classes for layer, metric in self.metrics.items()}):
+        for known in _gather_layers({layer: metric.num_classes for layer, metric in self.metrics.items()}):
             metrics |= {layer: ActivationSparsity(num_classes).to(device) for layer, num_classes in known.items()}
         return {layer: metric.gathered() for layer, metric in (metrics | self.metrics).items()}
 
@@ -159,7 +159,7 @@ class ReluCounter:
         return count
 
 
-def _named(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
+def _find_kinds(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
     relus = RELUS if kinds is not RELUS else ()  # nn.ReLU6 is an nn.Hardtanh
     found = {
         name: child
@@ -169,8 +169,8 @@ def _named(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, n
     return {short: found[name] for name, short in short_names(found).items()}
 
 
-def _matches(module: nn.Module, pattern: str) -> Mapping[str, nn.Module]:
-    known = {"ReLUs": _named(module, RELUS), "activations": _named(module, KEEP_SIGN)}
+def _match_pattern(module: nn.Module, pattern: str) -> Mapping[str, nn.Module]:
+    known = {"ReLUs": _find_kinds(module, RELUS), "activations": _find_kinds(module, KEEP_SIGN)}
     for named in known.values():
         if found := {name: child for name, child in named.items() if fnmatchcase(name, pattern)}:
             return found
@@ -182,7 +182,7 @@ def _matches(module: nn.Module, pattern: str) -> Mapping[str, nn.Module]:
     raise ValueError(f"layers must match names of {kind}, got {pattern!r}; there are: {', '.join(filter(None, named))}")
 
 
-def _of_all_processes(known: dict[str, int | None]) -> list[dict[str, int | None]]:
+def _gather_layers(known: dict[str, int | None]) -> list[dict[str, int | None]]:
     if not (distributed.is_available() and distributed.is_initialized()):
         return [known]
     every: list[dict[str, int | None]] = [{} for _ in range(distributed.get_world_size())]

@@ -77,7 +77,7 @@ class ActivationSparsity(Metric):
         """
         rows = activations.new_zeros(len(activations), dtype=torch.int64)
         if self.num_classes is not None:
-            rows = _checked(labels, len(activations), self.num_classes)
+            rows = _check_labels(labels, len(activations), self.num_classes)
         fires = count_firings(activations, rows, len(self.samples))
         self._fix_units(activations.shape[1:])
         self.fires = self.fires + fires
@@ -141,12 +141,12 @@ class ActivationSparsity(Metric):
     @property
     def channel_firing_rate(self) -> Float[Tensor, "channels"]:
         """Share of the samples on which a unit of each channel fires, as a mean over its positions."""
-        return self._by_channel(self.firing_rate).mean(dim=1)
+        return self._split_channels(self.firing_rate).mean(dim=1)
 
     @property
     def dead_channels(self) -> Bool[Tensor, "channels"]:
         """Channels that fired on none of the samples, at none of their positions."""
-        return self._by_channel(self.dead).all(dim=1)
+        return self._split_channels(self.dead).all(dim=1)
 
     @property
     def histogram(self) -> Int64[Tensor, "units classes"]:
@@ -183,7 +183,7 @@ class ActivationSparsity(Metric):
                 "reset the metric, or use one metric a layer"
             )
 
-    def _by_channel(self, values: Shaped[Tensor, "units"]) -> Shaped[Tensor, "channels positions"]:
+    def _split_channels(self, values: Shaped[Tensor, "units"]) -> Shaped[Tensor, "channels positions"]:
         if not self.has_channels:
             raise ValueError(f"channels need activations (batch, C, H, W), got units {tuple(self.unit_shape.tolist())}")
         return values.unflatten(0, (int(self.unit_shape[0]), -1))
@@ -227,7 +227,7 @@ def gather_counts(counts: Tensor, group: Any = None) -> list[Tensor]:
     return [part if part.numel() else torch.zeros_like(largest) for part in gathered]
 
 
-def _checked(labels: Tensor | None, num_rows: int, num_classes: int) -> Int64[Tensor, "batch"]:
+def _check_labels(labels: Tensor | None, num_rows: int, num_classes: int) -> Int64[Tensor, "batch"]:
     if labels is None:
         raise ValueError(f"labels must be given with num_classes={num_classes}, got None")
     if labels.shape != (num_rows,):

@@ -111,7 +111,7 @@ def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss:
     """
     if norm <= 0:
         raise ValueError(f"norm must be positive, got {norm}")
-    p, weight = _normal_cells()
+    p, weight = _build_normal_cells()
 
     def change(_: float, state: np.ndarray) -> list[float]:
         s = max(float(state[0]), 1e-12 * norm)
@@ -198,11 +198,11 @@ def verify_neuron(
 
     Source: arXiv 2111.02154, theorem 2, appendix D and figure 2.
     """
-    checks = _decay(d, lr, replicas=replicas, seed=seed)
-    checks.append(_hitting_time(_LOGISTIC, d=2, lr=0.25, replicas=replicas, seed=seed))
+    checks = _check_decay(d, lr, replicas=replicas, seed=seed)
+    checks.append(_check_hitting_time(_LOGISTIC, d=2, lr=0.25, replicas=replicas, seed=seed))
     for case in (_HINGE, _LOGISTIC):
-        checks.append(_equilibrium(case, d, lr, replicas=replicas, seed=seed))
-        checks += _exponents(case, dims, rates, replicas=replicas, seed=seed)
+        checks.append(_check_equilibrium(case, d, lr, replicas=replicas, seed=seed))
+        checks += _check_exponents(case, dims, rates, replicas=replicas, seed=seed)
     return checks
 
 
@@ -230,22 +230,22 @@ def neuron_norms(
     stack = Stack.of([Neuron((max(d, _PADDED_WIDTH),), 1, seed=seed + replica) for replica in range(count)])
     with torch.no_grad():
         stack.output[:, :, d:] = 0
-        stack.output.mul_(torch.as_tensor(norm).expand(count)[:, None, None] / _length(stack)[:, None, None])
+        stack.output.mul_(torch.as_tensor(norm).expand(count)[:, None, None] / _measure_norms(stack)[:, None, None])
     engine, index = Fused(loss), torch.arange(count * _CHUNK).view(count, _CHUNK)
-    norms = [_length(stack)]
+    norms = [_measure_norms(stack)]
     for chunk in range(math.ceil(steps / _CHUNK)):
         inputs, targets = gaussian_noise(seed, chunk, count=index.numel(), d=d)
         inputs = pad(stack.prepare(inputs), (0, stack.output.shape[2] - d))
         engine(stack, inputs, index=index, targets=targets.view(count, _CHUNK, 2), rates=rates)
-        norms.append(_length(stack))
+        norms.append(_measure_norms(stack))
     return torch.stack(norms)
 
 
-def _length(stack: Stack) -> Float[Tensor, " replicas"]:
+def _measure_norms(stack: Stack) -> Float[Tensor, " replicas"]:
     return stack.output.detach().norm(dim=(1, 2))
 
 
-def _decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
+def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
     """Follow the hinge loss from ||V0|| = sqrt(d) down to the equilibrium."""
     norm, loss, slope = math.sqrt(d), _HINGE.loss, neuron_slope(lr, _HINGE.loss)
     steps = math.ceil(-1.2 * norm / slope)
@@ -254,26 +254,26 @@ def _decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
     times = torch.arange(0, len(norms), max(len(norms) // 100, 1))
     x = (_CHUNK * times).tolist()
     predicted = neuron_norm(x, norm, d=d, lr=lr, loss=loss)
-    curve = _curve("step", "norm of the weights", x=x, values=norms[times], predicted=predicted)
+    curve = _build_curve("step", "norm of the weights", x=x, values=norms[times], predicted=predicted)
     says = "The norm of a neuron falls linearly, by h / sqrt(2 pi) a step."
     near = (neuron_norm([0, half * _CHUNK], norm, d=d, lr=lr, loss=loss)[1] - norm) / (half * _CHUNK)
     note = f"with the push of the inputs, of order d h^2 / ||V||, the slope is {near:.4g} over this time"
     row = {"id": "T2-slope", "says": says, "place": "theorem 2 (a), figure 2", "curve": curve, "note": note}
     return [
         compare((norms[half] - norms[0]) / (half * _CHUNK), slope, tolerance=_TOLERANCE, **row),
-        _time_check(_HINGE, norms, d=d, lr=lr, norm=norm),
+        _check_time(_HINGE, norms, d=d, lr=lr, norm=norm),
     ]
 
 
-def _hitting_time(case: _Case, *, d: int, lr: float, replicas: int, seed: int) -> Check:
+def _check_hitting_time(case: _Case, *, d: int, lr: float, replicas: int, seed: int) -> Check:
     """Start a quarter outside the radius, where the theorem says something."""
     norm = 1.25 * neuron_bound(d, lr, norm=1.0, loss=case.loss).radius
     steps = math.ceil(-0.3 * norm / neuron_slope(lr, case.loss))
     norms = neuron_norms(d, torch.full((replicas,), lr), norm=norm, loss=case.loss, steps=steps, seed=seed)
-    return _time_check(case, norms, d=d, lr=lr, norm=norm)
+    return _check_time(case, norms, d=d, lr=lr, norm=norm)
 
 
-def _time_check(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, lr: float, norm: float) -> Check:
+def _check_time(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, lr: float, norm: float) -> Check:
     bound = neuron_bound(d, lr, norm=norm, loss=case.loss)
     inside = norms < bound.radius
     last = float(inside.int().argmax(dim=0).max()) * _CHUNK if bool(inside.any(dim=0).all()) else math.inf
@@ -292,25 +292,27 @@ def _time_check(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, 
     )
 
 
-def _equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: int) -> Check:
-    powers = _settled(case, d, [lr], replicas=replicas, seed=seed)
-    norms = _pseudo_values(powers, lambda mean: mean.pow(case.exponent)[..., 0])
+def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: int) -> Check:
+    powers = _measure_stationary_means(case, d, [lr], replicas=replicas, seed=seed)
+    norms = _compute_pseudo_values(powers, lambda mean: mean.pow(case.exponent)[..., 0])
     says = f"The norm settles at {case.formula}."
     row = {"id": f"T2-equilibrium-{case.name}", "says": says, "place": f"theorem 2 ({case.part}), in closed form"}
     return compare(norms, case.equilibrium(d, lr), tolerance=_TOLERANCE, **row)
 
 
-def _exponents(case: _Case, dims: Sequence[int], rates: Sequence[float], *, replicas: int, seed: int) -> list[Check]:
+def _check_exponents(
+    case: _Case, dims: Sequence[int], rates: Sequence[float], *, replicas: int, seed: int
+) -> list[Check]:
     """Fit log norm = c + a log h + b log d to the equilibria of a grid."""
-    powers = torch.cat([_settled(case, d, rates, replicas=replicas, seed=seed) for d in dims], dim=1)
+    powers = torch.cat([_measure_stationary_means(case, d, rates, replicas=replicas, seed=seed) for d in dims], dim=1)
     places = [(d, lr) for d in dims for lr in rates]
     design = torch.tensor([(1.0, math.log(lr), math.log(d)) for d, lr in places], dtype=torch.float64)
-    fits = _pseudo_values(powers, lambda mean: case.exponent * mean.log() @ torch.linalg.pinv(design).T)
-    norms = _pseudo_values(powers, lambda mean: mean.pow(case.exponent))
+    fits = _compute_pseudo_values(powers, lambda mean: case.exponent * mean.log() @ torch.linalg.pinv(design).T)
+    norms = _compute_pseudo_values(powers, lambda mean: mean.pow(case.exponent))
     checks = []
     for column, axis in enumerate(("h", "d"), start=1):
         along = [i for i, (d, lr) in enumerate(places) if (d == dims[-1] if axis == "h" else lr == rates[0])]
-        curve = _curve(
+        curve = _build_curve(
             "learning rate h" if axis == "h" else "dimension d",
             "norm at equilibrium",
             x=[places[i][2 - column] for i in along],
@@ -324,7 +326,7 @@ def _exponents(case: _Case, dims: Sequence[int], rates: Sequence[float], *, repl
     return checks
 
 
-def _settled(
+def _measure_stationary_means(
     case: _Case, d: int, rates: Sequence[float], *, replicas: int, seed: int
 ) -> Float64[Tensor, "replicas rates"]:
     """Give the stationary mean of ||V|| (hinge) or ||V||^2 (logistic), of which the closed form speaks.
@@ -338,7 +340,7 @@ def _settled(
     return norms.double().pow(1 / case.exponent).mean(dim=0).view(replicas, len(rates))
 
 
-def _pseudo_values(
+def _compute_pseudo_values(
     values: Float64[Tensor, "replicas columns"], statistic: Callable[[Tensor], Tensor]
 ) -> Float64[Tensor, "replicas *more"]:
     """Give the jackknife's pseudo-values of a statistic of the mean, whose mean has no bias of the order 1 / n.
@@ -349,7 +351,7 @@ def _pseudo_values(
     return n * statistic(mean) - (n - 1) * statistic((n * mean - values) / (n - 1))
 
 
-def _curve(
+def _build_curve(
     x_title: str, y_title: str, *, x: list[float], values: Float[Tensor, "places replicas"], predicted: list[float]
 ) -> Curve:
     mean, low, high = (ends.tolist() for ends in t_interval(values.T))
@@ -372,7 +374,7 @@ def _derivative(loss: Loss, margin: Float64[Tensor, " n"]) -> Float64[Tensor, " 
     return -loss.slope(margin[:, None], plus)[:, 0]
 
 
-def _normal_cells() -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
+def _build_normal_cells() -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
     """Give the middles of cells of the line, and the standard normal weight of each."""
     width = 2 * _QUADRATURE_END / _CELLS
     p = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) * width - _QUADRATURE_END

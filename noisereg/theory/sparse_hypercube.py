@@ -130,47 +130,56 @@ def verify_hypercube_net(
         >>> {check.id: check.holds for check in verify_hypercube_net(samples=1000)}["F1f-exact"]
         True
     """
-    outer, inner = _surface(samples, d, radius=1.0, seed=seed), _surface(samples, d, radius=1 - eps, seed=seed + 1)
+    outer, inner = (
+        _draw_surface(samples, d, radius=1.0, seed=seed),
+        _draw_surface(samples, d, radius=1 - eps, seed=seed + 1),
+    )
     exact, paper = hypercube_net(d, eps), hypercube_net(d, eps, output_bias=_PAPER_BIAS)
-    wrong = torch.cat([_wrong(exact, outer, label=1), _wrong(exact, inner, label=0)])
-    missed, active = _wrong(paper, outer, label=1), _active(exact, outer)
+    wrong = torch.cat([_is_wrong(exact, outer, label=1), _is_wrong(exact, inner, label=0)])
+    missed, active = _is_wrong(paper, outer, label=1), _count_active(exact, outer)
     model = TwoLayer((d,), 1, hidden=hidden or 4 * d)
     size, square = sum(parameter.numel() for parameter in model.parameters()), 4.0 * d**2
     share, count = hypercube_error(d, eps, output_bias=_PAPER_BIAS), hypercube_active(d, eps)
     return [
-        _mean("F1f-exact", "With b = -eps/4 the network makes no error.", wrong, predicted=0.0),
-        _mean(
+        _check_mean("F1f-exact", "With b = -eps/4 the network makes no error.", wrong, predicted=0.0),
+        _check_mean(
             "F1f-paper-bias",
             "With b = -1/2 it misses a part of the outer cube.",
             missed,
             predicted=share,
-            curve=_error_curve(paper, outer, eps=eps),
+            curve=_build_error_curve(paper, outer, eps=eps),
         ),
-        _mean("F1f-active", "On the outer cube, 1 + (d-1) eps/2 neurons are active.", active, predicted=count),
-        _mean("F1f-silent", "On the inner cube, no neuron is active.", _active(exact, inner), predicted=0.0),
-        _mean("F1f-paper-exact", "The paper: with b = -1/2 the network represents the task.", missed, predicted=0.0),
-        _mean("F1f-paper-active", "The paper: d eps neurons are active on the outer cube.", active, predicted=d * eps),
+        _check_mean("F1f-active", "On the outer cube, 1 + (d-1) eps/2 neurons are active.", active, predicted=count),
+        _check_mean(
+            "F1f-silent", "On the inner cube, no neuron is active.", _count_active(exact, inner), predicted=0.0
+        ),
+        _check_mean(
+            "F1f-paper-exact", "The paper: with b = -1/2 the network represents the task.", missed, predicted=0.0
+        ),
+        _check_mean(
+            "F1f-paper-active", "The paper: d eps neurons are active on the outer cube.", active, predicted=d * eps
+        ),
         _parameters(size, square),
     ]
 
 
-def _surface(samples: int, d: int, *, radius: float, seed: int) -> Float64[Tensor, "samples d"]:
+def _draw_surface(samples: int, d: int, *, radius: float, seed: int) -> Float64[Tensor, "samples d"]:
     cube = 2 * rng.uniform(seed, Stream.TEST_DATA, 0, torch.arange(samples * d)).view(samples, d) - 1
     return cube / cube.abs().amax(dim=1, keepdim=True) * radius
 
 
 @torch.no_grad()
-def _wrong(net: nn.Module, points: Float64[Tensor, "samples d"], *, label: int) -> Float64[Tensor, " samples"]:
+def _is_wrong(net: nn.Module, points: Float64[Tensor, "samples d"], *, label: int) -> Float64[Tensor, " samples"]:
     return (predictions(net(points)) != label).double()
 
 
 @torch.no_grad()
-def _active(net: TwoLayer, points: Float64[Tensor, "samples d"]) -> Float64[Tensor, " samples"]:
+def _count_active(net: TwoLayer, points: Float64[Tensor, "samples d"]) -> Float64[Tensor, " samples"]:
     return (net.hidden(points) > 0).sum(dim=1).double()
 
 
 @torch.no_grad()
-def _error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: float) -> Curve:
+def _build_error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: float) -> Curve:
     """Give the share of the outer cube that is missed for output biases of both sides of -eps/2."""
     sums = net(outer) - net.output.bias
     bias = torch.linspace(-5 * eps, 0, 41, dtype=torch.float64)
@@ -183,7 +192,7 @@ def _error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: flo
     )
 
 
-def _mean(
+def _check_mean(
     id: str, says: str, values: Float64[Tensor, " samples"], *, predicted: float, curve: Curve | None = None
 ) -> Check:
     mean, error = float(values.mean()), float(values.std()) / sqrt(len(values))

@@ -48,7 +48,7 @@ def basis_outputs(weights: Float64[Tensor, "columns neurons"]) -> Float64[Tensor
         >>> basis_outputs(torch.tensor([[0.5, -1.0, 0.25, -1.0]], dtype=torch.float64))
         tensor([0.2500], dtype=torch.float64)
     """
-    return weights.relu() @ _signs(weights)
+    return weights.relu() @ _output_signs(weights)
 
 
 def visit_basis(
@@ -71,7 +71,7 @@ def visit_basis(
         >>> visit_basis(weights, torch.tensor([False]), lr=0.125), weights.tolist()
         (tensor([True]), [[0.375, -1.0, 0.375, -1.0]])
     """
-    activations, signs = weights.relu(), _signs(weights)
+    activations, signs = weights.relu(), _output_signs(weights)
     outputs = activations @ signs
     wrong = torch.where(plus, outputs <= 0, outputs >= 0)
     moved = wrong & (weights.amax(dim=1) > 0)
@@ -101,7 +101,7 @@ def train_on_basis(
         >>> weights[:, 0].tolist(), run.updates.tolist(), run.steps.tolist()
         ([0.5, 0.375], [0, 1], [[-1, 0], [-1, 1]])
     """
-    steps = _visits(order, len(weights) // len(order)).T.contiguous()
+    steps = _list_visits(order, len(weights) // len(order)).T.contiguous()
     replica = torch.arange(len(order)).repeat_interleave(len(weights) // len(order))
     outputs, updates, revived = [basis_outputs(weights)], torch.zeros(len(weights), dtype=torch.int64), 0
     for step in steps:
@@ -174,10 +174,10 @@ def verify_dead_output(
     Source: arXiv 2111.02154, theorem 3, proof in appendix D.
     """
     cases = [(k, lr) for k in ks for lr in (1 / k, 0.1)]
-    spent = max(_updates_spent(_start(init, k, d, seed=seed), lr) for k, lr in cases for init in _INITS)
-    weights = [_start(_INITS[0], k, d, seed=seed) for k, _ in cases]
-    runs = [_run(w, lr, d=d, visits=3 * visits // 2, seed=seed) for w, (_, lr) in zip(weights, cases, strict=True)]
-    last = max(_last_step_outside(run, 2 * k * lr) for run, (k, lr) in zip(runs, cases, strict=True))
+    spent = max(_measure_updates(_draw_weights(init, k, d, seed=seed), lr) for k, lr in cases for init in _INITS)
+    weights = [_draw_weights(_INITS[0], k, d, seed=seed) for k, _ in cases]
+    runs = [_train(w, lr, d=d, visits=3 * visits // 2, seed=seed) for w, (_, lr) in zip(weights, cases, strict=True)]
+    last = max(_find_last_step_outside(run, 2 * k * lr) for run, (k, lr) in zip(runs, cases, strict=True))
     ratio = max(_output_a_live_neuron(w) / lr for w, (_, lr) in zip(weights, cases, strict=True))
     revived = sum(run.revived for run in runs)
     every = "|N(e_i)| falls below 2 k h after finitely many steps: misclassified visits, as a share of max(W_ri) / h."
@@ -186,7 +186,7 @@ def verify_dead_output(
     end = "At the end |N(e_i)| is at most h times the number of live neurons: the largest ratio of the two."
     starts = f"from {', '.join(_INITS)}"
     row: dict[str, Any] = {"n": len(cases) * d, "place": "theorem 3"}
-    curve = _largest_outputs(runs[0], *cases[0])
+    curve = _build_curve(runs[0], *cases[0])
     return [
         bounded(spent, "<=", 1.0, id="T3-updates", says=every, note=starts, **row | {"n": len(_INITS) * row["n"]}),
         bounded(float(last), "<", float(visits * d), id="T3-time", says=kept, curve=curve, **row),
@@ -219,14 +219,14 @@ def verify_learning_rates(
     Source: arXiv 2111.02154, theorem 4, appendix E; the curve between is ours.
     """
     each: dict[str, Any] = {"k": k, "d": d, "replicas": replicas, "seed": seed}
-    return [*_large_rates(**each), *_small_rates(**each), _rates_between(rates, **each)]
+    return [*_check_large_rates(**each), *_check_small_rates(**each), _check_rates_between(rates, **each)]
 
 
-def _large_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Check]:
+def _check_large_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Check]:
     alive, updates = 0, 0
     for lr in (1.0, 1.5, 3.0):
-        weights = _start(_INITS[0], k, replicas * d, seed=seed)
-        run = _run(weights, lr, d=d, visits=100, seed=seed)
+        weights = _draw_weights(_INITS[0], k, replicas * d, seed=seed)
+        run = _train(weights, lr, d=d, visits=100, seed=seed)
         alive, updates = alive + int((weights > 0).sum()), max(updates, int(run.updates.max()))
     row: dict[str, Any] = {"place": "theorem 4 (1)", "n": 3 * len(weights)}
     says = "For h = 1, 1.5 and 3: neurons that respond to any e_i after 100 d steps."
@@ -237,11 +237,11 @@ def _large_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Check]:
     ]
 
 
-def _small_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Check]:
+def _check_small_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Check]:
     """Train at h = 1/k and h = 1/2k, each with weights of its own."""
-    starts = _start(_INITS[0], k, 2 * replicas * d, seed=seed).chunk(2)
+    starts = _draw_weights(_INITS[0], k, 2 * replicas * d, seed=seed).chunk(2)
     for weights, lr in zip(starts, (1 / k, 0.5 / k), strict=True):
-        _run(weights, lr, d=d, visits=200, seed=seed)
+        _train(weights, lr, d=d, visits=200, seed=seed)
     silent = torch.cat(starts).le(0).sum(dim=1)
     periodic = torch.cat([_is_periodic(weights, lr) for weights, lr in zip(starts, (1 / k, 0.5 / k), strict=True)])
     shares = silent.double().view(-1, d).mean(dim=1) / (2 * k)
@@ -259,8 +259,8 @@ def _small_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Check]:
     ]
 
 
-def _rates_between(rates: Sequence[float], k: int, d: int, *, replicas: int, seed: int) -> Check:
-    shares = torch.stack([_silent_at_end(k, lr, replicas * d, seed=seed) for lr in rates], dim=1)
+def _check_rates_between(rates: Sequence[float], k: int, d: int, *, replicas: int, seed: int) -> Check:
+    shares = torch.stack([_measure_silent_shares(k, lr, replicas * d, seed=seed) for lr in rates], dim=1)
     mean, low, high = (ends.tolist() for ends in t_interval(shares))
     predicted = [silent_share(k, lr) for lr in rates]
     curve = Curve(
@@ -282,7 +282,7 @@ def _tolerance(k: int) -> float:
     return 0.3 / math.sqrt(k)
 
 
-def _start(init: str, k: int, columns: int, *, seed: int) -> Float64[Tensor, "columns neurons"]:
+def _draw_weights(init: str, k: int, columns: int, *, seed: int) -> Float64[Tensor, "columns neurons"]:
     place = torch.arange(columns * 2 * k).view(columns, 2 * k)
     if init == "N(0, 1)":
         return rng.normal(seed, Stream.INIT, 0, place)
@@ -293,7 +293,7 @@ def _start(init: str, k: int, columns: int, *, seed: int) -> Float64[Tensor, "co
     return 10 * weights if init == "10 U[-1, 1]" else weights
 
 
-def _run(weights: Float64[Tensor, "columns neurons"], lr: float, *, d: int, visits: int, seed: int) -> BasisRun:
+def _train(weights: Float64[Tensor, "columns neurons"], lr: float, *, d: int, visits: int, seed: int) -> BasisRun:
     """Train for `visits` times d steps, in place."""
     shape = (len(weights) // d, visits * d)
     place = torch.arange(shape[0] * shape[1]).view(shape)
@@ -302,12 +302,12 @@ def _run(weights: Float64[Tensor, "columns neurons"], lr: float, *, d: int, visi
     return train_on_basis(weights, order, plus, lr=lr)
 
 
-def _misclassify(weights: Float64[Tensor, "columns neurons"], lr: float) -> None:
+def _visit_misclassified(weights: Float64[Tensor, "columns neurons"], lr: float) -> None:
     """Take the next visit of each column whose label is wrong, in place."""
     visit_basis(weights, basis_outputs(weights) < 0, lr=lr)
 
 
-def _updates_spent(weights: Float64[Tensor, "columns neurons"], lr: float) -> float:
+def _measure_updates(weights: Float64[Tensor, "columns neurons"], lr: float) -> float:
     """Give the misclassified visits until |N| < 2 k h, as a share of what they can be at most."""
     most = (weights.amax(dim=1).clamp(min=lr) / lr).ceil()
     spent = torch.zeros_like(most)
@@ -316,11 +316,11 @@ def _updates_spent(weights: Float64[Tensor, "columns neurons"], lr: float) -> fl
         if not outside.any():
             break
         spent += outside
-        _misclassify(weights, lr)
+        _visit_misclassified(weights, lr)
     return float((spent / most).max())
 
 
-def _last_step_outside(run: BasisRun, bound: float) -> int:
+def _find_last_step_outside(run: BasisRun, bound: float) -> int:
     """Give the last step after which |N| reached the bound in some column; -1 if there is none."""
     outside = run.outputs[1:].abs() >= bound
     return int(run.steps[outside].max()) if outside.any() else -1
@@ -334,23 +334,23 @@ def _is_periodic(weights: Float64[Tensor, "columns neurons"], lr: float) -> Bool
     """Tell whether two more misclassified visits change the sign of N and bring it back."""
     weights = weights.clone()
     start = basis_outputs(weights)
-    _misclassify(weights, lr)
+    _visit_misclassified(weights, lr)
     between = basis_outputs(weights)
-    _misclassify(weights, lr)
+    _visit_misclassified(weights, lr)
     back = (basis_outputs(weights) - start).abs() <= 1e-9 * weights.shape[1] * lr
     return back & (start * between < 0)
 
 
-def _silent_at_end(k: int, lr: float, columns: int, *, seed: int) -> Float64[Tensor, " columns"]:
+def _measure_silent_shares(k: int, lr: float, columns: int, *, seed: int) -> Float64[Tensor, " columns"]:
     """Give the share of silent neurons of columns from U[-1, 1], long after N changed its sign for the first time."""
-    weights = _start(_INITS[0], k, columns, seed=seed)
+    weights = _draw_weights(_INITS[0], k, columns, seed=seed)
     crossing = 5 * math.sqrt(5 * k / 24) / (k * lr)  # five standard deviations of N at the start
     for _ in range(math.ceil(crossing) + 6):
-        _misclassify(weights, lr)
+        _visit_misclassified(weights, lr)
     return weights.le(0).double().mean(dim=1)
 
 
-def _largest_outputs(run: BasisRun, k: int, lr: float) -> Curve:
+def _build_curve(run: BasisRun, k: int, lr: float) -> Curve:
     largest = run.outputs.abs().amax(dim=1).tolist()
     return Curve(
         x_title="visits to each e_i",
@@ -361,12 +361,12 @@ def _largest_outputs(run: BasisRun, k: int, lr: float) -> Curve:
     )
 
 
-def _signs(weights: Float64[Tensor, "columns neurons"]) -> Float64[Tensor, " neurons"]:
+def _output_signs(weights: Float64[Tensor, "columns neurons"]) -> Float64[Tensor, " neurons"]:
     """Give V."""
     return torch.ones_like(weights[0]).index_fill_(0, torch.arange(weights.shape[1] // 2, weights.shape[1]), -1)
 
 
-def _visits(order: Int64[Tensor, "replicas steps"], d: int) -> Int64[Tensor, "columns visits"]:
+def _list_visits(order: Int64[Tensor, "replicas steps"], d: int) -> Int64[Tensor, "columns visits"]:
     """Give the numbers of the steps that visit each column, in order, and -1 after them."""
     replicas, num_steps = order.shape
     columns = (order + d * torch.arange(replicas)[:, None]).flatten()

@@ -66,7 +66,7 @@ class ClassifierTraining(Training):
         (lr,), (p,), (self.seed,) = spread(settings).values()
         world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
         with as_config_error():
-            check_shares(len(data.stream(0)), data.batch_size, world=world)
+            check_shares(len(data.epoch_samples(0)), data.batch_size, world=world)
         self.module = build_module(settings, data, lr=lr, seed=self.seed)
         self.rule = build_rule(settings, p, num_classes=data.num_classes)
         path = folder / "metrics.csv" if settings["logger"]["csv"] else None

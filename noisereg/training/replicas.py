@@ -81,7 +81,7 @@ class ReplicaTraining(Training):
         axes = spread(settings)
         self.grid = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
         self.rules = [build_rule(settings, replica["p"], num_classes=data.num_classes) for replica in self.grid]
-        self.plan = build_plan(settings, n=len(data.stream(0)))
+        self.plan = build_plan(settings, n=len(data.epoch_samples(0)))
         self.module = self._build_module(data)
         self.data = ReplicaData(
             lambda seed: data if seed == self.seeds[0] else build_data(settings, seed),

@@ -7,7 +7,7 @@ from PIL import Image
 from program import read_result, run_program
 
 from noisereg.datasets import BatchLoader, ImageFolder, StreamLoader
-from noisereg.datasets.image_folder import most_bytes
+from noisereg.datasets.image_folder import memory_limit
 from noisereg.datasets.resized_crop import resized_crop
 from noisereg.errors import DatasetError
 
@@ -138,7 +138,7 @@ def test_resized_crops_are_of_the_training_photos_alone(photos):
 
 @pytest.mark.parametrize(("most", "streamed"), [(17 * 3 * 16**2 - 1, True), (17 * 3 * 16**2, False)])
 def test_images_are_streamed_if_they_take_more_memory_than_the_limit(photos, monkeypatch, most, streamed):
-    monkeypatch.setattr("noisereg.datasets.image_folder.most_bytes", lambda: most)
+    monkeypatch.setattr("noisereg.datasets.image_folder.memory_limit", lambda: most)
     data = set_up(photos, image_size=16)
     assert data.streamed is streamed
     assert type(data.train_dataloader()) is (StreamLoader if streamed else BatchLoader)
@@ -161,7 +161,7 @@ def test_the_limit_is_a_quarter_of_the_free_memory_and_at_most_four_gigabytes(mo
         return text
 
     monkeypatch.setattr("pathlib.Path.read_text", read_text)
-    assert most_bytes() == most
+    assert memory_limit() == most
 
 
 def test_the_end_of_a_training_ends_its_workers(photos):
@@ -190,7 +190,7 @@ def test_options_that_cannot_be_had_are_refused(photos, settings, message):
 
 
 def test_statistics_of_images_too_large_for_memory_are_refused(photos, monkeypatch):
-    monkeypatch.setattr("noisereg.datasets.image_folder.most_bytes", lambda: 0)
+    monkeypatch.setattr("noisereg.datasets.image_folder.memory_limit", lambda: 0)
     with pytest.raises(ValueError, match=r"normalize=standard needs all images in memory"):
         set_up(photos, normalize="standard")
 

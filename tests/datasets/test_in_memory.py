@@ -185,7 +185,7 @@ def test_order_must_be_one_of_training():
 
 def test_training_takes_even_shares_of_batches_and_evaluation_any(monkeypatch):
     data = set_up(batch_size=1)
-    monkeypatch.setattr(data, "_place", lambda: (1, 2))
+    monkeypatch.setattr(data, "_rank_and_world", lambda: (1, 2))
     with pytest.raises(ValueError, match=r"divide among 2 processes, got batches of 1 and a last one of 0; change"):
         data.train_dataloader()
     assert [len(batch["index"]) for batch in data.val_dataloader()[0]] == [25]

@@ -9,11 +9,11 @@ from noisereg.models import MLP, Neuron, TwoLayer
 from noisereg.theory import norm_decay
 from noisereg.theory.homogeneity import layers
 from noisereg.theory.norm_decay import (
-    chain,
+    build_chain,
+    build_shared_net,
+    check_thresholds,
     norm_changes,
     norm_threshold,
-    shared_net,
-    threshold_checks,
     verify_threshold,
 )
 
@@ -44,7 +44,9 @@ def test_every_step_below_the_threshold_shrinks_and_every_one_above_it_grows():
 
 
 def test_the_curve_is_a_parabola_whatever_the_network():
-    curve = by_id(threshold_checks([chain(3), shared_net()], IMAGES, factors=[0.5, 1.0, 2.0]))["T1-below"].curve
+    curve = by_id(check_thresholds([build_chain(3), build_shared_net()], IMAGES, factors=[0.5, 1.0, 2.0]))[
+        "T1-below"
+    ].curve
     assert curve.measured == pytest.approx([-0.25, 0, 2], abs=1e-9)
     assert curve.predicted == [-0.25, 0, 2]
 
@@ -69,12 +71,12 @@ def test_rows_are_plain_values():
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (chain(2, bias="same"), "layer linear1 has a bias"),
+        (build_chain(2, bias="same"), "layer linear1 has a bias"),
         (nn.Sequential(nn.Flatten(), nn.Linear(36, 4, bias=False), nn.GELU(), nn.Linear(4, 1, bias=False)), "GELU"),
     ],
 )
 def test_a_network_of_another_kind_makes_the_theorem_not_applicable(model, reason):
-    (check,) = threshold_checks([shared_net(), model.double()], IMAGES)
+    (check,) = check_thresholds([build_shared_net(), model.double()], IMAGES)
     assert not check.applicable
     assert not check.holds
     assert reason in check.note
@@ -82,9 +84,9 @@ def test_a_network_of_another_kind_makes_the_theorem_not_applicable(model, reaso
 
 def test_the_numbers_fail_for_gelu_even_if_nobody_reads_the_modules(monkeypatch):
     monkeypatch.setattr(norm_decay, "obstacles", lambda *_: [])
-    net = chain(3).double()
+    net = build_chain(3).double()
     net.relu1, net.relu2 = nn.GELU(), nn.GELU()
-    assert not any(check.holds for check in threshold_checks([net], IMAGES))
+    assert not any(check.holds for check in check_thresholds([net], IMAGES))
 
 
 def test_a_threshold_that_is_too_high_fails_below_and_one_too_low_above(monkeypatch):
@@ -92,13 +94,13 @@ def test_a_threshold_that_is_too_high_fails_below_and_one_too_low_above(monkeypa
     for factor, expected in [(1.1, (False, True)), (0.9, (True, False))]:
         scaled = lambda *args, factor=factor, **kw: {k: factor * h for k, h in right(*args, **kw).items()}  # noqa: E731
         monkeypatch.setattr(norm_decay, "norm_threshold", scaled)
-        checks = by_id(threshold_checks([chain(2)], IMAGES))
+        checks = by_id(check_thresholds([build_chain(2)], IMAGES))
         assert (checks["T1-below"].holds, checks["T1-above"].holds) == expected
 
 
 def test_a_gradient_of_the_wrong_sign_fails(monkeypatch):
     monkeypatch.setattr(norm_decay, "_LOSSES", (Upside(),))
-    checks = by_id(threshold_checks([chain(2)], IMAGES))
+    checks = by_id(check_thresholds([build_chain(2)], IMAGES))
     assert checks["T1-below"].measured == 0
     assert not checks["T1-below"].holds
 
