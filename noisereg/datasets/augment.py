@@ -20,7 +20,7 @@ def crop_flip(
     draw: Int64[Tensor, " batch"],
     index: Int64[Tensor, " batch"],
 ) -> UInt8[Tensor, "batch c h w"]:
-    """Pad with zeros, crop at random to the old size, and flip left to right with probability 1/2.
+    """Crop images at random, after padding with zeros, and flip them left to right with probability 1/2.
 
     An image's decision depends on its draw and index alone, so it is the same in any batch, on any device.
 

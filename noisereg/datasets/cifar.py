@@ -180,7 +180,7 @@ def fetch_archive(original: type[torchvision.datasets.CIFAR10], folder: Path, *,
 
 
 def unpack_files(archive: Path, folder: Path, names: Collection[str]) -> None:
-    """Take the files of some names out of the folder of that name in a .tar.gz.
+    """Unpack files by their names from the folder of a .tar.gz that has the name of `folder`.
 
     Only their bytes are read: links, devices, paths that lead elsewhere and all other members are passed over.
 

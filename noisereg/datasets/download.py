@@ -11,7 +11,7 @@ from noisereg.errors import DatasetError
 
 
 def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
-    """Fetch into a temporary folder inside `root` and move `root/name` into place at the end.
+    """Download into a temporary folder inside `root`, and move `root/name` into place at the end.
 
     Folders that did not exist before a failed download do not exist after it.
 
@@ -30,9 +30,12 @@ def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
             fetch(Path(folder))
             _move_into_place(Path(folder) / name, root / name)
     except (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
-        _remove_empty(made)
+        for made_here in made:
+            if made_here.is_dir() and not any(made_here.iterdir()):
+                made_here.rmdir()
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
-            f"{root / name} does not exist and the download failed ({_one_line(error)}); connect to the network, or "
+            f"{root / name} does not exist and the download failed ({reason}); connect to the network, or "
             f"name the folder that has the data with root=PATH (Hypercube needs no files)"
         ) from error
 
@@ -44,13 +47,3 @@ def _move_into_place(source: Path, target: Path) -> None:
     except OSError:
         if not target.exists():  # else another process was first, with the same files
             raise
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

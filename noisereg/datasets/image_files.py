@@ -65,7 +65,7 @@ def list_tree_files(folder: Path) -> list[ImageFile]:
 
 
 def list_class_files(folder: Path, split: str) -> Iterator[tuple[str, str]]:
-    """Name the class and the file of each folder/split/<class>/<image>, sorted.
+    """List the class and the file of each folder/split/<class>/<image>, sorted.
 
     Raises:
         DatasetError: if a folder is missing or cannot be read.
@@ -122,7 +122,7 @@ def list_archive_files(path: Path, folder: str) -> list[ImageFile]:
 
 
 def list_subfolders(folder: Path) -> list[str]:
-    """Name the folders in a folder, sorted.
+    """List the folders in a folder by name, sorted.
 
     Raises:
         DatasetError: if it is missing or cannot be read.
@@ -131,7 +131,7 @@ def list_subfolders(folder: Path) -> list[str]:
 
 
 def tree_identity(folder: Path) -> tuple[str, int, str]:
-    """Give what changes when an image of the tree does: path, number of files, hash of names, sizes and times.
+    """Return what changes when an image of the tree does: path, number of files, hash of names, sizes and times.
 
     No time is compared with another: a clock may be set back, and a file that is moved keeps its time.
     """
@@ -141,7 +141,7 @@ def tree_identity(folder: Path) -> tuple[str, int, str]:
 
 
 def archive_identity(path: Path) -> tuple[str, int, int]:
-    """Give what changes when the archive does: path, size, time of change in ns."""
+    """Return what changes when the archive does: path, size, time of change in ns."""
     stat = path.stat()
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns
 

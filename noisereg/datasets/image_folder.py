@@ -118,7 +118,7 @@ class ImageFolder(Images):
         super().setup(stage)
 
     def train_dataloader(self) -> BatchLoader:
-        """Training batches, as `BatchLoader` makes them."""
+        """Return the loader of the training batches."""
         if not self.streamed:
             return super().train_dataloader()
         return self._open_loader(
@@ -168,16 +168,17 @@ class ImageFolder(Images):
     @cached_property
     def _decoded(self) -> Arrays:
         identity = (tree_identity(self.root / "train"), tree_identity(self.root / "test"), self.image_size)
-        return cached("image_folder", identity, self._decode)
 
-    def _decode(self) -> Arrays:
-        return decode_images(
-            list_tree_files(self.root), self.classes, where=self.root, size=self.image_size, resize=True
-        )
+        def build() -> Arrays:
+            return decode_images(
+                list_tree_files(self.root), self.classes, where=self.root, size=self.image_size, resize=True
+            )
+
+        return cached("image_folder", identity, build)
 
 
 def memory_limit() -> int:
-    """Give how many bytes of decoded images are kept in memory where nothing else is asked for.
+    """Return how many bytes of decoded images are kept in memory unless something else is asked for.
 
     They are 4 GiB, or a quarter of the memory that is free where the system tells (Linux does), if that is less.
 

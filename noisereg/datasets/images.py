@@ -62,7 +62,7 @@ class Images(InMemory):
             raise ValueError(f"normalize=imagenet needs 3 channels, {type(self).__name__} has 1; use standard")
 
     def holds(self, path: Path) -> bool:
-        """Tell whether the root holds a path.
+        """Return whether the root holds a path.
 
         Raises:
             DatasetError: if the root may not be read.
@@ -97,7 +97,7 @@ class Images(InMemory):
         self.train_transform = CropFlip(normalize, seed=self.seed) if self.augment else normalize
 
     def drawn_samples(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
-        """Give training images as they are drawn under a seed, augmented if that is asked for."""
+        """Return training images as they are drawn under a seed, augmented if that is asked for."""
         samples = super().drawn_samples(index, draw, seed=seed)
         if not isinstance(self.train_transform, CropFlip):
             return samples
@@ -128,7 +128,7 @@ class Normalize:
         draw: Int64[Tensor, " batch"] | None = None,
         index: Int64[Tensor, " batch"] | None = None,
     ) -> Float32[Tensor, "batch c h w"]:
-        """Normalise; `draw` and `index` play no part."""
+        """Compute the floats; `draw` and `index` play no part."""
         floats = inputs.float()
         return (floats if self.shift is None else floats.sub_(self.shift)).div_(self.scale)
 
@@ -146,7 +146,7 @@ class CropFlip:
         draw: Int64[Tensor, " batch"],
         index: Int64[Tensor, " batch"],
     ) -> Float32[Tensor, "batch c h w"]:
-        """Augment the batch."""
+        """Return the batch cropped, flipped and normalised."""
         return self.normalize(crop_flip(inputs, seed=self.seed, draw=draw, index=index))
 
 
@@ -166,7 +166,7 @@ def channel_statistics(images: UInt8[Tensor, "n c h w"]) -> Statistics:
 
 
 def build_splits(arrays: Arrays) -> tuple[Split, Split]:
-    """Take decoded images, (n, h, w, c), as splits of (n, c, h, w) in channels-last memory."""
+    """Build splits of (n, c, h, w), in channels-last memory, of decoded images, (n, h, w, c)."""
 
     def split(name: str) -> Split:
         pixels = torch.from_numpy(arrays[f"{name}_images"])
@@ -176,6 +176,6 @@ def build_splits(arrays: Arrays) -> tuple[Split, Split]:
 
 
 def _per_pixel(channels: tuple[float, ...], shape: tuple[int, ...]) -> Float32[Tensor, "1 c h w"]:
-    """Spread over the image, in channels-last memory: one pass over whole images is five times as quick."""
+    """Return them for every pixel, in channels-last memory: one pass over whole images is five times as quick."""
     spread = (255 * torch.tensor(channels).double()).float()[None, :, None, None].expand(1, *shape)
     return spread.contiguous(memory_format=torch.channels_last)

@@ -89,7 +89,7 @@ class InMemory(LightningDataModule, ABC):
         """Read or make all training and test samples, on the CPU."""
 
     def epoch_samples(self, epoch: int) -> Split:
-        """Give the training samples of an epoch, on the training device: here the same ones every time."""
+        """Return the training samples of an epoch, on the training device: here the same ones every time."""
         return self.splits["train"]
 
     def setup(self, stage: str = "fit") -> None:
@@ -109,7 +109,7 @@ class InMemory(LightningDataModule, ABC):
         return True
 
     def drawn_samples(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
-        """Give training samples as they are drawn under a seed, which may be another one than that of the data."""
+        """Return training samples as they are drawn under a seed, which may be another one than that of the data."""
         return self.splits["train"].select(index)
 
     @property
@@ -123,7 +123,7 @@ class InMemory(LightningDataModule, ABC):
         return ("val", "test", "train") if self.val_size else ("test", "train")
 
     def train_dataloader(self) -> BatchLoader:
-        """Training batches, as `BatchLoader` makes them."""
+        """Return the loader of the training batches."""
         rank, world = self._rank_and_world()
         return BatchLoader(
             self.epoch_samples,
@@ -137,15 +137,15 @@ class InMemory(LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> list[BatchLoader]:
-        """Evaluation batches of each of `eval_splits`, clean and not augmented."""
+        """Return a loader for each of `eval_splits`, of batches that are clean and not augmented."""
         return [self._eval_loader(self.eval_samples(name)) for name in self.eval_splits]
 
     def test_dataloader(self) -> list[BatchLoader]:
-        """The same as `val_dataloader`."""
+        """Return the loaders of `val_dataloader`."""
         return self.val_dataloader()
 
     def eval_samples(self, name: str) -> Split:
-        """Give the samples of a split that are evaluated."""
+        """Return the samples of a split that are evaluated."""
         split, k = self.splits[name], self.train_eval_size
         if name != "train" or k is None or k >= len(split):
             return split

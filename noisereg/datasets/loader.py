@@ -101,16 +101,16 @@ class BatchLoader:
         """None: Lightning asks for it of everything that has a sampler."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through. The place in a resumed epoch is kept."""
+        """Move to the epoch that the next iteration goes through. The place in a resumed epoch is kept."""
         if epoch != self.epoch:
             self.epoch, self._start, self._batches = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the place in the epoch, and what must be the same for it to mean anything."""
+        """Return the place in the epoch, and what must be the same for it to mean anything."""
         return {"epoch": self.epoch, "batches": self._batches, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batches that `state` counts.
+        """Move behind the batches that `state` counts.
 
         Raises:
             ValueError: if the order of the samples would not be that of the run which made the checkpoint.
@@ -146,7 +146,7 @@ class BatchLoader:
 
 
 def check_shares(n: int, batch_size: int, *, world: int) -> None:
-    """Refuse training batches that the processes cannot share evenly.
+    """Raise ValueError for training batches that the processes cannot share evenly.
 
     Args:
         n: number of draws in an epoch.
@@ -168,7 +168,7 @@ def check_shares(n: int, batch_size: int, *, world: int) -> None:
 
 
 def epoch_order(order: str, n: int, *, seed: int, epoch: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-    """Give the index and the draw of each of the n draws of an epoch.
+    """Return the index and the draw of each of the n draws of an epoch.
 
     "replacement" has draw = epoch * n + place in the epoch, as one index may come twice; else draw = epoch.
 
@@ -183,7 +183,7 @@ def epoch_order(order: str, n: int, *, seed: int, epoch: int) -> tuple[Int64[Ten
 def epoch_orders(
     order: str, n: int, *, seeds: Int64[Tensor, " runs"], epochs: Int64[Tensor, " epochs"]
 ) -> tuple[Int64[Tensor, "runs draws"], Int64[Tensor, " draws"]]:
-    """Give what `epoch_order` gives for several epochs, one after the other, and for several runs at once.
+    """Return what `epoch_order` does for several epochs, one after the other, and for several runs at once.
 
     Example:
         >>> epoch_orders("sequential", 2, seeds=torch.tensor([0, 1]), epochs=torch.tensor([5, 6]))

@@ -23,7 +23,7 @@ class Crop(NamedTuple):
 
 
 def resized_crop(picture: Image.Image, size: int, *, seed: int, draw: int, index: int) -> Image.Image:
-    """Take a random part of a photo, scale it to a square, and flip it left to right with probability 1/2.
+    """Return a random part of a photo, scaled to a square and flipped left to right with probability 1/2.
 
     Args:
         picture: of any size and mode.

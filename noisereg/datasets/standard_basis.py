@@ -26,7 +26,7 @@ class StandardBasis(PureNoise):
     source = "basis vectors, fresh in every epoch"
 
     def load(self) -> tuple[Split, Split]:
-        """Give the basis twice, with labels of their own."""
+        """Return the basis twice, with labels of their own."""
         basis = torch.eye(self.d)
         return (
             Split(basis, self.draw_labels(self.d, Stream.TRAIN_LABEL, step=0)),

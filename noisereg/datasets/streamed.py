@@ -183,7 +183,7 @@ class _VisitSampler:
 
 
 def ignore_signals(worker: int) -> None:
-    """Let a worker process live through the signals by which a terminal or a cluster stops a whole group."""
+    """Ignore, in a worker process, the signals by which a terminal or a cluster stops a whole group."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""Units that say the same thing count once."""
+"""Units that fire alike, counted once."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Distinct(NamedTuple):
 
 
 class UnitCorrelation:
-    """Take the correlations between the units of a layer over samples that come in batches.
+    """The correlations between the units of a layer over samples that come in batches.
 
     The state is a square matrix in float64, so a layer of 4,096 units takes 134 MB, whatever the number of samples.
     Products are of float32, of activations less the means of the first batch, which keeps their small differences.
@@ -63,7 +63,7 @@ class UnitCorrelation:
         self.num_samples += len(batch)
 
     def correlation(self) -> Float64[Tensor, "units units"]:
-        """Give the correlation of every two units; 0 where one of them does not vary.
+        """Compute the correlation of every two units; 0 where one of them does not vary.
 
         Raises:
             ValueError: if there was no batch.
@@ -77,7 +77,7 @@ class UnitCorrelation:
         return matrix.mul_(scale).mul_(scale[:, None])
 
     def live(self) -> Bool[Tensor, " units"]:
-        """Tell which units fired at all.
+        """Return which units fired at all.
 
         Raises:
             ValueError: if there was no batch.

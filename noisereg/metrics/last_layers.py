@@ -80,7 +80,7 @@ def find_last_layers(
 
 @contextmanager
 def watch_last_layers(last_layers: LastLayers) -> Iterator[LastBatch]:
-    """Keep what the last layers see of each batch, while the `with` block lasts.
+    """Record what the last layers see of each batch, while the `with` block lasts.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))

@@ -10,7 +10,7 @@ _QUANTILES = {"min": 0.0, "q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
 
 
 def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
-    """Take the Frobenius norm of each weight with at least two axes (so none of a normalisation layer).
+    """Compute the Frobenius norm of each weight with at least two axes (so none of a normalisation layer).
 
     Args:
         module: any module; parameters named `<layer>.weight` count.
@@ -32,7 +32,7 @@ def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
 
 
 def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]]:
-    """Take the mean and the quantiles of each bias.
+    """Compute the mean and the quantiles of each bias.
 
     Args:
         module: any module; parameters named `<layer>.bias` count.
@@ -51,7 +51,7 @@ def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]
 
 
 def frobenius_norm(weight: Float[Tensor, "*stack rows columns"]) -> Float[Tensor, "*stack"]:
-    """Take the norm of a weight over all its axes, or of each of several that are stacked in front of two axes.
+    """Compute the norm of a weight over all its axes, or of each of several that are stacked in front of two axes.
 
     Example:
         >>> frobenius_norm(torch.ones(2, 2))
@@ -61,7 +61,7 @@ def frobenius_norm(weight: Float[Tensor, "*stack rows columns"]) -> Float[Tensor
 
 
 def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tensor, "*stack"]]:
-    """Take the mean and the quantiles of a bias, or of each of several that are stacked, as `bias_statistics` does.
+    """Compute the mean and quantiles of a bias, or of each of several that are stacked, as `bias_statistics` does.
 
     Example:
         >>> bias_quantiles(torch.tensor([[0.0, 1.0], [2.0, 4.0]]))["mean"]

@@ -64,7 +64,7 @@ def find_relus(module: nn.Module, layers: Sequence[str] | None = None) -> dict[s
 
 
 def why_no_relus(module: nn.Module) -> str | None:
-    """Say in one line why a network has nothing to watch, and what to do about it; None if it has ReLUs.
+    """Return in one line why a network has nothing to watch, and what to do about it; None if it has ReLUs.
 
     Example:
         >>> print(why_no_relus(nn.Sequential(nn.Linear(2, 2), nn.GELU())).partition(";")[0])
@@ -126,7 +126,7 @@ class ReluCounter:
         self._open.close()
 
     def start_batch(self, labels: Tensor | None = None) -> None:
-        """Begin a new batch, whose clean labels may be given."""
+        """Start the counts of a new batch, whose clean labels may be given."""
         self._labels = labels
         self._calls.clear()
 

@@ -84,7 +84,7 @@ class ActivationSparsity(Metric):
         self.samples = self.samples + torch.zeros_like(self.samples).index_add_(0, rows, torch.ones_like(rows))
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
-        """Summarise the counts of all processes, see `summarize_counts`."""
+        """Compute the metrics from the counts of all processes, see `summarize_counts`."""
         return summarize_counts(self.fires, self.samples)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
@@ -190,7 +190,7 @@ class ActivationSparsity(Metric):
 
 
 def summarize_layers(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[Tensor, ""]]:
-    """Summarise several layers as if their units were those of one layer: numbers add up, means are averaged.
+    """Compute the summary of several layers as if they were one: numbers add up, means are weighted by the units.
 
     Args:
         metrics: one a layer, at least one, all with units and with the same num_classes.

@@ -113,7 +113,7 @@ class BasicBlock(nn.Module):
 def shortcut(
     inputs: Float[Tensor, "batch in_channels _ _"], *, num_channels: int, stride: int
 ) -> Float[Tensor, "batch out_channels _ _"]:
-    """Keep every stride-th position and put channels of zeros on both sides (option A).
+    """Return every stride-th position, with channels of zeros added on both sides (option A).
 
     The positions are taken by a pooling over one each: its gradient keeps a channels_last layout, which that of a slice
     does not, and all that is computed from a gradient of another layout takes ten times as long on a CPU.

@@ -100,7 +100,7 @@ class Corruption:
         return torch.where(chance < self._p * factor, drawn, labels)
 
     def effective_rate(self) -> Float[Tensor, "*replicas"]:
-        """Return the probability that a label changes, where all classes are equally frequent; one for each replica."""
+        """Return the probability that a label changes if all classes are equally frequent; one for each replica."""
         rates = torch.tensor([rule.effective_rate(self.num_classes) for rule in self._rules])
         return rates[0] if isinstance(self.rule, Rule) else rates
 
@@ -143,7 +143,7 @@ def redraw(
 
 
 def cumulative_law(law: Float64[Tensor, "classes classes"]) -> Float64[Tensor, "classes classes"]:
-    """Sum each row up to each class; it ends in exactly 1, above every uniform draw.
+    """Compute the running sums of each row; the last one is exactly 1, above every uniform draw.
 
     Example:
         >>> cumulative_law(torch.tensor([[0.5, 0.5], [0.0, 1.0]]).double()).tolist()

@@ -19,7 +19,7 @@ DRIFT_C = min(DRIFT_C1, DRIFT_C2)
 
 
 def neuron_drift(mu: float, s: float) -> float:
-    """Give r = E[y z; y z < 0] for z ~ N(mu, s^2) and a fair sign y: a neuron with bias mu and ||V|| = s.
+    """Compute r = E[y z; y z < 0] for z ~ N(mu, s^2) and a fair sign y: a neuron with bias mu and ||V|| = s.
 
     r = -(s / sqrt(2 pi)) exp(-mu^2 / 2 s^2) - (mu / 2) erf(mu / (sqrt(2) s)), which is below -C ||W|| with
     ||W||^2 = mu^2 + s^2 and C = min(C1, C2), C1 = exp(-1/2) / (2 sqrt(2 pi)), C2 = erf(1/sqrt(2)) / 4. With the hinge
@@ -102,7 +102,7 @@ def _build_checks(
 def _take_step(
     mu: float, s: float, *, d: int, lr: float, samples: int, seed: int
 ) -> tuple[Float64[Tensor, " samples"], Float64[Tensor, " samples"]]:
-    """Take one step from W = (s e_1, mu) on each sample: y (W.x) where it is negative, and the change of ||W||."""
+    """Return y (W.x), where it is negative, and the change of ||W||, of a step from W = (s e_1, mu) on each sample."""
     start = torch.zeros(d + 1, dtype=torch.float64)
     start[0], start[-1] = s, mu
     stack = Stack(None, start.repeat(samples, 1, 1), None, appends_one=True, has_bias=True)

@@ -39,7 +39,7 @@ class Flow:
     losses: Float64[Tensor, " records"]
 
     def predicted_decrease(self) -> Float64[Tensor, " records"]:
-        """Give ||W(0)||^2 - ||W(t)||^2 by corollary 1: twice the integral of E[L], the same for every layer.
+        """Compute ||W(0)||^2 - ||W(t)||^2 by corollary 1: twice the integral of E[L], the same for every layer.
 
         For the hinge loss with beta = 0, <W, dL/dW> = L in a homogeneous net, so that d||W||^2/dt = -2 E[L].
 
@@ -258,7 +258,7 @@ def _move_parameters(parameters: Sequence[Tensor], start: Sequence[Tensor], slop
 
 
 def _record(model: nn.Module, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the loss, the square of each layer, and the balance of each unit between two layers."""
+    """Compute the loss, the square of each layer, and the balance of each unit between two layers."""
     squares = [weight.detach().square() for weight in layers(model).values()]
     balances = [after.sum(dim=0) - before.sum(dim=1) for before, after in pairwise(squares)]
     return value, torch.stack([square.sum() for square in squares]), torch.cat([*balances, value.new_empty(0)])

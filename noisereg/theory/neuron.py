@@ -46,7 +46,7 @@ class NeuronBound(NamedTuple):
 
 
 def neuron_slope(lr: float, loss: Loss, *, steps: int = 1) -> float:
-    """Give the change of the norm in so many steps, where it is large: -h / sqrt(2 pi) a step.
+    """Compute the change of the norm in so many steps, where it is large: -h / sqrt(2 pi) a step.
 
     There L'(-s p) is 1 for p < 0 and 0 for p > 0, for the hinge without margin at any s and for the logistic loss at
     s >> 1, and E[p; p < 0] = -1 / sqrt(2 pi). It leaves out the push of order d h^2 / s.
@@ -66,7 +66,7 @@ def neuron_slope(lr: float, loss: Loss, *, steps: int = 1) -> float:
 
 
 def neuron_equilibrium(d: int, lr: float, *, loss: Loss) -> float:
-    """Give the norm at which pull and push are equal.
+    """Compute the norm at which pull and push are equal.
 
     Hinge without margin: d h sqrt(2 pi) / 4, exactly the stationary mean of ||V||, for the pull is linear in it.
     Logistic: sqrt(d h / 2), the root of the stationary mean of ||V||^2 to first order in d h: L'(-s p) ~ 1/2 - s p / 4.
@@ -86,7 +86,7 @@ def neuron_equilibrium(d: int, lr: float, *, loss: Loss) -> float:
 
 
 def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss: Loss) -> list[float]:
-    """Give the norm over training, in mean field: the expected change of ||V||^2 as a differential equation.
+    """Compute the norm over training, in mean field: the expected change of ||V||^2 as a differential equation.
 
     ds/dt = h E[L'(-s p) p] + h^2 E[L'(-s p)^2 (d - 1 + p^2)] / (2 s). For the hinge without margin this is
     -h/sqrt(2 pi) + d h^2/(4 s).
@@ -126,7 +126,7 @@ def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss:
 
 
 def neuron_bound(d: int, lr: float, *, norm: float, loss: Loss) -> NeuronBound:
-    """Give the explicit constants of the proof of theorem 2.
+    """Compute the explicit constants of the proof of theorem 2.
 
     (a) hinge, m = 1: T = ceil(3 ||V0|| / (m h)), N = 100 max(d h M^2 / m, d h).
     (b) logistic, m = 1/4: T = ceil(7 ||V0|| / (m d h^1.5)), N = 100 max(d sqrt(h) M^2 / m, d sqrt(h)). M = 1 in both.
@@ -246,7 +246,7 @@ def _measure_norms(stack: Stack) -> Float[Tensor, " replicas"]:
 
 
 def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
-    """Follow the hinge loss from ||V0|| = sqrt(d) down to the equilibrium."""
+    """Check slope and hitting time of the hinge loss, from ||V0|| = sqrt(d) down to the equilibrium."""
     norm, loss, slope = math.sqrt(d), _HINGE.loss, neuron_slope(lr, _HINGE.loss)
     steps = math.ceil(-1.2 * norm / slope)
     norms = neuron_norms(d, torch.full((replicas,), lr), norm=norm, loss=loss, steps=steps, seed=seed)
@@ -266,7 +266,7 @@ def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
 
 
 def _check_hitting_time(case: _Case, *, d: int, lr: float, replicas: int, seed: int) -> Check:
-    """Start a quarter outside the radius, where the theorem says something."""
+    """Check the hitting time from a quarter outside the radius, where the theorem says something."""
     norm = 1.25 * neuron_bound(d, lr, norm=1.0, loss=case.loss).radius
     steps = math.ceil(-0.3 * norm / neuron_slope(lr, case.loss))
     norms = neuron_norms(d, torch.full((replicas,), lr), norm=norm, loss=case.loss, steps=steps, seed=seed)
@@ -303,7 +303,7 @@ def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: i
 def _check_exponents(
     case: _Case, dims: Sequence[int], rates: Sequence[float], *, replicas: int, seed: int
 ) -> list[Check]:
-    """Fit log norm = c + a log h + b log d to the equilibria of a grid."""
+    """Check the fit of log norm = c + a log h + b log d to the equilibria of a grid."""
     powers = torch.cat([_measure_stationary_means(case, d, rates, replicas=replicas, seed=seed) for d in dims], dim=1)
     places = [(d, lr) for d in dims for lr in rates]
     design = torch.tensor([(1.0, math.log(lr), math.log(d)) for d, lr in places], dtype=torch.float64)
@@ -329,7 +329,7 @@ def _check_exponents(
 def _measure_stationary_means(
     case: _Case, d: int, rates: Sequence[float], *, replicas: int, seed: int
 ) -> Float64[Tensor, "replicas rates"]:
-    """Give the stationary mean of ||V|| (hinge) or ||V||^2 (logistic), of which the closed form speaks.
+    """Compute the stationary mean of ||V|| (hinge) or ||V||^2 (logistic), of which the closed form speaks.
 
     A run starts half outside the closed form, waits until eight times its memory is gone, and is averaged for as long.
     """
@@ -343,7 +343,7 @@ def _measure_stationary_means(
 def _compute_pseudo_values(
     values: Float64[Tensor, "replicas columns"], statistic: Callable[[Tensor], Tensor]
 ) -> Float64[Tensor, "replicas *more"]:
-    """Give the jackknife's pseudo-values of a statistic of the mean, whose mean has no bias of the order 1 / n.
+    """Compute the jackknife's pseudo-values of a statistic of the mean, whose mean has no bias of the order 1 / n.
 
     Source: J. W. Tukey, "Bias and confidence in not quite large samples", Ann. Math. Statist. 29, 1958.
     """
@@ -359,7 +359,7 @@ def _build_curve(
 
 
 def _steepness(loss: Loss) -> float:
-    """Give m of theorem 2: the jump of L' at 0, or L''(0)."""
+    """Compute m of theorem 2: the jump of L' at 0, or L''(0)."""
     if type(loss) is Hinge and loss.beta == 0:
         return 1.0
     if type(loss) in (Logistic, CrossEntropy):
@@ -369,13 +369,13 @@ def _steepness(loss: Loss) -> float:
 
 
 def _derivative(loss: Loss, margin: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    """Give L'(-margin), where margin = y N(x)."""
+    """Compute L'(-margin), where margin = y N(x)."""
     plus = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(len(margin), 2)
     return -loss.slope(margin[:, None], plus)[:, 0]
 
 
 def _build_normal_cells() -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
-    """Give the middles of cells of the line, and the standard normal weight of each."""
+    """Return the middles of cells of the line, and the standard normal weight of each."""
     width = 2 * _QUADRATURE_END / _CELLS
     p = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) * width - _QUADRATURE_END
     return p, width * torch.exp(-p.square() / 2) / math.sqrt(2 * math.pi)

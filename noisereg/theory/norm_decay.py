@@ -25,7 +25,7 @@ _FACTORS = (0.001, 0.25, 0.5, 0.75, 0.999, 1.001, 1.25, 1.5)
 def norm_threshold(
     model: nn.Module, sample: Float[Tensor, "1 *shape"], *, label: Int64[Tensor, "1"], loss: Surrogate
 ) -> dict[str, float]:
-    """Give the learning rate below which a step on a misclassified sample shrinks each layer.
+    """Compute the learning rate below which a step on a misclassified sample shrinks each layer.
 
     The step changes ||W||^2 by -2 h <W, G> + h^2 ||G||^2, where G = -y L' dN/dW and L' = L'(-y N). Homogeneity gives
     <W, G> = L' |N| for every layer, so the threshold is h0 = 2 |N| / (L' ||dN/dW||^2).
@@ -62,7 +62,7 @@ def norm_threshold(
 def norm_changes(
     model: nn.Module, sample: Float[Tensor, "1 *shape"], *, loss: Surrogate, factors: Sequence[float]
 ) -> Float64[Tensor, "layers factors"]:
-    """Take the step of each layer at several multiples of its threshold, with the label that N gets wrong.
+    """Compute the change of each layer at several multiples of its threshold, with the label that N gets wrong.
 
     Args:
         model: with one output.

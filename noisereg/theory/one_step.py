@@ -16,7 +16,7 @@ _FLOAT_ERROR = 1e-12
 
 
 def neuron_square(weight: Float[Tensor, " d"], x: Float[Tensor, " d"], *, y: int, lr: float) -> float:
-    """Give ||V||^2 after a step of the hinge loss on a sample that a neuron misclassifies.
+    """Compute ||V||^2 after a step of the hinge loss on a sample that a neuron misclassifies.
 
     ||V'||^2 = ||V||^2 + 2 h y V.x + h^2 ||x||^2. The output layer of a net is such a neuron, with x the activations
     below it.
@@ -44,7 +44,7 @@ def hidden_square_bound(
     y: int,
     lr: float,
 ) -> float:
-    """Bound ||W||^2 after a step of the hinge loss on a sample that N(x) = V.ReLU(W x) misclassifies.
+    """Compute the bound of ||W||^2 after a step of the hinge loss on a sample that N(x) = V.ReLU(W x) misclassifies.
 
     ||W'||^2 <= ||W||^2 + 2 h y N(x) + h^2 ||V||^2 ||x||^2, with equality if every neuron fires. A single row may grow.
 
@@ -129,7 +129,7 @@ def _measure_neuron_error(seed: int, d: int, *, lr: float, loss: Loss) -> float:
 
 
 def _measure_net_errors(seed: int, d: int, *, hidden: int, lr: float, loss: Loss) -> tuple[float, float, float]:
-    """Give the error of the output layer, by how much the hidden one is above its bound, and the share of its rows."""
+    """Return the error of the output layer, the excess of the hidden one over its bound, and the share of its rows."""
     model, x = TwoLayer((d,), 1, hidden=hidden, bias="none", seed=seed).double(), _draw_sample(seed, d)
     w, v = model.hidden.weight.detach().clone(), model.output.weight.detach()[0].clone()
     y = _take_step(model, x, lr=lr, loss=loss)
@@ -142,7 +142,7 @@ def _measure_net_errors(seed: int, d: int, *, hidden: int, lr: float, loss: Loss
 
 
 def _take_step(model: nn.Module, x: Float[Tensor, " d"], *, lr: float, loss: Loss) -> int:
-    """Take a step of SGD with the label that the model gets wrong, and give that label as -1 or 1."""
+    """Train by a step of SGD with the label that the model gets wrong, and return that label as -1 or 1."""
     wrong = (model(x[None])[:, 0] <= 0).long()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     loss(model(x[None]), wrong).backward()

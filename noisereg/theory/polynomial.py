@@ -89,12 +89,12 @@ class ActivityPolynomial:
     means: Sequence[float]
 
     def __call__(self, p: float) -> float:
-        """Give a(p) for noise that flips a label with probability p; `Resample(p)` flips with probability p/2."""
+        """Compute a(p) for noise that flips a label with probability p; `Resample(p)` flips with probability p/2."""
         degree = len(self.means) - 1
         return sum(comb(degree, f) * p**f * (1 - p) ** (degree - f) * mean for f, mean in enumerate(self.means))
 
     def coefficients(self) -> list[float]:
-        """Give the coefficients of 1, p, p^2, ..., p^T.
+        """Compute the coefficients of 1, p, p^2, ..., p^T.
 
         Example:
             >>> ActivityPolynomial(means=(4.0, 2.0)).coefficients()
@@ -108,7 +108,7 @@ class ActivityPolynomial:
 
 
 def activity_polynomial(task: Task) -> ActivityPolynomial:
-    """Try every course of a training, and average the activity by the number of flips.
+    """Compute the activity of every course of a training, averaged by the number of flips.
 
     Args:
         task: of T steps.
@@ -129,7 +129,7 @@ def activity_polynomial(task: Task) -> ActivityPolynomial:
 
 
 def expected_activity(task: Task, rules: Sequence[Rule]) -> list[float]:
-    """Give a(p) under noise rules as a sum over all courses, each with its probability under the rule's T.
+    """Compute a(p) under noise rules as a sum over all courses, each with its probability under the rule's T.
 
     Args:
         task: small.

@@ -56,7 +56,7 @@ def hypercube_net(d: int, eps: float, *, output_bias: float | None = None) -> Tw
 
 
 def hypercube_active(d: int, eps: float) -> float:
-    """Give the mean number of its neurons that fire on the outer cube: 1 + (d - 1) eps / 2. None fires on the inner.
+    """Compute the mean number of its neurons that fire on the outer cube: 1 + (d - 1) eps / 2. None fires on the inner.
 
     Note:
         The paper says d eps. That is nearly twice as many.
@@ -69,7 +69,7 @@ def hypercube_active(d: int, eps: float) -> float:
 
 
 def hypercube_error(d: int, eps: float, *, output_bias: float) -> float:
-    """Give the share of the outer cube that it gets wrong.
+    """Compute the share of the outer cube that it gets wrong.
 
     N = b + (1 + S) eps/2, where S is a sum of K uniform numbers on [0, 1] and K ~ Bin(d - 1, eps/2). So the share is
     P(S <= s) with s = -2b/eps - 1, and P(S <= s | K) is the law of Irwin and Hall.
@@ -91,7 +91,7 @@ def hypercube_error(d: int, eps: float, *, output_bias: float) -> float:
 
 
 def irwin_hall(s: float, k: int) -> float:
-    """Give the probability that the sum of k uniform numbers on [0, 1] is at most s.
+    """Compute the probability that the sum of k uniform numbers on [0, 1] is at most s.
 
     Summed in fractions: the terms are large and of both signs.
 
@@ -180,7 +180,7 @@ def _count_active(net: TwoLayer, points: Float64[Tensor, "samples d"]) -> Float6
 
 @torch.no_grad()
 def _build_error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: float) -> Curve:
-    """Give the share of the outer cube that is missed for output biases of both sides of -eps/2."""
+    """Compute the share of the outer cube that is missed for output biases of both sides of -eps/2."""
     sums = net(outer) - net.output.bias
     bias = torch.linspace(-5 * eps, 0, 41, dtype=torch.float64)
     return Curve(

@@ -39,7 +39,7 @@ class BasisRun(NamedTuple):
 
 
 def basis_outputs(weights: Float64[Tensor, "columns neurons"]) -> Float64[Tensor, " columns"]:
-    """Give N(e_i) = sum of ReLU over the first half of the neurons minus that over the second.
+    """Compute N(e_i): the sum of ReLU over the first half of the neurons minus that over the second.
 
     Args:
         weights: columns of W, each the pre-activations of its 2k neurons.
@@ -54,7 +54,7 @@ def basis_outputs(weights: Float64[Tensor, "columns neurons"]) -> Float64[Tensor
 def visit_basis(
     weights: Float64[Tensor, "columns neurons"], plus: Bool[Tensor, " columns"], *, lr: float
 ) -> Bool[Tensor, " columns"]:
-    """Take one step of SGD on each column, in place: a misclassified visit moves its live neurons by V h y.
+    """Train each column by one step of SGD, in place: a misclassified visit moves its live neurons by V h y.
 
     An output of exactly 0 counts as an error, as in `noisereg.losses.Hinge`.
 
@@ -117,7 +117,7 @@ def train_on_basis(
 
 
 def silent_share(k: int, lr: float) -> float:
-    """Give the expected share of silent neurons at the end from W ~ U[-1, 1], for any learning rate: our closed form.
+    """Compute the expected share of silent neurons at the end from W ~ U[-1, 1] at any learning rate: our closed form.
 
     1 for h >= 1. For h < 1, with the output |N| at the start normal of variance 5k/24 (a sum of 2k terms +-ReLU(w)):
     n = ceil(|N| / (h k)) misclassified visits change its sign, and silence what was below n h on the side that
@@ -178,7 +178,10 @@ def verify_dead_output(
     weights = [_draw_weights(_INITS[0], k, d, seed=seed) for k, _ in cases]
     runs = [_train(w, lr, d=d, visits=3 * visits // 2, seed=seed) for w, (_, lr) in zip(weights, cases, strict=True)]
     last = max(_find_last_step_outside(run, 2 * k * lr) for run, (k, lr) in zip(runs, cases, strict=True))
-    ratio = max(_output_a_live_neuron(w) / lr for w, (_, lr) in zip(weights, cases, strict=True))
+    ratio = max(
+        float((basis_outputs(w).abs() / w.gt(0).sum(dim=1).clamp(min=1)).max()) / lr
+        for w, (_, lr) in zip(weights, cases, strict=True)
+    )
     revived = sum(run.revived for run in runs)
     every = "|N(e_i)| falls below 2 k h after finitely many steps: misclassified visits, as a share of max(W_ri) / h."
     kept = f"From U[-1, 1], |N(e_i)| stays below 2 k h from step {visits} d on: the last step when one did not."
@@ -303,12 +306,12 @@ def _train(weights: Float64[Tensor, "columns neurons"], lr: float, *, d: int, vi
 
 
 def _visit_misclassified(weights: Float64[Tensor, "columns neurons"], lr: float) -> None:
-    """Take the next visit of each column whose label is wrong, in place."""
+    """Train each column by a visit whose label is wrong, in place."""
     visit_basis(weights, basis_outputs(weights) < 0, lr=lr)
 
 
 def _measure_updates(weights: Float64[Tensor, "columns neurons"], lr: float) -> float:
-    """Give the misclassified visits until |N| < 2 k h, as a share of what they can be at most."""
+    """Compute the misclassified visits until |N| < 2 k h, as a share of what they can be at most."""
     most = (weights.amax(dim=1).clamp(min=lr) / lr).ceil()
     spent = torch.zeros_like(most)
     for _ in range(int(most.max()) + 1):
@@ -321,17 +324,13 @@ def _measure_updates(weights: Float64[Tensor, "columns neurons"], lr: float) -> 
 
 
 def _find_last_step_outside(run: BasisRun, bound: float) -> int:
-    """Give the last step after which |N| reached the bound in some column; -1 if there is none."""
+    """Return the last step after which |N| reached the bound in some column; -1 if there is none."""
     outside = run.outputs[1:].abs() >= bound
     return int(run.steps[outside].max()) if outside.any() else -1
 
 
-def _output_a_live_neuron(weights: Float64[Tensor, "columns neurons"]) -> float:
-    return float((basis_outputs(weights).abs() / weights.gt(0).sum(dim=1).clamp(min=1)).max())
-
-
 def _is_periodic(weights: Float64[Tensor, "columns neurons"], lr: float) -> Bool[Tensor, " columns"]:
-    """Tell whether two more misclassified visits change the sign of N and bring it back."""
+    """Return whether two more misclassified visits change the sign of N and bring it back."""
     weights = weights.clone()
     start = basis_outputs(weights)
     _visit_misclassified(weights, lr)
@@ -342,7 +341,7 @@ def _is_periodic(weights: Float64[Tensor, "columns neurons"], lr: float) -> Bool
 
 
 def _measure_silent_shares(k: int, lr: float, columns: int, *, seed: int) -> Float64[Tensor, " columns"]:
-    """Give the share of silent neurons of columns from U[-1, 1], long after N changed its sign for the first time."""
+    """Return the share of silent neurons of columns from U[-1, 1], long after N changed its sign for the first time."""
     weights = _draw_weights(_INITS[0], k, columns, seed=seed)
     crossing = 5 * math.sqrt(5 * k / 24) / (k * lr)  # five standard deviations of N at the start
     for _ in range(math.ceil(crossing) + 6):
@@ -362,12 +361,12 @@ def _build_curve(run: BasisRun, k: int, lr: float) -> Curve:
 
 
 def _output_signs(weights: Float64[Tensor, "columns neurons"]) -> Float64[Tensor, " neurons"]:
-    """Give V."""
+    """Return V."""
     return torch.ones_like(weights[0]).index_fill_(0, torch.arange(weights.shape[1] // 2, weights.shape[1]), -1)
 
 
 def _list_visits(order: Int64[Tensor, "replicas steps"], d: int) -> Int64[Tensor, "columns visits"]:
-    """Give the numbers of the steps that visit each column, in order, and -1 after them."""
+    """Return the numbers of the steps that visit each column, in order, and -1 after them."""
     replicas, num_steps = order.shape
     columns = (order + d * torch.arange(replicas)[:, None]).flatten()
     by_column = columns.argsort(stable=True)
