@@ -194,9 +194,9 @@ def memory_limit() -> int:
 
 
 def _check_options(*, augment: bool | str, stream: bool | str, normalize: str, workers: int) -> None:
-    if augment not in (True, False, RESIZED_CROP):
+    if not isinstance(augment, bool) and augment != RESIZED_CROP:
         raise ValueError(f"augment must be True, False or {RESIZED_CROP}, got {augment}")
-    if stream not in (True, False, "auto"):
+    if not isinstance(stream, bool) and stream != "auto":
         raise ValueError(f"stream must be True, False or auto, got {stream}")
     if workers < 0:
         raise ValueError(f"workers must be at least 0, got {workers}")

@@ -47,7 +47,8 @@ class Images(InMemory):
         source: where the pixels came from, to be printed with results.
 
     Raises:
-        ValueError: for a normalisation that is unknown, or does not fit the number of channels.
+        ValueError: for a normalisation that is unknown, or does not fit the number of channels, and for an `augment`
+            that is neither True nor False.
     """
 
     source: str
@@ -56,6 +57,8 @@ class Images(InMemory):
     def __init__(self, root: str | Path, *, normalize: str, augment: bool, **common: Unpack[Sized]) -> None:
         if normalize not in NORMALIZATIONS:
             raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize}")
+        if not isinstance(augment, bool):
+            raise ValueError(f"augment must be True or False, got {augment}")
         super().__init__(**common)
         self.root, self.normalize, self.augment = Path(root), normalize, augment
         if normalize == "imagenet" and self.input_shape[0] != len(IMAGENET.mean):

@@ -183,7 +183,7 @@ def require_positive(**sizes: int) -> None:
         ValueError: batch_size must be a positive whole number, got 0
     """
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"{name} must be a positive whole number, got {size}")
 
 

@@ -116,7 +116,7 @@ class ReluCounter:
         self._open = ExitStack()
 
     def __enter__(self) -> "ReluCounter":
-        if "torch._dynamo" in sys.modules:
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and set_stance would import it for seconds
             self._open.enter_context(torch.compiler.set_stance("force_eager"))
         for name, relu in self._relus.items():
             self._open.callback(relu.register_forward_hook(self._hook(name)).remove)

@@ -178,12 +178,15 @@ def test_the_end_of_a_training_ends_its_workers(photos):
     ("settings", "message"),
     [
         ({"augment": "crop"}, r"^augment must be True, False or resized_crop, got crop"),
+        ({"augment": 1}, r"^augment must be True, False or resized_crop, got 1"),
+        ({"augment": "resized_crop", "stream": 0}, r"^stream must be True, False or auto, got 0"),
         ({"stream": "yes"}, r"^stream must be True, False or auto, got yes"),
         ({"workers": -1}, r"^workers must be at least 0, got -1"),
         ({"augment": "resized_crop", "stream": False}, r"resized_crop takes parts .* set stream=True"),
         ({"normalize": "standard", "stream": True}, r"needs all images in memory; set normalize=imagenet, or"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_options_that_cannot_be_had_are_refused(photos, settings, message):
     with pytest.raises(ValueError, match=message):
         ImageFolder(photos, **settings)

@@ -94,6 +94,13 @@ def test_normalisation_must_be_known():
         set_up(normalize="none")
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("augment", ["resized_crop", 1, None])
+def test_augmentation_must_be_asked_for_or_not(augment):
+    with pytest.raises(ValueError, match=f"^augment must be True or False, got {augment}"):
+        set_up(augment=augment)
+
+
 def test_a_root_without_permission_is_named(monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
