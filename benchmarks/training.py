@@ -21,7 +21,7 @@ from noisereg.engine.replicas import Replicas
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
-from noisereg.noise import Resample, Rule, StackedCorruption
+from noisereg.noise import Corruption, Resample, Rule
 
 
 class Task(NamedTuple):
@@ -185,7 +185,7 @@ def engine_call(parts: Replicated, engine: Fused | Blocked, *, steps: int) -> Ca
     """Make what calls the engine alone for so many steps, and gives the seconds of a step of one replica."""
     stack, data, _, seeds, rules, rates = parts
     chunk = data.chunk(0, steps)
-    noise = StackedCorruption(rules, seeds, num_classes=data.num_classes)
+    noise = Corruption(rules, num_classes=data.num_classes, seed=seeds)
     noisy = noise(chunk["label"], chunk["draw"], chunk["index"])
     targets = one_hot(noisy, data.num_classes).to(stack.output.dtype)
 

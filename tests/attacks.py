@@ -39,8 +39,8 @@ BUILT_BY_HYDRA = {
     "in a list": {"_target_": "collections.Counter", "iterable": [1, [STRIKE]]},
     "an alias in a package of torch": {"_target_": "torch.nn.modules.module.torch.save", "obj": 1, "f": "MARK"},
     "an alias in a package of ours": {
-        "_target_": "noisereg.datasets.cifar_files.Path.touch",
-        "_args_": [{"_target_": "noisereg.datasets.cifar_files.Path", "_args_": ["MARK"]}],
+        "_target_": "noisereg.datasets.cifar.Path.touch",
+        "_args_": [{"_target_": "noisereg.datasets.cifar.Path", "_args_": ["MARK"]}],
     },
     "an interpolation": {"_target_": "torch.nn.Sequential", "_args_": [f"${CREATE}"]},
 }
@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[str, Any]] = {
         "model",
         {"_target_": "noisereg.files.atomic.write_atomically", "path": "MARK", "write": LATER},
     ),
-    "as a data set": ("dataset", {"_target_": "noisereg.datasets.cifar_files.Path", "_args_": ["MARK"]}),
+    "as a data set": ("dataset", {"_target_": "noisereg.datasets.cifar.Path", "_args_": ["MARK"]}),
     "the cache's writer": (
         "dataset",
         {"_target_": "noisereg.files.cache.cached", "name": "MARK", "identity": 1, "build": LATER},

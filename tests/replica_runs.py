@@ -66,7 +66,7 @@ class Stacked:
         plan = Timeline(
             num_epochs=recipe.num_epochs,
             every_n_epochs=every_n_epochs,
-            n=len(recipe.make_data(seeds[0]).stream(0)),
+            n=len(recipe.make_data(seeds[0]).epoch_samples(0)),
             batch_size=recipe.batch_size,
             max_steps=recipe.max_steps,
         )

@@ -21,7 +21,7 @@ from report.run_folders import CONFIG
 from noisereg.config.check import conf_dir
 from noisereg.config.command_line import check_command_line, resumed
 from noisereg.config.composition import check_safe
-from noisereg.datasets.image_files import files_of_archive, open_image
+from noisereg.datasets.image_files import list_archive_files, open_image
 from noisereg.errors import ConfigError, DatasetError
 from noisereg.report.__main__ import main as report
 from noisereg.training.build import build
@@ -203,7 +203,7 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("noisereg.datasets.image_files._LARGEST", 1000)
     (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(1001)))
     with pytest.raises(DatasetError, match=r"a.tgz unpacks to more than 1,000 bytes"):
-        files_of_archive(tmp_path / "a.tgz", "a")
+        list_archive_files(tmp_path / "a.tgz", "a")
 
 
 @pytest.mark.parametrize(

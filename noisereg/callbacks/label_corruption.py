@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noisereg.engine.replicas import Replicas
 from noisereg.metrics import gather_parts, own_part
-from noisereg.noise import Constant, Rule, Schedule, StackedCorruption
+from noisereg.noise import Constant, Corruption, Rule, Schedule
 
 _NEEDS = (
     "LabelCorruption needs a dict batch with an int64 'label' (and, for exact noise, an 'index'), or the list batch "
@@ -68,12 +68,13 @@ class LabelCorruption(Callback):
         schedule: Schedule | None = None,
         ignore_index: int | None = None,
     ) -> None:
+        self._is_one = isinstance(rule, Rule)
         self.rules = [rule] if isinstance(rule, Rule) else list(rule)
         self.seeds = [seed] if isinstance(seed, int) else list(seed)
         self.num_classes = num_classes
         self.schedule = schedule or Constant()
         self.ignore_index = ignore_index
-        self._corruption: StackedCorruption | None = None
+        self._corruption: Corruption | None = None
         self._clean: Tensor | None = None
         self._num_batches = 0
         self._outside = torch.zeros((), dtype=torch.bool)
@@ -88,11 +89,15 @@ class LabelCorruption(Callback):
             raise ValueError(
                 f"{type(self.schedule).__name__} needs the length of the training: give trainer.max_epochs"
             )
-        self._corruption = StackedCorruption(self.rules, self.seeds, num_classes=self.num_classes)
+        self._corruption = Corruption(
+            self.rules[0] if self._is_one else self.rules,
+            num_classes=self.num_classes,
+            seed=self.seeds[0] if self._is_one else self.seeds,
+        )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Put the targets into the batch."""
-        corruption = cast(StackedCorruption, self._corruption)
+        corruption = cast(Corruption, self._corruption)
         if isinstance(pl_module, Replicas):
             factor = self._factors(batch["epoch"], pl_module.timeline.num_epochs)
             batch["target"] = corruption(batch["label"], batch["draw"], batch["index"], factor=factor)
@@ -107,9 +112,8 @@ class LabelCorruption(Callback):
         kept = labels == self.ignore_index if self.ignore_index is not None else None
         known = labels if kept is None else labels.masked_fill(kept, 0)
         self._check_range(known, wait=batch_idx == 0)
-        draws = torch.as_tensor(draw, device=labels.device).expand(len(labels))
         factor = self.schedule.factor(trainer.current_epoch, trainer.max_epochs or -1)
-        target = corruption(known[None], draws, index[None], factor=factor)[0]
+        target = corruption(known, draw, index, factor=factor)
         if kept is None:
             self._count(target[None], labels[None], factor)
         else:
@@ -137,7 +141,7 @@ class LabelCorruption(Callback):
             )
         changed, seen, factors = trainer.strategy.reduce(self._counts, reduce_op="sum").unbind(dim=1)
         self._counts = torch.zeros_like(self._counts)
-        effective = cast(StackedCorruption, self._corruption).effective_rate().to(seen.device) * factors / seen
+        effective = cast(Corruption, self._corruption).effective_rate().to(seen.device) * (factors / seen)
         rates = {"noise/effective_rate": effective.float(), "noise/measured_rate": (changed / seen).float()}
         if isinstance(pl_module, Replicas):
             pl_module.note(rates)

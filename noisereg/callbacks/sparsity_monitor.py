@@ -12,8 +12,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
-from noisereg.metrics import ActivationSparsity, ReluCounter, Turnover, find_relus, summarize_layers, why_no_relus
-from noisereg.metrics.layers import KEEP_SIGN
+from noisereg.metrics import ActivationSparsity, ReluCounter, Turnover, collect_layer_values, find_relus, why_no_relus
+from noisereg.metrics.relus import KEEP_SIGN
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 
@@ -224,7 +224,7 @@ class SparsityMonitor(Callback):
             if metrics:
                 self.metrics[split] = metrics
                 changes = self._turnover.measure(metrics) if split == "train" else {}
-                values = summarize_layers(metrics, find_relus(pl_module)) | changes
+                values = collect_layer_values(metrics, find_relus(pl_module)) | changes
                 pl_module.log_dict({f"{split}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
 

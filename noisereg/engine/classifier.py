@@ -99,7 +99,7 @@ class Classifier(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let dropout depend on the seed, the step and the process alone, not on what was drawn before."""
-        start = rng.start(self.seed, rng.Stream.DROPOUT, self.global_step) ^ self.global_rank
+        start = rng.hash_key(self.seed, rng.Stream.DROPOUT, self.global_step) ^ self.global_rank
         torch.default_generator.manual_seed(start)
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index].manual_seed(start)

@@ -15,7 +15,7 @@ from noisereg.datasets import Split
 from noisereg.engine.engine import SharedData
 from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
-from noisereg.metrics import bias_quantiles, frobenius_norm, predictions, summarize
+from noisereg.metrics import bias_quantiles, frobenius_norm, predictions, summarize_counts
 
 _ROWS_AT_ONCE = 1024  # activations of these stay in a core's cache
 _LOGITS_AT_ONCE = 2**20  # of several replicas, for fewer and longer operations
@@ -49,7 +49,7 @@ class Scores(NamedTuple):
         loss = "train/clean_loss" if split == "train" else f"{split}/loss"
         values = {f"{split}/error": self.error, loss: self.loss}
         if self.fires.shape[2]:
-            summary = summarize(self.fires, self.samples)
+            summary = summarize_counts(self.fires, self.samples)
             values |= {f"{split}/{key}": value for key, value in summary.items() if key != "sparsity"}
             if split == "train":  # theorem 3 bounds it there
                 values["train/largest_output"] = self.largest_output

@@ -80,7 +80,7 @@ class ReplicaData(LightningDataModule):
         width = None
         if self._varies:
             one = torch.zeros(1, dtype=torch.int64)
-            sample = self._prepare(self._data(0).drawn(one, one, seed=self._distinct[0]).inputs)
+            sample = self._prepare(self._data(0).drawn_samples(one, one, seed=self._distinct[0]).inputs)
             width = max(1, _CHUNK_BYTES // (sample.nbytes * len(self._distinct)))
         return ChunkLoader(
             self.chunk,
@@ -160,11 +160,11 @@ class ReplicaData(LightningDataModule):
         for slot, mine in enumerate(index):
             data = self._data(slot if len(self._makers) > 1 else 0)
             if data.fresh_each_epoch:
-                streams = [data.stream(epoch) for epoch in epochs.tolist()]
+                streams = [data.epoch_samples(epoch) for epoch in epochs.tolist()]
                 samples = Split(*(torch.cat(tensors) for tensors in zip(*map(_parts, streams), strict=True)))
                 samples = samples.select(torch.arange(len(samples))[cut])
             else:
-                samples = data.drawn(mine, draw, seed=self._distinct[slot])
+                samples = data.drawn_samples(mine, draw, seed=self._distinct[slot])
             inputs.append(self._prepare(samples.inputs))
             labels.append(samples.labels)
         rows = torch.arange(index.numel()).view_as(index)
@@ -174,7 +174,7 @@ class ReplicaData(LightningDataModule):
         data, n = self._data(group), self._timeline.n
         prepared = {}
         for name in data.eval_splits:
-            split = data.evaluated(name)
+            split = data.eval_samples(name)
             if split is data.splits["train"] and not self._varies:  # it is kept already
                 inputs, labels = (tensor[group * n : (group + 1) * n] for tensor in _parts(self._all_training()))
                 prepared[name] = Split(inputs, labels)

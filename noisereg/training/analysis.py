@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from noisereg.datasets import BatchLoader, InMemory
 from noisereg.metrics import (
     Distinct,
-    Ends,
+    LastLayers,
     UnitCorrelation,
     calibration,
     class_plane,
     eval_mode,
-    find_ends,
+    find_last_layers,
     project_features,
     reliability,
     tightness,
-    watch_ends,
+    watch_last_layers,
 )
 
 _CLASSES = 3  # the first ones, whose templates span the plane
@@ -137,7 +137,7 @@ class _Analyst:
         ends = self._find_ends()
         plane, units = self._lay_plane(ends.linear), self._correlate(ends)
         logits, labels, points = [], [], []
-        with watch_ends(ends) as last:
+        with watch_last_layers(ends) as last:
             for batch_labels, inputs in self._batches("test"):
                 labels.append(batch_labels)
                 logits.append(self._run(inputs))
@@ -153,10 +153,12 @@ class _Analyst:
             self._found.add_points("train", *self._train_points(ends, plane))
         return self._found
 
-    def _train_points(self, ends: Ends, plane: Plane) -> tuple[Float64[Tensor, "samples 2"], Int64[Tensor, " samples"]]:
+    def _train_points(
+        self, ends: LastLayers, plane: Plane
+    ) -> tuple[Float64[Tensor, "samples 2"], Int64[Tensor, " samples"]]:
         """Project the samples of the three classes, and run the network on no others."""
         labels, points = [], []
-        with watch_ends(ends) as last:
+        with watch_last_layers(ends) as last:
             for batch_labels, inputs in self._batches("train"):
                 chosen = batch_labels < _CLASSES
                 labels.append(batch_labels[chosen])
@@ -166,10 +168,10 @@ class _Analyst:
         empty = plane.origin.new_empty(0, 2)
         return torch.cat([empty, *points]), torch.cat(labels)
 
-    def _find_ends(self) -> Ends:
+    def _find_ends(self) -> LastLayers:
         shape = self._data.input_shape
         inputs = torch.linspace(-1, 1, math.prod(shape)).view(1, *shape)
-        return find_ends(self._module, inputs, run=self._run)
+        return find_last_layers(self._module, inputs, run=self._run)
 
     def _lay_plane(self, layer: nn.Linear | None) -> Plane | None:
         if layer is None or layer.out_features < _CLASSES:
@@ -184,7 +186,7 @@ class _Analyst:
         self._found.arrays["plane_templates"] = plane.points(templates).float().cpu().numpy()
         return plane
 
-    def _correlate(self, ends: Ends) -> UnitCorrelation | None:
+    def _correlate(self, ends: LastLayers) -> UnitCorrelation | None:
         if ends.num_units > _MAX_UNITS:
             self._found.notes.append(f"distinct units: {ends.layer} has {ends.num_units:,}, more than {_MAX_UNITS:,}")
         return UnitCorrelation() if 0 < ends.num_units <= _MAX_UNITS else None

@@ -62,7 +62,7 @@ class OneNetwork(Training):
         (replica,), self.engine, settings = plan.replicas, engine, plan.settings
         world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
         with as_config_error():
-            check_shares(len(data.stream(0)), data.batch_size, world=world)
+            check_shares(len(data.epoch_samples(0)), data.batch_size, world=world)
         self._checkpoints = folder / "checkpoints"
         self._module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
         self._logger = ObserverLogger(self.curves, self.observers, replica=number)

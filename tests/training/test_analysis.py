@@ -92,7 +92,7 @@ def test_points_and_tightness_are_those_of_plain_passes_over_both_splits(model):
     found = run_analysis(_module(model), data, _trainer())
     origin, basis = class_plane(model.output.weight[:3])
     place = partial(project_features, origin=origin, basis=basis)
-    for name, split in (("test", data.splits["test"]), ("train", data.evaluated("train"))):
+    for name, split in (("test", data.splits["test"]), ("train", data.eval_samples("train"))):
         chosen = split.labels < 3
         points, labels = place(_features(model, split.inputs[chosen])), split.labels[chosen]
         assert found.arrays[f"plane_{name}_points"].dtype == np.float32

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisereg.metrics import find_ends, watch_ends
+from noisereg.metrics import find_last_layers, watch_last_layers
 
 
 class Reuse(nn.Module):
@@ -31,11 +31,11 @@ def _hooks(net):
 
 
 def test_the_last_call_counts_and_the_layer_that_gives_the_logits(net):
-    ends = find_ends(net, torch.ones(1, 4))
-    assert ends.layer == "relu:2"
-    assert ends.relu is net.relu
-    assert ends.num_units == 6
-    assert ends.linear is net.head
+    layers = find_last_layers(net, torch.ones(1, 4))
+    assert layers.layer == "relu:2"
+    assert layers.relu is net.relu
+    assert layers.num_units == 6
+    assert layers.linear is net.head
     assert _hooks(net) == 0
 
 
@@ -43,7 +43,7 @@ def test_the_last_call_counts_and_the_layer_that_gives_the_logits(net):
 def test_what_the_last_layers_saw_is_kept_as_it_was(net):
     inputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     expected = net.second(net.first(inputs).relu()).relu()
-    with watch_ends(find_ends(net, inputs[:1])) as last:
+    with watch_last_layers(find_last_layers(net, inputs[:1])) as last:
         net(torch.randn(3, 4))
         logits = net(inputs)
     assert expected.any()
@@ -55,8 +55,8 @@ def test_what_the_last_layers_saw_is_kept_as_it_was(net):
 
 def test_units_of_a_convolution_are_its_positions():
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
-    ends = find_ends(net, torch.zeros(2, 1, 4, 4))
-    assert (ends.layer, ends.num_units, ends.linear) == ("1", 16, net[3])
+    layers = find_last_layers(net, torch.zeros(2, 1, 4, 4))
+    assert (layers.layer, layers.num_units, layers.linear) == ("1", 16, net[3])
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,18 @@ def test_units_of_a_convolution_are_its_positions():
 )
 def test_a_network_that_goes_on_after_its_linear_layer_does_not_end_in_one(last):
     torch.manual_seed(0)
-    assert find_ends(nn.Sequential(nn.Linear(2, 3), last), torch.ones(1, 2)).linear is None
+    assert find_last_layers(nn.Sequential(nn.Linear(2, 3), last), torch.ones(1, 2)).linear is None
 
 
 def test_what_changes_no_value_may_follow():
     net = nn.Sequential(nn.Linear(2, 3), nn.Identity(), nn.Dropout(0.5)).eval()
-    assert find_ends(net, torch.ones(1, 2)).linear is net[0]
+    assert find_last_layers(net, torch.ones(1, 2)).linear is net[0]
 
 
-def test_a_network_without_relus_and_linear_layers_has_no_ends():
+def test_a_network_without_relus_and_linear_layers_has_no_last_layers():
     net = nn.Conv1d(1, 1, 1)
-    ends = find_ends(net, torch.ones(1, 1, 1))
-    assert ends == ("", None, 0, None)
-    with watch_ends(ends) as last:
+    layers = find_last_layers(net, torch.ones(1, 1, 1))
+    assert layers == ("", None, 0, None)
+    with watch_last_layers(layers) as last:
         net(torch.ones(2, 1, 1))
     assert last.features.numel() == last.activations.numel() == 0

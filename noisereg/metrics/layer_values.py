@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noisereg.metrics.pool import pool
-from noisereg.metrics.sparsity import ActivationSparsity
+from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
 
 _BY_LAYER = ("active_fraction", "dead_fraction")
 
 
-def summarize_layers(metrics: Mapping[str, ActivationSparsity], relus: Container[str]) -> dict[str, Float[Tensor, ""]]:
+def collect_layer_values(
+    metrics: Mapping[str, ActivationSparsity], relus: Container[str]
+) -> dict[str, Float[Tensor, ""]]:
     """Summarise all layers together and, if there are several, the active and the dead share of each.
 
     Args:
@@ -20,16 +21,16 @@ def summarize_layers(metrics: Mapping[str, ActivationSparsity], relus: Container
         relus: names of the layers that are ReLUs: the outputs of these on images, (batch, C, H, W), have channels.
 
     Returns:
-        What `pool` returns but for the sparsity, `<quantity>/<layer>` of each layer, and where there are channels the
-        share that fires nowhere, `dead_channel_fraction`, of all and of each layer.
+        What `summarize_layers` returns but for the sparsity, `<quantity>/<layer>` of each layer, and where there are
+        channels the share that fires nowhere, `dead_channel_fraction`, of all and of each layer.
 
     Example:
         >>> layer = ActivationSparsity()
         >>> layer.update(torch.tensor([[1.0, 0.0]]))
-        >>> summarize_layers({"relu": layer}, {"relu"})["dead_fraction"]
+        >>> collect_layer_values({"relu": layer}, {"relu"})["dead_fraction"]
         tensor(0.5000)
     """
-    values = pool(list(metrics.values()))
+    values = summarize_layers(list(metrics.values()))
     values.pop("sparsity")
     # Other activations, as those of Swin and ConvNeXt, may have the channels last.
     images = [layer for layer, metric in metrics.items() if metric.has_channels and layer.partition(":")[0] in relus]

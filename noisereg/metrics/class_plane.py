@@ -10,7 +10,7 @@ _FLAT = 1e-6  # height of a triangle over its longest side, below which its corn
 def class_plane(
     templates: Float[Tensor, "3 features"],
 ) -> tuple[Float64[Tensor, " features"], Float64[Tensor, "2 features"]]:
-    """Lay the plane through the templates of three classes.
+    """Compute the plane through the templates of three classes.
 
     A class's template is its row in the weight of the last linear layer. The origin is the mean of the three; the
     first axis points from the first template to the second, and the third lies on the positive side of it.
@@ -53,7 +53,7 @@ def project_features(
     origin: Float64[Tensor, " features"],
     basis: Float64[Tensor, "2 features"],
 ) -> Float64[Tensor, "samples 2"]:
-    """Give the coordinates of features on a plane.
+    """Compute the coordinates of features on a plane.
 
     Args:
         features: of the samples, in the space of the templates.
@@ -69,7 +69,7 @@ def project_features(
 
 
 def tightness(points: Float[Tensor, "samples axes"], labels: Int64[Tensor, " samples"]) -> Float64[Tensor, ""]:
-    """Divide the scatter within the classes by that between them: the smaller, the tighter the clusters.
+    """Compute the scatter within the classes over that between them: the smaller, the tighter the clusters.
 
     Both are traces: the sum of squared distances of the points to the mean of their class, over the sum of squared
     distances of that mean to the mean of all points, each class weighted by its size. Neither the unit of length nor

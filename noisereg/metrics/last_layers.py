@@ -1,4 +1,4 @@
-"""Where a network ends: its last ReLU, and the linear layer that gives its logits."""
+"""The last layers of a network: its last ReLU, and the linear layer whose outputs are the logits."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noisereg.metrics.layers import find_relus
+from noisereg.metrics.relus import find_relus
 
 
-class Ends(NamedTuple):
+class LastLayers(NamedTuple):
     """The last layers of a network.
 
     Attributes:
@@ -41,9 +41,9 @@ class LastBatch:
     activations: Float[Tensor, "batch *units"] = field(default_factory=lambda: torch.empty(0, 0))
 
 
-def find_ends(
+def find_last_layers(
     module: nn.Module, inputs: Float[Tensor, "batch *shape"], *, run: Callable[[Tensor], Tensor] | None = None
-) -> Ends:
+) -> LastLayers:
     """Find the last layers of a network, by watching what it calls.
 
     Args:
@@ -53,8 +53,8 @@ def find_ends(
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
-        >>> find_ends(net, torch.zeros(1, 2))
-        Ends(layer='1', relu=ReLU(), num_units=4, linear=Linear(in_features=4, out_features=3, bias=True))
+        >>> find_last_layers(net, torch.zeros(1, 2))
+        LastLayers(layer='1', relu=ReLU(), num_units=4, linear=Linear(in_features=4, out_features=3, bias=True))
     """
     relus = find_relus(module)
     names = {relu: name for name, relu in relus.items()}
@@ -64,25 +64,27 @@ def find_ends(
         for relu in relus.values():
             hook = relu.register_forward_hook(lambda called, _, output: calls.append((called, output[0].numel())))
             hooks.callback(hook.remove)
-        for linear in (part for part in module.modules() if isinstance(part, nn.Linear)):
-            hook = linear.register_forward_hook(lambda called, _, output: outputs.append((called, output.clone())))
+        for layer in (part for part in module.modules() if isinstance(part, nn.Linear)):
+            hook = layer.register_forward_hook(lambda called, _, output: outputs.append((called, output.clone())))
             hooks.callback(hook.remove)
         logits = (run or module)(inputs)
-    last = next((called for called, output in outputs[-1:] if _same(output, logits)), None)
+    linear = None
+    if outputs and outputs[-1][1].shape == logits.shape and torch.equal(outputs[-1][1], logits):
+        linear = outputs[-1][0]
     if not calls:
-        return Ends("", None, 0, last)
+        return LastLayers("", None, 0, linear)
     relu, num_units = calls[-1]
     times = sum(called is relu for called, _ in calls)
-    return Ends(names[relu] if times == 1 else f"{names[relu]}:{times}", relu, num_units, last)
+    return LastLayers(names[relu] if times == 1 else f"{names[relu]}:{times}", relu, num_units, linear)
 
 
 @contextmanager
-def watch_ends(ends: Ends) -> Iterator[LastBatch]:
-    """Keep what the last layers see of each batch, while the `with` block lasts.
+def watch_last_layers(last_layers: LastLayers) -> Iterator[LastBatch]:
+    """Record what the last layers see of each batch, while the `with` block lasts.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
-        >>> with watch_ends(find_ends(net, torch.zeros(1, 2))) as last:
+        >>> with watch_last_layers(find_last_layers(net, torch.zeros(1, 2))) as last:
         ...     logits = net(torch.ones(5, 2))
         >>> bool((last.activations == last.features).all())
         True
@@ -97,12 +99,8 @@ def watch_ends(ends: Ends) -> Iterator[LastBatch]:
         last.activations = output.clone()
 
     with ExitStack() as hooks:
-        if ends.linear is not None:
-            hooks.callback(ends.linear.register_forward_pre_hook(keep_features, with_kwargs=True).remove)
-        if ends.relu is not None:
-            hooks.callback(ends.relu.register_forward_hook(keep_activations).remove)
+        if last_layers.linear is not None:
+            hooks.callback(last_layers.linear.register_forward_pre_hook(keep_features, with_kwargs=True).remove)
+        if last_layers.relu is not None:
+            hooks.callback(last_layers.relu.register_forward_hook(keep_activations).remove)
         yield last
-
-
-def _same(output: Tensor, logits: Tensor) -> bool:
-    return output.shape == logits.shape and torch.equal(output, logits)
