@@ -23,7 +23,7 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.run_folder import clear
 from noisereg.errors import ConfigError, DatasetError, DiskError
-from noisereg.files.disk import remove_leftovers
+from noisereg.files.atomic import remove_leftovers
 from noisereg.files.lock import locked
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.record import RunRecord

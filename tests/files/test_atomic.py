@@ -7,7 +7,7 @@ import torch
 from small_disk import fill, make_read_only, names, small_disk
 
 from noisereg.errors import DiskError
-from noisereg.files.atomic import write_atomically
+from noisereg.files.atomic import remove_leftovers, write_atomically
 from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.curves import CurveTable
 from noisereg.runs.record import RunRecord
@@ -127,6 +127,27 @@ def test_a_checkpoint_from_before_the_disk_was_full_can_be_loaded(tmp_path):
     assert torch.equal(loaded["weights"], weights)
 
 
+def test_what_a_killed_write_left_is_deleted_and_nothing_else(tmp_path):
+    kept = [".hydra", ".tmp", "a.tmp", ".note.tmp", ".last.ckpt.12345678.tmp.py", "last.ckpt", ".x.1234567.tmp"]
+    for name in kept:
+        (tmp_path / name).touch()
+    (tmp_path / "arm").mkdir()
+    (tmp_path / "arm" / ".result.json.abcdefgh.tmp").touch()
+    left = tmp_path / left_by_a_kill(tmp_path / "last.ckpt")
+    assert remove_leftovers(tmp_path, tmp_path / "checkpoints") == [left]
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "arm"}
+    assert (tmp_path / "arm" / ".result.json.abcdefgh.tmp").exists()
+
+
+def left_by_a_kill(path):
+    """Return the name of what a process leaves that dies in the middle of a write."""
+    if (child := os.fork()) == 0:
+        write_atomically(path, lambda file: os._exit(9))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    (left,) = path.parent.glob(f".{path.name}.*.tmp")
+    return left.name if len(left.name) == len(".last.ckpt.12345678.tmp") else None
+
+
 def contents(disk):
-    """The bytes of each file, but not of what fills the disk."""
+    """Return the bytes of each file, but not of what fills the disk."""
     return {name: (disk / name).read_bytes() for name in names(disk)}
