@@ -28,7 +28,8 @@ from rich.table import Column, Table
 
 from benchmarks.engine import describe_machine, silence
 from noisereg.callbacks import FiniteLoss, RunCheckpoint
-from noisereg.config.check import check, conf_dir
+from noisereg.config.check import check
+from noisereg.config.composing import conf_dir
 from noisereg.files.disk import check_space
 from noisereg.runs.ends import alone
 from noisereg.runs.record import RunRecord

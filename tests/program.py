@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what the server of the processes starts with
 _SERVER = multiprocessing.get_context("forkserver")
-_LIBRARIES = ["noisereg.experiment", "wandb.sdk.launch.inputs.internal"]  # the latter is what wandb.init loads
+_LIBRARIES = ["noisereg.training.run", "wandb.sdk.launch.inputs.internal"]  # the latter is what wandb.init loads
 _SERVER.set_forkserver_preload(_LIBRARIES)
 
 

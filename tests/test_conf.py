@@ -20,7 +20,8 @@ from torch import nn
 
 import noisereg
 from noisereg import models
-from noisereg.config.check import check, conf_dir
+from noisereg.config.check import check
+from noisereg.config.composing import conf_dir
 from noisereg.config.plan import spread
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from noisereg.config.check import conf_dir
 from noisereg.config.command_line import check_command_line
+from noisereg.config.composing import conf_dir
 
 ROOT = Path(__file__).parents[1]
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps" / "README.md"]

@@ -13,7 +13,8 @@ from rich.console import Console
 from small_disk import fill, names, small_disk
 
 import noisereg
-from noisereg.config.check import check, conf_dir
+from noisereg.config.check import check
+from noisereg.config.composing import conf_dir
 from noisereg.datasets.image_files import tree_identity
 from noisereg.errors import ConfigError
 from noisereg.files.cache import cached
@@ -126,9 +127,9 @@ model.output_signs=true | model: output_signs=True fixes the output layer and re
 model.num_outputs=3 | model.num_outputs=3 does not fit the 2 classes of the data
 noise=transition | noise: give either matrix or moves, one of the two
 noise=transition noise.matrix=[[0.5,0.6],[0.5,0.5]] | noise: each row of matrix must hold probabilities that sum to 1
-noise=asymmetric | noise: moves must stay within classes 0 to 1
-loss=hinge loss.kink=up | loss: kink must be 'right' or 'left', got 'up'
-loss=generalized_cross_entropy loss.q=2 | loss: q must be in (0, 1], got 2
+noise=asymmetric | noise.moves must stay within classes 0 to 1
+loss=hinge loss.kink=up | loss.kink must be 'right' or 'left', got 'up'
+loss=generalized_cross_entropy loss.q=2 | loss.q must be in (0, 1], got 2
 +optimizer.lrr=1 | optimizer.lrr=1: SGD has no such argument; did you mean lr?
 optimizer.momentum=0.9 +optimizer.nesterov=true +optimizer.dampening=1 | optimizer: Nesterov momentum requires
 optimizer=adam +optimizer.betas=[2,3] | optimizer: Invalid beta parameter at index 0: 2
@@ -139,8 +140,8 @@ scheduler=step +scheduler.T_max=3 | scheduler.T_max=3: StepLR has no such argume
 model.hidden=[3,4] | model.hidden=[3, 4]: TwoLayer takes int
 +model.seed=3 | model.seed=3: the run itself gives seed; leave it out
 callbacks.sparsity.layers=3 | callbacks.sparsity.layers=3: SparsityMonitor takes Sequence[str]
-callbacks.sparsity.layers=[] | callbacks.sparsity: layers must name something to measure
-callbacks.sparsity.layers=[nowhere] | callbacks.sparsity: layers must match names of ReLUs, got 'nowhere'
+callbacks.sparsity.layers=[] | callbacks.sparsity.layers must name something to measure
+callbacks.sparsity.layers=[nowhere] | callbacks.sparsity.layers must match names of ReLUs, got 'nowhere'
 +trainer.logger=3 | trainer.logger=3: the run itself gives logger; leave it out
 +trainer.limit_train_batches=x | trainer.limit_train_batches='x': Trainer takes
 +trainer.foo=3 | trainer.foo=3: Trainer has no such argument
@@ -171,7 +172,7 @@ def test_what_only_its_class_can_check_is_refused_before_the_first_step(line, to
     ("line", "told"),
     [
         ("+optimizer.lrr=1", "optimizer.lrr=1: SGD has no such argument"),
-        ("callbacks.sparsity.layers=[nowhere]", "callbacks.sparsity: layers must match names of ReLUs"),
+        ("callbacks.sparsity.layers=[nowhere]", "callbacks.sparsity.layers must match names of ReLUs"),
         ("loss._target_=noisereg.losses.Nothing", "loss: Error loading 'noisereg.losses.Nothing'"),
     ],
 )

@@ -18,9 +18,8 @@ from omegaconf import OmegaConf
 from program import run_program
 from report.run_folders import CONFIG
 
-from noisereg.config.check import conf_dir
-from noisereg.config.command_line import check_command_line, resumed
-from noisereg.config.composition import check_safe
+from noisereg.config.command_line import check_command_line, expand_resume
+from noisereg.config.composing import check_safe, conf_dir
 from noisereg.datasets.image_files import files_of_archive, open_image
 from noisereg.errors import ConfigError, DatasetError
 from noisereg.report.__main__ import main as report
@@ -155,13 +154,13 @@ def test_the_command_in_a_folder_of_a_stranger_cannot_steer_hydra(recorded, tmp_
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", recorded]))
     with pytest.raises(ConfigError):
-        resumed([f"resume={tmp_path}"])
+        expand_resume([f"resume={tmp_path}"])
 
 
 def test_the_command_in_a_folder_of_a_stranger_does_not_bring_its_trust(tmp_path):
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", "trust=[evil]", "++trust=[evil]"]))
-    assert resumed([f"resume={tmp_path}"])[:-1] == ["seed=1"]
+    assert expand_resume([f"resume={tmp_path}"])[:-1] == ["seed=1"]
 
 
 def test_a_report_builds_nothing_that_a_result_names(marker):

@@ -1,19 +1,79 @@
-"""The runs that a configuration stands for, composed and checked whole: values, what they build, and secrets."""
+"""From overrides to the configurations of runs: composed by Hydra, one for each arm, and checked whole."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from noisereg.config.check import check, nearest
+from noisereg.config.check import Settings, check, nearest
+from noisereg.config.hydra_section import check_hydra
+from noisereg.config.overrides import (
+    describe_unreadable,
+    first_line,
+    is_for_user_only,
+    parse_overrides,
+    trusted_packages,
+)
 from noisereg.config.secrets import check_secrets
 from noisereg.config.targets import check_targets
+from noisereg.config.walk import walk
 from noisereg.errors import ConfigError
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configuration: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def compose_settings(*overrides: str) -> Settings:
+    """Compose and check the configuration of `python train.py` with some overrides, as plain values.
+
+    What it would build and whether it holds a secret is not looked at: the overrides are the caller's own.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+
+    Example:
+        >>> compose_settings("dataset.d=30")["dataset"]["d"]
+        30
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return check(compose("train", overrides=list(overrides)))
+
+
+def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
+    """Compose a configuration with Hydra's part, and check that part: Hydra builds it before the run begins.
+
+    Hydra must be initialised.
+
+    Args:
+        name: of the primary configuration.
+        overrides: of the command line.
+
+    Raises:
+        ConfigError: naming the override that is wrong, or the key that is in Hydra's part.
+    """
+    try:
+        config = compose(name, overrides=overrides, return_hydra_config=True)
+    except MissingConfigException as error:
+        raise ConfigError(_describe_unknown_option(error)) from None
+    except OverrideParseException as error:
+        raise ConfigError(describe_unreadable(error)) from None
+    except ConfigCompositionException as error:
+        raise ConfigError(_find_misuse(overrides) or _find_unknown_key(overrides) or first_line(error)) from None
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise ConfigError(_find_misuse(overrides) or first_line(error)) from None
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    keys = [override.key_or_group for override in parse_overrides(overrides)]
+    check_secrets({"hydra": hydra})
+    check_hydra(hydra, overrides=overrides, keys=keys, trust=trusted_packages(overrides))
+    return config
 
 
 def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, DictConfig]:
@@ -35,20 +95,22 @@ def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, Dict
     experiment = check_safe(config, overrides)["experiment"]
     fast, arms = experiment.get("fast", []) if config.fast else [], experiment.get("arms", {})
     if config.arm is not None and config.arm not in arms:
-        hint = nearest(config.arm, arms) or _named(arms)
+        hint = nearest(config.arm, arms) or (f" (known: {', '.join(arms)})" if arms else "")
         raise ConfigError(f"arm={config.arm}: the experiment has no such arm{hint}")
-    _check_lines([*fast, *(line for arm in arms.values() for line in arm)])
+    for override in parse_overrides([*fast, *(line for arm in arms.values() for line in arm)]):
+        if is_for_user_only(override):
+            raise ConfigError(f"experiment: an arm cannot set {override.input_line}; give it on the command line")
     if not arms:
-        return {"": _compose(fast, overrides) if fast else config}
+        return {"": _compose_part(fast, overrides) if fast else config}
     chosen = arms if config.arm is None else {config.arm: arms[config.arm]}
-    parts = {name: _compose([*arm, *fast], overrides) for name, arm in chosen.items()}
+    parts = {name: _compose_part([*arm, *fast], overrides) for name, arm in chosen.items()}
     for part in parts.values():
         part.experiment, part.arm = {}, None
         part.logger.group = part.logger.group or experiment.get("id")
     return parts
 
 
-def check_safe(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
     """Check a configuration, and that it builds nothing but what the command line allows and holds no secret.
 
     Args:
@@ -62,7 +124,7 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: naming the first key that is wrong.
     """
     check_secrets(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
-    settings, trust = check(config), trusted(overrides)
+    settings, trust = check(config), trusted_packages(overrides)
     if settings.get("trust", []) != trust:
         raise ConfigError(f"trust={settings['trust']} stands in a file; it counts on the command line only")
     check_targets(settings, trust=trust)
@@ -70,18 +132,7 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def trusted(overrides: Sequence[str]) -> list[str]:
-    """Give the packages that a command line trusts.
-
-    Example:
-        >>> trusted(["seed=1", "trust=[mine]"])
-        ['mine']
-    """
-    given: list[Any] = [override.value() for override in parsed(overrides) if override.key_or_group == "trust"]
-    return given[-1] if given and isinstance(given[-1], list) else []  # anything else is refused by the checks
-
-
-def _compose(lines: Sequence[str], overrides: Sequence[str]) -> DictConfig:
+def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> DictConfig:
     try:
         part = compose("train", overrides=[*lines, *overrides])
     except HydraException as error:
@@ -90,50 +141,47 @@ def _compose(lines: Sequence[str], overrides: Sequence[str]) -> DictConfig:
     return part
 
 
-def _check_lines(lines: Sequence[str]) -> None:
-    """Refuse what an experiment's arms may not say in the user's name."""
-    for override in parsed(lines):
-        if steers(override):
-            raise ConfigError(f"experiment: an arm cannot set {override.input_line}; give it on the command line")
+def _describe_unknown_option(error: MissingConfigException) -> str:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    options = error.options or []
+    return f"{group}={name}: there is no such {group}{nearest(name, options)} (known: {', '.join(options)})"
 
 
-def parsed(overrides: Sequence[str], *, loader: Any = None) -> list[Override]:
-    """Read overrides as Hydra does.
+def _find_misuse(overrides: list[str]) -> str | None:
+    """Return what is wrong with the first override that is not written as one of its kind; None if there is none."""
+    for override in parse_overrides(overrides):
+        key, value = override.key_or_group, override.value()
+        if override.is_sweep_override():
+            return f"{override.input_line}: for a run each give -m; a list is written '{key}=[1,2]'"
+        if key == "sweeps" and not override.is_add():
+            return f"{override.input_line}: a sweep is added, with a plus: -m +{override.input_line}"
+        if key and (conf_dir() / key).is_dir() and not isinstance(value, str | list):
+            return f"{override.input_line}: {key} must be the name of one of its options"
+    return None
 
-    Args:
-        overrides: as they are written.
-        loader: of Hydra's configurations, which a glob over options needs.
 
-    Raises:
-        ConfigError: naming the one that cannot be read.
-    """
+def _find_unknown_key(overrides: list[str]) -> str | None:
+    """Return what is wrong with the first override whose group or key does not exist; None if there is none."""
+    given = parse_overrides(overrides)
+    groups = [str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*") if path.is_dir()]
+    choosing = {*groups, "hydra.searchpath"}
+    choices = [str(override.input_line) for override in given if override.key_or_group in choosing]
     try:
-        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-    except OverrideParseException as error:
-        raise ConfigError(unreadable(error)) from None
-    except HydraException as error:
-        raise ConfigError(first_line(error)) from None
+        chosen = compose("train", overrides=choices)
+    except (HydraException, OmegaConfBaseException):
+        return None  # it is an option that is wrong, and not an override
+    keys = (key for key, _ in walk(OmegaConf.to_container(chosen), into=(dict,)) if key)
+    known = list(dict.fromkeys([*keys, *groups]))
+    for override in given:
+        key = override.key_or_group
+        if not (override.is_add() or key in known or key.startswith("hydra")):
+            return f"{override.input_line}: there is no key or group {key}{_suggest_key(key, known)}"
+    return None
 
 
-def steers(override: Override) -> bool:
-    """Tell whether an override is one that only the user's own command line may hold: of Hydra, or of what is trusted.
-
-    Example:
-        >>> [steers(override) for override in parsed(["+hydra.callbacks={}", "trust=[mine]", "seed=1"])]
-        [True, True, False]
-    """
-    return re.split(r"[./]", override.key_or_group)[0] in ("hydra", "trust")
-
-
-def unreadable(error: OverrideParseException) -> str:
-    """Say in one line that an override cannot be read, and how they are written."""
-    return f"{error.override}: cannot be read; write key=value, and quote what is special to your shell: 'key=[1,2]'"
-
-
-def first_line(error: Exception) -> str:
-    """Give the first line of what an error says."""
-    return str(error).strip().splitlines()[0]
-
-
-def _named(arms: Iterable[str]) -> str:
-    return f" (known: {', '.join(arms)})" if arms else ""
+def _suggest_key(key: str, known: list[str]) -> str:
+    """Return the hint at the same name in another section, or at the nearest one of the same section."""
+    section, _, name = key.rpartition(".")
+    if elsewhere := [full for full in known if full.rpartition(".")[2] == name]:
+        return f"; did you mean {elsewhere[0]}?"
+    return nearest(name, [full.rpartition(".")[2] for full in known if full.rpartition(".")[0] == section])

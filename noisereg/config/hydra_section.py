@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from noisereg.config.targets import is_below, targets
-from noisereg.config.walk import leaves
+from noisereg.config.targets import targets
+from noisereg.config.walk import is_below, leaves
 from noisereg.errors import ConfigError
 
 _BASIC = "hydra._internal.core_plugins.basic"

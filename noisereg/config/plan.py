@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from noisereg.config.check import Settings, target_name
+from noisereg.config.check import Settings
+from noisereg.config.targets import same_target, target_name
 from noisereg.errors import ConfigError
 
 _STACKED = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
@@ -54,8 +55,10 @@ def why_not_stacked(settings: Settings) -> str | None:
     sparsity, checkpoint, finite_loss = (settings["callbacks"].get(name, {}) for name in names)
     reasons = {
         "engine=none trains one network": settings["engine"] == "none",
-        f"model {model} cannot be stacked (two_layer and neuron can)": settings["model"]["_target_"] not in _STACKED,
-        f"{target_name(optimizer)} is not plain SGD": optimizer["_target_"] != "torch.optim.SGD",
+        f"model {model} cannot be stacked (two_layer and neuron can)": not any(
+            same_target(settings["model"], name) for name in _STACKED
+        ),
+        f"{target_name(optimizer)} is not plain SGD": not same_target(optimizer, "torch.optim.SGD"),
         f"optimizer.{next(iter(extra), '')} is not plain SGD": bool(extra),
         f"trainer.devices={trainer['devices']} shares one network": trainer["devices"] > 1,
         f"trainer.precision={trainer['precision']} is not an engine's": str(trainer["precision"]) not in _PRECISIONS,

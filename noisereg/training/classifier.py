@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from noisereg.callbacks import LabelCorruption, SparsityMonitor
-from noisereg.config.check import Settings, target_name
+from noisereg.config.check import Settings
 from noisereg.config.plan import spread
+from noisereg.config.targets import target_name
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
 from noisereg.files.atomic import write_atomically
@@ -24,6 +25,7 @@ from noisereg.runs.progress import ProgressLines, summary
 from noisereg.training.analysis import analyse
 from noisereg.training.build import (
     as_config_error,
+    as_data_config_error,
     build,
     build_loss,
     build_model,
@@ -32,7 +34,6 @@ from noisereg.training.build import (
     build_schedule,
     build_scheduler,
     precision,
-    told_of,
 )
 from noisereg.training.training import Training, describe
 
@@ -65,7 +66,7 @@ class ClassifierTraining(Training):
         self.analysed: dict[str, float] = {}
         (lr,), (p,), (self.seed,) = spread(settings).values()
         world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
-        with as_config_error():
+        with as_data_config_error(data):
             check_shares(len(data.stream(0)), data.batch_size, world=world)
         self.module = build_module(settings, data, lr=lr, seed=self.seed)
         self.rule = build_rule(settings, p, num_classes=data.num_classes)
@@ -79,7 +80,7 @@ class ClassifierTraining(Training):
             callback = build(f"callbacks.{name}", section, **where)
             callbacks.append(callback)
             if isinstance(callback, SparsityMonitor):
-                with told_of(f"callbacks.{name}"):
+                with as_config_error(f"callbacks.{name}", type(callback)):
                     callback.find(self.module)
         self.trainer = build(
             "trainer",
@@ -106,7 +107,7 @@ class ClassifierTraining(Training):
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
         found = find_checkpoint(self.checkpoints)
         if found is None:
-            with as_config_error():  # a callback may not fit the data
+            with as_data_config_error(self.data):  # a callback may not fit the data
                 self.trainer.validate(self.module, self.data, verbose=False)
         self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
         if "test/error" not in self.curves.rows[-1]:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from noisereg import report
 from noisereg.callbacks import ReplicaCorruption, RunCheckpoint
-from noisereg.config.check import Settings, target_name
+from noisereg.config.check import Settings
 from noisereg.config.plan import spread
+from noisereg.config.targets import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.chunks import Timeline
@@ -249,7 +250,7 @@ def learning_rates(settings: Settings, base: list[float], *, num_epochs: int) ->
     distinct = list(dict.fromkeys(base))
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in distinct]
     optimizer = torch.optim.SGD(groups)
-    with as_config_error():
+    with as_config_error("scheduler"):
         scheduler, table = make(optimizer), []
     for _ in range(num_epochs):
         table.append([group["lr"] for group in optimizer.param_groups])

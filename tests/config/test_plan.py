@@ -1,7 +1,8 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
+from noisereg.config.check import check
+from noisereg.config.composing import conf_dir
 from noisereg.config.plan import trains_replicas, why_not_stacked
 from noisereg.errors import ConfigError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noisereg.config.run_folder import clear, differing
+from noisereg.config.run_folder import differing, remove_refused_folder
 from noisereg.errors import ConfigError
 from noisereg.files.lock import locked
 
@@ -101,7 +101,7 @@ def scaffold(folder):
 def test_the_folder_of_a_refused_run_is_taken_away_with_the_empty_ones_above_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scaffold(tmp_path / "outputs" / "day" / "run")
-    clear(tmp_path / "outputs" / "day" / "run")
+    remove_refused_folder(tmp_path / "outputs" / "day" / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,7 +111,7 @@ def test_a_folder_that_holds_anything_else_is_left_as_it_is(name, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
     before = sorted(tmp_path.rglob("*"))
-    clear(tmp_path)
+    remove_refused_folder(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -119,8 +119,8 @@ def test_the_folder_that_one_is_in_and_those_outside_it_stay(tmp_path, monkeypat
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     scaffold(tmp_path / "here")
-    clear(tmp_path / "here")
+    remove_refused_folder(tmp_path / "here")
     scaffold(tmp_path / "other" / "run")
-    clear(tmp_path / "other" / "run")
+    remove_refused_folder(tmp_path / "other" / "run")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other"]
     assert list((tmp_path / "other").iterdir()) == []

@@ -2,7 +2,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
+from noisereg.config.check import check
+from noisereg.config.composing import conf_dir
 from noisereg.errors import ConfigError
 from noisereg.models import TwoLayer
 from noisereg.noise import Linear, Resample
@@ -48,7 +49,7 @@ def test_the_rule_is_built_for_a_strength_and_without_its_schedule():
 
 
 def test_a_rule_for_other_classes_is_refused():
-    with pytest.raises(ConfigError, match="moves must stay within classes 0 to 1, got 9 -> 1"):
+    with pytest.raises(ConfigError, match=r"^noise.moves must stay within classes 0 to 1, got 9 -> 1"):
         build_rule(_settings("noise=asymmetric"), 0.2, num_classes=2)
 
 
@@ -70,13 +71,13 @@ def test_an_argument_that_a_class_does_not_have_is_told_with_the_nearest_one():
 
 
 def test_what_a_class_refuses_is_told_with_the_part_of_the_configuration():
-    with pytest.raises(ConfigError, match=r"^model: init must be one of .* got 'normal'$"):
+    with pytest.raises(ConfigError, match=r"^model.init must be one of .* got 'normal'$"):
         build_model(_settings("model.init=normal"), 0, input_shape=(5,), num_classes=2)
     with pytest.raises(ConfigError, match=r"^noise: each row of matrix .* sum to 1, row 1 is \[0.5, 0.4\]$"):
         build_rule(_settings("noise=transition", "noise.matrix=[[1,0],[0.5,0.4]]"), 0.2, num_classes=2)
-    with pytest.raises(ConfigError, match=r"^noise: frozen must be false when expected is true"):
+    with pytest.raises(ConfigError, match=r"^noise.frozen must be false when expected is true"):
         build_rule(_settings("noise.expected=true", "noise.frozen=true"), 0.2, num_classes=2)
-    with pytest.raises(ConfigError, match=r"^loss: kink must be 'right' or 'left', got 'up'$"):
+    with pytest.raises(ConfigError, match=r"^loss.kink must be 'right' or 'left', got 'up'$"):
         build_loss(_settings("loss=hinge", "loss.kink=up"))
 
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
+from noisereg.config.check import check
+from noisereg.config.composing import conf_dir
 from noisereg.training.run import _DEFAULT_THREADS, _name, _set_threads
 
 
