@@ -22,7 +22,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from program import run_program
+from run_program import run_program
 
 TINY = ["trainer.max_epochs=1", "dataset.train_size=20", "dataset.test_size=20", "logger=none"]
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 
 from noisereg.config.composing import conf_dir
 from noisereg.report.groups import groups

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from program import run_program
 from rich.console import Console
-from small_disk import fill, names, small_disk
+from run_program import run_program
+from small_disk import fill_disk, list_names, small_disk
 
 import noisereg
 from noisereg.config.check import check
@@ -96,10 +96,10 @@ def test_a_cache_on_a_full_disk_is_done_without_and_leaves_nothing(tmp_path, mon
     pixels = np.arange(300_000)
     with small_disk(tmp_path / "disk") as disk:
         monkeypatch.setenv("NOISEREG_CACHE", str(disk))
-        fill(disk, leave=200_000)
+        fill_disk(disk, leave=200_000)
         with caplog.at_level(logging.WARNING):
             arrays = cached("data", 1, lambda: {"x": pixels})
-        assert names(disk) == set()
+        assert list_names(disk) == set()
     assert "could not be written, so the next start is no quicker" in caplog.text
     np.testing.assert_array_equal(arrays["x"], pixels)
 

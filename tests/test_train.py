@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from program import ROOT, read_result, run_program
+from run_program import ROOT, read_result, run_program
 
 TINY = ["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=1", "dataset.train_size=20", "dataset.test_size=50"]
 TINY += ["engine=none", "seeds=1", "noise.p=0.2"]  # one network; replicas have tests of their own

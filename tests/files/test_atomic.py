@@ -4,7 +4,7 @@ import stat
 import numpy as np
 import pytest
 import torch
-from small_disk import fill, make_read_only, names, small_disk
+from small_disk import fill_disk, list_names, make_read_only, small_disk
 
 from noisereg.errors import DiskError
 from noisereg.files.atomic import remove_leftovers, write_atomically
@@ -87,7 +87,7 @@ def test_on_a_full_disk_the_old_file_stays_whole_and_one_line_tells(write, leave
         write(disk, 1)
         ((name, before),) = contents(disk).items()
         assert len(before) > 300_000
-        fill(disk, leave=leave)
+        fill_disk(disk, leave=leave)
         with pytest.raises(DiskError) as told:
             write(disk, 2)
         assert contents(disk) == {name: before}
@@ -108,7 +108,7 @@ def test_a_disk_that_became_read_only_is_told(write, tmp_path):
         write(disk, 1)
         before = contents(disk)
         make_read_only(disk)
-        (name,) = names(disk)
+        (name,) = list_names(disk)
         with pytest.raises(
             DiskError, match=f"^disk is read-only while writing {disk / name}: let it be written to, or"
         ):
@@ -120,7 +120,7 @@ def test_a_checkpoint_from_before_the_disk_was_full_can_be_loaded(tmp_path):
     weights = torch.ones(SIZE // 4)
     with small_disk(tmp_path / "disk") as disk:
         AtomicCheckpointIO().save_checkpoint({"weights": weights}, disk / "last.ckpt")
-        fill(disk, leave=300_000)
+        fill_disk(disk, leave=300_000)
         with pytest.raises(DiskError, match="disk full"):
             AtomicCheckpointIO().save_checkpoint({"weights": 2 * weights}, disk / "last.ckpt")
         loaded = AtomicCheckpointIO().load_checkpoint(disk / "last.ckpt", weights_only=True)
@@ -150,4 +150,4 @@ def left_by_a_kill(path):
 
 def contents(disk):
     """Return the bytes of each file, but not of what fills the disk."""
-    return {name: (disk / name).read_bytes() for name in names(disk)}
+    return {name: (disk / name).read_bytes() for name in list_names(disk)}

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_disk import fill, make_read_only, names, small_disk
+from small_disk import fill_disk, list_names, make_read_only, small_disk
 
 from noisereg.errors import DiskError
 from noisereg.files.disk import check_space, disk_error
@@ -29,10 +29,10 @@ def test_a_disk_without_the_room_is_refused_with_both_numbers(tmp_path):
 
 def test_the_probe_finds_a_full_disk_and_leaves_nothing(tmp_path):
     with small_disk(tmp_path / "disk") as disk:
-        fill(disk)
+        fill_disk(disk)
         with pytest.raises(DiskError, match=f"^disk full: 0 bytes free in {disk} while writing .*: make room"):
             check_space(disk, 0)
-        assert names(disk) == set()
+        assert list_names(disk) == set()
 
 
 def test_the_probe_finds_a_disk_that_is_read_only(tmp_path):
