@@ -1,4 +1,4 @@
-"""What a configuration may build: each part what it is for, and beyond that what the user trusts by hand."""
+"""What a configuration builds: which class a name stands for, and which ones each part may name."""
 
 import ast
 import inspect
@@ -24,32 +24,32 @@ class Allowed(NamedTuple):
     base: str | None
 
 
-def _of(package: str, base: str | None = None) -> Allowed:
+def _below(package: str, base: str | None = None) -> Allowed:
     return Allowed(package, package, base)
 
 
-_LOSSES = _of("noisereg.losses", "noisereg.losses.loss.Loss")
+_LOSSES = _below("noisereg.losses", "noisereg.losses.loss.Loss")
 _TRAINER = "lightning.pytorch.trainer.trainer"
 _CALLBACK = "lightning.pytorch.callbacks.callback.Callback"
 _ALLOWED = {
-    "noise.schedule": (_of("noisereg.noise", "noisereg.noise.schedule.Schedule"),),
-    "noise": (_of("noisereg.noise", "noisereg.noise.rule.Rule"),),
+    "noise.schedule": (_below("noisereg.noise", "noisereg.noise.schedule.Schedule"),),
+    "noise": (_below("noisereg.noise", "noisereg.noise.rule.Rule"),),
     "model": (
-        _of("noisereg.models"),
-        _of("torch.nn", "torch.nn.modules.module.Module"),
-        _of("torchvision.models"),
+        _below("noisereg.models"),
+        _below("torch.nn", "torch.nn.modules.module.Module"),
+        _below("torchvision.models"),
     ),
-    "dataset": (_of("noisereg.datasets", "noisereg.datasets.in_memory.InMemory"),),
+    "dataset": (_below("noisereg.datasets", "noisereg.datasets.in_memory.InMemory"),),
     "loss": (_LOSSES,),
-    "optimizer": (_of("torch.optim", "torch.optim.optimizer.Optimizer"),),
-    "scheduler": (_of("torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler"),),
+    "optimizer": (_below("torch.optim", "torch.optim.optimizer.Optimizer"),),
+    "scheduler": (_below("torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler"),),
     "trainer": (
         Allowed("lightning.pytorch.Trainer", _TRAINER, f"{_TRAINER}.Trainer"),
-        _of("lightning.pytorch.strategies", "lightning.pytorch.strategies.strategy.Strategy"),
-        _of("lightning.pytorch.profilers", "lightning.pytorch.profilers.profiler.Profiler"),
+        _below("lightning.pytorch.strategies", "lightning.pytorch.strategies.strategy.Strategy"),
+        _below("lightning.pytorch.profilers", "lightning.pytorch.profilers.profiler.Profiler"),
     ),
-    "callbacks": (_of("noisereg.callbacks", _CALLBACK), _of("lightning.pytorch.callbacks", _CALLBACK)),
-    "experiment": (_of("noisereg.theory"), _LOSSES),
+    "callbacks": (_below("noisereg.callbacks", _CALLBACK), _below("lightning.pytorch.callbacks", _CALLBACK)),
+    "experiment": (_below("noisereg.theory"), _LOSSES),
 }
 
 
@@ -88,7 +88,7 @@ def check_targets(settings: dict[str, Any], *, trust: Sequence[str] = ()) -> Non
             raise ConfigError(f"{key}._target_ must be the dotted name of what is to be built, got {name!r}")
         private = any(part.startswith("_") for part in name.split("."))
         if (private or not _rules(key, name)) and not any(is_below(name, package) for package in trust):
-            raise ConfigError(_refusal(key, name))
+            raise ConfigError(_describe_refusal(key, name))
     for key, value in leaves(settings):
         if "${" in str(value):  # building resolves once more, and what came of it would not have been checked
             raise ConfigError(f"{key}={value!r}: an interpolation cannot give another one")
@@ -149,7 +149,7 @@ def defining_name(name: str) -> str:
         name: dotted name by which the object can be imported.
 
     Returns:
-        The name in the defining module; the given one where the source does not say.
+        The name in the defining module; the given one where no import there has the object's name, as one of `*`.
 
     Example:
         >>> defining_name("torch.optim.SGD")
@@ -197,7 +197,7 @@ def _fits(rule: Allowed, found: Any, home: str) -> bool:
     return is_below(home, rule.home) and (rule.base is None or rule.base in family)
 
 
-def _refusal(key: str, name: str) -> str:
+def _describe_refusal(key: str, name: str) -> str:
     names = ", ".join(f"{rule.name}.*" for rule in _allowed(key)).replace("Trainer.*", "Trainer") or "nothing"
     package = name.partition(".")[0]
     known = package in sys.stdlib_module_names or package in {rule.name.partition(".")[0] for rule in _allowed(key)}

@@ -76,3 +76,8 @@ def test_an_engine_or_a_stop_that_one_network_does_not_have_is_refused():
         trains_replicas(_settings(*alone, "engine=fused"))
     with pytest.raises(ConfigError, match=r"^stopping.extra_epochs needs an engine, but model MLP cannot be stacked"):
         trains_replicas(_settings(*alone, "stopping.extra_epochs=3"))
+
+
+def test_a_class_is_known_by_the_name_of_its_module_too():
+    model, optimizer = "model._target_=noisereg.models.two_layer.TwoLayer", "optimizer._target_=torch.optim.sgd.SGD"
+    assert why_not_stacked(_settings(model, optimizer)) is None

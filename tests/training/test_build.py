@@ -4,10 +4,20 @@ from hydra import compose, initialize_config_dir
 
 from noisereg.config.check import check
 from noisereg.config.composing import conf_dir
+from noisereg.datasets import Hypercube
 from noisereg.errors import ConfigError
 from noisereg.models import TwoLayer
 from noisereg.noise import Linear, Resample
-from noisereg.training.build import build, build_data, build_loss, build_model, build_rule, build_schedule
+from noisereg.training.build import (
+    as_config_error,
+    as_data_config_error,
+    build,
+    build_data,
+    build_loss,
+    build_model,
+    build_rule,
+    build_schedule,
+)
 
 
 def _settings(*overrides):
@@ -84,3 +94,41 @@ def test_what_a_class_refuses_is_told_with_the_part_of_the_configuration():
 def test_a_size_beyond_the_data_is_refused_by_its_key(tmp_path):
     with pytest.raises(ConfigError, match=r"^dataset.val_size must be at least 0 and below dataset.train_size=10"):
         build_data(_settings("dataset.train_size=10", "dataset.val_size=10"), 0)
+
+
+class OldWords(Hypercube):
+    """A data set whose errors name keys of the configuration, as a user's may."""
+
+    def __init__(self, *, train_size: int, **more):
+        raise ValueError(f"dataset.train_size must be below 3, got {train_size}")
+
+
+class NewWords(Hypercube):
+    """A data set whose errors name its arguments."""
+
+    def __init__(self, *, train_size: int, **more):
+        raise ValueError(f"train_size must be below 3, got {train_size}")
+
+
+@pytest.mark.parametrize("cls", [OldWords, NewWords])
+def test_an_argument_in_an_error_is_told_by_its_key(cls):
+    with (
+        pytest.raises(ConfigError, match=r"^dataset.train_size must be below 3, got 4$"),
+        as_config_error("dataset", cls),
+    ):
+        cls(train_size=4)
+
+
+@pytest.mark.parametrize(
+    "words", ["dataset.val_size must be below dataset.train_size=3", "val_size must be below train_size=3"]
+)
+def test_an_argument_that_does_not_fit_the_data_is_told_by_its_key(words):
+    data = Hypercube(train_size=3, test_size=3)
+    line = r"^dataset.val_size must be below dataset.train_size=3$"
+    with pytest.raises(ConfigError, match=line), as_data_config_error(data):
+        raise ValueError(words)
+
+
+def test_an_error_without_an_argument_is_told_by_its_part():
+    with pytest.raises(ConfigError, match=r"^model: two classes are needed$"), as_config_error("model", TwoLayer):
+        raise ValueError("two classes\nare needed")
