@@ -11,7 +11,6 @@ from typing import get_args
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
@@ -20,8 +19,7 @@ from torch import nn
 
 import noisereg
 from noisereg import models
-from noisereg.config.check import check
-from noisereg.config.composing import conf_dir
+from noisereg.config.composing import compose_settings, conf_dir
 from noisereg.config.plan import spread
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
@@ -61,13 +59,8 @@ RATES = {  # factors of the learning rate, in some of two hundred epochs
     "multistep": {99: 1, 100: 0.1, 149: 0.1, 150: 0.01},
     "cosine": {0: 1, 50: (1 + math.sqrt(0.5)) / 2, 100: 0.5, 199: (1 + math.cos(math.pi * 199 / 200)) / 2},
 }
+settings = cache(compose_settings)
 MATRIX = "noise.matrix=[[0.9,0.1],[0.5,0.5]]"
-
-
-@cache
-def settings(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=list(overrides)))
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,8 @@
 import pytest
-from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check
-from noisereg.config.composing import conf_dir
+from noisereg.config.composing import compose_settings
 from noisereg.config.plan import trains_replicas, why_not_stacked
 from noisereg.errors import ConfigError
-
-
-def _settings(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=list(overrides)))
-
 
 ONE = ("noise.p=0.1", "seeds=1")
 
@@ -28,7 +20,7 @@ ONE = ("noise.p=0.1", "seeds=1")
     ],
 )
 def test_networks_with_one_hidden_layer_and_plain_sgd_are_stacked(overrides):
-    assert trains_replicas(_settings(*overrides))
+    assert trains_replicas(compose_settings(*overrides))
 
 
 @pytest.mark.parametrize(
@@ -49,35 +41,35 @@ def test_networks_with_one_hidden_layer_and_plain_sgd_are_stacked(overrides):
     ],
 )
 def test_what_cannot_be_stacked_is_trained_alone_and_its_lists_are_refused_with_the_reason(overrides, reason):
-    assert not trains_replicas(_settings(*overrides, *ONE))
+    assert not trains_replicas(compose_settings(*overrides, *ONE))
     with pytest.raises(
         ConfigError, match=rf"^noise.p=\[0, 0.2\] trains replicas in one run, but {reason}.*; for a run "
     ):
-        trains_replicas(_settings(*overrides, "noise.p=[0,0.2]", "seeds=1"))
+        trains_replicas(compose_settings(*overrides, "noise.p=[0,0.2]", "seeds=1"))
 
 
 def test_each_list_is_refused_with_the_multirun_that_does_the_same():
     alone = ["model=mlp", "noise.p=0.1", "seeds=1"]
     with pytest.raises(ConfigError, match=r"-m noise.p=0,0.2$"):
-        trains_replicas(_settings(*alone, "noise.p=[0,0.2]"))
+        trains_replicas(compose_settings(*alone, "noise.p=[0,0.2]"))
     with pytest.raises(ConfigError, match=r"^seeds=3 trains .* -m seed=5,6,7$"):
-        trains_replicas(_settings(*alone, "seeds=3", "seed=5"))
+        trains_replicas(compose_settings(*alone, "seeds=3", "seed=5"))
     with pytest.raises(ConfigError, match=r"^seeds=\[4, 9\] trains .* -m seed=4,9$"):
-        trains_replicas(_settings(*alone, "seeds=[4,9]"))
+        trains_replicas(compose_settings(*alone, "seeds=[4,9]"))
     with pytest.raises(ConfigError, match=r"^optimizer.lr=\[0.1, 1\] trains .* -m optimizer.lr=0.1,1$"):
-        trains_replicas(_settings(*alone, "optimizer.lr=[0.1,1]"))
-    assert why_not_stacked(_settings(*alone, "seeds=[4]", "noise.p=[0.1]")) is not None
-    assert not trains_replicas(_settings(*alone, "seeds=[4]", "noise.p=[0.1]"))
+        trains_replicas(compose_settings(*alone, "optimizer.lr=[0.1,1]"))
+    assert why_not_stacked(compose_settings(*alone, "seeds=[4]", "noise.p=[0.1]")) is not None
+    assert not trains_replicas(compose_settings(*alone, "seeds=[4]", "noise.p=[0.1]"))
 
 
 def test_an_engine_or_a_stop_that_one_network_does_not_have_is_refused():
     alone = ["model=mlp", "noise.p=0.1", "seeds=1"]
     with pytest.raises(ConfigError, match=r"^engine=fused cannot run: model MLP cannot be stacked.*; set engine=auto$"):
-        trains_replicas(_settings(*alone, "engine=fused"))
+        trains_replicas(compose_settings(*alone, "engine=fused"))
     with pytest.raises(ConfigError, match=r"^stopping.extra_epochs needs an engine, but model MLP cannot be stacked"):
-        trains_replicas(_settings(*alone, "stopping.extra_epochs=3"))
+        trains_replicas(compose_settings(*alone, "stopping.extra_epochs=3"))
 
 
 def test_a_class_is_known_by_the_name_of_its_module_too():
     model, optimizer = "model._target_=noisereg.models.two_layer.TwoLayer", "optimizer._target_=torch.optim.sgd.SGD"
-    assert why_not_stacked(_settings(model, optimizer)) is None
+    assert why_not_stacked(compose_settings(model, optimizer)) is None
