@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.profilers import SimpleProfiler
 from rich import box
 from rich.console import Console
@@ -28,7 +27,7 @@ from rich.table import Column, Table
 
 from benchmarks.engine import describe_machine, silence
 from noisereg.callbacks import FiniteLoss, RunCheckpoint
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings
 from noisereg.files.disk import check_space
 from noisereg.runs.ends import alone
 from noisereg.runs.record import RunRecord
@@ -183,8 +182,7 @@ def _is_guard(action: str) -> bool:
 
 
 def _settings(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=["logger=csv", *overrides]))
+    return compose_settings("logger=csv", *overrides)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

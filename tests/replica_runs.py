@@ -55,7 +55,7 @@ class Recipe:
         return TwoLayer((6,), 1, hidden=self.hidden, init="torch", bias="same", seed=seed)
 
 
-class Stacked:
+class StackedTraining:
     """A training of several replicas in float64; `run` starts it, or goes on from a checkpoint."""
 
     def __init__(
@@ -101,11 +101,11 @@ class Stacked:
         return self
 
     def weights(self, replica):
-        """All weights of one replica in one vector."""
+        """Return all weights of one replica in one vector."""
         return weights_of(self.stack, replica)
 
     def rows(self, replica):
-        """The curve of one replica."""
+        """Return the curve of one replica."""
         frame = self.curves.frame()
         mine = (frame["p"] == replica.p) & (frame["seed"] == replica.seed) & (frame["lr"] == replica.lr)
         rows = frame[mine].to_dict("records")
@@ -113,12 +113,12 @@ class Stacked:
 
 
 def weights_of(stack, replica):
-    """All weights of one replica in one vector."""
+    """Return all weights of one replica in one vector."""
     return torch.cat([weight[replica].detach().flatten() for weight in stack.parameters()])
 
 
-def train_alone(replica, recipe, *, callbacks=(), logger=False):
-    """Train one replica as `Classifier` does, a Lightning step for a step. Gives the module."""
+def train_one_replica(replica, recipe, *, callbacks=(), logger=False):
+    """Train one replica as `Classifier` does, a Lightning step for a step, and return the module."""
     scheduler = recipe.halve_every and partial(torch.optim.lr_scheduler.StepLR, step_size=recipe.halve_every, gamma=0.5)
     module = Classifier(
         recipe.make_network(replica.seed),
@@ -151,9 +151,9 @@ def train_alone(replica, recipe, *, callbacks=(), logger=False):
     return module
 
 
-def curves_alone(replica, recipe, *, callbacks):
-    """The rows that a training of one replica logs, by epoch."""
+def log_one_replica(replica, recipe, *, callbacks):
+    """Return the rows that a training of one replica logs, by epoch."""
     curves = Curves(None, [{"p": replica.p, "seed": replica.seed}])
-    train_alone(replica, recipe, callbacks=callbacks, logger=ObserverLogger(curves))
+    train_one_replica(replica, recipe, callbacks=callbacks, logger=ObserverLogger(curves))
     rows = curves.frame().to_dict("records")
     return {row["epoch"]: {key: value for key, value in row.items() if not math.isnan(value)} for row in rows}

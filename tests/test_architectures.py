@@ -5,7 +5,7 @@ import torch
 import torchvision
 from foreign_project import Plain, make_trainer
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

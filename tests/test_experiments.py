@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 
-from noisereg.config.check import conf_dir
+from noisereg.config.composing import conf_dir
 from noisereg.report.groups import groups
 from noisereg.report.page import panels_of
 from noisereg.report.runs import find_runs

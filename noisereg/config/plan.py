@@ -10,7 +10,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from noisereg.config.check import Settings, target_name
+from noisereg.config.check import Settings
+from noisereg.config.targets import same_target, target_name
 from noisereg.errors import ConfigError
 
 ENGINES = ("fused", "blocked", "stacked", "single")  # the fastest first
@@ -135,9 +136,10 @@ def _two_layer(settings: Settings) -> dict[str, bool]:
     plain = {"_target_", "_partial_", "lr", "foreach", "fused"}  # the last two are ways to compute the same
     extra = next((key for key, value in optimizer.items() if key not in plain and value), "")
     return {
-        f"model {target_name(settings['model'])} is not TwoLayer or Neuron": settings["model"]["_target_"]
-        not in _TWO_LAYER,
-        f"optimizer {target_name(optimizer)} is not plain SGD": optimizer["_target_"] != "torch.optim.SGD",
+        f"model {target_name(settings['model'])} is not TwoLayer or Neuron": not any(
+            same_target(settings["model"], name) for name in _TWO_LAYER
+        ),
+        f"optimizer {target_name(optimizer)} is not plain SGD": not same_target(optimizer, "torch.optim.SGD"),
         f"optimizer.{extra} is not plain SGD": bool(extra),
         "compile=true is for any network": settings["compile"],
         "callbacks.sparsity chooses layers": bool(sparsity.get("layers")),
@@ -151,9 +153,9 @@ def _fused(settings: Settings) -> dict[str, bool]:
 
 
 def _stacked(settings: Settings) -> dict[str, bool]:
-    trained = target_name(settings["optimizer"])
+    optimizer = settings["optimizer"]
     return {
-        f"optimizer {trained} evaluates the loss several times a step": trained == "LBFGS",
+        "optimizer LBFGS evaluates the loss several times a step": same_target(optimizer, "torch.optim.LBFGS"),
         **_all_at_once(settings, ["gradient_clip_val"]),
     }
 

@@ -1,4 +1,4 @@
-"""A run's folder: it holds one run, and one process at a time writes there."""
+"""A run's folder: it holds one run, told apart from others by what can change its result, and one process at a time."""
 
 import hashlib
 import json
@@ -6,27 +6,38 @@ import re
 from pathlib import Path
 from typing import Any
 
+from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
+from noisereg.files.disk import check_writable
+from noisereg.files.lock import LOCK, locked
 
 RECORD = "result.json"
+# What cannot change a result. `threads` and `compile` are not among it: the order in which numbers are added decides
+# their last bits.
+WITHOUT_EFFECT = (
+    "logger",
+    "suggested",  # what other keys take from it stands in those
+    "arm",  # what an arm says stands in the other keys
+    "trust",  # it permits and chooses nothing
+    "dataset.root",  # the same data may lie elsewhere on another machine
+    "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
+)
 _LEFT_AT_THE_START = re.compile(r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?\.lock")
-_WITHOUT_EFFECT = ("logger", "suggested", "arm", "trust", "dataset.root", "dataset.workers")
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name the keys in which two configurations differ, but for those that cannot change a result.
+    """Return the keys in which two configurations differ, but for those that cannot change a result.
 
     Example:
         >>> differing({"seed": 0, "logger": {"csv": True}}, {"seed": 1, "logger": {"csv": False}})
         ['seed']
     """
-    old_values, new_values = (dict(_flat(config)) for config in (old, new))
-    keys = sorted(old_values.keys() | new_values.keys())
-    return [key for key in keys if old_values.get(key) != new_values.get(key)]
+    was, now = _with_effect(old), _with_effect(new)
+    return [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]
 
 
 def identity(config: dict[str, Any]) -> str:
-    """Give a run the name that it shares with all runs of the same result: a hash of what can change that.
+    """Return the name that a run shares with all runs of the same result: a hash of what can change that.
 
     Example:
         >>> identity({"seed": 0, "logger": {"csv": True}}) == identity({"seed": 0, "logger": {"csv": False}})
@@ -34,11 +45,11 @@ def identity(config: dict[str, Any]) -> str:
         >>> identity({"seed": 0})
         '13a531b1b6ba1931'
     """
-    return hashlib.sha256(json.dumps(sorted(_flat(config))).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(sorted(_with_effect(config).items())).encode()).hexdigest()[:16]
 
 
 def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.dir") -> dict[str, Any]:
-    """Read what is known of the run in a folder.
+    """Read the record of the run in a folder.
 
     Args:
         folder: of the run.
@@ -68,18 +79,50 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     return found
 
 
-def clear(folder: Path) -> None:
-    """Take away the folder of a run that was refused, with what Hydra and the lock left, if it holds nothing else.
+def check_writable_folder(folder: Path, *, key: str) -> None:
+    """Refuse a folder in which nothing can be written, or below which, if it does not exist; it is not made.
+
+    Args:
+        folder: of a run or a sweep.
+        key: of the configuration that names the folder, for the error.
+
+    Raises:
+        ConfigError: with the reason that the system gives.
+    """
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        check_writable(existing, num_bytes=0)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{key}={folder} cannot be written to ({existing}: {reason}); name another folder") from None
+
+
+def check_unlocked(folder: Path, *, key: str) -> None:
+    """Refuse a folder that another process writes in; nothing is written there.
+
+    Args:
+        folder: of a run or a sweep.
+        key: of the configuration that names the folder, for the error.
+
+    Raises:
+        ConfigError: naming the process.
+    """
+    if (folder / LOCK).exists():
+        with locked(folder, key=key):
+            pass
+
+
+def remove_refused_folder(folder: Path) -> None:
+    """Remove the folder of a run that was refused, with what Hydra and the lock left, if it holds nothing else.
 
     Args:
         folder: of the run, which this process keeps locked.
 
     Example:
         >>> import tempfile
-        >>> from noisereg.files.lock import locked
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with locked(Path(folder) / "run"):
-        ...         clear(Path(folder) / "run")
+        ...         remove_refused_folder(Path(folder) / "run")
         ...     list(Path(folder).iterdir())
         []
     """
@@ -98,9 +141,10 @@ def clear(folder: Path) -> None:
         place.rmdir()
 
 
-def _flat(node: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if prefix in _WITHOUT_EFFECT:
-        return []
-    if not isinstance(node, dict):
-        return [(prefix, json.loads(json.dumps(node)))]
-    return [pair for key, value in node.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
+def _with_effect(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what can change a result, by its dotted key: a list as one value, as a file of JSON would have it."""
+    return {
+        key: json.loads(json.dumps(value))
+        for key, value in walk(config, into=(dict,))
+        if not isinstance(value, dict) and not any(is_below(key, part) for part in WITHOUT_EFFECT)
+    }

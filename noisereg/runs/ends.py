@@ -21,9 +21,9 @@ from hydra.types import RunMode
 from rich.console import Console
 
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
-from noisereg.config.run_folder import clear
+from noisereg.config.run_folder import remove_refused_folder
 from noisereg.errors import ConfigError, DatasetError, DiskError
-from noisereg.files.disk import remove_leftovers
+from noisereg.files.atomic import remove_leftovers
 from noisereg.files.lock import locked
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.record import RunRecord
@@ -133,7 +133,7 @@ def refused_cleared(folder: Path) -> Iterator[None]:
         yield
     except ConfigError:
         if is_first_process():
-            clear(folder)
+            remove_refused_folder(folder)
         raise
 
 

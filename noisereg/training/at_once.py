@@ -159,7 +159,7 @@ def learning_rates(settings: Settings, base: list[float], *, num_epochs: int) ->
     distinct = list(dict.fromkeys(base))
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in distinct]
     optimizer = torch.optim.SGD(groups, momentum=0.9)
-    with as_config_error():
+    with as_config_error("scheduler"):
         scheduler, table = make(optimizer), []
     for _ in range(num_epochs):
         table.append([group["lr"] for group in optimizer.param_groups])

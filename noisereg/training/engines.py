@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from noisereg.config.check import target_name
 from noisereg.config.plan import ENGINES, Plan
+from noisereg.config.targets import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.engine import Engine

@@ -12,7 +12,7 @@ from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
-from noisereg.files.disk import remove_leftovers
+from noisereg.files.disk import remove_unfinished_files
 from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.lightning_logger import ObserverLogger
@@ -21,6 +21,7 @@ from noisereg.runs.record import RunRecord
 from noisereg.training.analysis import Analysis, analyse
 from noisereg.training.build import (
     as_config_error,
+    as_data_config_error,
     build,
     build_data,
     build_loss,
@@ -29,7 +30,6 @@ from noisereg.training.build import (
     build_schedule,
     build_scheduler,
     precision,
-    told_of,
 )
 from noisereg.training.training import ANALYSIS, FIRES, Training, save_arrays
 
@@ -61,7 +61,7 @@ class OneNetwork(Training):
         super().__init__(plan, data, folder=folder, console=console)
         (replica,), self.engine, settings = plan.replicas, engine, plan.settings
         world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
-        with as_config_error():
+        with as_data_config_error(data):
             check_shares(len(data.epoch_samples(0)), data.batch_size, world=world)
         self._checkpoints = folder / "checkpoints"
         self._module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
@@ -80,7 +80,7 @@ class OneNetwork(Training):
             callbacks.append(callback)
             if isinstance(callback, SparsityMonitor):
                 self._monitor = callback
-                with told_of(f"callbacks.{name}"):
+                with as_config_error(f"callbacks.{name}", type(callback)):
                     callback.find(self._module)
         self._trainer = build(
             "trainer",
@@ -105,7 +105,7 @@ class OneNetwork(Training):
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
         found = find_checkpoint(self._checkpoints)
         if found is None:
-            with as_config_error():  # a callback may not fit the data
+            with as_data_config_error(self.data):  # a callback may not fit the data
                 self._trainer.validate(self._module, self.data, verbose=False)
         self._trainer.fit(self._module, self.data, ckpt_path=found, weights_only=True)
         if not self.curves.has_last("test/error"):
@@ -199,7 +199,7 @@ class OneByOne(Training):
     def _train_one(self, number: int, record: RunRecord) -> None:
         folder = self._folders[number]
         if is_first_process():
-            remove_leftovers(folder, folder / "checkpoints")
+            remove_unfinished_files(folder, folder / "checkpoints")
         network = self._first if number == 0 and self._first else self._network(number)
         self._first = None  # its memory is for the next one
         network.observers[:] = self.observers

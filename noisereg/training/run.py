@@ -15,10 +15,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from noisereg import report
-from noisereg.config.check import Settings, check, target_name
-from noisereg.config.composition import compose_arms
+from noisereg.config.check import Settings, check
+from noisereg.config.composing import compose_arms
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import identity
+from noisereg.config.targets import target_name
 from noisereg.errors import ConfigError, DiskError
 from noisereg.files.disk import check_space
 from noisereg.runs.ends import alone, end_told, end_with_parent, failure_recorded, is_one_of_many, refused_cleared, say

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from noisereg.config.check import target_name
 from noisereg.config.plan import Plan
+from noisereg.config.targets import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine.measurement import Observer
 from noisereg.files.atomic import write_atomically

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Callback
-from replica_runs import Recipe, Replica, Stacked, train_alone
+from replica_runs import Recipe, Replica, StackedTraining, train_one_replica
 
 from noisereg.datasets import InMemory, Split
 from noisereg.noise import Flip, Linear, Resample, Step, Transition
@@ -33,7 +33,7 @@ class ThreeClasses(InMemory):
 def noisy_labels(recipe, every_n_epochs=2):
     """A training, its targets, (replicas, draws, ...), and its clean labels."""
     targets = Targets()
-    run = Stacked(REPLICAS, recipe, every_n_epochs=every_n_epochs, engine="blocked", callbacks=[targets]).run()
+    run = StackedTraining(REPLICAS, recipe, every_n_epochs=every_n_epochs, engine="blocked", callbacks=[targets]).run()
     clean = run.data.chunk(0, N * recipe.num_epochs)["label"]
     return run, torch.cat(targets.seen, dim=1), clean
 
@@ -53,7 +53,7 @@ def test_each_replica_has_the_targets_of_a_run_of_its_own(rule, schedule, batch_
     _, targets, clean = noisy_labels(recipe)
     for number, replica in enumerate(REPLICAS):
         alone = Targets()
-        train_alone(replica, recipe, callbacks=[alone])
+        train_one_replica(replica, recipe, callbacks=[alone])
         torch.testing.assert_close(targets[number].float(), torch.cat(alone.seen).float(), rtol=0, atol=1e-6)
     if targets.ndim == clean.ndim:
         changed = (targets != clean).double().mean(dim=1)
@@ -85,7 +85,7 @@ def test_under_a_schedule_the_effective_rate_is_its_mean_since_the_measurement_b
 
 
 def test_the_labels_of_the_data_are_left_as_they_were():
-    run = Stacked(REPLICAS, Recipe(num_epochs=2), engine="blocked")
+    run = StackedTraining(REPLICAS, Recipe(num_epochs=2), engine="blocked")
     before = run.data.chunk(0, 2 * N)["label"].clone()
     run.run()
     assert torch.equal(run.data.chunk(0, 2 * N)["label"], before)
@@ -103,4 +103,4 @@ def test_the_labels_of_the_data_are_left_as_they_were():
 )
 def test_rules_that_do_not_fit_are_refused_when_training_starts(recipe, message):
     with pytest.raises(ValueError, match=message):
-        Stacked(REPLICAS, recipe, engine="blocked").run()
+        StackedTraining(REPLICAS, recipe, engine="blocked").run()

@@ -1,14 +1,12 @@
 import pytest
-from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
 from noisereg.errors import ConfigError
 
 
 def _plan(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return Plan(check(compose("train", overrides=list(overrides))))
+    return Plan(compose_settings(*overrides))
 
 
 @pytest.mark.parametrize(
@@ -21,6 +19,7 @@ def _plan(*overrides):
         ["dataset.batch_size=8"],
         ["scheduler=cosine", "noise/schedule=linear"],
         ["+optimizer.fused=true"],
+        ["model._target_=noisereg.models.two_layer.TwoLayer", "optimizer._target_=torch.optim.sgd.SGD"],
     ],
 )
 def test_networks_with_one_hidden_layer_and_plain_sgd_are_blocked(overrides):

@@ -1,9 +1,10 @@
 import functools
+import sys
 
 import pytest
 import torch
 
-from noisereg.config.targets import check_object, check_targets, targets
+from noisereg.config.targets import check_object, check_targets, defining_name, same_target, targets
 from noisereg.errors import ConfigError
 from noisereg.losses import Hinge
 from noisereg.models import torchvision_model
@@ -108,3 +109,55 @@ def test_an_object_that_is_what_its_part_builds_passes(key, name, found):
 def test_a_name_that_stands_for_something_else_is_refused(key, name, found, home):
     with pytest.raises(ConfigError, match=rf"^{key}._target_={name} stands for {home}.*, which cannot be built here$"):
         check_object(key, name, found)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("noisereg.models.two_layer.TwoLayer", "noisereg.models.TwoLayer"),
+        ("noisereg.models.TwoLayer", "noisereg.models.TwoLayer"),
+        ("torch.optim.sgd.SGD", "torch.optim.SGD"),
+        ("mine.Net", "mine.Net"),
+    ],
+)
+def test_two_names_of_one_class_are_the_same_target(name, other):
+    assert same_target(name, other)
+    assert same_target(other, name)
+    assert same_target({"_target_": name, "hidden": 3}, other)
+
+
+@pytest.mark.parametrize("name", ["mine.SGD", "torch.optim.Adam", "torch.optim.nothing.SGD", "noisereg.models.SGD"])
+def test_a_class_of_the_same_last_name_is_another_target(name):
+    assert not same_target(name, "torch.optim.SGD")
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("torch.optim.SGD", torch.optim.SGD),
+        ("torch.optim.Adam", torch.optim.Adam),
+        ("torch.optim.lr_scheduler.StepLR", torch.optim.lr_scheduler.StepLR),
+        ("noisereg.losses.Hinge", Hinge),
+        ("noisereg.noise.Resample", Resample),
+    ],
+)
+def test_the_defining_name_is_the_one_that_the_class_itself_has(name, cls):
+    assert defining_name(name) == f"{cls.__module__}.{cls.__qualname__}"
+    assert defining_name(f"{cls.__module__}.{cls.__qualname__}") == f"{cls.__module__}.{cls.__qualname__}"
+
+
+def test_a_defining_name_is_found_through_other_names_without_an_import(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "unseen_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit\nfrom unseen_package.inner import Net as Model\n")
+    (package / "inner.py").write_text("from noisereg.models import TwoLayer as Net\nfrom unseen_package import a\n")
+    (package / "a.py").write_text("from unseen_package.b import Round\n")
+    (package / "b.py").write_text("from unseen_package.a import Round\n")
+    (package / "broken.py").write_text("def")
+    assert defining_name("unseen_package.Model") == "noisereg.models.two_layer.TwoLayer"
+    assert same_target("unseen_package.Model", "noisereg.models.TwoLayer")
+    assert defining_name("unseen_package.a.Round").endswith(".Round")
+    assert defining_name("unseen_package.broken.Net") == "unseen_package.broken.Net"
+    assert defining_name("__main__.Net") == "__main__.Net"
+    assert "unseen_package" not in sys.modules

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 
 from noisereg.datasets import BatchLoader, ImageFolder, StreamLoader
 from noisereg.datasets.image_folder import memory_limit

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from replica_runs import Recipe, Replica, Stacked
+from replica_runs import Recipe, Replica, StackedTraining
 from rich.console import Console
 
 from noisereg.engine import chunks
@@ -114,7 +114,7 @@ def make_training(monkeypatch):
         console = make_console(terminal)
         callbacks = [RunProgress(console, 8, num_replicas=2, at_once=2), *callbacks]
         replicas = [Replica(), Replica(seed=1)]
-        run = Stacked(replicas, Recipe(num_epochs=8), engine="blocked", every_n_epochs=2, callbacks=callbacks)
+        run = StackedTraining(replicas, Recipe(num_epochs=8), engine="blocked", every_n_epochs=2, callbacks=callbacks)
         return run, console
 
     return make

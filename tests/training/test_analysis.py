@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 from torch import nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 

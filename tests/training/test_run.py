@@ -1,15 +1,9 @@
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
 from noisereg.training.run import _DEFAULT_THREADS, _name, _set_threads
-
-
-def _settings(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=list(overrides)))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +19,7 @@ def _settings(*overrides):
 def test_a_single_network_at_one_sample_a_step_runs_on_one_thread(overrides, threads, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    settings = _settings(*overrides)
+    settings = compose_settings(*overrides)
     _set_threads(settings, Plan(settings))
     assert asked == [threads]
 
@@ -41,4 +35,4 @@ def test_a_single_network_at_one_sample_a_step_runs_on_one_thread(overrides, thr
     ],
 )
 def test_a_run_is_named_by_what_it_trains_and_what_sets_it_apart(overrides, more, name):
-    assert _name(Plan(_settings(*overrides)), *more) == name
+    assert _name(Plan(compose_settings(*overrides)), *more) == name

@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what the server of the processes starts with
 _SERVER = multiprocessing.get_context("forkserver")
-_LIBRARIES = ["noisereg.experiment", "wandb.sdk.launch.inputs.internal"]  # the latter is what wandb.init loads
+_LIBRARIES = ["noisereg.training.run", "wandb.sdk.launch.inputs.internal"]  # the latter is what wandb.init loads
 _SERVER.set_forkserver_preload(_LIBRARIES)
 
 
@@ -36,8 +36,8 @@ class Program:
         self.process = _SERVER.Process(target=_main, args=(arguments, str(cwd), known, *map(str, self._printed)))
         self.process.start()
 
-    def end(self, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
-        """Wait for its end, and give the exit code and what was printed."""
+    def wait(self, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+        """Wait for its end, and return the exit code and what was printed."""
         self.process.join(timeout)
         if self.process.is_alive():
             self.process.kill()
@@ -51,11 +51,11 @@ def run_program(
     *arguments: str, cwd: Path, timeout: float = 300, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run `python train.py` with arguments in a folder to its end, see `Program`."""
-    return Program(*arguments, cwd=cwd, **environment).end(timeout)
+    return Program(*arguments, cwd=cwd, **environment).wait(timeout)
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """Read what a run came to."""
+    """Read the record of the run in a folder."""
     return json.loads((folder / "result.json").read_text())
 
 

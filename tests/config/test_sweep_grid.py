@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import conf_dir
-from noisereg.config.grid import Grid, fixed, folder_name, without_value
+from noisereg.config.composing import conf_dir
+from noisereg.config.overrides import shared_overrides
+from noisereg.config.sweep_grid import SweepGrid, folder_name, unfixed_keys
 from noisereg.errors import ConfigError
 
 
@@ -22,31 +23,31 @@ def composed(*overrides, **params):
 
 
 def test_the_jobs_are_all_combinations_of_the_values():
-    grid = Grid(["noise.p=0,0.1", "seed=range(3)", "loss=hinge"], composed())
+    grid = SweepGrid(["noise.p=0,0.1", "seed=range(3)", "loss=hinge"], composed())
     assert grid.jobs == [[f"noise.p={p}", f"seed={seed}", "loss=hinge"] for p, seed in product(("0", "0.1"), "012")]
 
 
 def test_the_command_line_counts_over_the_file():
     config = composed(noise__p="0,0.1,0.2", seed="0,1,2")
-    assert len(Grid([], config).jobs) == 9
-    assert Grid(["seed=5"], config).jobs == [[f"noise.p={p}", "seed=5"] for p in ("0", "0.1", "0.2")]
+    assert len(SweepGrid([], config).jobs) == 9
+    assert SweepGrid(["seed=5"], config).jobs == [[f"noise.p={p}", "seed=5"] for p in ("0", "0.1", "0.2")]
 
 
 def test_a_job_is_placed_by_what_sets_it_apart():
-    grid = Grid(["noise.p=0,0.1", "model=mlp", "model=two_layer,mlp", "loss=hinge"], composed())
+    grid = SweepGrid(["noise.p=0,0.1", "model=mlp", "model=two_layer,mlp", "loss=hinge"], composed())
     config = compose("train", overrides=[*grid.jobs[3], *grid.placing], return_hydra_config=True)
     assert config.hydra.sweep.subdir == "model=mlp,noise.p=0.1"
 
 
 def test_a_folder_that_the_user_or_the_file_names_is_kept():
     overrides = ["noise.p=0,0.1", "hydra.sweep.dir='here/it\\'s'", "hydra.sweep.subdir=p${noise.p}"]
-    grid = Grid(overrides, composed(*fixed(overrides)))
+    grid = SweepGrid(overrides, composed(*shared_overrides(overrides)))
     config = compose("train", overrides=[*grid.jobs[1], *grid.placing], return_hydra_config=True)
     assert (config.hydra.sweep.dir, config.hydra.sweep.subdir) == (str(Path("here/it's").absolute()), "p0.1")
 
 
 def test_a_sweep_without_a_name_is_found_again_by_its_command():
-    grid = Grid(["model=mlp", "noise.p=0,0.1", "logger=csv"], composed("model=mlp", "logger=csv"))
+    grid = SweepGrid(["model=mlp", "noise.p=0,0.1", "logger=csv"], composed("model=mlp", "logger=csv"))
     assert grid.placing[0] == f"hydra.sweep.dir='{Path('multirun/model=mlp,noise.p=0,0.1').absolute()}'"
 
 
@@ -68,8 +69,8 @@ def test_a_name_fits_into_a_file_system():
 
 def test_a_run_alone_needs_a_value_of_all_that_a_file_varies():
     config = composed(noise__p="0,0.1", seed="0,1", loss="hinge")
-    assert without_value(["seed=0"], config) == ["noise.p"]
-    assert without_value(["seed=0", "noise.p=0.1"], config) == []
+    assert unfixed_keys(["seed=0"], config) == ["noise.p"]
+    assert unfixed_keys(["seed=0", "noise.p=0.1"], config) == []
 
 
 @pytest.mark.parametrize(
@@ -82,4 +83,4 @@ def test_a_run_alone_needs_a_value_of_all_that_a_file_varies():
 )
 def test_a_grid_that_is_none_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
-        Grid([override], composed())
+        SweepGrid([override], composed())

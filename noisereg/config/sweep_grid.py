@@ -1,4 +1,4 @@
-"""What a sweep varies: the overrides of each of its runs, and the folders that are named after them."""
+"""The grid of a sweep: the overrides of each of its runs, and the folders that are named after them."""
 
 import re
 from collections.abc import Sequence
@@ -6,14 +6,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra has no other way to split a sweep
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from noisereg.config.check import conf_dir
-from noisereg.config.composition import first_line, parsed
+from noisereg.config.composing import conf_dir
+from noisereg.config.overrides import first_line, parse_overrides
 from noisereg.errors import ConfigError
 
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -21,7 +20,7 @@ _LONGEST_NAME = 120
 _UNNAMED = ("hydra", "logger", "trust")
 
 
-class Grid:
+class SweepGrid:
     """What a sweep varies: the values on the command line, over those that its file gives.
 
     Args:
@@ -37,7 +36,7 @@ class Grid:
     """
 
     def __init__(self, overrides: Sequence[str], config: DictConfig) -> None:
-        values = _last(_parsed([*_params(config), *overrides]))
+        values = _last_of_each(parse_overrides([*_params(config), *overrides]))
         try:
             batches = BasicSweeper.split_arguments(list(values.values()), max_batch_size=None)
         except HydraException as error:
@@ -46,29 +45,18 @@ class Grid:
         if not self.jobs:
             given = " ".join(overrides)
             raise ConfigError(f"-m {given}: this is no run at all; a glob or a range in it holds no value")
-        self.placing = _placing(config, overrides, values)
+        self.placing = _place_folders(config, overrides, values)
 
 
-def is_left_to_hydra(config: DictConfig) -> bool:
-    """Tell whether another sweeper than Hydra's own chooses the runs."""
+def has_other_sweeper(config: DictConfig) -> bool:
+    """Return whether another sweeper than Hydra's own chooses the runs."""
     return OmegaConf.select(config, "hydra.sweeper._target_") != _BASIC
 
 
-def fixed(overrides: Sequence[str]) -> list[str]:
-    """Give the overrides that all runs of a sweep share.
-
-    Raises:
-        ConfigError: naming an override that cannot be read.
-    """
-    return [str(override.input_line) for override in _parsed(overrides) if not override.is_sweep_override()]
-
-
-def without_value(overrides: Sequence[str], config: DictConfig) -> list[str]:
-    """Name what a file varies and a command for a single run says nothing of."""
-    given = _last(_parsed(overrides))
-    return [
-        key for key, value in _last(_parsed(_params(config))).items() if value.is_sweep_override() and key not in given
-    ]
+def unfixed_keys(overrides: Sequence[str], config: DictConfig) -> list[str]:
+    """Return the keys that the file of a sweep varies and the command of a single run gives no value."""
+    given, varied = (_last_of_each(parse_overrides(lines)) for lines in (overrides, _params(config)))
+    return [key for key, value in varied.items() if value.is_sweep_override() and key not in given]
 
 
 def _params(config: DictConfig) -> list[str]:
@@ -76,18 +64,15 @@ def _params(config: DictConfig) -> list[str]:
     return [f"{key}={value}" for key, value in (params or {}).items()]
 
 
-def _parsed(overrides: Sequence[str]) -> list[Override]:
-    return parsed(overrides, loader=GlobalHydra.instance().config_loader())  # a glob asks it what there is
-
-
-def _last(overrides: Sequence[Override]) -> dict[str, Override]:
-    """Give what counts of each key: what is said last."""
+def _last_of_each(overrides: Sequence[Override]) -> dict[str, Override]:
+    """Return what counts of each key: what comes last."""
     return {override.get_key_element(): override for override in overrides}
 
 
-def _placing(config: DictConfig, overrides: Sequence[str], values: dict[str, Override]) -> list[str]:
+def _place_folders(config: DictConfig, overrides: Sequence[str], values: dict[str, Override]) -> list[str]:
     shipped = OmegaConf.load(conf_dir() / "train.yaml")
-    default, written = (_unresolved(part.hydra.sweep) for part in (shipped, config))
+    sections: list[Any] = [OmegaConf.to_container(part.hydra.sweep, resolve=False) for part in (shipped, config)]
+    default, written = sections
     is_named = written["dir"] != default["dir"]
     folder = Path(config.hydra.sweep.dir) if is_named else Path("multirun") / folder_name(overrides)
     place = str(folder.absolute()).replace("'", "\\'")  # a worker may be in another folder
@@ -100,12 +85,8 @@ def _placing(config: DictConfig, overrides: Sequence[str], values: dict[str, Ove
     return placing
 
 
-def _unresolved(section: DictConfig) -> Any:
-    return OmegaConf.to_container(section, resolve=False)
-
-
 def folder_name(overrides: Sequence[str]) -> str:
-    """Name the folder of a sweep that has no name of its own, so that the same command finds it again.
+    """Return the name of a sweep's folder where none is given, so that the same command finds it again.
 
     Example:
         >>> folder_name(["model=mlp", "noise.p=0,0.1", "logger=csv"])

@@ -1,9 +1,8 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import conf_dir
 from noisereg.config.command_line import check_command_line
-from noisereg.config.composition import compose_arms
+from noisereg.config.composing import compose_arms, conf_dir
 from noisereg.errors import ConfigError
 
 
