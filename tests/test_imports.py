@@ -15,6 +15,7 @@ ORDER = (
     "rng",
     "errors",
     "statistics",
+    "labels",
     "files",
     "noise",
     "losses",
