@@ -106,15 +106,16 @@ def label_of(metric: str) -> Label:
             return Label(f"epoch of the lowest {label.words if first == 'best' else 'val/error'}", digits=0)
         return replace(label, words=f"{label.words} {moment}")
     quantity, _, layer = rest.partition("/")
-    if first in _OF_A_WEIGHT and rest:
-        return replace(_OF_A_WEIGHT[first], words=f"{_OF_A_WEIGHT[first].words}, {rest}")
     if metric in _OTHERS:
         return _OTHERS[metric]
-    if first in _SPLITS and quantity in _OF_A_SPLIT:
+    if first in _OF_A_WEIGHT:
+        label, layer = _OF_A_WEIGHT[first], rest
+    elif first in _SPLITS and quantity in _OF_A_SPLIT:
         label = _OF_A_SPLIT[quantity]
-        words = label.words.format(split=_SPLITS[first])
-        return replace(label, words=f"{words}, {layer}" if layer else words)
-    return Label(metric)
+    else:
+        return Label(metric)
+    words = label.words.format(split=_SPLITS.get(first))
+    return replace(label, words=f"{words}, {layer}" if layer else words)
 
 
 def moment_of(metric: str) -> str:

@@ -18,6 +18,7 @@ from noisereg.labels import Label, label_of, moment_of
         ("test/active_fraction/layer3.2.relu2", Label("active fraction, test, layer3.2.relu2", "%", 100, 1)),
         ("train/associated_neurons", Label("associated with a class, train", "", 1, 0)),
         ("norm/hidden", Label("weight norm, hidden", "", 1, 3)),
+        ("norm", Label("weight norm", "", 1, 3)),
         ("bias_q10/layer1.0.bn", Label("10 % quantile of the bias, layer1.0.bn", "", 1, 4)),
         ("noise/measured_rate", Label("labels that changed", "%", 100, 2)),
         ("best/test/error", Label("test error at the epoch where it is lowest", "%", 100, 2)),
@@ -29,7 +30,7 @@ def test_a_metric_has_words_a_unit_a_factor_and_digits(metric, label):
     assert label_of(metric) == label
 
 
-@pytest.mark.parametrize("metric", ["steps", "", "norm", "test", "train/", "test/nothing", "my/own", "seed", "best/x"])
+@pytest.mark.parametrize("metric", ["steps", "", "norms", "test", "train/", "test/nothing", "my/own", "seed", "best/x"])
 def test_an_unknown_metric_stands_for_itself(metric):
     assert label_of(metric) == Label(metric, "", 1, 4)
 

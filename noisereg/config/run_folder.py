@@ -3,14 +3,37 @@
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from noisereg.config.walk import leaves
 from noisereg.errors import ConfigError
 
 RECORD = "result.json"
 _LEFT_AT_THE_START = re.compile(r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?\.lock")
 _WITHOUT_EFFECT = ("logger", "suggested", "arm", "trust", "dataset.root", "dataset.workers")
+
+
+def result_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a configuration that can change the result of its run, by dotted key.
+
+    Example:
+        >>> result_settings({"noise": {"p": [0, 0.2]}, "dataset": {"d": 60, "workers": 4}, "logger": {"csv": True}})
+        {'noise.p': [0, 0.2], 'dataset.d': 60}
+    """
+    values = leaves(config, whole_lists=True)
+    return {key: json.loads(json.dumps(value)) for key, value in values if not is_within(key, _WITHOUT_EFFECT)}
+
+
+def is_within(key: str, sections: Collection[str]) -> bool:
+    """Return whether a dotted key is one of some keys, or lies in one of these sections.
+
+    Example:
+        >>> is_within("dataset.root", ["dataset.root"]), is_within("seeds", ["seed"]), is_within("a.b.c", ["a.b"])
+        (True, False, True)
+    """
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -20,7 +43,7 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         >>> differing({"seed": 0, "logger": {"csv": True}}, {"seed": 1, "logger": {"csv": False}})
         ['seed']
     """
-    old_values, new_values = (dict(_flat(config)) for config in (old, new))
+    old_values, new_values = result_settings(old), result_settings(new)
     keys = sorted(old_values.keys() | new_values.keys())
     return [key for key in keys if old_values.get(key) != new_values.get(key)]
 
@@ -34,7 +57,7 @@ def identity(config: dict[str, Any]) -> str:
         >>> identity({"seed": 0})
         '13a531b1b6ba1931'
     """
-    return hashlib.sha256(json.dumps(sorted(_flat(config))).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(sorted(result_settings(config).items())).encode()).hexdigest()[:16]
 
 
 def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.dir") -> dict[str, Any]:
@@ -96,11 +119,3 @@ def clear(folder: Path) -> None:
         if place == Path.cwd() or place.is_symlink() or any(place.iterdir()):
             return
         place.rmdir()
-
-
-def _flat(node: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if prefix in _WITHOUT_EFFECT:
-        return []
-    if not isinstance(node, dict):
-        return [(prefix, json.loads(json.dumps(node)))]
-    return [pair for key, value in node.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
