@@ -3,39 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from noisereg.labels import moment_of
 from noisereg.report.claims.selection import Selection
-from noisereg.report.claims.stated import Flag, Selected, Stated, Text, must_be
-
-
-def is_component(node: Any) -> bool:
-    """Return whether a number is yet to be computed.
-
-    Example:
-        >>> is_component({"_target_": "noisereg.theory.neuron_slope", "lr": 0.01})
-        True
-    """
-    return isinstance(node, Mapping) and "_target_" in node
-
-
-def _check_component(given: dict[str, Any]) -> dict[str, Any]:
-    if not is_component(given):
-        raise PydanticCustomError("component", "no component")
-    return given
-
+from noisereg.report.claims.stated import Flag, NumberOrComponent, Selected, Stated, Text, is_component, must_be
 
 Words = Annotated[str, must_be("a text")]
 Other = Annotated[dict[str, Any] | None, must_be("a mapping such as {p: 0.2, at: end}")]
 Bound = Annotated[
     float | dict[str, Any] | None,
     must_be("a finite number, a selection such as {p: 0}, or a component with _target_"),
-]
-Predicted = Annotated[
-    float | Annotated[dict[str, Any], AfterValidator(_check_component)] | None,
-    must_be("a finite number, or a component with _target_"),
 ]
 
 
@@ -84,7 +62,7 @@ class Claim(Stated):
     factor: Annotated[float, must_be("a finite number above 0", gt=0)] = 1.0
     unit: Words = ""
     paper: Annotated[float | None, must_be("a finite number")] = None
-    predicted: Predicted = None
+    predicted: Annotated[NumberOrComponent | None, must_be("a finite number, or a component with _target_")] = None
     tolerance: Annotated[float, must_be("a finite number, at least 0", ge=0)] = 0.15
     below: Bound = None
     above: Bound = None

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from noisereg.config.check import nearest
 from noisereg.report.claims.selection import Selection
@@ -15,8 +15,27 @@ def must_be(description: str, **limits: Any) -> Any:
     return Field(description=description, **limits)
 
 
+def is_component(node: Any) -> bool:
+    """Return whether a number is yet to be computed.
+
+    Example:
+        >>> is_component({"_target_": "noisereg.theory.neuron_slope", "lr": 0.01})
+        True
+    """
+    return isinstance(node, Mapping) and "_target_" in node
+
+
+def _check_component(given: dict[str, Any]) -> dict[str, Any]:
+    if not is_component(given):
+        raise PydanticCustomError("component", "no component")
+    return given
+
+
 Text = Annotated[str, must_be("a text that is not empty", pattern=r"\S")]
-Number = Annotated[float, must_be("a finite number")]
+NumberOrComponent = Annotated[
+    float | Annotated[dict[str, Any], AfterValidator(_check_component)],
+    must_be("a finite number, or a component with _target_"),
+]
 Flag = Annotated[bool, must_be("true or false")]
 Selected = Annotated[
     Selection, PlainValidator(lambda given: given if isinstance(given, Selection) else Selection.of(given))

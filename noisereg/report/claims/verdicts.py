@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import pandas as pd
 
-from noisereg.report.claims.claim import Claim, is_component
+from noisereg.report.claims.claim import Claim
 from noisereg.report.claims.selection import NothingSelectedError, Selection, pairs
+from noisereg.report.claims.stated import is_component
 from noisereg.statistics import Interval, mean_interval
 
 Verdict = Literal["reproduced", "direction only", "not reproduced", "not applicable"]

@@ -36,7 +36,7 @@ def rounded(column: pd.Series) -> list[float]:
     return sorted({float(_DIGITS % value) for value in column})
 
 
-def colour_of(frame: pd.DataFrame, key: str) -> Any:
+def colour_of(frame: pd.DataFrame, key: str, *, title: str = "", **legend: Any) -> Any:
     """Return the colours of the values of a column, dark to light; up to twenty of them have a line in the legend.
 
     Example:
@@ -48,7 +48,9 @@ def colour_of(frame: pd.DataFrame, key: str) -> Any:
     values = rounded(frame[key])
     shown = [values[place] for place in evenly_spaced(len(values), _MOST_IN_LEGEND)]
     scale = alt.Scale(domain=values, range=_colours(len(values)))
-    return alt.Color(f"{key}:O", scale=scale, legend=alt.Legend(title=key, values=shown, symbolOpacity=1))
+    return alt.Color(
+        f"{key}:O", scale=scale, legend=alt.Legend(title=title or key, values=shown, symbolOpacity=1, **legend)
+    )
 
 
 def layered(layers: Sequence[alt.Chart], title: str) -> alt.LayerChart:

@@ -106,6 +106,8 @@ def _reference(spec: PanelSpec, *, y: Callable[[str], alt.Y]) -> list[alt.Chart]
     """Draw values that the panel names across it."""
     if not spec.lines:
         return []
+    if unknown := [line.label for line in spec.lines if isinstance(line.value, dict)]:
+        raise ValueError(f"panel {spec.title!r}: the value of the line {unknown[0]!r} is yet to be computed")
     rows = pd.DataFrame([{"value": line.value, "label": line.label} for line in spec.lines])
     if spec.log and rows["value"].min() <= 0:
         raise ValueError(

@@ -42,9 +42,7 @@ class LineStyle:
         if not self.key:
             return chart_parts.colour_of(self.values, "")
         if self.key in _NAMES:
-            found = chart_parts.colour_of(self.values, self.key).to_dict()
-            legend = alt.Legend(**{**found["legend"], "title": _NAMES[self.key]}, **self._place())
-            return alt.Color(f"{self.key}:O", scale=alt.Scale(**found["scale"]), legend=legend)
+            return chart_parts.colour_of(self.values, self.key, title=_NAMES[self.key], **self._place(columns=6))
         domain = list(dict.fromkeys(self.values[self.key]))
         scale = alt.Scale(domain=domain, range=chart_parts.cycled(chart_parts.OKABE_ITO, len(domain)))
         legend = alt.Legend(title=None, symbolOpacity=1, labelLimit=_LABEL_LIMIT, **self._place())
@@ -68,8 +66,8 @@ class LineStyle:
         scale = alt.Scale(domain=domain, range=chart_parts.cycled(_DASHES, len(domain)))
         return {"strokeDash": alt.StrokeDash("line:N", scale=scale, legend=legend)}
 
-    def _place(self) -> dict[str, Any]:
-        return {"orient": "bottom", "columns": 3} if self.own else {}
+    def _place(self, *, columns: int = 3) -> dict[str, Any]:
+        return {"orient": "bottom", "columns": columns} if self.own else {}
 
 
 def name_lines(table: pd.DataFrame) -> pd.DataFrame:

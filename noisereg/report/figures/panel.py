@@ -6,7 +6,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from noisereg.report.claims.selection import Selection
-from noisereg.report.claims.stated import Flag, Number, Selected, Stated, Text, must_be
+from noisereg.report.claims.stated import Flag, NumberOrComponent, Selected, Stated, Text, must_be
 
 Kind = Literal["curves", "end", "histograms", "check", "reliability", "plane"]
 _MOST_METRICS = 40
@@ -19,7 +19,7 @@ class ReferenceLine(Stated):
     name_key: ClassVar = "label"
 
     label: Text
-    value: Number
+    value: NumberOrComponent
 
 
 class PanelSpec(Stated):

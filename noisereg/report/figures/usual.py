@@ -96,8 +96,8 @@ def _layers_panel(stem: str, kind: Kind) -> PanelSpec:
 
 def _active(rows: pd.DataFrame, split: str) -> str:
     """Return what tells how active a network is: the neurons of one layer, the active fraction of several."""
-    fraction = f"{split}/active_fraction"
-    return fraction if len(_layers(rows, fraction)) > 1 else f"{split}/active_neurons"
+    is_deep = any(len(_layers(rows, f"{seen}/active_fraction")) > 1 for seen in _SPLITS)
+    return f"{split}/active_fraction" if is_deep else f"{split}/active_neurons"
 
 
 def _few_layers(rows: pd.DataFrame, stem: str) -> list[str]:

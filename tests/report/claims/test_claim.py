@@ -3,10 +3,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
-from noisereg.report.claims.claim import Claim, is_component
+from noisereg.config.check import conf_dir
+from noisereg.report.claims.claim import Claim
 from noisereg.report.claims.selection import Selection
+from noisereg.report.claims.stated import is_component
 from noisereg.report.claims.verdicts import judge
+from noisereg.report.figures.panel import PanelSpec
 
 LEAST = {"id": "F1", "metric": "test/error", "paper": 0.21}
 
@@ -129,6 +133,14 @@ def test_a_wrong_claim_is_refused_in_one_line(given, message):
 def test_a_claim_without_id_is_named_so():
     with pytest.raises(ValueError, match="claim without id: id is missing: it must be a text"):
         Claim.of({"metric": "x", "paper": 1})
+
+
+@pytest.mark.parametrize("path", sorted((conf_dir() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_claim_and_panel_of_our_experiments_is_right(path):
+    experiment = yaml.safe_load(path.read_text())["experiment"]
+    claims = [Claim.of(claim) for claim in experiment.get("claims", [])]
+    panels = [PanelSpec.of(panel) for panel in experiment.get("figure", [])]
+    assert claims or panels or experiment["checks"]
 
 
 def test_what_is_no_mapping_is_no_claim():

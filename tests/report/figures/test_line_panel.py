@@ -92,6 +92,11 @@ def test_reference_lines_have_their_value_and_label():
     ("table", "lines", "message"),
     [
         (points([0, 1], -1.0), [], "panel 'error' has no value above zero for its logarithmic axis"),
+        (
+            points([0, 1], 1.0),
+            [{"label": "d h", "value": {"_target_": "theory"}}],
+            "panel 'error': the value of the line 'd h' is yet to be computed",
+        ),
         (points([0, 1], 1.0), [{"label": "0", "value": 0}], "lines on a logarithmic axis must lie above 0, got 0"),
     ],
 )
