@@ -59,7 +59,7 @@ class Selection:
         return cls().but(mapping, key)
 
     def but(self, mapping: Any, key: str = "of") -> "Selection":
-        """Replace what a mapping names, and keep the rest.
+        """Return a selection in which what a mapping names is replaced.
 
         Args and errors are those of `of`.
 
@@ -78,13 +78,13 @@ class Selection:
 
     @property
     def words(self) -> str:
-        """Say it in words."""
+        """Which replicas, at which moment, in words."""
         moment = f"at epoch {self.at:g}" if _is_number(self.at) else _MOMENTS[str(self.at)]
         return ", ".join(part for part in (self.metric, self.place, moment) if part)
 
     @property
     def place(self) -> str:
-        """Say which replicas, but not when.
+        """Which replicas, but not when, in words.
 
         Example:
             >>> Selection({"arm": "hinge", "p": 0.2}).place
@@ -93,7 +93,7 @@ class Selection:
         return ", ".join(f"{column} = {_shown(value)}" for column, value in self.where.items())
 
     def differing(self, other: "Selection") -> list[str]:
-        """Name the columns in which another selection asks for something else.
+        """Return the columns in which another selection asks for something else.
 
         Example:
             >>> Selection({"p": 0.2, "arm": "hinge"}).differing(Selection({"p": 0.0, "arm": "hinge"}, at="start"))
@@ -103,7 +103,7 @@ class Selection:
         return [column for column in columns if self.where.get(column) != other.where.get(column)]
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Give the rows of these replicas, at whatever moment.
+        """Return the rows of these replicas, at whatever moment.
 
         Raises:
             NothingSelectedError: if there are none; the text says what there is.
@@ -124,7 +124,7 @@ class Selection:
         return frame
 
     def values(self, metric: str, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-        """Give a metric of each of these replicas.
+        """Return the value of a metric of each of these replicas.
 
         Args:
             metric: name of the column, unless the selection names another; with a star at its end, the mean of all
@@ -170,7 +170,7 @@ class Selection:
 
 
 def pairs(left: pd.DataFrame, right: pd.DataFrame, *, named: Sequence[str]) -> pd.DataFrame:
-    """Put the values of two selections beside each other, replica by replica.
+    """Return the values of two selections beside each other, replica by replica.
 
     Two replicas are a pair if they have the same seed, and the same of what else varies within a selection, such as p.
 

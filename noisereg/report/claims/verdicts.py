@@ -80,7 +80,7 @@ def judge(
     curves: pd.DataFrame | None = None,
     checks: Sequence[Mapping[str, Any]] = (),
 ) -> list[Judgement]:
-    """Judge claims and a theorem's checks by `RULE`.
+    """Return the verdicts on claims and a theorem's checks, by `RULE`.
 
     Args:
         claims: of an experiment, read or as they stand in its file; what is no claim is not applicable.
@@ -134,7 +134,7 @@ def _judged(claim: Claim, known: dict[str, Any], tables: Mapping[str, pd.DataFra
 
 
 def _values(claim: Claim, selected: Selection, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Give the number of each replica that a claim is about: its metric, or that minus or over another's."""
+    """Return the number of each replica that a claim is about: its metric, or that minus or over another's."""
     values = selected.values(claim.metric, **tables)
     other = claim.minus if claim.minus is not None else claim.over
     if other is None:
@@ -196,7 +196,7 @@ def _known(claim: Claim, key: str) -> float:
 
 
 def _of_check(row: Mapping[str, Any]) -> Judgement:
-    """Take over what a verifier says."""
+    """Return the verdict of a verifier."""
     measured, predicted, low, high = (_float(row.get(key)) for key in ("measured", "predicted", "low", "high"))
     applicable, holds = row.get("applicable", True), row.get("holds", False)
     verdict: Verdict = "not applicable" if not applicable else "reproduced" if holds else "not reproduced"
