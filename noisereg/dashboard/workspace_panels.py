@@ -3,38 +3,48 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from noisereg.labels import label_of
+
 STRENGTH = "config.noise.p"
 STEP = "trainer/global_step"
-
-
 _PATTERNS = {"<layer>": "[^/=]+", "<p>": "[^/]+(/lr=[^/]+)?"}
 
 
 @dataclass(frozen=True)
-class Panel:
+class WorkspacePanel:
     """One panel.
 
     Attributes:
-        title: of the panel.
         kind: `lines` over the steps and `bars` show the mean over the runs of each p with one standard error, `points`
             the last value of each run; of runs that train many networks, `replicas` shows the mean of each p as a
             line, `networks` a point for each network, `table` all of them; `pictures` are what runs draw.
         y: names of what is drawn: metrics, columns of the table, or pictures. `<layer>` stands for every layer, `<p>`
             for every p of a run.
         x: what it is drawn against.
+        title: of the panel; by default what the first metric is called.
+
+    Example:
+        >>> WorkspacePanel("lines", ("train/active_fraction/<layer>",)).title
+        'Active fraction, train'
     """
 
-    title: str
     kind: Literal["lines", "bars", "points", "replicas", "networks", "table", "pictures"]
     y: tuple[str, ...]
     x: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        """Take the title from the table of labels if there is none."""
+        if not self.title:
+            words = label_of(self.y[0].removesuffix("/<layer>").removesuffix("/p=<p>")).words
+            object.__setattr__(self, "title", words[:1].upper() + words[1:])
 
     @property
     def pattern(self) -> str | None:
         """The regular expression of the names that are drawn; None if they are names as they stand.
 
         Example:
-            >>> Panel("Norms", "lines", ("norm/<layer>",)).pattern
+            >>> WorkspacePanel("lines", ("norm/<layer>",)).pattern
             '^norm/[^/=]+$'
         """
         (name, *_) = self.y
@@ -45,7 +55,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Section:
+class WorkspaceSection:
     """Panels under one title.
 
     Attributes:
@@ -55,86 +65,86 @@ class Section:
     """
 
     title: str
-    panels: tuple[Panel, ...]
+    panels: tuple[WorkspacePanel, ...]
     is_open: bool = False
 
 
-def _lines(title: str, *metrics: str) -> Panel:
-    return Panel(title, "lines", metrics, STEP)
+def _lines(*metrics: str, title: str = "") -> WorkspacePanel:
+    return WorkspacePanel("lines", metrics, STEP, title)
 
 
-def _replicas(title: str, metric: str) -> Panel:
-    return Panel(title, "replicas", (f"{metric}/p=<p>",), STEP)
+def _replicas(metric: str) -> WorkspacePanel:
+    return WorkspacePanel("replicas", (f"{metric}/p=<p>",), STEP)
 
 
-def _against_p(title: str, metric: str) -> Panel:
-    return Panel(title, "points", (metric,), STRENGTH)
+def _against_p(metric: str, title: str = "") -> WorkspacePanel:
+    return WorkspacePanel("points", (metric,), STRENGTH, title)
 
 
 SECTIONS = (
-    Section(
+    WorkspaceSection(
         "Against p",
         (
-            _against_p("Test error", "test/error"),
-            _against_p("Train error, clean labels", "train/error"),
-            _against_p("Active fraction, test", "test/active_fraction"),
-            _against_p("a(p): active neurons, train", "train/active_neurons"),
-            _against_p("Dead fraction, train", "train/dead_fraction"),
-            Panel("Test error by p", "bars", ("test/error",), STRENGTH),
-            Panel("Active fraction by p", "bars", ("test/active_fraction",), STRENGTH),
+            _against_p("test/error"),
+            _against_p("train/error"),
+            _against_p("test/active_fraction"),
+            _against_p("train/active_neurons", "a(p): active neurons, train"),
+            _against_p("train/dead_fraction"),
+            WorkspacePanel("bars", ("test/error",), STRENGTH, "Test error by p"),
+            WorkspacePanel("bars", ("test/active_fraction",), STRENGTH, "Active fraction by p"),
         ),
         is_open=True,
     ),
-    Section(
+    WorkspaceSection(
         "Over time",
         (
-            _lines("Test error", "test/error"),
-            _lines("Train error, clean labels", "train/error"),
-            _lines("Loss on noisy and clean labels", "train/loss", "train/clean_loss"),
-            _lines("Active fraction, test", "test/active_fraction"),
-            _lines("Active neurons, train", "train/active_neurons"),
-            _lines("Dead fraction, train", "train/dead_fraction"),
+            _lines("test/error"),
+            _lines("train/error"),
+            _lines("train/loss", "train/clean_loss", title="Loss on noisy and clean labels"),
+            _lines("test/active_fraction"),
+            _lines("train/active_neurons"),
+            _lines("train/dead_fraction"),
         ),
         is_open=True,
     ),
-    Section(
+    WorkspaceSection(
         "Layers",
         (
-            _lines("Active fraction, train", "train/active_fraction/<layer>"),
-            _lines("Dead fraction, train", "train/dead_fraction/<layer>"),
-            _lines("Norm of each weight", "norm/<layer>"),
-            _lines("Mean of each bias", "bias_mean/<layer>"),
+            _lines("train/active_fraction/<layer>"),
+            _lines("train/dead_fraction/<layer>"),
+            _lines("norm/<layer>"),
+            _lines("bias_mean/<layer>"),
         ),
     ),
-    Section(
+    WorkspaceSection(
         "Neurons",
         (
-            _lines("Died, revived since last time", "train/died_neurons", "train/revived_neurons"),
-            _lines("Associated with a class, train", "train/associated_neurons"),
-            _lines("Always on, train", "train/always_on_fraction"),
+            _lines("train/died_neurons", "train/revived_neurons", title="Died, revived since the last evaluation"),
+            _lines("train/associated_neurons"),
+            _lines("train/always_on_fraction"),
         ),
     ),
-    Section(
+    WorkspaceSection(
         "Noise",
         (
-            _lines("Labels changed", "noise/effective_rate", "noise/measured_rate"),
-            Panel("Measured against expected", "points", ("noise/measured_rate",), "noise/effective_rate"),
-            _against_p("Expected", "noise/effective_rate"),
+            _lines("noise/effective_rate", "noise/measured_rate", title="Labels changed"),
+            WorkspacePanel("points", ("noise/measured_rate",), "noise/effective_rate", "Measured against expected"),
+            _against_p("noise/effective_rate"),
         ),
     ),
-    Section(
-        "Stacked networks",
+    WorkspaceSection(
+        "Many networks",
         (
-            Panel("Figures with 95 % bands", "pictures", ("figures/against_p", "figures/curves")),
-            Panel("Test error of each network", "networks", ("test/error",), "p"),
-            Panel("a(p) of each network", "networks", ("train/active_neurons",), "p"),
-            _replicas("Test error", "test/error"),
-            _replicas("Active fraction, test", "test/active_fraction"),
-            _replicas("Active neurons, train", "train/active_neurons"),
-            _replicas("Dead fraction, train", "train/dead_fraction"),
-            _replicas("Norm of the hidden weights", "norm/hidden"),
-            _replicas("Labels changed", "noise/measured_rate"),
-            Panel("Every network", "table", ("replicas",)),
+            WorkspacePanel("pictures", ("figures/against_p", "figures/curves"), title="Figures with 95 % bands"),
+            WorkspacePanel("networks", ("test/error",), "p", "Test error of each network"),
+            WorkspacePanel("networks", ("train/active_neurons",), "p", "a(p) of each network"),
+            _replicas("test/error"),
+            _replicas("test/active_fraction"),
+            _replicas("train/active_neurons"),
+            _replicas("train/dead_fraction"),
+            _replicas("norm/hidden"),
+            _replicas("noise/measured_rate"),
+            WorkspacePanel("table", ("replicas",), title="Every network"),
         ),
     ),
 )

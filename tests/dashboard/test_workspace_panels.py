@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from noisereg.dashboard import SECTIONS, Panel
+from noisereg.dashboard import SECTIONS, WorkspacePanel
 
 
 @pytest.mark.parametrize(
@@ -21,15 +21,22 @@ from noisereg.dashboard import SECTIONS, Panel
     ],
 )
 def test_a_pattern_draws_layers_or_means_and_nothing_else(name, drawn, left):
-    pattern = Panel("", "lines", (name,)).pattern
+    pattern = WorkspacePanel("lines", (name,)).pattern
     assert [text for text in drawn + left if re.search(pattern, text)] == drawn
 
 
 def test_a_metric_stands_for_itself():
-    assert Panel("", "lines", ("test/error", "train/error")).pattern is None
+    assert WorkspacePanel("lines", ("test/error", "train/error")).pattern is None
 
 
 def test_titles_tell_the_panels_of_a_section_apart():
     for section in SECTIONS:
         titles = [panel.title for panel in section.panels]
         assert len(set(titles)) == len(titles)
+
+
+def test_a_panel_is_called_what_its_metric_is_called_everywhere():
+    titles = {panel.y: panel.title for section in SECTIONS for panel in section.panels if panel.kind == "lines"}
+    assert titles[("train/error",)] == "Train error, clean labels"
+    assert titles[("norm/<layer>",)] == "Weight norm"
+    assert titles[("train/loss", "train/clean_loss")] == "Loss on noisy and clean labels"
