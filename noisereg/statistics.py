@@ -29,10 +29,33 @@ class Interval(NamedTuple):
     n: int
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Give the mean of independent values with Student's t interval.
+def half_width(deviation: ArrayLike, n: ArrayLike, level: float = 0.95) -> Any:
+    """Compute half the length of Student's t interval of a mean: t s / √n.
 
-    mean ± t s / √n, where s² is the unbiased variance and t the (1 + level)/2 quantile for n - 1 degrees of freedom.
+    Args:
+        deviation: s, where s² is the unbiased variance of the values.
+        n: number of values, independent.
+        level: share of such intervals that hold the true mean if the values are normal, in (0, 1).
+
+    Returns:
+        t s / √n, where t is the (1 + level)/2 quantile for n - 1 degrees of freedom; nan for one value.
+
+    Raises:
+        ValueError: if level is not in (0, 1).
+
+    Example:
+        >>> f"{half_width(1.5811, 5):.3f}"
+        '1.963'
+
+    Source: Student, "The probable error of a mean", Biometrika 6, 1908.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    return stdtrit(np.asarray(n) - 1.0, (1 + level) / 2) * deviation / np.sqrt(n)
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Compute the mean of independent values with Student's t interval, mean ± `half_width`.
 
     Args:
         values: one number a replica; nan is left out.
@@ -48,8 +71,6 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         >>> mean, low, high, n = mean_interval([1, 2, 3, 4, 5])
         >>> f"{mean} ± {high - mean:.3f}, n = {n}"
         '3.0 ± 1.963, n = 5'
-
-    Source: Student, "The probable error of a mean", Biometrika 6, 1908.
     """
     numbers = np.asarray(values, dtype=float).ravel()
     table = bands(pd.DataFrame({"value": numbers, "group": 0}), "value", by=["group"], level=level)
@@ -67,7 +88,7 @@ def paired_difference(
     baseline: float,
     level: float = 0.95,
 ) -> Interval:
-    """Give the mean of a metric at p minus at a baseline, over pairs of replicas with the same seed.
+    """Compute the mean of a metric at p minus at a baseline, over pairs of replicas with the same seed.
 
     Two values of p share their draws seed by seed, so the interval of the difference is mostly narrower than the two
     intervals suggest.
@@ -98,7 +119,7 @@ def paired_difference(
 
 
 def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float = 0.95) -> pd.DataFrame:
-    """Give the mean and Student's t interval of a metric for each group of rows.
+    """Compute the mean and Student's t interval of a metric for each group of rows.
 
     Args:
         frame: one row a value.
@@ -119,11 +140,9 @@ def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float =
         0  0.0   0.4 -0.87  1.67  2
         1  0.2   0.1   NaN   NaN  1
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1), got {level}")
     table = frame.groupby(list(by))[metric].agg(["mean", "std", "count"])
     n = table["count"].to_numpy()
-    half = stdtrit(n - 1.0, (1 + level) / 2) * table["std"] / np.sqrt(n)
+    half = half_width(table["std"], n, level)
     ends = {"mean": table["mean"], "low": table["mean"] - half, "high": table["mean"] + half, "n": n}
     return pd.DataFrame(ends, index=table.index).reset_index()
 

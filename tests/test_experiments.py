@@ -11,9 +11,9 @@ from PIL import Image
 from run_program import read_result, run_program
 
 from noisereg.config.composing import conf_dir
-from noisereg.report.groups import groups
-from noisereg.report.page import panels_of
-from noisereg.report.runs import find_runs
+from noisereg.report.figures.figure import panels_of
+from noisereg.report.groups.run_group import group_runs
+from noisereg.runs.reading import find_runs
 
 ON_IMAGES = ["claims_loss", "claims_mnist_pure_noise", "claims_one_layer", "fig5_mnist", "fig6_digits"]
 ON_PHOTOGRAPHS = ["fig7_resnet20"]
@@ -43,7 +43,7 @@ def check_run(folder: Path, name: str) -> None:
     assert result["status"] == "finished"
     assert f"experiment={name}" in result["command"]
     (run,) = find_runs([folder / "result.json"])
-    (group,) = groups([run])
+    (group,) = group_runs([run])
     experiment = result["config"]["experiment"]
     assert len(group.judgements) == len(experiment.get("claims", [])) + len(result["checks"]) > 0
     silent = {judgement.id for judgement in group.judgements if judgement.verdict == "not applicable"}

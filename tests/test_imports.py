@@ -15,6 +15,7 @@ ORDER = (
     "rng",
     "errors",
     "statistics",
+    "labels",
     "files",
     "noise",
     "losses",
@@ -91,7 +92,7 @@ def test_what_the_fence_allows_is_no_breach(tmp_path):
         ("noise", {"lightning", "hydra", "omegaconf", "wandb", "torchvision"}),
         ("rng losses models metrics", {"lightning", "hydra", "omegaconf", "wandb"}),
         ("config.command_line files.lock errors __main__", {"torch", "lightning", "wandb"}),
-        ("report.runs statistics", {"torch", "lightning", "wandb"}),
+        ("runs.reading labels statistics", {"torch", "lightning", "wandb"}),
     ],
 )
 def test_a_module_loads_no_library_that_it_can_do_without(modules, absent):

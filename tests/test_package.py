@@ -51,7 +51,7 @@ def test_the_wheel_holds_the_package_and_the_configuration_and_nothing_else(buil
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "noisereg").rglob("*.py")}
-    sources |= {str(path.relative_to(ROOT)) for path in (ROOT / "noisereg/report/template").iterdir()}
+    sources |= {str(path.relative_to(ROOT)) for path in (ROOT / "noisereg/report/page/template").iterdir()}
     options = {f"noisereg/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     sweeps = {f"noisereg/conf/{path.relative_to(ROOT)}" for path in (ROOT / "sweeps").rglob("*.*")}
     assert "noisereg/conf/train.yaml" in options

@@ -14,7 +14,7 @@ from run_program import read_result, run_program
 from wandb_files import WANDB, wandb_files
 from wandb_server import wandb_server
 
-from noisereg.dashboard import SECTIONS, Panel, Section
+from noisereg.dashboard import SECTIONS, WorkspacePanel, WorkspaceSection
 
 TINY = ["trainer.max_epochs=4", "callbacks.sparsity.every_n_epochs=2", "dataset.train_size=20", "dataset.test_size=50"]
 ONE = [*TINY, "dataset=hypercube", "model=mlp", "model.hidden=[8,6]", "noise.p=0.2", "seeds=1"]
@@ -128,13 +128,13 @@ def test_every_metric_of_the_dashboard_is_logged(sweep, many):
 
 def test_a_metric_that_is_not_logged_is_found(sweep, many):
     wrong = [
-        Panel("No metric", "lines", ("test/accuracy",), "trainer/global_step"),
-        Panel("No layer", "lines", ("scale/<layer>",), "trainer/global_step"),
-        Panel("No key", "points", ("test/error",), "config.noise.q"),
-        Panel("No column", "networks", ("test/accuracy",), "p"),
-        Panel("No picture", "pictures", ("figures/curves", "figures/loss")),
+        WorkspacePanel("lines", ("test/accuracy",), "trainer/global_step", "No metric"),
+        WorkspacePanel("lines", ("scale/<layer>",), "trainer/global_step", "No layer"),
+        WorkspacePanel("points", ("test/error",), "config.noise.q", "No key"),
+        WorkspacePanel("networks", ("test/accuracy",), "p", "No column"),
+        WorkspacePanel("pictures", ("figures/curves", "figures/loss"), title="No picture"),
     ]
-    found = _unknown([Section("Wrong", tuple(wrong))], sweep[0.01], many)
+    found = _unknown([WorkspaceSection("Wrong", tuple(wrong))], sweep[0.01], many)
     assert list(found) == ["test/accuracy", "scale/<layer>", "config.noise.q", "test/accuracy", "figures/loss"]
 
 

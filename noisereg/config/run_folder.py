@@ -25,6 +25,20 @@ WITHOUT_EFFECT = (
 _LEFT_AT_THE_START = re.compile(r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?\.lock")
 
 
+def result_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a configuration that can change the result of its run, by dotted key.
+
+    Example:
+        >>> result_settings({"noise": {"p": [0, 0.2]}, "dataset": {"d": 60, "workers": 4}, "logger": {"csv": True}})
+        {'noise.p': [0, 0.2], 'dataset.d': 60}
+    """
+    return {
+        key: json.loads(json.dumps(value))
+        for key, value in walk(config, into=(dict,))
+        if not isinstance(value, dict) and not any(is_below(key, part) for part in WITHOUT_EFFECT)
+    }
+
+
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return the keys in which two configurations differ, but for those that cannot change a result.
 
@@ -32,8 +46,9 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         >>> differing({"seed": 0, "logger": {"csv": True}}, {"seed": 1, "logger": {"csv": False}})
         ['seed']
     """
-    was, now = _with_effect(old), _with_effect(new)
-    return [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]
+    old_values, new_values = result_settings(old), result_settings(new)
+    keys = sorted(old_values.keys() | new_values.keys())
+    return [key for key in keys if old_values.get(key) != new_values.get(key)]
 
 
 def identity(config: dict[str, Any]) -> str:
@@ -45,7 +60,7 @@ def identity(config: dict[str, Any]) -> str:
         >>> identity({"seed": 0})
         '13a531b1b6ba1931'
     """
-    return hashlib.sha256(json.dumps(sorted(_with_effect(config).items())).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(sorted(result_settings(config).items())).encode()).hexdigest()[:16]
 
 
 def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.dir") -> dict[str, Any]:
@@ -139,12 +154,3 @@ def remove_refused_folder(folder: Path) -> None:
         if place == Path.cwd() or place.is_symlink() or any(place.iterdir()):
             return
         place.rmdir()
-
-
-def _with_effect(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what can change a result, by its dotted key: a list as one value, as a file of JSON would have it."""
-    return {
-        key: json.loads(json.dumps(value))
-        for key, value in walk(config, into=(dict,))
-        if not isinstance(value, dict) and not any(is_below(key, part) for part in WITHOUT_EFFECT)
-    }

@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.dashboard.panels import SECTIONS, STRENGTH, Section
+from noisereg.dashboard.workspace_panels import SECTIONS, STRENGTH, WorkspaceSection
 from noisereg.errors import ConfigError
 
 _CAPTION = f"lines, bars: mean over the runs of each {STRENGTH}, with one standard error"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Show what the workspace holds, or save it.
+    """Print what the workspace holds, or save it.
 
     Args:
         arguments: of the command line; by default those of this process.
@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def sections_table(sections: Sequence[Section]) -> Table:
-    """Set every panel in a row below the title of its section.
+def sections_table(sections: Sequence[WorkspaceSection]) -> Table:
+    """Return a row for every panel, below the title of its section.
 
     Example:
         >>> sections_table(SECTIONS[:1]).row_count

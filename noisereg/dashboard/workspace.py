@@ -8,7 +8,7 @@ from typing import Any
 
 import wandb
 
-from noisereg.dashboard.panels import STEP, STRENGTH, Panel, Section
+from noisereg.dashboard.workspace_panels import STEP, STRENGTH, WorkspacePanel, WorkspaceSection
 from noisereg.errors import ConfigError
 
 _TABLE = "replicas"
@@ -17,7 +17,7 @@ _MOST_RUNS = 100  # in a panel
 
 
 def build_workspace(
-    sections: Sequence[Section], *, entity: str, project: str, name: str, group: str | None = None
+    sections: Sequence[WorkspaceSection], *, entity: str, project: str, name: str, group: str | None = None
 ) -> Any:
     """Build the workspace, which W&B does not know of before it is saved.
 
@@ -65,23 +65,23 @@ def save_workspace(workspace: Any) -> str:
     Raises:
         ConfigError: if there is no key, or W&B does not take it.
     """
-    with _wandb_told():
+    with _refusals_in_one_line():
         return workspace.save().url
 
 
 def own_entity() -> str:
-    """Ask W&B whose account the key is of.
+    """Return the name of the account that the key is of, as W&B has it.
 
     Raises:
         ConfigError: if there is no key, or W&B does not answer.
     """
-    with _wandb_told():
+    with _refusals_in_one_line():
         return wandb.Api().default_entity or ""
 
 
 @contextmanager
-def _wandb_told() -> Iterator[None]:
-    """Tell in one line what W&B objects to."""
+def _refusals_in_one_line() -> Iterator[None]:
+    """Raise in one line what W&B objects to."""
     try:
         if not wandb.login(prompt=False, verify=False):
             raise ConfigError("--save needs a key of W&B, and there is none: run wandb login")
@@ -90,7 +90,7 @@ def _wandb_told() -> Iterator[None]:
         raise ConfigError(f"--save: W&B does not take the workspace: {' '.join(str(error).split())}") from None
 
 
-def _panel(panel: Panel, wr: ModuleType) -> Any:
+def _panel(panel: WorkspacePanel, wr: ModuleType) -> Any:
     by_p = {"groupby": wr.Config(_P), "groupby_aggfunc": "mean", "groupby_rangefunc": "stderr"}
     match panel.kind:
         case "lines" | "replicas":
@@ -115,7 +115,7 @@ def _panel(panel: Panel, wr: ModuleType) -> Any:
 
 
 def _axis(name: str, wr: ModuleType) -> Any:
-    """Say whether an axis is a key of the configuration, or the last value of a metric."""
+    """Return an axis: a key of the configuration, or the last value of a metric."""
     return wr.Config(name.removeprefix("config.")) if name.startswith("config.") else wr.SummaryMetric(name)
 
 

@@ -9,16 +9,15 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.composing import compose_settings
-from noisereg.report.groups import Group, groups
-from noisereg.report.page import Figure, render
-from noisereg.report.rows import csv_text, result_rows
-from noisereg.report.runs import Run, find_runs
-from noisereg.report.sections import flat
-from noisereg.report.terminal import overview_table
+from noisereg.report.groups.run_group import RunGroup, group_runs
+from noisereg.report.page.html import DrawnFigure, render
+from noisereg.report.page.results import csv_text, result_rows
+from noisereg.report.page.terminal import overview_table
+from noisereg.runs.reading import Run, find_runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the report of the runs in some folders.
+    """Write the report of the runs in some folders.
 
     Args:
         arguments: of the command line; by default those of this process.
@@ -46,14 +45,14 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
         folder: to write into.
         console: to print on.
     """
-    together = groups(runs)
+    together = group_runs(runs)
     figures = []
     for group in together:
         with console.status(Text(f"drawing {group.title}")):
             figures.append(_drawn(group, folder / "figures" / f"{group.name}.png"))
     unfinished = [run for run in runs if run.status != "finished"]
     with console.status("writing the page"):
-        page = render(together, figures, unfinished=unfinished, defaults=dict(flat(compose_settings())))
+        page = render(together, figures, unfinished=unfinished, defaults=compose_settings())
         _write(folder / "results.csv", csv_text(result_rows(together)).encode())
         _write(folder / "report.html", page.encode())
     console.print(overview_table(together))
@@ -62,8 +61,8 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
     console.print(Text(f"{folder / 'report.html'}, figures and results.csv beside it"), soft_wrap=True)
 
 
-def _drawn(group: Group, path: Path) -> Figure:
-    figure = Figure.of(group)
+def _drawn(group: RunGroup, path: Path) -> DrawnFigure:
+    figure = DrawnFigure.of(group)
     if figure.specification:
         _write(path, figure.image())
     return figure

@@ -8,7 +8,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from noisereg.runs.summary import in_words
+from noisereg.labels import label_of
 
 _LINES = 20
 _SHOWN = ("test/error", "val/error", "test/active_fraction")
@@ -106,7 +106,8 @@ class RunProgress(Callback):
         self._line = line
         done, total = self._done(pl_module), self._num_epochs * self._num_trainers
         values = trainer.callback_metrics
-        words = [in_words(key, float(values[key])) for key in _SHOWN if key in values]
+        shown = {label_of(key): float(values[key]) for key in _SHOWN if key in values}
+        words = [f"{label.words} {label.format(value)}" for label, value in shown.items()]
         left = (time.monotonic() - self._began) * (total - done) / max(done - self._resumed, 1e-9)
         mean = ": mean " if self._at_once > 1 and words else ": " if words else ""
         self._console.print(

@@ -1,20 +1,19 @@
 """Checks from measured values: an equality of means, or a bound."""
 
-import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from scipy.special import stdtrit
 from torch import Tensor
 
+from noisereg.statistics import half_width
 from noisereg.theory.check import Check
 
 
 def t_interval(values: Float[Tensor, "n *more"], level: float = 0.95) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the mean over the first axis and the ends of its Student's t interval.
+    """Compute the mean over the first axis and the ends of its Student's t interval.
 
     Args:
         values: independent along the first axis, at least two.
@@ -26,16 +25,14 @@ def t_interval(values: Float[Tensor, "n *more"], level: float = 0.95) -> tuple[T
     Example:
         >>> [round(float(value), 3) for value in t_interval(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))]
         [3.0, 1.037, 4.963]
-
-    Source: Student, "The probable error of a mean", Biometrika 6, 1908.
     """
-    mean, n = values.double().mean(dim=0), len(values)
-    half = values.double().std(dim=0) * float(stdtrit(n - 1, (1 + level) / 2)) / math.sqrt(n)
+    mean, deviation = values.double().mean(dim=0), values.double().std(dim=0)
+    half = torch.as_tensor(half_width(deviation.cpu().numpy(), len(values), level)).to(mean)
     return mean, mean - half, mean + half
 
 
 def compare(values: Float[Tensor, " n"] | Sequence[float], predicted: float, *, tolerance: float, **row: Any) -> Check:
-    """Make the check that a mean equals a prediction.
+    """Check that a mean equals a prediction.
 
     It holds if the mean lies within `tolerance` of the prediction, or its 95 % t interval holds the prediction.
 
@@ -49,14 +46,14 @@ def compare(values: Float[Tensor, " n"] | Sequence[float], predicted: float, *, 
         >>> compare([0.9, 1.0, 1.2], 1.0, tolerance=0.01, id="T0", says="It is 1.", place="nowhere").holds
         True
     """
-    mean, low, high = (float(value) for value in t_interval(torch.as_tensor(values)))
+    mean, low, high = (float(value) for value in t_interval(torch.as_tensor(values)))  # nan stays, and is no agreement
     holds = abs(mean - predicted) <= tolerance * abs(predicted) or low <= predicted <= high
     numbers: dict[str, Any] = {"measured": mean, "predicted": predicted, "low": low, "high": high, "n": len(values)}
     return Check(relation="=", holds=holds, **numbers, **row)
 
 
 def bounded(measured: float, relation: Literal["=", "<", "<=", ">", ">="], predicted: float, **row: Any) -> Check:
-    """Make the check that a number stands in a relation to a prediction, exactly.
+    """Check that a number stands in a relation to a prediction, exactly.
 
     Args:
         measured: the number; nan stands in none.

@@ -8,12 +8,12 @@ from rich.console import Console
 from noisereg.config.check import Settings
 from noisereg.errors import ConfigError
 from noisereg.report import save
-from noisereg.report.claims import Claim
-from noisereg.report.groups import groups
-from noisereg.report.page import figure_of, panels_of
-from noisereg.report.panel_spec import PanelSpec
-from noisereg.report.runs import find_runs
-from noisereg.report.terminal import judgement_table
+from noisereg.report.claims.claim import Claim
+from noisereg.report.figures.figure import figure_of, panels_of
+from noisereg.report.figures.panel import PanelSpec
+from noisereg.report.groups.run_group import group_runs
+from noisereg.report.page.terminal import judgement_table
+from noisereg.runs.reading import find_runs
 from noisereg.theory import Check
 from noisereg.training.build import build
 
@@ -37,7 +37,7 @@ def read_experiment(settings: Settings) -> dict[str, Any]:
 
 def show_findings(folder: Path, console: Console) -> None:
     """Draw the figure of a finished experiment and print its verdicts, as a report of its folder does."""
-    (group,) = groups(find_runs([folder / "result.json"]))
+    (group,) = group_runs(find_runs([folder / "result.json"]))
     if panels_of(group):
         save(figure_of(group), folder / "figures" / "experiment")
     if group.judgements:

@@ -12,7 +12,7 @@ from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
-from noisereg.files.disk import remove_unfinished_files
+from noisereg.files.atomic import remove_leftovers
 from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.lightning_logger import ObserverLogger
@@ -199,7 +199,7 @@ class OneByOne(Training):
     def _train_one(self, number: int, record: RunRecord) -> None:
         folder = self._folders[number]
         if is_first_process():
-            remove_unfinished_files(folder, folder / "checkpoints")
+            remove_leftovers(folder, folder / "checkpoints")
         network = self._first if number == 0 and self._first else self._network(number)
         self._first = None  # its memory is for the next one
         network.observers[:] = self.observers

@@ -1,18 +1,18 @@
 import pytest
 
-from noisereg.dashboard import SECTIONS, Panel, Section
+from noisereg.dashboard import SECTIONS, WorkspacePanel, WorkspaceSection
 from noisereg.dashboard.workspace import build_workspace
 
 PANELS = {
-    "lines": Panel("Error", "lines", ("test/error", "train/error"), "trainer/global_step"),
-    "layers": Panel("Norms", "lines", ("norm/<layer>",), "trainer/global_step"),
-    "replicas": Panel("Error", "replicas", ("test/error/p=<p>",), "trainer/global_step"),
-    "bars": Panel("Error", "bars", ("test/error",), "config.noise.p"),
-    "points": Panel("Error", "points", ("test/error",), "config.noise.p"),
-    "rates": Panel("Rates", "points", ("noise/measured_rate",), "noise/effective_rate"),
-    "networks": Panel("Error", "networks", ("test/error",), "p"),
-    "table": Panel("All", "table", ("replicas",)),
-    "pictures": Panel("Figures", "pictures", ("figures/curves",)),
+    "lines": WorkspacePanel("lines", ("test/error", "train/error"), "trainer/global_step", "Error"),
+    "layers": WorkspacePanel("lines", ("norm/<layer>",), "trainer/global_step", "Norms"),
+    "replicas": WorkspacePanel("replicas", ("test/error/p=<p>",), "trainer/global_step", "Error"),
+    "bars": WorkspacePanel("bars", ("test/error",), "config.noise.p", "Error"),
+    "points": WorkspacePanel("points", ("test/error",), "config.noise.p", "Error"),
+    "rates": WorkspacePanel("points", ("noise/measured_rate",), "noise/effective_rate", "Rates"),
+    "networks": WorkspacePanel("networks", ("test/error",), "p", "Error"),
+    "table": WorkspacePanel("table", ("replicas",), title="All"),
+    "pictures": WorkspacePanel("pictures", ("figures/curves",), title="Figures"),
 }
 BY_P = {"groupBy": "noise.value.p", "groupAgg": "mean", "groupArea": "stderr", "aggregate": True}
 STEPS = {"xAxis": "trainer/global_step"}
@@ -21,7 +21,7 @@ STEPS = {"xAxis": "trainer/global_step"}
 @pytest.fixture(scope="module")
 def sent():
     """What W&B is sent of each panel."""
-    section = Section("All", tuple(PANELS.values()), is_open=True)
+    section = WorkspaceSection("All", tuple(PANELS.values()), is_open=True)
     workspace = build_workspace([section], entity="me", project="mine", name="one", group="it's a sweep")
     return workspace._spec
 

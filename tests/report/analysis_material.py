@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report.run_folders import CONFIG, write_run
+from runs.run_folders import CONFIG, write_run
 
 BINS = 15
 LAYERS = ("relu", "layer1.0.relu1", "layer1.0.relu2", "layer2.0.relu1", "layer2.0.relu2")

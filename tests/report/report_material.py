@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from report.panel_rows import ends, training
-from report.run_folders import CONFIG, write_run
+from runs.run_folders import CONFIG, write_run
 
 EVIL = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
 CLAIMS = [

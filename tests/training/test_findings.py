@@ -46,7 +46,7 @@ def test_what_is_no_check_is_told_by_its_key(section, message):
 @pytest.mark.parametrize(
     ("experiment", "message"),
     [
-        ({"claims": [{"id": "F1", "metric": "test/error", "papr": 0.2}]}, "experiment.claims: claim F1: .*papr"),
+        ({"claims": [{"id": "F1", "metric": "test/error", "papr": 0.2}]}, "experiment.claims: claim 'F1': .*papr"),
         ({"figure": [{"title": "norms", "colour": "red"}]}, "experiment.figure: .*colour"),
         ({"title": {"_target_": "noisereg.theory.nothing"}}, "experiment.title: .*noisereg.theory.nothing"),
     ],

@@ -1,0 +1,129 @@
+"""What a metric is called where people read it, its unit, and how many digits of it are shown."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Label:
+    """How a metric is shown.
+
+    Attributes:
+        words: what it is, without its unit.
+        unit: of the numbers that are shown; empty for counts and plain numbers.
+        factor: that turns the metric's own unit into the one that is shown, such as 100 for percent.
+        digits: behind the point of the numbers that are shown.
+
+    Example:
+        >>> label_of("test/active_fraction")
+        Label(words='active fraction, test', unit='%', factor=100, digits=1)
+    """
+
+    words: str
+    unit: str = ""
+    factor: float = 1
+    digits: int = 4
+
+    @property
+    def title(self) -> str:
+        """The words with the unit behind them, as over a column or a panel."""
+        return f"{self.words} ({self.unit})" if self.unit else self.words
+
+    def format(self, value: float) -> str:
+        """Return a value of the metric in the unit that is shown.
+
+        Example:
+            >>> label_of("test/error").format(0.12345), label_of("train/active_neurons").format(1234.5)
+            ('12.35 %', '1,234.5')
+        """
+        return f"{self.factor * value:,.{self.digits}f} {self.unit}".rstrip()
+
+
+_MOMENTS = {
+    "best": "at the epoch where it is lowest",
+    "selected": "where val/error is lowest",
+}
+_SPLITS = {"train": "train", "test": "test", "val": "validation"}
+_OF_A_SPLIT = {
+    "error": Label("{split} error", "%", 100, 2),
+    "loss": Label("{split} loss"),
+    "active_neurons": Label("active neurons, {split}", digits=1),
+    "active_fraction": Label("active fraction, {split}", "%", 100, 1),
+    "dead_fraction": Label("never active, {split}", "%", 100, 1),
+    "dead_channel_fraction": Label("channels never active, {split}", "%", 100, 1),
+    "always_on_fraction": Label("always active, {split}", "%", 100, 1),
+    "associated_neurons": Label("associated with a class, {split}", digits=0),
+    "associated_by_rate_neurons": Label("associated with a class by rate, {split}", digits=0),
+    "label_entropy": Label("entropy of a neuron's classes, {split}", "bits", digits=3),
+    "died_neurons": Label("died since the last evaluation, {split}", digits=0),
+    "revived_neurons": Label("revived since the last evaluation, {split}", digits=0),
+    "distinct_neurons": Label("distinct neurons, {split}", digits=0),
+    "distinct_active_neurons": Label("distinct active neurons, {split}", digits=1),
+    "distinct_active_fraction": Label("distinct active fraction, {split}", "%", 100, 1),
+    "ece": Label("calibration error, {split}", "%", 100, 2),
+    "nll": Label("negative log-likelihood, {split}"),
+    "brier": Label("Brier score, {split}"),
+    "tightness": Label("tightness of the clusters, {split}", digits=3),
+}
+_OF_A_WEIGHT = {
+    "norm": Label("weight norm", digits=3),
+    "bias_mean": Label("mean bias"),
+    "bias_min": Label("smallest bias"),
+    "bias_q10": Label("10 % quantile of the bias"),
+    "bias_q50": Label("median bias"),
+    "bias_q90": Label("90 % quantile of the bias"),
+    "bias_max": Label("largest bias"),
+}
+_OTHERS = {
+    "train/error": Label("train error, clean labels", "%", 100, 2),
+    "train/loss": Label("train loss, as trained"),
+    "train/clean_loss": Label("train loss, clean labels"),
+    "train/largest_output": Label("largest output, train", digits=3),
+    "train/skipped_steps": Label("skipped steps", digits=0),
+    "noise/effective_rate": Label("labels expected to change", "%", 100, 2),
+    "noise/measured_rate": Label("labels that changed", "%", 100, 2),
+}
+
+
+def label_of(metric: str) -> Label:
+    """Return how a metric is shown.
+
+    Args:
+        metric: its name: `<split>/<quantity>` with a layer or without, `norm/<layer>` and its like, or one of these
+            with `best/` or `selected/` in front; any other name stands for itself.
+
+    Example:
+        >>> label_of("norm/hidden").title, label_of("train/active_fraction/layer3.2.relu2").title
+        ('weight norm, hidden', 'active fraction, train, layer3.2.relu2 (%)')
+        >>> label_of("best/test/error").title
+        'test error at the epoch where it is lowest (%)'
+        >>> label_of("steps").title
+        'steps'
+    """
+    first, _, rest = metric.partition("/")
+    if moment := moment_of(metric):
+        label = label_of(rest.removesuffix("/epoch"))
+        if rest.endswith("/epoch"):
+            return Label(f"epoch of the lowest {label.words if first == 'best' else 'val/error'}", digits=0)
+        return replace(label, words=f"{label.words} {moment}")
+    quantity, _, layer = rest.partition("/")
+    if metric in _OTHERS:
+        return _OTHERS[metric]
+    if first in _OF_A_WEIGHT:
+        label, layer = _OF_A_WEIGHT[first], rest
+    elif first in _SPLITS and quantity in _OF_A_SPLIT:
+        label = _OF_A_SPLIT[quantity]
+    else:
+        return Label(metric)
+    words = label.words.format(split=_SPLITS.get(first))
+    return replace(label, words=f"{words}, {layer}" if layer else words)
+
+
+def moment_of(metric: str) -> str:
+    """Return when a number was measured, in words; empty for the end of training.
+
+    Example:
+        >>> moment_of("selected/test/error"), moment_of("test/error")
+        ('where val/error is lowest', '')
+    """
+    first, _, rest = metric.partition("/")
+    return _MOMENTS.get(first, "") if "/" in rest else ""

@@ -1,0 +1,1 @@
+"""What the paper says of metrics, which replicas it speaks of, and the verdict of these on it."""

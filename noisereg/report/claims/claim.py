@@ -1,0 +1,118 @@
+"""What the paper says of a metric: a claim, read from an experiment's file and checked."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from noisereg.labels import moment_of
+from noisereg.report.claims.selection import Selection
+from noisereg.report.claims.stated import Flag, NumberOrComponent, Selected, Stated, Text, is_component, must_be
+
+Words = Annotated[str, must_be("a text")]
+Other = Annotated[dict[str, Any] | None, must_be("a mapping such as {p: 0.2, at: end}")]
+Bound = Annotated[
+    float | dict[str, Any] | None,
+    must_be("a finite number, a selection such as {p: 0}, or a component with _target_"),
+]
+
+
+class Claim(Stated):
+    """A sentence of the paper about one metric. All its numbers are in the unit of the metric.
+
+    Args:
+        id: such as "F3a".
+        metric: name of the column it is about; with a star at its end, the mean of all columns that begin so.
+        of: which replicas, and when; `selected` once it is read.
+        says: the claim, in a sentence.
+        place: where it is made.
+        minus: it is about the difference from these, seed by seed. What is not named is as in `of`; another metric may
+            be named as `metric`.
+        over: it is about the ratio to these, seed by seed.
+        factor: that numbers are multiplied by when they are shown, such as 100 for percent.
+        unit: of the numbers that are shown.
+        paper: the number that the paper states.
+        predicted: the number that a theory gives; before the run, the component that computes it.
+        tolerance: of the number, as a share of it, at least 0.
+        below: a number, a component that computes it, or a selection: the value lies below it, seed by seed.
+        above: likewise.
+        every: whether each replica lies there, not the mean alone.
+        note: shown unless all that is claimed is met.
+
+    Example:
+        >>> claim = Claim.of({"id": "F1", "metric": "test/error", "of": {"p": 0.2}, "paper": 0.21})
+        >>> claim.selected.words, claim.tolerance
+        ('p = 0.2, at the end', 0.15)
+        >>> Claim.of({"id": "F1", "metric": "test/error", "paper": "21 %"})
+        Traceback (most recent call last):
+        ...
+        ValueError: claim 'F1': paper must be a finite number, got '21 %'
+    """
+
+    noun: ClassVar = "claim"
+    name_key: ClassVar = "id"
+
+    id: Text
+    metric: Text
+    selected: Selected = Field(default=Selection(), alias="of", description="a mapping such as {p: 0.2, at: end}")
+    says: Words = ""
+    place: Words = ""
+    minus: Other = None
+    over: Other = None
+    factor: Annotated[float, must_be("a finite number above 0", gt=0)] = 1.0
+    unit: Words = ""
+    paper: Annotated[float | None, must_be("a finite number")] = None
+    predicted: Annotated[NumberOrComponent | None, must_be("a finite number, or a component with _target_")] = None
+    tolerance: Annotated[float, must_be("a finite number, at least 0", ge=0)] = 0.15
+    below: Bound = None
+    above: Bound = None
+    every: Flag = False
+    note: Words = ""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Claim":
+        if self.selected.metric is not None:
+            raise ValueError("of.metric is no key of a claim; give metric beside of")
+        for key in ("minus", "over", "below", "above"):
+            other = getattr(self, key)
+            if isinstance(other, dict) and not is_component(other):
+                self.selected.but(other, key)
+        if self.minus is not None and self.over is not None:
+            raise ValueError("minus and over exclude each other; keep one")
+        if self.number is None and not self.directions:
+            raise ValueError("it claims nothing; give paper, predicted, below or above")
+        if self.every and not self.directions:
+            raise ValueError("every needs below or above")
+        return self
+
+    @property
+    def number(self) -> float | Mapping[str, Any] | None:
+        """The number that the value is held against: the paper's, or else the theory's."""
+        return self.paper if self.paper is not None else self.predicted
+
+    @property
+    def directions(self) -> dict[str, float | Mapping[str, Any]]:
+        """What the value is claimed to lie below or above."""
+        sides = {"below": self.below, "above": self.above}
+        return {side: bound for side, bound in sides.items() if bound is not None}
+
+    @property
+    def words(self) -> str:
+        """Which number it is about, in words."""
+        other = [
+            f"{sign} {self.selected.but(mapping).words}"
+            for sign, mapping in (("minus", self.minus), ("over", self.over))
+            if mapping is not None
+        ]
+        moment = moment_of(self.metric)
+        metric = f"{self.metric} ({moment})" if moment else self.metric
+        return "; ".join([f"{metric}: {self.selected.words}", *other])
+
+    def shown(self, number: float) -> str:
+        """Return a number in the unit that is shown.
+
+        Example:
+            >>> Claim(id="F1", metric="test/error", paper=0.2, factor=100, unit="%").shown(0.21)
+            '21 %'
+        """
+        return f"{self.factor * number:.4g} {self.unit}".rstrip()

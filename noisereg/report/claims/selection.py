@@ -1,0 +1,251 @@
+"""Which replicas a claim speaks of, at which moment of their training, and what they are compared with."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+REPLICA = ("arm", "lr", "p", "seed")  # the columns that tell one replica from another, as far as there are several
+_MOMENTS = {
+    "end": "at the end",
+    "start": "at the start",
+    "lowest": "at its lowest",
+    "highest": "at its highest",
+}
+_EQUAL = 1e-9
+
+
+class NothingSelectedError(ValueError):
+    """A selection that no replica, or no measurement, answers to."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Replicas that have given values in given columns, at a moment of their training.
+
+    Args:
+        where: value by column; a number matches to 1e-9 of its size.
+        at: end, start, lowest, highest, or an epoch: the measurement nearest at or after it.
+        metric: another than the one that is asked for; None if it is that one.
+
+    Example:
+        >>> Selection({"p": 0.2}, at="start").words
+        'p = 0.2, at the start'
+    """
+
+    where: Mapping[str, Any] = field(default_factory=dict)
+    at: str | float = "end"
+    metric: str | None = None
+
+    @classmethod
+    def of(cls, mapping: Any, key: str = "of") -> "Selection":
+        """Read a selection from a configuration.
+
+        Args:
+            mapping: value by column, and `at` and `metric`.
+            key: that the mapping stands under, for the errors.
+
+        Raises:
+            ValueError: if it is no mapping, a value is neither a number nor a text, `at` names no moment, or `metric`
+                is no text.
+
+        Example:
+            >>> Selection.of({"arm": "hinge", "at": 100})
+            Selection(where={'arm': 'hinge'}, at=100, metric=None)
+        """
+        return cls().but(mapping, key)
+
+    def but(self, mapping: Any, key: str = "of") -> "Selection":
+        """Return a selection in which what a mapping names is replaced.
+
+        Args and errors are those of `of`.
+
+        Example:
+            >>> Selection({"arm": "hinge", "p": 0.2}).but({"p": 0}).words
+            'arm = hinge, p = 0, at the end'
+        """
+        if not isinstance(mapping, Mapping):
+            raise ValueError(f"{key} must be a mapping such as {{p: 0.2, at: end}}, got {mapping!r}")
+        columns = {str(column): value for column, value in mapping.items() if column not in ("at", "metric")}
+        where = {column: _value(value, f"{key}.{column}") for column, value in columns.items()}
+        at, metric = mapping.get("at", self.at), mapping.get("metric", self.metric)
+        if metric is not None and not isinstance(metric, str):
+            raise ValueError(f"{key}.metric must be the name of a metric, got {metric!r}")
+        return Selection({**self.where, **where}, _moment(at, f"{key}.at"), metric)
+
+    @property
+    def words(self) -> str:
+        """Which replicas, at which moment, in words."""
+        moment = f"at epoch {self.at:g}" if _is_number(self.at) else _MOMENTS[str(self.at)]
+        return ", ".join(part for part in (self.metric, self.place, moment) if part)
+
+    @property
+    def place(self) -> str:
+        """Which replicas, but not when, in words.
+
+        Example:
+            >>> Selection({"arm": "hinge", "p": 0.2}).place
+            'arm = hinge, p = 0.2'
+        """
+        return ", ".join(f"{column} = {_shown(value)}" for column, value in self.where.items())
+
+    def differing(self, other: "Selection") -> list[str]:
+        """Return the columns in which another selection asks for something else.
+
+        Example:
+            >>> Selection({"p": 0.2, "arm": "hinge"}).differing(Selection({"p": 0.0, "arm": "hinge"}, at="start"))
+            ['p']
+        """
+        columns = dict.fromkeys([*self.where, *other.where])
+        return [column for column in columns if self.where.get(column) != other.where.get(column)]
+
+    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of these replicas, at whatever moment.
+
+        Raises:
+            NothingSelectedError: if there are none; the text says what there is.
+
+        Example:
+            >>> Selection({"p": 0.3}).rows(pd.DataFrame({"p": [0.1 + 0.2, 0.5], "seed": 0}))
+                 p  seed
+            0  0.3     0
+        """
+        for column, value in self.where.items():
+            if column not in frame:
+                raise NothingSelectedError(f"no replica has the column {column}")
+            kept = frame[frame[column].isin([found for found in frame[column].unique() if _equal(found, value)])]
+            if kept.empty:
+                found = ", ".join(_shown(other) for other in frame[column].drop_duplicates()) or "no replicas"
+                raise NothingSelectedError(f"no replica has {column} = {_shown(value)}; there are {found}")
+            frame = kept
+        return frame
+
+    def values(self, metric: str, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+        """Return the value of a metric of each of these replicas.
+
+        Args:
+            metric: name of the column, unless the selection names another; with a star at its end, the mean of all
+                columns that begin so.
+            replicas: one row for each replica, as it ended.
+            curves: one row for each replica and measurement, with step and epoch.
+
+        Returns:
+            The columns that name a replica or that the selection names, and value; a replica without one is left out.
+
+        Raises:
+            NothingSelectedError: if no replica has a value.
+
+        Example:
+            >>> rows = pd.DataFrame({"p": [0.0, 0.2], "seed": 0, "test/error": [0.4, 0.2]})
+            >>> Selection({"p": 0.2}).values("test/error", replicas=rows, curves=rows.iloc[:0])
+                 p  seed  value
+            1  0.2     0    0.2
+        """
+        metric = self.metric or metric
+        frame = _with_mean(replicas if self.at == "end" else curves, metric)
+        if frame.empty:
+            raise NothingSelectedError("there are no replicas" if self.at == "end" else "there are no curves")
+        if metric not in frame:
+            raise NothingSelectedError(f"{'no replica' if self.at == 'end' else 'no curve'} has the column {metric}")
+        rows = self.rows(frame)
+        names = [column for column in dict.fromkeys([*REPLICA, *self.where]) if column in rows]
+        found = self._at_moment(rows, metric, names).rename(columns={metric: "value"})[[*names, "value"]]
+        found = found[found["value"].notna()]
+        if found.empty:
+            raise NothingSelectedError(f"{metric} was not measured {self.words.rpartition(', ')[2]}")
+        return found
+
+    def _at_moment(self, rows: pd.DataFrame, metric: str, names: Sequence[str]) -> pd.DataFrame:
+        if self.at == "end":
+            return rows
+        if _is_number(self.at):
+            rows = rows[(rows["epoch"] >= self.at) & rows[metric].notna()]
+        elif self.at in ("lowest", "highest"):
+            rows = rows[rows[metric].notna()].sort_values(metric, ascending=self.at == "lowest", kind="stable")
+            return rows.drop_duplicates(names)
+        return rows.sort_values("step", kind="stable").drop_duplicates(names)
+
+
+def pairs(left: pd.DataFrame, right: pd.DataFrame, *, named: Sequence[str]) -> pd.DataFrame:
+    """Return the values of two selections beside each other, replica by replica.
+
+    Two replicas are a pair if they have the same seed, and the same of what else varies within a selection, such as p.
+
+    Args:
+        left: values as `Selection.values` gives them.
+        right: the values that they are compared with.
+        named: columns in which the selections differ by what they name.
+
+    Returns:
+        The columns that make a pair, and left and right; a replica without a partner is left out.
+
+    Raises:
+        ValueError: if a replica has two partners.
+        NothingSelectedError: if there is no pair.
+
+    Example:
+        >>> left = pd.DataFrame({"p": 0.2, "seed": [0, 1, 2], "value": [1.0, 2.0, 3.0]})
+        >>> right = pd.DataFrame({"p": 0.0, "seed": [2, 1], "value": [5.0, 6.0]})
+        >>> pairs(left, right, named=["p"])
+           seed  left  right
+        0     1   2.0    6.0
+        1     2   3.0    5.0
+    """
+    keys = [
+        column
+        for column in left
+        if column in right and column != "value" and column not in named and _varies(column, left, right)
+    ]
+    for side in (left, right):
+        doubled = side[side.duplicated(keys)]
+        if not doubled.empty:
+            which = ", ".join(f"{key} = {_shown(doubled[key].iloc[0])}" for key in keys)
+            raise ValueError(f"a pair must be of one replica and one other, got two for {which}; name p, lr or arm")
+    both = left.rename(columns={"value": "left"}).merge(
+        right.rename(columns={"value": "right"})[[*keys, "right"]], on=keys
+    )
+    if both.empty:
+        raise NothingSelectedError("no two replicas make a pair: the selections share no seed")
+    return both[[*keys, "left", "right"]]
+
+
+def _with_mean(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Add the mean of the columns that a star stands for, such as the layers of a stage."""
+    stem, star, _ = metric.partition("*")
+    columns = [name for name in frame if star and str(name).startswith(stem)]
+    if not columns:
+        return frame
+    return pd.concat([frame, frame[columns].mean(axis=1, skipna=False).rename(metric)], axis=1)
+
+
+def _varies(column: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:
+    return column == "seed" or max(left[column].nunique(dropna=False), right[column].nunique(dropna=False)) > 1
+
+
+def _equal(found: Any, value: Any) -> bool:
+    if _is_number(found) and _is_number(value):
+        return math.isclose(found, value, rel_tol=_EQUAL)
+    return bool(found == value) and isinstance(found, bool | np.bool_) == isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if _is_number(value) else str(value)
+
+
+def _value(value: Any, key: str) -> Any:
+    if not isinstance(value, str) and not (isinstance(value, int | float) and math.isfinite(value)):
+        raise ValueError(f"{key} must be a number or a text, got {value!r}")
+    return value
+
+
+def _moment(at: Any, key: str) -> str | float:
+    if (isinstance(at, str) and at in _MOMENTS) or (_is_number(at) and 0 <= at < math.inf):
+        return at
+    raise ValueError(f"{key} must be one of {', '.join(_MOMENTS)}, or an epoch, got {at!r}")

@@ -1,0 +1,1 @@
+"""Figures as data: what a panel shows, the numbers behind it, and its drawing."""

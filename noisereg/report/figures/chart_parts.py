@@ -1,0 +1,110 @@
+"""The parts that all panels are made of: data, colours, and the rows in which panels stand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from noisereg.report.figures.panel_values import evenly_spaced
+
+_VIRIDIS = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151")  # from 0 to 0.8: the rest is too faint on white
+OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_ONE_COLOUR = _VIRIDIS[1]
+_MOST_IN_LEGEND = 20
+_DIGITS = "%.6g"
+NUMBER = ",.6~r"  # six digits: of a single value, the usual format shows too few
+_WIDTH, _HEIGHT = 270, 180
+_HEADING: dict[str, Any] = {"fontSize": 16, "subtitleFontSize": 12, "offset": 14}
+_LOOK = {
+    "view": {"stroke": None},
+    "title": {"anchor": "start", "frame": "group", "fontWeight": "normal", "subtitleColor": "#555"},
+    "axis": {"gridColor": "#eee", "domainColor": "#999", "tickColor": "#999", "titleFontWeight": "normal"},
+    "axisY": {"minExtent": 36, "tickCount": 5},
+    "legend": {"titleFontWeight": "normal"},
+}
+
+
+def rounded(column: pd.Series) -> list[float]:
+    """Return the values of a column in order, each as the data of a figure have it.
+
+    Example:
+        >>> rounded(pd.Series([0.2, 0.1 + 0.2, 0.2]))
+        [0.2, 0.3]
+    """
+    return sorted({float(_DIGITS % value) for value in column})
+
+
+def colour_of(frame: pd.DataFrame, key: str, *, title: str = "", **legend: Any) -> Any:
+    """Return the colours of the values of a column, dark to light; up to twenty of them have a line in the legend.
+
+    Example:
+        >>> colour_of(pd.DataFrame({"p": [0.2, 0.0]}), "p").to_dict()["scale"]["domain"]
+        [0.0, 0.2]
+    """
+    if key not in frame:
+        return alt.value(_ONE_COLOUR)
+    values = rounded(frame[key])
+    shown = [values[place] for place in evenly_spaced(len(values), _MOST_IN_LEGEND)]
+    scale = alt.Scale(domain=values, range=_colours(len(values)))
+    return alt.Color(
+        f"{key}:O", scale=scale, legend=alt.Legend(title=title or key, values=shown, symbolOpacity=1, **legend)
+    )
+
+
+def layered(layers: Sequence[alt.Chart], title: str) -> alt.LayerChart:
+    """Build a panel of layers on top of each other, with a title in place of the vertical axis'.
+
+    Example:
+        >>> layered([alt.Chart().mark_point()], "test error (%)").title
+        'test error (%)'
+    """
+    return alt.LayerChart(layer=list(layers), title=title, width=_WIDTH, height=_HEIGHT)
+
+
+def in_rows(rows: Sequence[Sequence[Any]], *, title: str, lines: Sequence[str]) -> alt.VConcatChart:
+    """Build a figure of rows of panels, under a title and a subtitle.
+
+    Args:
+        rows: of panels.
+        title: of the figure.
+        lines: of the subtitle; empty ones are left out.
+
+    Example:
+        >>> points = layered([alt.Chart().mark_point()], "test error (%)")
+        >>> in_rows([[points]], title="Hypercube", lines=["", "20 seeds"]).title.subtitle
+        ['20 seeds']
+    """
+    heading = alt.TitleParams(text=title, subtitle=[line for line in lines if line], **_HEADING)
+    return alt.vconcat(*(alt.hconcat(*row) for row in rows), title=heading, spacing=24, config=_LOOK)
+
+
+def inline(table: pd.DataFrame) -> alt.InlineData:
+    """Return a table as comma-separated text that a figure carries: a third of the size of altair's records.
+
+    Example:
+        >>> inline(pd.DataFrame({"p": [0.1], "mean": [1 / 3]})).values
+        'p,mean\\n0.1,0.333333\\n'
+    """
+    kinds = {name: "number" if pd.api.types.is_numeric_dtype(table[name]) else "string" for name in table}
+    text = table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+    return alt.InlineData(values=text, format=alt.CsvDataFormat(parse=kinds, type="csv"))
+
+
+def cycled(values: Sequence[Any], number: int) -> list[Any]:
+    """Return so many values, from the first again after the last.
+
+    Example:
+        >>> cycled(("circle", "square"), 3)
+        ['circle', 'square', 'circle']
+    """
+    return [values[place % len(values)] for place in range(number)]
+
+
+def _colours(number: int) -> list[str]:
+    """Return colours at even distances along viridis."""
+    channels = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in _VIRIDIS])
+    at = np.linspace(0, len(_VIRIDIS) - 1, number)
+    mixed = np.stack([np.interp(at, np.arange(len(_VIRIDIS)), channel) for channel in channels.T], axis=1)
+    return ["#" + bytes(row).hex() for row in mixed.round().astype(np.uint8)]

@@ -1,0 +1,82 @@
+"""A figure as files: an image, and a page that shows numbers beneath the mouse and loads nothing."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import vl_convert
+from altair.utils.html import INLINE_HTML_TEMPLATE
+from jinja2.utils import htmlsafe_json_dumps
+
+from noisereg.files.cache import cached
+
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
+
+
+def save(chart: alt.TopLevelMixin, path: Path) -> None:
+    """Write a figure as an image, and as a page of its own.
+
+    Either file appears whole or not at all. The page loads nothing from the network.
+
+    Args:
+        chart: the figure.
+        path: of the files without their suffix; `.png` (two dots a pixel) and `.html` are added.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(alt.Chart().mark_point(), Path(folder) / "point")
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ['point.html', 'point.png']
+    """
+    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
+
+    specification = chart.to_dict()
+    image = png_of(specification)
+    page = INLINE_HTML_TEMPLATE.render(
+        spec=htmlsafe_json_dumps(specification),
+        embed_options=htmlsafe_json_dumps({"mode": "vega-lite", "actions": {"export": True, "editor": False}}),
+        output_div="figure",
+        vegalite_version=alt.VEGALITE_VERSION,
+        vegaembed_script=vega_script(),
+    )
+    write_atomically(path.with_name(f"{path.name}.png"), lambda file: file.write(image))
+    write_atomically(path.with_name(f"{path.name}.html"), lambda file: file.write(page.encode()))
+
+
+def png_of(specification: Mapping[str, Any]) -> bytes:
+    """Return a figure as an image, two dots a pixel."""
+    return vl_convert.vegalite_to_png(_visible(dict(specification)), scale=2)
+
+
+@cache
+def vega_script() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, which takes seconds to build and is kept on disk.
+
+    Example:
+        >>> "vegaEmbed" in vega_script()
+        True
+    """
+    made_of = (version("vl-convert-python"), _SNIPPET)
+    kept = cached(
+        "vega", made_of, lambda: {"utf8": np.frombuffer(vl_convert.javascript_bundle(_SNIPPET).encode(), "u1")}
+    )
+    return kept["utf8"].tobytes().decode()
+
+
+def _visible(part: Any) -> Any:
+    """Leave out marks that are only there for the mouse: thousands of them make an image four times slower."""
+    if isinstance(part, dict):
+        return {key: _visible(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_visible(item) for item in part if not _is_for_the_mouse(item)]
+    return part
+
+
+def _is_for_the_mouse(part: Any) -> bool:
+    mark = part.get("mark") if isinstance(part, dict) else None
+    return isinstance(mark, dict) and mark.get("opacity") == 0

@@ -1,0 +1,180 @@
+"""One panel of lines with bands, or of points with bars, over training or against a quantity."""
+
+import math
+from collections.abc import Callable
+
+import altair as alt
+import pandas as pd
+
+from noisereg.report.figures import chart_parts
+from noisereg.report.figures.line_styles import LineStyle, name_lines
+from noisereg.report.figures.panel import PanelSpec
+
+_FEWEST_FOR_A_BAND = 3  # places; between two, a band would say more than is known
+_FEWEST_FOR_A_LINE = 5  # of layers, which stand in an order
+_X_TITLES = {"lr": "learning rate", "arm": "", "metric": ""}
+_FEW_PLACES = 8  # each has its tick
+_WHOLE = ("seed", "n")
+_GREY = "#666"
+
+
+def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, singles: pd.DataFrame) -> alt.LayerChart:
+    """Draw a panel of lines or points.
+
+    Args:
+        spec: the panel.
+        table: its means, as `noisereg.report.figures.panel_values.panel_means` gives them.
+        style: how its lines are told apart.
+        singles: values of single replicas, drawn faintly; may be empty.
+
+    Example:
+        >>> from noisereg.report.figures.line_styles import choose_styles
+        >>> rows = pd.DataFrame({"x": [0, 1], "quantity": "W1", "mean": [1, 2], "low": [0, 1], "high": [2, 3], "n": 5})
+        >>> (style,) = choose_styles([rows])
+        >>> spec = PanelSpec(title="norm", metrics={"norm/hidden": "W1"}, lines=[{"label": "start", "value": 1}])
+        >>> chart = line_chart(spec, rows, style=style, singles=rows[:0])
+        >>> [layer.mark.type for layer in chart.layer]
+        ['rule', 'text', 'area', 'line', 'circle']
+    """
+    rows = _drawable(spec, name_lines(table))
+    if "quantity" in rows and rows["quantity"].nunique() == 1:  # which the title names
+        rows, singles = rows.drop(columns="quantity"), singles.drop(columns="quantity", errors="ignore")
+    form = _form(spec, rows)
+    x = _ordered_axis(spec, rows) if form == "points" or not _is_numeric(rows) else _x_axis(spec, rows)
+    base = alt.Chart(chart_parts.inline(rows)).encode(x=x, color=style.colours())
+    if "line" in rows:
+        base = base.encode(detail="line:N")
+    if style.key and form == "points":
+        base = base.encode(xOffset=style.beside())
+    y = _y_axis(spec, rows)
+    marks = [
+        *([_single_marks(base, singles[singles["value"] > 0] if spec.log else singles, y=y)] if len(singles) else []),
+        *([_spread(base, rows, form=form, y=y)] if rows["low"].notna().any() else []),
+        *_means(base, rows, form=form, style=style, y=y),
+    ]
+    if style.choice:  # filter each layer: a filter around layers misses those that have data of their own
+        marks = [mark.transform_filter(style.choice) for mark in marks]
+    return chart_parts.layered([*_reference(spec, y=y), *marks], spec.title)
+
+
+def _form(spec: PanelSpec, rows: pd.DataFrame) -> str:
+    """Choose between a line in a band, a line of points with bars, and points with bars."""
+    places = rows["x"].nunique()
+    if places > 1 and spec.kind == "curves":
+        return "band"
+    if _is_numeric(rows):
+        return "band" if places >= _FEWEST_FOR_A_BAND else "points"
+    return "line" if spec.along == "metric" and places >= _FEWEST_FOR_A_LINE else "points"
+
+
+def _drawable(spec: PanelSpec, rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what a logarithmic axis cannot show; a band that reaches below zero goes down to the axis."""
+    if spec.log_x and spec.kind == "curves":
+        rows = rows[rows["x"] > 0]
+    if spec.log:
+        rows = rows[rows["mean"] > 0]
+        ends = rows[["low", "mean"]]
+        rows = rows.assign(floor=rows["low"].clip(lower=ends.where(ends > 0).min().min()))
+    if rows.empty:
+        raise ValueError(f"panel {spec.title!r} has no value above zero for its logarithmic axis")
+    return rows
+
+
+def _means(
+    base: alt.Chart, rows: pd.DataFrame, *, form: str, style: LineStyle, y: Callable[[str], alt.Y]
+) -> list[alt.Chart]:
+    by_line = style.dashes(of_points=form == "points") if "line" in rows else {}
+    hover = _hover(rows)
+    if form == "points":
+        return [base.mark_point(size=60, filled=True, opacity=1).encode(y=y("mean"), tooltip=hover, **by_line)]
+    line = base.mark_line(strokeWidth=1.8).encode(y=y("mean"), **by_line)
+    return [line, base.mark_circle(size=60, opacity=0 if form == "band" else 1).encode(y=y("mean"), tooltip=hover)]
+
+
+def _spread(base: alt.Chart, rows: pd.DataFrame, *, form: str, y: Callable[[str], alt.Y]) -> alt.Chart:
+    marks = base.mark_area(opacity=0.2) if form == "band" else base.mark_rule(strokeWidth=2)
+    return marks.encode(y=y("floor" if "floor" in rows else "low"), y2="high")
+
+
+def _single_marks(base: alt.Chart, singles: pd.DataFrame, *, y: Callable[[str], alt.Y]) -> alt.Chart:
+    marks = base.mark_circle(size=18, opacity=0.25)
+    marks.data = chart_parts.inline(singles)
+    return marks.encode(y=y("value"), tooltip=_hover(singles))
+
+
+def _reference(spec: PanelSpec, *, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
+    """Draw values that the panel names across it."""
+    if not spec.lines:
+        return []
+    if unknown := [line.label for line in spec.lines if isinstance(line.value, dict)]:
+        raise ValueError(f"panel {spec.title!r}: the value of the line {unknown[0]!r} is yet to be computed")
+    rows = pd.DataFrame([{"value": line.value, "label": line.label} for line in spec.lines])
+    if spec.log and rows["value"].min() <= 0:
+        raise ValueError(
+            f"panel {spec.title!r}: lines on a logarithmic axis must lie above 0, got {rows['value'].min():g}"
+        )
+    base = alt.Chart(chart_parts.inline(rows)).encode(y=y("value"))
+    words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY)
+    return [
+        base.mark_rule(strokeDash=[4, 3], color=_GREY),
+        words.encode(x=alt.value("width"), text="label:N"),
+    ]
+
+
+def _ordered_axis(spec: PanelSpec, rows: pd.DataFrame) -> alt.X:
+    """Return an axis on which each place has the same room."""
+    angle, places = (0, chart_parts.rounded(rows["x"])) if _is_numeric(rows) else (-40, list(dict.fromkeys(rows["x"])))
+    axis = alt.Axis(labelAngle=angle, labelLimit=160)
+    return alt.X("x:O", title=_x_title(spec), axis=axis, scale=alt.Scale(domain=places))
+
+
+def _x_axis(spec: PanelSpec, rows: pd.DataFrame) -> alt.X:
+    whole = spec.along in ("epoch", "step")
+    few = spec.kind == "end" and rows["x"].nunique() <= _FEW_PLACES
+    ticks = {"values": chart_parts.rounded(rows["x"])} if few else {"tickCount": 4}
+    axis = alt.Axis(grid=False, format=",d" if whole else "~g", tickMinStep=int(whole), labelOverlap=True, **ticks)
+    return alt.X("x:Q", title=_x_title(spec), axis=axis, scale=_x_scale(spec, rows))
+
+
+def _x_title(spec: PanelSpec) -> str | None:
+    return _X_TITLES.get(spec.along, spec.along) or None
+
+
+def _x_scale(spec: PanelSpec, rows: pd.DataFrame) -> alt.Scale:
+    padding = 0 if spec.kind == "curves" else 8
+    above = rows["x"][rows["x"] > 0]
+    if spec.log_x and len(above) == len(rows):
+        return alt.Scale(type="log", nice=False, padding=padding)
+    if spec.log_x and len(above):  # p = 0 has a place too
+        return alt.Scale(type="symlog", constant=float(above.min()), nice=False, padding=padding)
+    return alt.Scale(nice=False, zero=False, padding=padding)
+
+
+def _y_axis(spec: PanelSpec, rows: pd.DataFrame) -> Callable[[str], alt.Y]:
+    if spec.log:
+        decades = math.log10(rows["mean"].max() / rows["floor"].fillna(rows["mean"]).min())
+        axis = alt.Axis(format="~g", labelOverlap=True, tickCount=min(5, max(1, int(decades))))
+        scale = alt.Scale(type="log", nice=False, padding=6)
+    else:
+        axis, scale = (
+            alt.Axis(format=chart_parts.NUMBER, labelOverlap=True),
+            alt.Scale(zero=False, nice=False, padding=6),
+        )
+    return lambda name: alt.Y(f"{name}:Q", title=None, axis=axis, scale=scale)
+
+
+def _hover(table: pd.DataFrame) -> list[alt.Tooltip]:
+    """Name what is beneath the mouse."""
+    shown = {"x": "x", "p": "p", "lr": "learning rate", "arm": "arm", "quantity": "quantity", "seed": "seed"}
+    shown |= {"value": "value", "mean": "mean", "low": "95 % from", "high": "to", "n": "n"}
+    return [
+        alt.Tooltip(f"{name}:Q", title=title, format="d" if name in _WHOLE else chart_parts.NUMBER)
+        if pd.api.types.is_numeric_dtype(table[name])
+        else alt.Tooltip(f"{name}:N", title=title)
+        for name, title in shown.items()
+        if name in table
+    ]
+
+
+def _is_numeric(rows: pd.DataFrame) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(rows["x"]))

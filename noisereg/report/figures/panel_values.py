@@ -1,0 +1,174 @@
+"""The numbers behind a panel of lines: means over the seeds, in the panel's units. Nothing here draws."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from noisereg.report.claims.selection import REPLICA
+from noisereg.report.figures.panel import PanelSpec
+from noisereg.report.groups.naming import differing_columns
+from noisereg.statistics import bands
+
+_MOST_POINTS_A_LINE = 300
+_MOST_POINTS_A_PANEL = 2500
+_FEWEST_POINTS_A_LINE = 25
+
+
+def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Compute what a panel shows: means over the seeds with their 95 % t intervals.
+
+    Args:
+        spec: the panel, of kind curves or end.
+        replicas: one row for each replica, at the end of training.
+        curves: one row for each replica and measurement.
+
+    Returns:
+        One row for each point: x, mean, low, high, n; p, lr and arm as far as they differ; `quantity`, the metric's
+        label, unless that is x.
+
+    Raises:
+        ValueError: if the runs do not have what is asked for, or a replica has two rows.
+
+    Example:
+        >>> rows = pd.DataFrame({"p": [0.0, 0.0, 0.2], "seed": [0, 1, 0], "test/error": [0.3, 0.5, 0.1]})
+        >>> spec = PanelSpec(title="error", kind="end", metrics={"test/error": "test"}, factor=100)
+        >>> panel_means(spec, replicas=rows, curves=rows)[["x", "mean", "n"]]
+             x  mean  n
+        0  0.0  40.0  2
+        1  0.2  10.0  1
+    """
+    if spec.kind == "curves":
+        return _over_training(spec, curves)
+    values = replica_values(spec, replicas=replicas, curves=curves)
+    by = [column for column in values if column not in ("seed", "value")]
+    table = bands(values, "value", by=by)
+    for column in by:
+        if not pd.api.types.is_numeric_dtype(values[column]):  # names keep the order they came in
+            place = {name: place for place, name in enumerate(dict.fromkeys(values[column]))}
+            table = table.sort_values(column, key=lambda names, place=place: names.map(place), kind="stable")
+    return table.drop(columns="quantity" if spec.along == "metric" else []).reset_index(drop=True)
+
+
+def replica_values(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return every replica's values: x, seed, value, quantity, and p, lr and arm if they differ.
+
+    Example:
+        >>> rows = pd.DataFrame({"p": [0.0, 0.2], "seed": 0, "test/error": [0.3, 0.1]})
+        >>> spec = PanelSpec(title="error", kind="end", metrics={"test/error": "test"})
+        >>> replica_values(spec, replicas=rows, curves=rows[:0])
+             x  seed quantity  value
+        0  0.0     0     test    0.3
+        1  0.2     0     test    0.1
+    """
+    selection = spec.selected
+    rows = selection.rows(replicas)
+    if spec.along not in (*REPLICA, "metric", *selection.where):
+        raise ValueError(f"panel {spec.title!r}: x must be p, lr, arm, seed or metric, got {spec.along}")
+    _check_rows(rows, needed=("p", "seed"))
+    parts = [
+        selection.values(column, replicas=replicas, curves=curves).assign(quantity=label)
+        for column, label in spec.columns(rows).items()
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    table["value"] *= spec.factor
+    place = table["quantity" if spec.along == "metric" else spec.along]
+    keys = differing_columns(rows, known=spec.along)
+    return table.assign(x=place)[["x", *keys, "seed", "quantity", "value"]]
+
+
+def thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Return evenly spaced measurements of each arm, with the first and the last, if a panel of curves has very many.
+
+    Example:
+        >>> len(thinned(pd.DataFrame({"x": range(10_001), "mean": 0.0})))
+        300
+    """
+    lines = [column for column in ("p", "lr", "arm", "quantity") if column in table]
+    number = len(table[lines].drop_duplicates()) if lines else 1
+    most = max(_FEWEST_POINTS_A_LINE, min(_MOST_POINTS_A_LINE, _MOST_POINTS_A_PANEL // number))
+    parts = []
+    for _, part in table.groupby("arm", sort=False) if "arm" in table else [("", table)]:
+        places = np.unique(part["x"])
+        parts.append(part[part["x"].isin(places[evenly_spaced(len(places), most)])])
+    return pd.concat(parts, ignore_index=True)
+
+
+def evenly_spaced(number: int, most: int) -> np.ndarray:
+    """Return at most so many of the places 0 ... number - 1, evenly spaced, with the first and the last.
+
+    Example:
+        >>> evenly_spaced(101, 3).tolist()
+        [0, 50, 100]
+    """
+    return np.linspace(0, number - 1, min(number, most)).round().astype(int)
+
+
+def stops_early(curves: pd.DataFrame) -> bool:
+    """Return whether a replica has its last row before another of its arm has.
+
+    Example:
+        >>> stops_early(pd.DataFrame({"p": 0.0, "seed": [0, 0, 1], "epoch": [0, 1, 0]}))
+        True
+    """
+    ends = curves.groupby([column for column in REPLICA if column in curves])["epoch"].max()
+    arms = ends.groupby("arm") if "arm" in curves else ends.groupby(lambda _: "")
+    return bool((arms.nunique() > 1).any())
+
+
+def _over_training(spec: PanelSpec, curves: pd.DataFrame) -> pd.DataFrame:
+    """Average curve by curve; a replica that stopped early keeps its last values."""
+    if curves.empty:
+        raise ValueError(f"panel {spec.title!r} needs metrics.csv, which no run wrote (logger=csv writes it)")
+    if spec.along not in ("epoch", "step"):
+        raise ValueError(f"panel {spec.title!r}: x of curves must be epoch or step, got {spec.along}")
+    rows = spec.selected.rows(curves)
+    _check_rows(rows, needed=("step", "epoch", "p", "seed"), once="step")
+    keys = differing_columns(rows)
+    parts = []
+    for column, label in spec.columns(rows).items():
+        for arm, part in rows.groupby("arm", sort=False) if "arm" in keys else [("", rows)]:
+            if not part[column].notna().any():
+                continue
+            table = _curve_means(part, spec.factor * part[column])
+            place = table["epoch"].map(part.groupby("epoch")["step"].max()) if spec.along == "step" else table["epoch"]
+            parts.append(table.assign(x=place, quantity=label, arm=arm))
+    return pd.concat(parts, ignore_index=True)[["x", *keys, "quantity", "mean", "low", "high", "n"]]
+
+
+def _curve_means(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """Average a quantity over the seeds of each p and learning rate, at every epoch it was measured at.
+
+    Curves may have epochs of their own. A replica that stopped before the others of its curve keeps its last value, and
+    a curve goes on to the end of the longest one.
+    """
+    curve = [column for column in ("p", "lr") if column in rows]
+    replica = [*curve, "seed"]
+    wide = rows[[*replica, "epoch"]].assign(value=values).groupby([*replica, "epoch"])["value"].last().unstack("epoch")
+    wide = wide.loc[:, wide.notna().any()]
+    end = rows.groupby(replica)["epoch"].max()
+    epochs = wide.columns.to_numpy()
+    last = np.searchsorted(epochs, end.to_numpy(), side="right") - 1  # the newest epoch measured before its end
+    newest = np.minimum(np.arange(len(epochs)), last.clip(0)[:, None])
+    held = pd.DataFrame(np.take_along_axis(wide.to_numpy(), newest, axis=1), index=wide.index, columns=wide.columns)
+    own = wide.notna().groupby(level=curve).transform("any")
+    over = epochs > end.groupby(level=curve).transform("max").to_numpy()[:, None]
+    long = held.where(own | over).melt(ignore_index=False, value_name="value").reset_index()
+    table = bands(long, "value", by=[*curve, "epoch"])
+    return table[table["n"] > 0].reset_index(drop=True)
+
+
+def _check_rows(rows: pd.DataFrame, *, needed: Sequence[str], once: str | None = None) -> None:
+    """Raise what keeps rows from being averaged: none at all, a missing column, or two rows of a replica."""
+    if rows.empty:
+        raise ValueError("a figure needs at least one row, got none")
+    if missing := [column for column in needed if column not in rows]:
+        raise ValueError(f"rows must have the columns {', '.join(needed)}, got none named {', '.join(missing)}")
+    replica = [column for column in REPLICA if column in rows]
+    doubled = rows[rows.duplicated([*replica, once] if once else replica)]
+    if not doubled.empty:
+        which = ", ".join(f"{column}={doubled[column].iloc[0]}" for column in replica)
+        raise ValueError(
+            f"a replica must have one row{f' a {once}' if once else ''}, got two for {which}; "
+            "draw runs that differ in more than p, seed, lr and arm apart"
+        )

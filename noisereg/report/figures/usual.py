@@ -1,0 +1,117 @@
+"""The panels of runs that ask for none: errors, active neurons and weight norms."""
+
+import pandas as pd
+
+from noisereg.labels import label_of
+from noisereg.report.claims.selection import Selection
+from noisereg.report.figures.panel import Kind, PanelSpec
+
+_ERRORS = ("test/error", "train/error")
+_SPLITS = ("train", "test")
+_MOST_LAYERS = 4  # that have a panel or a line each; more of them stand along the axis, at the end of training
+
+
+def usual_panels(replicas: pd.DataFrame, curves: pd.DataFrame) -> list[PanelSpec]:
+    """Return the panels of the end of training, if there is something to compare there, and of the curves.
+
+    Args:
+        replicas: one row for each replica, at the end.
+        curves: one row for each replica and measurement; may be empty.
+
+    Example:
+        >>> rows = pd.DataFrame({"p": [0.0, 0.2], "seed": 0, "test/error": [0.5, 0.2]})
+        >>> [(panel.kind, panel.title) for panel in usual_panels(rows, rows[:0])]
+        [('end', 'test error (%)')]
+    """
+    compared = bool(varying_column(replicas))
+    return [panel for panel in end_panels(replicas) if compared or panel.x == "metric"] + curve_panels(curves)
+
+
+def curve_panels(curves: pd.DataFrame) -> list[PanelSpec]:
+    """Return the panels of the curves; with several p and learning rates, a row of one panel a rate for each quantity.
+
+    Example:
+        >>> rows = pd.DataFrame({"p": [0.0], "test/error": [0.5], "train/error": [None], "norm/hidden": [3.0]})
+        >>> [panel.title for panel in curve_panels(rows)]
+        ['test error (%)', 'weight norm, hidden']
+    """
+    shown = [*_ERRORS, *(_active(curves, split) for split in _SPLITS), *_few_layers(curves, "norm")]
+    panels = [_panel(metric, "curves") for metric in shown if _is_measured(curves, metric)]
+    panels += [
+        _layers_panel(f"{split}/active_fraction", "curves")
+        for split in _SPLITS
+        if len(_few_layers(curves, f"{split}/active_fraction")) > 1
+    ]
+    if not all(_varies(curves, column) for column in ("p", "lr")):
+        return panels
+    return [
+        panel.model_copy(
+            update={"title": f"{panel.title}, lr {rate:g}", "chosen": Selection({"lr": rate}), "row": panel.title}
+        )
+        for panel in panels
+        for rate in sorted(curves["lr"].unique())
+    ]
+
+
+def end_panels(replicas: pd.DataFrame) -> list[PanelSpec]:
+    """Return the panels of the end of training: against p, else the learning rate or the arm, and along many layers.
+
+    Example:
+        >>> rows = pd.DataFrame({"p": 0.1, "lr": [0.1, 0.2], "train/error": 0.5})
+        >>> [(panel.title, panel.x) for panel in end_panels(rows)]
+        [('train error, clean labels (%)', 'lr')]
+    """
+    along = varying_column(replicas) or "p"
+    active = [metric for split in _SPLITS if _is_measured(replicas, metric := _active(replicas, split))]
+    shown = [*_ERRORS, *active[:1], *_few_layers(replicas, "norm")]
+    panels = [_panel(metric, "end", x=along) for metric in shown if _is_measured(replicas, metric)]
+    stems = (*(f"{split}/active_fraction" for split in _SPLITS), "norm")
+    return panels + [_layers_panel(stem, "end") for stem in stems if len(_layers(replicas, stem)) > _MOST_LAYERS]
+
+
+def varying_column(replicas: pd.DataFrame) -> str:
+    """Return the first of p, the learning rate and the arm in which replicas differ; empty if there is none.
+
+    Example:
+        >>> varying_column(pd.DataFrame({"p": 0.1, "lr": [0.1, 0.2]}))
+        'lr'
+    """
+    return next((column for column in ("p", "lr", "arm") if _varies(replicas, column)), "")
+
+
+def _panel(metric: str, kind: Kind, *, x: str = "") -> PanelSpec:
+    label = label_of(metric)
+    return PanelSpec(
+        title=label.title, kind=kind, x=x, metrics={metric: label.words}, factor=label.factor, log_x=x == "lr"
+    )
+
+
+def _layers_panel(stem: str, kind: Kind) -> PanelSpec:
+    """Return a panel of all layers: a line each over training, or along the axis at the end of it."""
+    label, is_end = label_of(f"{stem}/each layer"), kind == "end"
+    return PanelSpec(
+        title=label.title, kind=kind, x="metric" if is_end else "", metrics={f"{stem}/*": ""}, factor=label.factor
+    )
+
+
+def _active(rows: pd.DataFrame, split: str) -> str:
+    """Return what tells how active a network is: the neurons of one layer, the active fraction of several."""
+    is_deep = any(len(_layers(rows, f"{seen}/active_fraction")) > 1 for seen in _SPLITS)
+    return f"{split}/active_fraction" if is_deep else f"{split}/active_neurons"
+
+
+def _few_layers(rows: pd.DataFrame, stem: str) -> list[str]:
+    layers = _layers(rows, stem)
+    return layers if len(layers) <= _MOST_LAYERS else []
+
+
+def _layers(rows: pd.DataFrame, stem: str) -> list[str]:
+    return [str(name) for name in rows if str(name).startswith(f"{stem}/") and _is_measured(rows, str(name))]
+
+
+def _is_measured(rows: pd.DataFrame, metric: str) -> bool:
+    return metric in rows and bool(rows[metric].notna().any())
+
+
+def _varies(rows: pd.DataFrame, column: str) -> bool:
+    return column in rows and rows[column].nunique() > 1

@@ -1,0 +1,1 @@
+"""Runs that belong together, and how their replicas are told apart."""

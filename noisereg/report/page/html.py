@@ -1,0 +1,134 @@
+"""The report: one HTML page of all groups of runs, that loads nothing from anywhere."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from noisereg.report.claims.verdicts import RULE
+from noisereg.report.figures.figure import figure_of
+from noisereg.report.figures.files import png_of, vega_script
+from noisereg.report.groups.run_group import RunGroup
+from noisereg.report.page.cells import claim_cells, count_verdicts, run_facts, settings_of, verdicts_in_words
+from noisereg.report.page.layer_table import layer_tables
+from noisereg.report.page.means_table import means_table
+from noisereg.runs.reading import Run
+
+_TEMPLATE = Path(__file__).parent / "template"
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """The figure of a group, or why there is none.
+
+    Args:
+        specification: of Vega-Lite; empty if there is none.
+        fault: why not.
+    """
+
+    specification: Mapping[str, Any]
+    fault: str = ""
+
+    @classmethod
+    def of(cls, group: RunGroup) -> "DrawnFigure":
+        """Draw what a group's experiment asks for, or what is usual.
+
+        A figure that the runs do not allow is a sentence on the page: it does not keep the rest from being shown.
+
+        Example:
+            >>> replicas = [{"p": p, "seed": 0, "test/error": p / 2} for p in (0.0, 0.2)]
+            >>> group = RunGroup("Sweep", "sweep", [Run(Path("run"), "finished", record={"replicas": replicas})])
+            >>> DrawnFigure.of(group).specification["title"]["text"]
+            'Sweep'
+        """
+        try:
+            return cls(figure_of(group).to_dict())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return cls({}, f"No figure: {error}")
+
+    @property
+    def for_the_page(self) -> dict[str, Any]:
+        """The specification without its title, which stands above it on the page."""
+        return {key: value for key, value in self.specification.items() if key != "title"} | {"background": "white"}
+
+    @property
+    def caption(self) -> str:
+        """The lines below its title."""
+        return ", ".join(self.specification.get("title", {}).get("subtitle", []))
+
+    def image(self) -> bytes:
+        """Return it as PNG, two dots a pixel."""
+        return png_of(self.specification)
+
+
+def render(
+    groups: Sequence[RunGroup],
+    figures: Sequence[DrawnFigure],
+    *,
+    unfinished: Sequence[Run] = (),
+    defaults: Mapping[str, Any] | None = None,
+    title: str = "Label noise in ReLU networks: the paper's claims and ours",
+) -> str:
+    """Return the page as text.
+
+    Everything that comes from a run is escaped, and the page forbids the browser to load anything.
+
+    Args:
+        groups: of finished runs.
+        figures: of each group.
+        unfinished: runs that failed, were cut off or cannot be read.
+        defaults: the default configuration, to list the settings that differ.
+        title: of the page.
+
+    Example:
+        >>> failed = Run(Path("run"), "failed", "no memory <here>")
+        >>> "no memory &lt;here&gt;" in render([], [], unfinished=[failed])
+        True
+    """
+    sections = [_section(group, figure, defaults) for group, figure in zip(groups, figures, strict=True)]
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    runs = sum(len(group.runs) for group in groups)
+    return environment.get_template("page.html").render(
+        title=title,
+        subtitle=f"{len(groups)} experiments and sweeps, {runs} finished runs, {len(unfinished)} others",
+        sections=sections,
+        total=count_verdicts([judgement for group in groups for judgement in group.judgements]),
+        unfinished=unfinished,
+        rule=RULE,
+        css=_text("page.css"),
+        script=_text("page.js"),
+        bundle=vega_script() if any(section["figure"] for section in sections) else "",
+    )
+
+
+def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
+    counts = count_verdicts(group.judgements)
+    experiment = group.experiment or {}
+    return {
+        "anchor": group.name,
+        "title": group.title,
+        "place": str(experiment.get("place") or ""),
+        "note": str(experiment.get("note") or ""),
+        "figure": figure.for_the_page if figure.specification else {},
+        "caption": figure.caption,
+        "fault": figure.fault,
+        "claims": [claim_cells(judgement) for judgement in group.judgements],
+        "counts_in_words": verdicts_in_words(counts),
+        "means": None if group.judgements else means_table(group),
+        "layers": layer_tables(group.replicas),
+        "missing": [*(f"Missing: {line}" for line in group.missing), *group.notes],
+        "runs": [run_facts(run) for run in group.runs],
+        "settings": settings_of(group.runs[-1], defaults),
+    }
+
+
+def _text(name: str) -> str:
+    return (_TEMPLATE / name).read_text(encoding="utf-8")

@@ -1,0 +1,289 @@
+"""Runs as their folders keep them: the record, the curves, the arrays. What is not there is empty."""
+
+import json
+import zipfile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+
+from noisereg.config.run_folder import RECORD
+
+_STATUSES = ("finished", "failed", "stopped", "running")
+_INDEX = ("step", "epoch", "p", "seed")
+_REPLICAS = "replicas"  # the folder of single replicas, each in a folder of its own, below that of their run
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder holds. A key that a record lacks is empty here.
+
+    Args:
+        folder: of the run.
+        status: finished, failed, stopped, running (or cut off), or unreadable.
+        reason: why it failed, was stopped or cannot be read; empty otherwise.
+        record: contents of result.json.
+
+    Example:
+        >>> run = Run(Path("run"), "finished", record={"replicas": [{"p": 0.2, "seed": 0, "test/error": 0.2}]})
+        >>> run.replicas
+             p  seed  test/error
+        0  0.2     0         0.2
+    """
+
+    folder: Path
+    status: str
+    reason: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The whole configuration."""
+        return _mapping(self.record.get("config"))
+
+    @property
+    def experiment(self) -> Mapping[str, Any] | None:
+        """What the report reads of the experiment: id, title, place, note, figure, claims; None if it is none."""
+        return _mapping(self.record.get("experiment")) or None
+
+    @property
+    def claims(self) -> list[Any]:
+        """The experiment's claims, as they stand in its file."""
+        return _list((self.experiment or {}).get("claims"))
+
+    @property
+    def checks(self) -> list[Mapping[str, Any]]:
+        """What verifiers said, as rows."""
+        return [check for check in _list(self.record.get("checks")) if isinstance(check, Mapping)]
+
+    @property
+    def command(self) -> str:
+        """The command that made it."""
+        return str(self.record.get("command") or "")
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        seconds = self.record.get("seconds")
+        return seconds if isinstance(seconds, int | float) else None
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Code, libraries and machine."""
+        return _mapping(self.record.get("environment"))
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the experiment's arms, each of which has a folder in the run's; empty for a run without."""
+        names = map(str, _mapping(_mapping(self.config.get("experiment")).get("arms")))
+        return [name for name in names if name == Path(name).name != ".."]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, if the data set is one of ours that has names for them."""
+        package, _, name = str(_mapping(self.config.get("dataset")).get("_target_")).rpartition(".")
+        if package != "noisereg.datasets":
+            return ()
+        from noisereg import datasets  # noqa: PLC0415 - loads Lightning, which few figures need
+
+        return tuple(getattr(getattr(datasets, name, None), "classes", ()))
+
+    @property
+    def title(self) -> str:
+        """The experiment's title, or the model, the data and the rule of the run."""
+        experiment = self.experiment or _mapping(self.config.get("experiment"))
+        if experiment.get("title"):
+            return str(experiment["title"])
+        model, data, rule = (_class_name(self.config.get(part)) for part in ("model", "dataset", "noise"))
+        return f"{model} on {self.record.get('data') or data} under {rule}"
+
+    @cached_property
+    def replicas(self) -> pd.DataFrame:
+        """One row for each replica, as it ended; p and seed are the configuration's where the rows lack them."""
+        rows = [row for row in _list(self.record.get("replicas")) if isinstance(row, Mapping)]
+        return self._named(pd.DataFrame([{key: row[key] for key in row if not _is_nested(row[key])} for row in rows]))
+
+    def curves(self) -> pd.DataFrame:
+        """Read the curves: a row for each replica and measurement, with a column `arm` if there are arms.
+
+        Raises:
+            ValueError: if metrics.csv cannot be read. Without one, there are no rows.
+        """
+        tables = [self._curves(self.folder / arm).assign(arm=arm) for arm in self.arms]
+        return self._named(join_tables(tables) if tables else self._curves(self.folder))
+
+    def fires(self, arm: str | None = None) -> Int64[np.ndarray, "replicas classes hidden"] | None:
+        """Read how often each hidden neuron of each replica fired for each class.
+
+        Args:
+            arm: of the experiment; None for a run without.
+
+        Returns:
+            Counts in the order of the (arm's) replicas; None if the run keeps none.
+
+        Raises:
+            ValueError: if the file cannot be read.
+        """
+        path = self.folder / (arm or "") / "fires.npz"
+        arrays = read_arrays(path)
+        if arrays is not None and "train" not in arrays:
+            raise ValueError(f"{path} cannot be read (it has no train); delete it")
+        return None if arrays is None else arrays["train"]
+
+    def analyses(self, arm: str | None = None) -> dict[int, dict[str, np.ndarray]]:
+        """Read what replicas left at the end of their training: calibration and projected features.
+
+        Args:
+            arm: of the experiment; None for a run without.
+
+        Returns:
+            For each replica that was analysed, by its row among the (arm's) replicas, arrays by name.
+
+        Raises:
+            ValueError: if the file cannot be read.
+        """
+        found: dict[int, dict[str, np.ndarray]] = {}
+        for name, array in (read_arrays(self.folder / (arm or "") / "analysis.npz") or {}).items():
+            number, is_numbered, own = name.partition("/")
+            if not is_numbered:  # older versions analysed one network, and named it by no number
+                number, own = "0", name
+            if not number.isdecimal():
+                raise ValueError(f"analysis.npz of {self.folder} has {name}, which names no replica by its number")
+            found.setdefault(int(number), {})[own] = array
+        return found
+
+    def _curves(self, folder: Path) -> pd.DataFrame:
+        path = folder / "metrics.csv"
+        if not path.exists():
+            return pd.DataFrame(columns=list(_INDEX))
+        try:
+            return pd.read_csv(path).copy()  # in one block: pandas warns of an added column beside a hundred others
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read ({error}); delete it, or its run") from None
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Add p and seed where a table lacks them and the configuration has one of each."""
+        one = {"p": _mapping(self.config.get("noise")).get("p"), "seed": self.config.get("seed")}
+        lacking = {key: value for key, value in one.items() if key not in frame and isinstance(value, int | float)}
+        return frame.assign(**lacking)
+
+
+def find_runs(paths: Iterable[Path | str]) -> list[Run]:
+    """Return every run in or below some folders.
+
+    The arms of an experiment, and the replicas that a run trained in folders of their own, are no runs. A record that
+    cannot be read makes a run with the status "unreadable".
+
+    Args:
+        paths: folders, or result.json files.
+
+    Returns:
+        The runs in the order of their folders, 2 before 10.
+
+    Raises:
+        ValueError: if a path does not exist, or there is no run.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "result.json").write_text('{"status": "failed", "reason": "no memory"}')
+        ...     run, = find_runs([folder])
+        >>> run.status, run.reason
+        ('failed', 'no memory')
+    """
+    places = [Path(path) for path in paths]
+    records = {record.resolve(): record for place in places for record in _records(place)}
+    if not records:
+        searched = ", ".join(map(str, places)) or "no folder"
+        raise ValueError(f"no run in {searched}: a run's folder has a {RECORD}")
+    runs = sorted((_read(record) for record in records.values()), key=lambda run: _natural(run.folder))
+    folders = {run.folder.resolve() for run in runs}
+    arms = {(run.folder / arm).resolve() for run in runs for arm in run.arms}
+    return [run for run in runs if not _is_a_part(run.folder.resolve(), folders, arms)]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Read the arrays of a file.
+
+    Args:
+        path: of a .npz file.
+
+    Returns:
+        Each array by its name; None if there is no file.
+
+    Raises:
+        ValueError: if the file cannot be read, or holds objects.
+
+    Example:
+        >>> read_arrays(Path("nowhere/analysis.npz")) is None
+        True
+    """
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read ({error}); delete it") from None
+
+
+def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables below one another; those without rows are left out.
+
+    Example:
+        >>> join_tables([pd.DataFrame({"p": [0.1]}), pd.DataFrame(columns=["seed"]), pd.DataFrame({"p": [0.2]})])
+             p
+        0  0.1
+        1  0.2
+    """
+    filled = [table for table in tables if not table.empty]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(_INDEX))
+
+
+def _is_a_part(folder: Path, folders: Collection[Path], arms: Collection[Path]) -> bool:
+    """Return whether a folder holds an arm or a single replica of a run that was found too."""
+    return folder in arms or (folder.parent.name == _REPLICAS and folder.parent.parent in folders)
+
+
+def _records(place: Path) -> Sequence[Path]:
+    if place.is_dir():
+        return list(place.rglob(RECORD))
+    if place.name == RECORD and place.exists():
+        return [place]
+    raise ValueError(f"{place} is no folder and no {RECORD}")
+
+
+def _read(path: Path) -> Run:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        return Run(path.parent, "unreadable", f"{path.name} cannot be read: {error}")
+    status = record.get("status") if isinstance(record, dict) else None
+    if status not in _STATUSES:
+        return Run(path.parent, "unreadable", f"{path.name} is no record of a run: it has no status that is known")
+    return Run(path.parent, status, str(record.get("reason") or ""), record)
+
+
+def _natural(folder: Path) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in folder.parts]
+
+
+def _class_name(section: Any) -> str:
+    return str(_mapping(section).get("_target_") or "unknown").rpartition(".")[2]
+
+
+def _is_nested(node: Any) -> bool:
+    return isinstance(node, dict | list)
+
+
+def _mapping(node: Any) -> Mapping[str, Any]:
+    return node if isinstance(node, Mapping) else {}
+
+
+def _list(node: Any) -> list[Any]:
+    return node if isinstance(node, list) else []

@@ -1,0 +1,206 @@
+import math
+import warnings
+
+import pandas as pd
+import pytest
+
+from noisereg.report.claims.selection import NothingSelectedError, Selection, pairs
+
+ENDS = pd.DataFrame(
+    {
+        "arm": ["a", "a", "a", "b", "b", "b"],
+        "p": [0.0, 0.2, 0.2, 0.0, 0.2, 0.2],
+        "seed": [0, 0, 1, 0, 0, 1],
+        "x": [1.0, 2.0, 3.0, 4.0, 5.0, math.nan],
+    }
+)
+CURVES = pd.DataFrame(
+    {
+        "step": [0, 10, 20, 30, 0, 10],
+        "epoch": [0, 1, 2, 3, 0, 1],
+        "p": 0.2,
+        "seed": [0, 0, 0, 0, 1, 1],
+        "x": [7.0, 9.0, math.nan, 4.0, 5.0, 6.0],
+        "late": [math.nan, 1.0, 1.0, 1.0, 2.0, 2.0],
+    }
+)
+
+KINDS = {"text": "1", "number": 1, "flag": True}
+
+
+def values(selection, metric="x", replicas=ENDS, curves=CURVES):
+    return Selection.of(selection).values(metric, replicas=replicas, curves=curves)["value"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ({}, [1, 2, 3, 4, 5]),
+        ({"p": 0.2}, [2, 3, 5]),
+        ({"p": 0.2, "arm": "a"}, [2, 3]),
+        ({"p": 0, "at": "end"}, [1, 4]),
+        ({"seed": 1}, [3]),
+    ],
+)
+def test_a_selection_at_the_end_takes_the_replicas_that_answer_to_it(selection, expected):
+    assert values(selection) == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("start", [7, 5]),
+        ("lowest", [4, 5]),
+        ("highest", [9, 6]),
+        (0, [7, 5]),
+        (0.5, [9, 6]),
+        (2, [4]),  # nothing was measured at epoch 2, and the second replica ended before it
+        (3, [4]),
+    ],
+)
+def test_a_moment_takes_the_measurement_it_names(at, expected):
+    assert sorted(values({"at": at})) == sorted(expected)
+
+
+def test_what_was_not_measured_at_the_start_is_not_taken_from_later():
+    assert values({"at": "start"}, "late") == [2]
+
+
+def test_a_replica_stays_named_in_its_row():
+    table = Selection.of({"p": 0.2, "at": "highest"}).values("x", replicas=ENDS, curves=CURVES)
+    assert table.set_index(["p", "seed"])["value"].to_dict() == {(0.2, 0): 9.0, (0.2, 1): 6.0}
+
+
+def test_a_number_matches_to_a_billionth_of_its_size():
+    frame = pd.DataFrame({"p": [0.1 + 0.2, 0.3 * (1 + 1e-8)], "seed": [0, 1]})
+    assert Selection({"p": 0.3}).rows(frame)["seed"].tolist() == [0]
+
+
+def test_a_text_is_not_its_number_and_a_flag_is_not_one():
+    frame = pd.DataFrame({"text": ["1", "2"], "number": [1, 2], "flag": [True, False], "seed": [0, 1]})
+    assert [Selection({name: value}).rows(frame)["seed"].tolist() for name, value in KINDS.items()] == [[0]] * 3
+    for name, other in [("text", 1), ("number", "1"), ("number", True), ("flag", 1)]:
+        with pytest.raises(NothingSelectedError, match=f"no replica has {name} = {other}; there are"):
+            Selection({name: other}).rows(frame)
+
+
+@pytest.mark.parametrize(
+    ("selection", "metric", "message"),
+    [
+        ({"p": 0.3}, "x", r"no replica has p = 0.3; there are 0, 0.2"),
+        ({"arm": "a", "p": 1}, "x", r"no replica has p = 1; there are 0, 0.2"),
+        ({"lr": 0.1}, "x", "no replica has the column lr"),
+        ({}, "y", "no replica has the column y"),
+        ({"at": 0}, "y", "no curve has the column y"),
+        ({"at": 50}, "x", "x was not measured at epoch 50"),
+        ({"arm": "b", "seed": 1}, "x", "x was not measured at the end"),
+    ],
+)
+def test_a_selection_that_nothing_answers_to_says_what_there_is(selection, metric, message):
+    with pytest.raises(NothingSelectedError, match=message):
+        values(selection, metric)
+
+
+@pytest.mark.parametrize(("at", "message"), [("end", "there are no replicas"), ("start", "there are no curves")])
+def test_a_selection_from_nothing_says_so(at, message):
+    with pytest.raises(NothingSelectedError, match=message):
+        values({"at": at}, replicas=ENDS.iloc[:0], curves=CURVES.iloc[:0])
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ([0.2], r"of must be a mapping such as \{p: 0.2, at: end\}, got \[0.2\]"),
+        ({"p": [0, 0.2]}, r"of.p must be a number or a text, got \[0, 0.2\]"),
+        ({"p": None}, "of.p must be a number or a text, got None"),
+        ({"p": math.nan}, "of.p must be a number or a text, got nan"),
+        ({"at": "ende"}, "of.at must be one of end, start, lowest, highest, or an epoch, got 'ende'"),
+        ({"at": -1}, "of.at must be one of end, start, lowest, highest, or an epoch, got -1"),
+        ({"metric": 3}, "of.metric must be the name of a metric, got 3"),
+        ({"at": True}, "of.at must be one of end, start, lowest, highest, or an epoch, got True"),
+    ],
+)
+def test_a_mapping_that_selects_nothing_is_refused(mapping, message):
+    with pytest.raises(ValueError, match=message):
+        Selection.of(mapping)
+
+
+def test_another_selection_inherits_what_it_does_not_name():
+    selection = Selection.of({"p": 0.2, "arm": "a", "at": "start"})
+    assert selection.but({"p": 0}) == Selection({"p": 0, "arm": "a"}, "start")
+    assert selection.but({"at": 5}) == Selection({"p": 0.2, "arm": "a"}, 5)
+
+
+def test_a_selection_may_be_of_another_metric():
+    ends = ENDS.assign(y=10 * ENDS["x"])
+    assert values({"p": 0.2, "arm": "a", "metric": "y"}, replicas=ends) == [20, 30]
+    assert Selection.of({"p": 0.2, "metric": "y"}).but({"p": 0}).words == "y, p = 0, at the end"
+    with pytest.raises(NothingSelectedError, match="no replica has the column z"):
+        values({"metric": "z"})
+
+
+def test_the_words_name_every_column_and_the_moment():
+    assert Selection.of({}).words == "at the end"
+    assert Selection.of({"arm": "hinge", "p": 0.5, "at": 100}).words == "arm = hinge, p = 0.5, at epoch 100"
+    assert Selection.of({"at": "lowest"}).words == "at its lowest"
+
+
+def side(**columns):
+    return pd.DataFrame(columns)
+
+
+def test_pairs_are_of_the_same_seed_and_one_without_a_partner_is_left_out():
+    left = side(p=0.2, seed=[0, 1, 2], value=[1.0, 2.0, 3.0])
+    right = side(p=0.0, seed=[2, 0, 3], value=[30.0, 10.0, 40.0])
+    both = pairs(left, right, named=["p"])
+    assert both[["left", "right"]].values.tolist() == [[1, 10], [3, 30]]
+
+
+def test_pairs_are_also_of_the_same_p_where_it_varies():
+    left = side(arm="a", p=[0.0, 0.2], seed=0, value=[1.0, 2.0])
+    right = side(arm="b", p=[0.2, 0.0], seed=0, value=[20.0, 10.0])
+    assert pairs(left, right, named=["arm"])[["left", "right"]].values.tolist() == [[1, 10], [2, 20]]
+
+
+def test_arms_of_one_p_each_make_pairs_though_their_p_differ():
+    left, right = side(arm="a", p=0.0, seed=[0], value=[1.0]), side(arm="b", p=0.2, seed=[0], value=[2.0])
+    assert pairs(left, right, named=["arm"])[["left", "right"]].values.tolist() == [[1, 2]]
+
+
+def test_a_replica_with_two_partners_is_refused():
+    left = side(p=[0.0, 0.2], seed=[3, 3], value=[1.0, 2.0])
+    right = side(p=0.0, seed=[3], value=[1.0])
+    with pytest.raises(ValueError, match="one replica and one other, got two for seed = 3; name p, lr or arm"):
+        pairs(left, right, named=["p"])
+
+
+def test_selections_without_a_common_seed_make_no_pair():
+    with pytest.raises(NothingSelectedError, match="the selections share no seed"):
+        pairs(side(seed=[0], value=[1.0]), side(seed=[1], value=[1.0]), named=[])
+
+
+def test_a_star_is_the_mean_of_all_columns_that_begin_so():
+    rows = pd.DataFrame(
+        {"p": [0.0, 0.2], "seed": 0, "active/1.a": [0.5, 0.1], "active/1.b": [0.3, 0.3], "active/2": 9.0}
+    )
+    assert values({}, "active/1.*", rows) == pytest.approx([0.4, 0.2])
+    curves = rows.assign(step=[0, 1], epoch=[0, 1], seed=[0, 0])[
+        ["p", "seed", "step", "epoch", "active/1.a", "active/1.b"]
+    ]
+    assert values({"p": 0.2, "at": "lowest"}, "active/*", rows, curves) == pytest.approx([0.2])
+
+
+def test_a_star_over_many_columns_that_came_one_by_one_gives_no_warning():
+    rows = ENDS[["p", "seed"]].copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
+        for layer in range(120):
+            rows[f"active/{layer}"] = 0.5
+    assert values({}, "active/*", rows) == pytest.approx([0.5] * 6)
+
+
+def test_a_star_without_columns_or_with_one_unmeasured_has_no_value():
+    rows = pd.DataFrame({"p": [0.0, 0.2], "seed": 0, "active/a": [0.5, 0.1], "active/b": [0.3, math.nan]})
+    assert values({}, "active/*", rows) == pytest.approx([0.4])
+    with pytest.raises(NothingSelectedError, match=r"no replica has the column norm/\*"):
+        values({}, "norm/*", rows)

@@ -1,0 +1,292 @@
+import math
+
+import pandas as pd
+import pytest
+import scipy.stats
+
+from noisereg.report.claims.claim import Claim
+from noisereg.report.claims.verdicts import RULE, VERDICTS, judge
+
+# of 1, 2, 3 the mean is 2 and the 95 % interval 2 ± 4.3027 / √3 = -0.484 ... 4.484
+HALF = scipy.stats.t.ppf(0.975, df=2) / math.sqrt(3)
+
+
+def rows(**by_p):
+    """Give replicas with x = the given values for the seeds 0, 1, ...; p0=[...] is p = 0, p2=[...] is p = 0.2."""
+    return [
+        {"p": int(name[1:]) / 10, "seed": seed, "x": value}
+        for name, values in by_p.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def judged(claim, replicas, curves=None):
+    (judgement,) = judge([{"id": "C1", "metric": "x", **claim}], replicas=replicas, curves=curves)
+    return judgement
+
+
+def test_a_judgement_has_the_mean_and_the_t_interval_of_the_selected_replicas():
+    judgement = judged({"of": {"p": 0.2}, "paper": 2}, rows(p0=[9, 9, 9], p2=[1, 2, 3]))
+    assert (judgement.mean, judgement.n) == (2, 3)
+    assert (judgement.low, judgement.high) == pytest.approx((2 - HALF, 2 + HALF))
+
+
+@pytest.mark.parametrize(
+    ("values", "number", "tolerance", "verdict"),
+    [
+        ([1.0, 1.0, 1.0], 1.1, 0.1, "reproduced"),  # 0.1 away, 0.11 allowed
+        ([1.0, 1.0, 1.0], 1.12, 0.1, "not reproduced"),  # 0.12 away, 0.112 allowed, and the interval has no width
+        ([1.0, 1.0, 1.0], 1.0, 0.0, "reproduced"),
+        ([-1.0, -1.0, -1.0], -1.1, 0.1, "reproduced"),
+        ([-1.0, -1.0, -1.0], 1.0, 0.5, "not reproduced"),
+        ([0.0, 0.0, 0.0], 0.0, 0.15, "reproduced"),
+        ([1e-9, 1e-9, 1e-9], 0.0, 0.15, "not reproduced"),
+        ([1.0, 2.0, 3.0], 2 + 0.99 * HALF, 0.0, "reproduced"),  # within the interval
+        ([1.0, 2.0, 3.0], 2 + 1.01 * HALF, 0.0, "not reproduced"),
+        ([1.0], 1.1, 0.1, "reproduced"),
+        ([1.0], 1.2, 0.1, "not reproduced"),
+    ],
+)
+@pytest.mark.parametrize("key", ["paper", "predicted"])
+def test_a_number_is_met_within_the_tolerance_or_within_the_interval(key, values, number, tolerance, verdict):
+    assert judged({key: number, "tolerance": tolerance}, rows(p0=values)).verdict == verdict
+
+
+def test_the_papers_number_decides_where_there_is_a_theory_too():
+    both = {"paper": 1.0, "predicted": 5.0}
+    assert judged(both, rows(p0=[1.0])).verdict == "reproduced"
+    assert judged(both, rows(p0=[5.0])).verdict == "not reproduced"
+    assert judged(both, rows(p0=[1.0])).theory == 5.0
+
+
+@pytest.mark.parametrize(
+    ("values", "claim", "verdict"),
+    [
+        ([1.0, 2.0, 3.0], {"below": 2 + 1.01 * HALF}, "reproduced"),
+        ([1.0, 2.0, 3.0], {"below": 2 + 0.99 * HALF}, "not reproduced"),  # the mean lies there, the interval does not
+        ([1.0, 2.0, 3.0], {"above": 2 - 1.01 * HALF}, "reproduced"),
+        ([1.0, 2.0, 3.0], {"above": 2 - 0.99 * HALF}, "not reproduced"),
+        ([1.0, 2.0, 3.0], {"above": -3, "below": 5}, "reproduced"),
+        ([1.0, 2.0, 3.0], {"above": -3, "below": 4}, "not reproduced"),
+        ([2.0, 2.0, 2.0], {"below": 2}, "not reproduced"),  # on the bound is not below it
+        ([2.0, 2.0, 2.0], {"above": 2}, "not reproduced"),
+        ([1.0], {"below": 1.5}, "reproduced"),
+        ([1.0], {"below": 1.0}, "not reproduced"),
+        ([1.0], {"above": 0.5}, "reproduced"),
+        ([1.0], {"above": 1.5}, "not reproduced"),
+        ([1.0, math.inf], {"above": 0.5}, "not reproduced"),  # there is no interval
+    ],
+)
+def test_a_direction_is_met_if_the_whole_interval_lies_there(values, claim, verdict):
+    assert judged(claim, rows(p0=values)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("values", "claim", "verdict"),
+    [
+        ([1.0, 2.0, 3.0], {"below": 3.5}, "reproduced"),
+        ([1.0, 2.0, 3.0], {"below": 3}, "not reproduced"),
+        ([1.0, 2.0, 3.0], {"above": 0.5}, "reproduced"),
+        ([1.0, 2.0, 3.0], {"above": 1}, "not reproduced"),
+        ([1.0], {"above": 1}, "not reproduced"),
+    ],
+)
+def test_every_asks_each_replica_and_not_the_interval(values, claim, verdict):
+    assert judged(claim | {"every": True}, rows(p0=values)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ({"paper": 1, "below": 2}, "reproduced"),
+        ({"paper": 5, "below": 2}, "direction only"),
+        ({"paper": 1, "below": 0.5}, "not reproduced"),
+        ({"paper": 5, "below": 0.5}, "not reproduced"),
+        ({"paper": 5, "below": 2, "above": 1.5}, "not reproduced"),
+        ({"paper": 5}, "not reproduced"),
+    ],
+)
+def test_the_direction_alone_is_its_own_verdict(claim, verdict):
+    assert judged(claim, rows(p0=[1.0, 1.0])).verdict == verdict
+
+
+def test_a_direction_against_other_replicas_is_judged_seed_by_seed():
+    replicas = rows(p0=[10.0, 20.0, 30.0], p2=[9.0, 18.9, 29.2])  # differences -1, -1.1, -0.8; the intervals overlap
+    claim = {"of": {"p": 0.2}, "below": {"p": 0}}
+    assert judged(claim, replicas).verdict == "reproduced"
+    assert judged({"of": {"p": 0.2}, "above": {"p": 0}}, replicas).verdict == "not reproduced"
+    moved = rows(p0=[20.0, 30.0, 10.0], p2=[9.0, 18.9, 29.2])  # the same values at other seeds
+    assert judged(claim, moved).verdict == "not reproduced"
+
+
+def test_every_asks_each_pair():
+    replicas = rows(p0=[10.0, 20.0, 30.0], p2=[9.0, 19.0, 10.0])  # differences -1, -1, -20: a wide interval
+    assert judged({"of": {"p": 0.2}, "below": {"p": 0}}, replicas).verdict == "not reproduced"
+    assert judged({"of": {"p": 0.2}, "below": {"p": 0}, "every": True}, replicas).verdict == "reproduced"
+
+
+def test_minus_is_the_difference_of_each_pair():
+    replicas = rows(p0=[10.0, 20.0, 30.0, 40.0], p2=[12.0, 21.0, 33.0])
+    judgement = judged({"of": {"p": 0.2}, "minus": {"p": 0}, "paper": 2}, replicas)
+    assert (judgement.mean, judgement.n) == (2, 3)
+    assert (judgement.low, judgement.high) == pytest.approx((2 - HALF, 2 + HALF))
+
+
+CURVES = pd.DataFrame(
+    {
+        "step": [0, 10, 20] * 4,
+        "epoch": [0, 1, 2] * 4,
+        "arm": ["a"] * 6 + ["b"] * 6,
+        "p": 1.0,
+        "seed": ([0] * 3 + [1] * 3) * 2,
+        "x": [8.0, 6.0, 4.0, 4.0, 3.0, 1.0, 8.0, 1.0, 2.0, 4.0, 2.0, 0.5],
+    }
+)
+ENDS = CURVES.groupby(["arm", "seed"]).tail(1).drop(columns=["step", "epoch"])
+
+
+def test_over_is_the_ratio_of_each_pair():
+    judgement = judged({"of": {"arm": "a"}, "over": {"at": "start"}, "below": 1}, ENDS, CURVES)
+    assert (judgement.mean, judgement.n) == ((4 / 8 + 1 / 4) / 2, 2)
+
+
+def test_another_metric_of_the_same_replica_makes_a_pair():
+    replicas = pd.DataFrame(rows(p0=[4.0, 9.0], p2=[1.0, 1.0])).assign(y=[2.0, 3.0, 1.0, 1.0])
+    judgement = judged({"of": {"p": 0}, "over": {"metric": "y"}, "above": {"metric": "y", "p": 0.2}}, replicas)
+    assert (judgement.mean, judgement.n) == (2.5, 2)
+    assert judgement.why.startswith("the difference to y, p = 0.2, at the end, is 1.5: ")
+
+
+def test_a_direction_against_other_replicas_compares_the_same_ratio():
+    claim = {"of": {"arm": "a"}, "over": {"at": "start"}, "every": True}
+    above = judged(claim | {"above": {"arm": "b"}}, ENDS, CURVES)  # 1/2, 1/4 against 1/4, 1/8
+    below = judged(claim | {"below": {"arm": "b"}}, ENDS, CURVES)
+    assert (above.verdict, below.verdict) == ("reproduced", "not reproduced")
+
+
+@pytest.mark.parametrize(("at", "mean"), [("end", 2.5), ("start", 6), ("lowest", 2.5), ("highest", 6), (0.5, 4.5)])
+def test_the_moment_decides_which_measurement_counts(at, mean):
+    assert judged({"of": {"arm": "a", "at": at}, "paper": 1}, ENDS, CURVES).mean == mean
+
+
+def test_two_moments_of_the_same_curve_are_compared():
+    claim = {"of": {"arm": "b"}, "above": {"at": "lowest"}, "every": True}
+    assert judged(claim, ENDS, CURVES).verdict == "not reproduced"  # seed 1 ends at its lowest
+
+
+def test_all_of_one_p_and_seed_count_where_nothing_is_selected():
+    assert judged({"paper": 1}, ENDS).n == 4
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ({"of": {"p": 0.3}, "paper": 1}, "no replica has p = 0.3; there are 0"),
+        ({"metric": "y", "paper": 1}, "no replica has the column y"),
+        ({"of": {"at": "start"}, "paper": 1}, "there are no curves"),
+        ({"minus": {"p": 0.2}, "paper": 1}, "no replica has p = 0.2; there are 0"),
+        ({"below": {"p": 0.2}}, "no replica has p = 0.2; there are 0"),
+        ({"over": {"at": "end"}, "metric": "zero", "paper": 1}, "zero: at the end; over at the end is 0 over 0"),
+        ({"predicted": {"_target_": "a.b"}}, "predicted is yet to be computed by a.b"),
+        ({"below": {"_target_": "a.b"}}, "below is yet to be computed by a.b"),
+        ({"paper": "1"}, "claim 'C1': paper must be a finite number, got '1'"),
+    ],
+)
+def test_a_claim_that_nothing_answers_to_is_not_applicable_and_says_why(claim, why):
+    replicas = pd.DataFrame(rows(p0=[1.0, 2.0])).assign(zero=0.0)
+    judgement = judged({"says": "It is so.", "place": "figure 1", **claim}, replicas)
+    assert (judgement.verdict, judgement.why, judgement.n) == ("not applicable", why, 0)
+    assert (judgement.id, judgement.says, judgement.place) == ("C1", "It is so.", "figure 1")
+    assert all(map(math.isnan, (judgement.mean, judgement.low, judgement.high)))
+
+
+def test_what_is_no_claim_at_all_is_a_row_too():
+    (judgement,) = judge(["F1"], replicas=[])
+    assert (judgement.verdict, judgement.id) == ("not applicable", "")
+    assert judgement.why == "a claim must be a mapping with id, metric and more, got 'F1'"
+
+
+def test_a_claim_that_has_been_read_is_judged_as_well():
+    claim = Claim.of({"id": "C1", "metric": "x", "paper": 1.0})
+    assert judge([claim], replicas=rows(p0=[1.0]))[0].verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("values", "claim", "why"),
+    [
+        ([0.2, 0.22], {"paper": 0.21}, "within 15 % of the paper's 21 %"),
+        ([0.1, 0.3], {"predicted": 0.3}, "the interval holds the theory's 30 %"),
+        (
+            [0.4, 0.4],
+            {"paper": 0.5},
+            "20 % off the paper's 50 %: more than 15 %, and the interval does not hold it; as before",
+        ),
+        ([0.4], {"paper": 0.5}, "20 % off the paper's 50 %: more than 15 %; one seed; as before"),
+        ([0.4], {"paper": 0}, "40 % off the paper's 0 %: more than 15 %; one seed; as before"),
+        ([0.4], {"below": 0.5}, "it lies below 50 %; one seed"),
+        ([0.4], {"above": 0.5}, "it does not lie above 50 %; one seed; as before"),
+        ([0.4, 0.4], {"below": 0.5, "above": 0.3}, "the interval lies below 50 %; the interval lies above 30 %"),
+        ([0.4, 0.4], {"above": 0.5}, "the interval, 40 % to 40 %, does not lie above 50 %; as before"),
+        ([0.4, 0.6], {"above": 0.5, "every": True}, "1 of 2 replicas lie above 50 %; as before"),
+    ],
+)
+def test_why_says_what_was_met_and_what_was_not(values, claim, why):
+    shown = {"factor": 100, "unit": "%", "note": "as before"}
+    assert judged(claim | shown, rows(p0=values)).why == why
+
+
+def test_shown_numbers_are_in_the_unit_that_is_shown():
+    judgement = judged({"paper": 0.21, "factor": 100, "unit": "%"}, rows(p0=[0.25, 0.25]))
+    assert judgement.shown == pytest.approx({"paper": 21, "theory": None, "mean": 25, "low": 25, "high": 25})
+    assert (judgement.paper, judgement.mean, judgement.unit) == (0.21, 0.25, "%")
+
+
+CHECK = {
+    "id": "T1",
+    "says": "The norm shrinks.",
+    "place": "theorem 1",
+    "measured": 0.5,
+    "predicted": 0.51,
+    "relation": "<=",
+    "holds": True,
+    "n": 100,
+    "applicable": True,
+    "low": 0.4,
+    "high": 0.6,
+    "note": "",
+    "curve": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "why"),
+    [
+        ({}, "reproduced", "measured <= predicted holds"),
+        ({"holds": False}, "not reproduced", "measured <= predicted does not hold"),
+        ({"holds": False, "note": "too few"}, "not reproduced", "measured <= predicted does not hold; too few"),
+        ({"applicable": False, "note": "it has a skip"}, "not applicable", "it has a skip"),
+    ],
+)
+def test_a_check_becomes_a_judgement(said, verdict, why):
+    (judgement,) = judge([], replicas=[], checks=[CHECK | said])
+    assert (judgement.verdict, judgement.why) == (verdict, why)
+    assert (judgement.id, judgement.says, judgement.place) == ("T1", "The norm shrinks.", "theorem 1")
+    assert (judgement.theory, judgement.paper, judgement.n) == (0.51, None, 100)
+    assert (judgement.mean, judgement.low, judgement.high) == (0.5, 0.4, 0.6)
+
+
+def test_a_check_without_an_interval_or_a_prediction_has_none():
+    (judgement,) = judge([], replicas=[], checks=[CHECK | {"low": None, "high": None, "predicted": math.nan}])
+    assert math.isnan(judgement.low)
+    assert math.isnan(judgement.high)
+    assert judgement.theory is None
+
+
+def test_a_foreign_check_is_not_reproduced():
+    (judgement,) = judge([], replicas=[], checks=[{"id": "T1"}])
+    assert (judgement.verdict, judgement.n) == ("not reproduced", 0)
+    assert math.isnan(judgement.mean)
+
+
+def test_the_rule_explains_every_verdict():
+    assert all(verdict.capitalize() in RULE for verdict in VERDICTS)

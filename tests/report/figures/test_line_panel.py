@@ -1,0 +1,118 @@
+import math
+
+import pandas as pd
+import pytest
+import vl_convert
+from report.panel_rows import panel_data
+
+from noisereg.report.figures.line_panel import line_chart
+from noisereg.report.figures.line_styles import choose_styles
+from noisereg.report.figures.panel import PanelSpec
+
+NOTHING = pd.DataFrame()
+
+
+def points(x, mean, **columns):
+    rows = pd.DataFrame({"x": x, "quantity": "error", "mean": mean, "n": 5})
+    return rows.assign(low=rows["mean"] - 1.0, high=rows["mean"] + 1.0).assign(**columns)
+
+
+def draw(table, *, singles=NOTHING, **keys):
+    spec = PanelSpec(**{"title": "error", "metrics": {"test/error": "test"}, **keys})
+    (style,) = choose_styles([table])
+    chart = line_chart(spec, table, style=style, singles=singles)
+    return (chart.add_params(style.choice) if style.choice else chart).to_dict()
+
+
+def marks(panel):
+    return [layer["mark"]["type"] for layer in panel["layer"]]
+
+
+def axis(panel, channel):
+    return panel["layer"][-1]["encoding"][channel]
+
+
+def test_curves_are_lines_in_bands():
+    assert marks(draw(points([0, 1], [1.0, 2.0]))) == ["area", "line", "circle"]
+    assert marks(draw(points([0, 1], [1.0, 2.0], low=math.nan))) == ["line", "circle"]
+
+
+@pytest.mark.parametrize(("places", "drawn"), [(2, ["rule", "point"]), (3, ["area", "line", "circle"])])
+def test_between_two_values_of_p_no_band_is_drawn(places, drawn):
+    table = points([0.1 * place for place in range(places)], 1.0)
+    assert marks(draw(table, kind="end")) == drawn
+
+
+@pytest.mark.parametrize(("layers", "drawn"), [(2, ["rule", "point"]), (5, ["rule", "line", "circle"])])
+def test_many_layers_are_joined_by_a_line(layers, drawn):
+    panel = draw(points([f"relu{place}" for place in range(layers)], 1.0), kind="end", x="metric")
+    assert marks(panel) == drawn
+    assert axis(panel, "x")["scale"]["domain"] == [f"relu{place}" for place in range(layers)]
+
+
+def test_points_of_different_colours_stand_beside_one_another():
+    panel = draw(points(["a", "a", "b", "b"], 1.0, p=[0.0, 0.2] * 2), kind="end", x="arm")
+    assert axis(panel, "xOffset")["scale"]["domain"] == [0.0, 0.2]
+
+
+def test_single_replicas_are_faint_points():
+    singles = pd.DataFrame({"x": [0.0], "seed": 0, "value": 1.5})
+    panel = draw(points([0.0, 0.2], 1.0), singles=singles, kind="end")
+    assert marks(panel) == ["circle", "rule", "point"]
+    assert panel_data(panel, panel)[0]["value"].tolist() == [1.5]
+
+
+def test_a_band_that_reaches_below_zero_ends_above_it_on_a_logarithmic_axis():
+    panel = draw(points([0, 1, 2], [100.0, 0.5, -3.0]), log=True)
+    data = panel_data(panel, panel)[0]
+    assert data["mean"].tolist() == [100.0, 0.5]  # what lies below zero has no place
+    assert data["floor"].tolist() == [99.0, 0.5]
+    assert data["low"].tolist() == [99.0, -0.5]  # which the mouse shows
+    assert axis(panel, "y")["scale"]["type"] == "log"
+
+
+def test_a_logarithmic_time_axis_has_no_place_for_the_start():
+    panel = draw(points([0, 1, 10], 1.0), log_x=True)
+    assert panel_data(panel, panel)[0]["x"].tolist() == [1, 10]
+    assert axis(panel, "x")["scale"]["type"] == "log"
+
+
+def test_a_logarithmic_axis_of_p_has_a_place_for_zero():
+    scale = axis(draw(points([0.0, 0.1, 1.0], 1.0), kind="end", log_x=True), "x")["scale"]
+    assert (scale["type"], scale["constant"]) == ("symlog", 0.1)
+
+
+def test_reference_lines_have_their_value_and_label():
+    panel = draw(points([0, 1], 1.0), lines=[{"label": "d h", "value": 0.03}])
+    assert panel_data(panel, panel)[0].to_dict("records") == [{"value": 0.03, "label": "d h"}]
+    assert marks(panel)[:2] == ["rule", "text"]
+
+
+@pytest.mark.parametrize(
+    ("table", "lines", "message"),
+    [
+        (points([0, 1], -1.0), [], "panel 'error' has no value above zero for its logarithmic axis"),
+        (
+            points([0, 1], 1.0),
+            [{"label": "d h", "value": {"_target_": "theory"}}],
+            "panel 'error': the value of the line 'd h' is yet to be computed",
+        ),
+        (points([0, 1], 1.0), [{"label": "0", "value": 0}], "lines on a logarithmic axis must lie above 0, got 0"),
+    ],
+)
+def test_a_logarithmic_axis_refuses_what_lies_below_zero(table, lines, message):
+    with pytest.raises(ValueError, match=message):
+        draw(table, log=True, lines=lines)
+
+
+def test_the_mouse_shows_mean_interval_and_number_of_seeds():
+    shown = {part["field"]: part.get("format") for part in axis(draw(points([0, 1], 1.0, p=0.2)), "tooltip")}
+    assert list(shown) == ["x", "p", "mean", "low", "high", "n"]
+    assert shown["n"] == "d"
+
+
+def test_a_name_with_commas_and_quotes_is_drawn_as_it_is():
+    name = 'a,"b"</script>'
+    svg = vl_convert.vegalite_to_svg(draw(points([0, 0, 1, 1], 1.0, quantity=[name, "c"] * 2)))
+    assert "a,&quot;b&quot;&lt;/script&gt;" in svg or 'a,"b"&lt;/script&gt;' in svg
+    assert svg.count('aria-roledescription="line mark"') == 2

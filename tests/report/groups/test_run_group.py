@@ -1,0 +1,224 @@
+import numpy as np
+import pytest
+from runs.run_folders import CONFIG, write_run
+
+from noisereg.report.claims.selection import Selection
+from noisereg.report.groups.run_group import RunGroup, group_runs
+from noisereg.runs.reading import find_runs
+from noisereg.statistics import bands
+
+
+def noise(p):
+    return {"noise": CONFIG["noise"] | {"p": p}}
+
+
+def rate(lr):
+    return {"optimizer": CONFIG["optimizer"] | {"lr": lr}}
+
+
+def replicas(p, *seeds, **columns):
+    return [{"p": p, "seed": seed, "x": 10 * p + seed, **columns} for seed in seeds]
+
+
+def grouped(tmp_path):
+    return group_runs(find_runs([tmp_path]))
+
+
+def test_runs_that_differ_in_p_rate_and_seed_alone_are_one_group(tmp_path):
+    for name, (p, lr, seed) in enumerate([(0.0, 0.1, 0), (0.2, 0.1, 0), (0.2, 0.1, 1), (0.2, 0.3, 0)]):
+        write_run(
+            tmp_path / str(name), config={"seed": seed, **noise(p), **rate(lr)}, replicas=replicas(p, seed, arms=[])
+        )
+    (group,) = grouped(tmp_path)
+    assert (group.title, group.name, len(group.runs)) == ("TwoLayer on Hypercube under Resample", "sweep", 4)
+    rows = group.replicas[["p", "lr", "seed", "x"]].values.tolist()
+    assert rows == [[0, 0.1, 0, 0], [0.2, 0.1, 0, 2], [0.2, 0.1, 1, 3], [0.2, 0.3, 0, 2]]
+    assert group.notes == []
+
+
+def test_one_rate_makes_no_column(tmp_path):
+    write_run(tmp_path / "0", replicas=replicas(0.2, 0))
+    write_run(tmp_path / "1", config={"seed": 1}, replicas=replicas(0.2, 1))
+    assert "lr" not in grouped(tmp_path)[0].replicas
+
+
+def test_a_list_of_rates_and_a_single_one_share_a_column(tmp_path):
+    curves = "step,epoch,p,seed,lr,x\n0,0,0.2,0,0.1,5\n0,0,0.2,0,0.3,6\n"
+    rows = [row for lr in (0.1, 0.3) for row in replicas(0.2, 0, lr=lr)]
+    write_run(tmp_path / "0", config=rate([0.1, 0.3]), replicas=rows, curves=curves)
+    write_run(tmp_path / "1", config=rate(0.5), replicas=replicas(0.2, 0), curves="step,epoch,p,seed,x\n0,0,0.2,0,7\n")
+    (group,) = grouped(tmp_path)
+    assert group.replicas["lr"].tolist() == [0.1, 0.3, 0.5]
+    assert group.curves[["lr", "x"]].values.tolist() == [[0.1, 5], [0.3, 6], [0.5, 7]]
+
+
+def test_other_settings_make_other_groups_with_titles_and_names_of_their_own(tmp_path):
+    for hidden in (240, 100):
+        write_run(tmp_path / str(hidden), config={"model": CONFIG["model"] | {"hidden": hidden}})
+    names = [(group.title, group.name) for group in grouped(tmp_path)]
+    title = "TwoLayer on Hypercube under Resample"
+    assert names == [(f"{title} (model.hidden = 100)", "sweep"), (f"{title} (model.hidden = 240)", "sweep-2")]
+
+
+def test_runs_of_one_experiment_are_together_and_come_first(tmp_path):
+    write_run(tmp_path / "0")
+    for name, key in (("1", "F1"), ("2", "F3/a"), ("3", "F1")):
+        experiment = {"id": key, "title": f"Figure {key}"}
+        write_run(tmp_path / name, config={"seed": int(name)}, experiment=experiment)
+    found = [(group.title, group.name, [run.folder.name for run in group.runs]) for group in grouped(tmp_path)]
+    sweep = ("TwoLayer on Hypercube under Resample", "sweep", ["0"])
+    assert found == [("Figure F1", "F1", ["1", "3"]), ("Figure F3/a", "F3-a", ["2"]), sweep]
+
+
+def test_the_short_form_of_an_experiment_is_not_mixed_with_the_whole(tmp_path):
+    for name, fast in (("0", True), ("1", False)):
+        write_run(tmp_path / name, config={"fast": fast}, experiment={"id": "F1", "title": "Figure 1"})
+    assert [group.title for group in grouped(tmp_path)] == ["Figure 1 (fast = true)", "Figure 1 (fast = false)"]
+
+
+def test_only_finished_runs_are_grouped(tmp_path):
+    for status in ("running", "failed", "finished"):
+        write_run(tmp_path / status, status=status, replicas=replicas(0.2, 0))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "result.json").write_text("{")
+    assert [run.folder.name for group in grouped(tmp_path) for run in group.runs] == ["finished"]
+
+
+def test_of_a_replica_that_two_runs_hold_the_later_folders_counts(tmp_path):
+    curve = "step,epoch,p,seed,x\n0,0,0.2,0,{}\n"
+    for name, x in (("2", 5.0), ("10", 7.0)):
+        rows = [{"p": 0.2, "seed": 0, "x": x}]
+        write_run(tmp_path / name, replicas=rows, curves=curve.format(x), environment={"commit": f"c{name}"})
+    (group,) = grouped(tmp_path)
+    assert group.replicas["x"].tolist() == [7.0]
+    assert group.curves["x"].tolist() == [7.0]
+    assert group.notes == [
+        "replicas that two runs hold: 1; the later folder's count",
+        "runs of several commits: c2, c10",
+    ]
+
+
+def test_missing_seeds_are_those_that_another_p_of_the_arm_has(tmp_path):
+    rows = [
+        *replicas(0.0, 0, 1, 2, arm="a"),
+        *replicas(0.2, 1, arm="a"),
+        *replicas(0.2, 5, arm="b"),
+    ]
+    write_run(tmp_path, replicas=rows)
+    assert grouped(tmp_path)[0].missing == ["arm = a, p = 0.2: seeds 0, 2"]
+
+
+@pytest.mark.parametrize("rows", [replicas(0.0, 0, 1) + replicas(0.2, 0, 1), replicas(0.0, 3), []])
+def test_no_seed_is_missing_where_all_have_the_same(tmp_path, rows):
+    write_run(tmp_path, replicas=rows)
+    assert grouped(tmp_path)[0].missing == []
+
+
+def test_claims_and_checks_are_judged_on_all_replicas_and_curves(tmp_path):
+    claims = [
+        {"id": "F1a", "metric": "x", "of": {"p": 0.2}, "paper": 2.5},
+        {"id": "F1b", "metric": "x", "of": {"at": "start"}, "paper": 9},
+    ]
+    check = {"id": "T1", "measured": 1, "predicted": 1, "holds": True, "n": 3}
+    for seed in range(2):
+        write_run(
+            tmp_path / str(seed),
+            config={"seed": seed},
+            replicas=replicas(0.2, seed),
+            curves=f"step,epoch,p,seed,x\n0,0,0.2,{seed},{8 + 2 * seed}\n",
+            checks=[check | {"n": 3 + seed}],
+            experiment={"id": "F1", "claims": claims},
+        )
+    judgements = grouped(tmp_path)[0].judgements
+    assert [(j.id, j.mean, j.n, j.verdict) for j in judgements] == [
+        ("F1a", 2.5, 2, "reproduced"),
+        ("F1b", 9, 2, "reproduced"),
+        ("T1", 1, 4, "reproduced"),
+    ]
+
+
+def test_fires_are_those_of_the_selected_replicas(tmp_path):
+    arms = {"experiment": {"arms": {"a": [], "b": [], "without": []}}}
+    rows = [*replicas(0.0, 0, arm="a"), *replicas(0.2, 0, 1, arm="b"), *replicas(0.2, 0, arm="without")]
+    counts = np.arange(3)[:, None, None] * np.ones((3, 2, 4), dtype=int)
+    write_run(tmp_path, config=arms, replicas=rows)
+    write_run(tmp_path / "a", fires=counts[:1])
+    write_run(tmp_path / "b", fires=counts[1:])
+    (group,) = grouped(tmp_path)
+    assert group.fires(Selection({"p": 0.2, "seed": 1})).tolist() == counts[2:].tolist()
+    assert group.fires(Selection({"arm": "a"})).tolist() == counts[:1].tolist()
+    assert group.fires(Selection()).tolist() == counts.tolist()
+    assert group.fires(Selection({"arm": "without"})) is None
+    assert group.fires(Selection({"p": 0.5})) is None
+
+
+def test_fires_that_do_not_fit_the_replicas_are_an_error(tmp_path):
+    write_run(tmp_path, replicas=replicas(0.2, 0, 1), fires=np.zeros((3, 2, 4)))
+    with pytest.raises(ValueError, match=r"fires\.npz of .* has 3 replicas, and result\.json 2"):
+        grouped(tmp_path)[0].fires(Selection())
+
+
+def test_what_networks_left_is_that_of_the_selected_ones_with_their_rows(tmp_path):
+    arms = {"experiment": {"arms": {"a": [], "b": [], "without": []}}}
+    rows = [*replicas(0.0, 0, arm="a"), *replicas(0.2, 0, arm="b"), *replicas(0.2, 0, arm="without")]
+    write_run(tmp_path, config=arms, replicas=rows)
+    for place, arm in enumerate("ab"):
+        write_run(tmp_path / arm, analysis={"plane_classes": np.array([place])})
+    (group,) = grouped(tmp_path)
+    found = [
+        [(network.replica["arm"], network.arrays["plane_classes"].tolist()) for network in group.analyses(selection)]
+        for selection in (Selection(), Selection({"p": 0.2}), Selection({"arm": "without"}))
+    ]
+    assert found == [[("a", [0]), ("b", [1])], [("b", [1])], []]
+
+
+def test_what_the_networks_of_a_grid_left_is_found_by_their_numbers(tmp_path):
+    left = {"0/plane_classes": np.array([5]), "2/plane_classes": np.array([7]), "2/plane_test_labels": np.array([1])}
+    write_run(tmp_path, replicas=[*replicas(0.0, 0, 1), *replicas(0.2, 0, 1)], analysis=left)
+    (group,) = grouped(tmp_path)
+    found = {
+        (network.replica["p"], network.replica["seed"]): {
+            name: array.tolist() for name, array in network.arrays.items()
+        }
+        for network in group.analyses(Selection())
+    }
+    assert found == {(0.0, 0): {"plane_classes": 5}, (0.2, 0): {"plane_classes": 7, "plane_test_labels": 1}}
+    assert [network.replica["p"] for network in group.analyses(Selection({"p": 0.2}))] == [0.2]
+
+
+def test_what_a_network_left_must_be_of_a_replica(tmp_path):
+    write_run(tmp_path, replicas=replicas(0.2, 0, 1), analysis={"2/plane_classes": np.arange(3)})
+    with pytest.raises(ValueError, match=r"analysis\.npz of .* has replica 2, and result\.json has 2"):
+        grouped(tmp_path)[0].analyses(Selection())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dataset": CONFIG["dataset"] | {"workers": 4, "root": "/elsewhere"}},
+        {"trust": ["mypkg"]},
+        {"threads": 2},
+        {"seeds": 20, "logger": {"wandb": True}, "suggested": {"p": 0.1}},
+        {"experiment": {"title": "Figure 3", "claims": [{}]}},
+    ],
+)
+def test_seeds_that_differ_in_what_cannot_change_a_result_are_one_group(tmp_path, other):
+    write_run(tmp_path / "0", replicas=replicas(0.2, 0))
+    write_run(tmp_path / "1", config={"seed": 1, **other}, replicas=replicas(0.2, 1))
+    (group,) = grouped(tmp_path)
+    assert bands(group.replicas, "x", by=["p"])["n"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "other", [{"model": {"hidden": 241}}, {"experiment": {"arms": {"a": []}}}, {"experiment": {"id": "F3"}}, {"new": 0}]
+)
+def test_runs_that_differ_in_anything_else_are_two_groups(tmp_path, other):
+    write_run(tmp_path / "0", replicas=replicas(0.2, 0))
+    write_run(tmp_path / "1", config={"seed": 1, **other}, replicas=replicas(0.2, 1))
+    assert len(grouped(tmp_path)) == 2
+
+
+def test_a_group_without_replicas_has_nothing_to_say(tmp_path):
+    group = RunGroup("empty", "empty", find_runs([write_run(tmp_path)]))
+    assert group.replicas.empty
+    assert (group.judgements, group.missing, group.notes, group.fires(Selection())) == ([], [], [], None)

@@ -1,0 +1,62 @@
+import subprocess
+import sys
+
+import pytest
+
+from noisereg.labels import Label, label_of, moment_of
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("test/error", Label("test error", "%", 100, 2)),
+        ("val/error", Label("validation error", "%", 100, 2)),
+        ("train/error", Label("train error, clean labels", "%", 100, 2)),
+        ("train/loss", Label("train loss, as trained", "", 1, 4)),
+        ("test/active_neurons", Label("active neurons, test", "", 1, 1)),
+        ("train/active_fraction", Label("active fraction, train", "%", 100, 1)),
+        ("test/active_fraction/layer3.2.relu2", Label("active fraction, test, layer3.2.relu2", "%", 100, 1)),
+        ("train/associated_neurons", Label("associated with a class, train", "", 1, 0)),
+        ("norm/hidden", Label("weight norm, hidden", "", 1, 3)),
+        ("norm", Label("weight norm", "", 1, 3)),
+        ("bias_q10/layer1.0.bn", Label("10 % quantile of the bias, layer1.0.bn", "", 1, 4)),
+        ("noise/measured_rate", Label("labels that changed", "%", 100, 2)),
+        ("best/test/error", Label("test error at the epoch where it is lowest", "%", 100, 2)),
+        ("best/test/error/epoch", Label("epoch of the lowest test error", "", 1, 0)),
+        ("selected/train/error", Label("train error, clean labels where val/error is lowest", "%", 100, 2)),
+    ],
+)
+def test_a_metric_has_words_a_unit_a_factor_and_digits(metric, label):
+    assert label_of(metric) == label
+
+
+@pytest.mark.parametrize("metric", ["steps", "", "norms", "test", "train/", "test/nothing", "my/own", "seed", "best/x"])
+def test_an_unknown_metric_stands_for_itself(metric):
+    assert label_of(metric) == Label(metric, "", 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("metric", "moment"),
+    [
+        ("test/error", ""),
+        ("best/test/error", "at the epoch where it is lowest"),
+        ("selected/test/error", "where val/error is lowest"),
+        ("norm/best", ""),
+        ("best/layer", ""),
+    ],
+)
+def test_a_number_that_is_not_of_the_end_says_so(metric, moment):
+    assert moment_of(metric) == moment
+
+
+def test_values_are_written_in_the_unit_that_is_shown():
+    assert label_of("test/error").format(0.5) == "50.00 %"
+    assert label_of("test/active_neurons").format(1234.56) == "1,234.6"
+    assert label_of("test/error").title == "test error (%)"
+    assert label_of("norm/hidden").title == "weight norm, hidden"
+
+
+def test_labels_load_no_large_library():
+    script = "import sys, noisereg.labels; print(*{'torch', 'lightning', 'pandas', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.split() == []
