@@ -51,6 +51,7 @@ _ELEMENTWISE = (SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adam
 _WITH_KERNEL = (SGD, Adam, AdamW)  # which goes through the memory once, on CPUs too
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_ADAM_STATE = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
 _RECORD_AT = 200  # steps: recording one takes about as long as so many
 
 _Tensors = dict[str, Tensor]
@@ -150,12 +151,17 @@ class StackedNetworks(nn.Module):
         """
         self._follow(self._everyone if running is None else running.tolist())
         some = len(self._running) < len(self)
-        rows = torch.tensor(self._running, device=inputs.device) if some else slice(None)
         compiled = self._is_compiled(inputs.shape[1])
-        idle = some and compiled  # what is not needed is computed too, as each number of replicas would be compiled
-        if idle:
-            inputs, targets = (_spread(tensor, rows, len(self)) for tensor in (inputs, targets))
-        computed, found = (slice(None), rows) if idle else (rows, slice(None))
+        computed: slice | Tensor = slice(None)
+        found: slice | Tensor = slice(None)
+        rows: slice | Tensor = slice(None)
+        if some:
+            rows = index = torch.tensor(self._running, device=inputs.device)
+            if compiled:  # for all replicas, as each number of them would be compiled anew
+                inputs, targets = (_spread(tensor, index, len(self)) for tensor in (inputs, targets))
+                found = index
+            else:
+                computed = index
         given = (*self._select(computed, inputs, targets), inputs, targets)
         if compiled and not some and len(self._parts) == 1 and self._kind in _WITH_KERNEL:
             (part,) = self._parts
@@ -163,7 +169,7 @@ class StackedNetworks(nn.Module):
             losses, buffers = self._compiled_step(given, part.state(given[0]), part.settings(), rate)
         else:
             gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
-            self._update(gradients, self._everyone if idle else self._running)
+            self._update(gradients, self._everyone if compiled else self._running)
         self._has_begun = True
         for name, buffer in self.networks.named_buffers():
             buffer[rows] = buffers[name][found]
@@ -217,8 +223,8 @@ class StackedNetworks(nn.Module):
         if self._kind is SGD:
             sgd(weights, [*gradients.values()], [*state.get("momentum_buffer", [None] * len(weights))], **how)
         else:
-            moments = (state.get(key, []) for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"))
-            adam(weights, [*gradients.values()], *moments, **how)
+            first, second, most, steps = (state.get(key, []) for key in _ADAM_STATE)
+            adam(weights, [*gradients.values()], first, second, most, steps, **how)
         return losses, buffers
 
     def _select(self, rows: slice | Tensor, inputs: Tensor, targets: Tensor) -> tuple[_Tensors, _Tensors, _Tensors]:
