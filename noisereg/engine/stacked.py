@@ -271,7 +271,7 @@ class StackedNetworks(nn.Module):
         if self._num_calls[key] < _RECORD_AT:
             return self._differentiate
         if key not in self._recorded:
-            self._recorded[key] = make_fx(self._differentiate)(*given)
+            self._recorded[key] = make_fx(lambda *given: self._differentiate(*given))(*given)  # noqa: PLW0108  hides self
         return self._recorded[key]
 
     def _update(self, gradients: _Tensors, computed: list[int]) -> None:
@@ -370,8 +370,8 @@ class _Part(NamedTuple):
         """Return what the formula of SGD or Adam takes beside the learning rate."""
         first, second = self.group.get("betas", (None, None))
         given = {**self.group, "beta1": first, "beta2": second}
-        names = signature(sgd if isinstance(self.optimizer, SGD) else adam).parameters
-        return {name: given[name] for name in names if name in given and name not in ("lr", "foreach", "fused")}
+        names = {*signature(sgd if isinstance(self.optimizer, SGD) else adam).parameters}
+        return {name: given[name] for name in names & given.keys() - {"params", "lr", "foreach", "fused"}}
 
 
 def why_not(model: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> str | None:
