@@ -165,7 +165,8 @@ class StackedNetworks(nn.Module):
         given = (*self._select(computed, inputs, targets), inputs, targets)
         if compiled and not some and len(self._parts) == 1 and self._kind in _WITH_KERNEL:
             (part,) = self._parts
-            rate = torch.tensor(self._rates[0], dtype=torch.float64)  # as a number it would be compiled in
+            dtype = next(iter(given[0].values())).dtype
+            rate = torch.tensor(self._rates[0], dtype=dtype)  # as a number it would be compiled in
             losses, buffers = self._compiled_step(given, part.state(given[0]), part.settings(), rate)
         else:
             gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
