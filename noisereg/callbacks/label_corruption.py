@@ -33,7 +33,8 @@ class LabelCorruption(Callback):
     Without one the noise depends on the number of the batch since the start and the place in it.
 
     Logs `noise/effective_rate`, the probability that a label changes where classes are equally frequent, and
-    `noise/measured_rate`, the share that did in this epoch (in expected mode the mean mass that left the label).
+    `noise/measured_rate`, the share that did since the last evaluation, or in this epoch where there is none (in
+    expected mode the mean mass that left the label).
 
     The R networks of `Replicas` have a rule and a seed each, which differ in p alone; the noise of each is that of a
     run of its own.
@@ -140,7 +141,9 @@ class LabelCorruption(Callback):
                 f"labels must be in [0, {self.num_classes}), and some were not in epoch {trainer.current_epoch}"
             )
         changed, seen, factors = trainer.strategy.reduce(self._counts, reduce_op="sum").unbind(dim=1)
-        self._counts = torch.zeros_like(self._counts)
+        every = trainer.check_val_every_n_epoch if trainer.enable_validation else None
+        if (trainer.current_epoch + 1) % (every or 1) == 0:
+            self._counts = torch.zeros_like(self._counts)
         effective = cast(Corruption, self._corruption).effective_rate().to(seen.device) * (factors / seen)
         rates = {"noise/effective_rate": effective.float(), "noise/measured_rate": (changed / seen).float()}
         if isinstance(pl_module, Replicas):
@@ -149,12 +152,12 @@ class LabelCorruption(Callback):
             pl_module.log_dict({key: rate[0] for key, rate in rates.items()}, sync_dist=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep what each process has counted in the epoch that is under way, and the batches so far."""
+        """Keep what each process has counted so far, and the number of batches."""
         counts = gather_parts(self._counts.to(trainer.strategy.root_device))
         checkpoint["callbacks"][self.state_key] = {"counts": counts.cpu(), "num_batches": self._num_batches}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up what this process had counted in the epoch that was under way, and the batches so far."""
+        """Take up what this process had counted, and the number of batches."""
         if state := checkpoint["callbacks"].get(self.state_key):
             self._counts = own_part(state["counts"]).to(trainer.strategy.root_device)
             self._num_batches = state["num_batches"]

@@ -28,7 +28,7 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     labels = {metric: label_of(metric) for metric in metrics if metric in frame}
     table = Table(box=SIMPLE, caption="mean ± 95 % t interval", padding=0)  # within 80 columns
     for words in (*by, "seeds", *(label.title for label in labels.values())):
-        table.add_column(words, justify="right", overflow="fold")
+        table.add_column(words, justify="right", overflow="fold", max_width=11)
     for values, group in frame.groupby(by):
         cells = [_cell(group[metric], label) for metric, label in labels.items()]
         table.add_row(*(f"{value:g}" for value in values), str(len(group)), *cells)

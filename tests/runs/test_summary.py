@@ -27,11 +27,22 @@ def printed(**names):
 
 def test_each_row_fits_a_terminal_of_80_columns_and_shows_means_with_half_their_t_interval():
     # of x - a, x, x + a the interval is x ± 4.3027 a / √3
-    numbers = ["40.00±4.97", "0.00±0.00", "117.0±2.5", "39.0±1.2", "99±2", "10.0±0.0"]
+    numbers = ["40.00±4.97", "0.00±0.00", "117.0±2.5", "39.0±1.2", "99±2", "10.00±0.00"]
     assert printed() == [["0", "3", *numbers], ["0.2", "3", *numbers]]
     assert printed(lr=0.00111) == [["0.00111", "0", "3", *numbers], ["0.00111", "0.2", "3", *numbers]]
 
 
 def test_one_seed_has_no_interval():
-    (row,) = Console(width=80).render_lines(replica_table([{"p": 0.2, "seed": 0, "test/error": 0.25}]))[4:5]
-    assert "".join(segment.text for segment in row).split() == ["0.2", "1", "25.00"]
+    assert cells_of([{"p": 0.2, "seed": 0, "test/error": 0.25}]) == ["0.2", "1", "25.00"]
+
+
+def test_a_mean_says_of_how_many_replicas_it_is_if_some_have_no_value():
+    rows = [{"p": 0.2, "seed": 0, "test/error": 0.25}, {"p": 0.2, "seed": 1}]
+    assert cells_of(rows) == ["0.2", "2", "25.00", "(1", "of", "2)"]
+
+
+def cells_of(rows):
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(replica_table(rows))
+    (line,) = [line for line in stream.getvalue().splitlines() if line.strip().startswith("0.2")]
+    return line.split()
