@@ -123,11 +123,9 @@ class SparsityMonitor(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the hooks if this epoch is due."""
         if not trainer.sanity_checking and self._due(trainer):
-            self._start(
-                trainer,
-                pl_module,
-                split_names(trainer.datamodule, default="val", num_loaders=len(trainer.num_val_batches)),
-            )
+            datamodule = trainer.datamodule  # type: ignore[attr-defined]
+            splits = split_names(datamodule, default="val", num_loaders=len(trainer.num_val_batches))
+            self._start(trainer, pl_module, splits)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the hooks."""
@@ -247,7 +245,7 @@ def _unmeasured(module: nn.Module, relus: Mapping[str, nn.Module]) -> str | None
     kinds = ", ".join(dict.fromkeys(type(child).__name__ for child in others))
     return (
         f"SparsityMonitor measures {len(relus)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
-        "count where their outputs are > 0, name them beside the ReLUs in layers=[...] (callbacks.sparsity.layers)"
+        "count where their outputs are > 0, name them beside the ReLUs in layers=[...]"
     )
 
 

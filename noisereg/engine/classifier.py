@@ -1,7 +1,7 @@
 """Train any network on targets, and score it against clean labels."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -108,7 +108,7 @@ class Classifier(LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Compute the mean loss of the targets."""
         inputs = self._laid_out(inputs_of(batch))
-        targets = batch.get("target", batch["label"]) if isinstance(batch, dict) else batch[1]
+        targets: Any = batch.get("target", batch["label"]) if isinstance(batch, dict) else batch[1]
         compiled = self._compiled if self._compiled and len(inputs) == self._batch_size() else None
         logits = (compiled or self.model)(inputs)
         losses = self.loss.per_sample(logits, targets)
@@ -174,13 +174,15 @@ class Classifier(LightningModule):
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         return split_names(datamodule, default=default, num_loaders=len(loaders))
 
-    def _scores_of(self, split: str) -> Mapping[str, Metric]:
+    def _scores_of(self, split: str) -> tuple[Metric, Metric]:
+        """Return what scores a split: accuracy and mean loss."""
         name = f"{split}_split"  # a module cannot be called train
         if name not in self.scores:
-            accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
-            scores = {"accuracy": accuracy, "loss": MeanMetric(nan_strategy="disable")}
+            counted = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
+            scores = {"accuracy": counted, "loss": MeanMetric(nan_strategy="disable")}
             self.scores[name] = nn.ModuleDict(scores).to(self.device)
-        return cast(Mapping[str, Metric], self.scores[name])
+        accuracy, loss = cast(nn.ModuleDict, self.scores[name]).values()
+        return cast(Metric, accuracy), cast(Metric, loss)
 
     def _score(self, split: str, batch: Any) -> None:
         inputs, labels = inputs_of(batch), labels_of(batch)
@@ -188,15 +190,13 @@ class Classifier(LightningModule):
             raise ValueError(f"batches must be {FORM}, got {describe_batch(batch)}")
         if not len(labels):  # a process may have no share of a batch, and not every network takes an empty one
             return
-        logits, scores = self(inputs), self._scores_of(split)
-        scores["accuracy"].update(predictions(logits), labels)
-        scores["loss"].update(self.loss.per_sample(logits, labels))
+        logits, (accuracy, loss) = self(inputs), self._scores_of(split)
+        accuracy.update(predictions(logits), labels)
+        loss.update(self.loss.per_sample(logits, labels))
 
     def _log_scores(self, split: str) -> None:
-        scores = self._scores_of(split)
-        error = 1 - scores["accuracy"].compute()
-        self.log(f"{split}/error", error, prog_bar=split == "test", sync_dist=True)
-        loss = "train/clean_loss" if split == "train" else f"{split}/loss"
-        self.log(loss, scores["loss"].compute(), sync_dist=True)
-        for score in scores.values():
-            score.reset()
+        accuracy, loss = self._scores_of(split)
+        self.log(f"{split}/error", 1 - accuracy.compute(), prog_bar=split == "test", sync_dist=True)
+        self.log("train/clean_loss" if split == "train" else f"{split}/loss", loss.compute(), sync_dist=True)
+        accuracy.reset()
+        loss.reset()

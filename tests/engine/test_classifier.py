@@ -177,10 +177,10 @@ def test_plain_loaders_of_tuples_are_trained_on_and_evaluated_as_val_val2_and_te
     assert float(trainer.callback_metrics["test/error"]) == pytest.approx(found["val2/error"])
 
 
+@pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
 def test_a_batch_of_another_form_is_refused_in_one_line():
     rows = [{"image": torch.zeros(2), "labels": 0} for _ in range(4)]
     module = Classifier(torch.nn.Linear(2, 3), CrossEntropy(), num_classes=3, optimizer=torch.optim.Adam)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with pytest.raises(
         ValueError, match=r"^batches must be a dict with 'input' .*, got a dict with 'image', 'labels'$"
     ):
