@@ -180,7 +180,7 @@ noise.p=nan | noise.p must be
 noise.p=1e400 | noise.p must be
 noise.p=[] | noise.p must be
 noise.p=[0,[1]] | noise.p must be
-noise.p=0,1 | noise.p=0,1: for a run each give -m; a list is format_value 'noise.p=[1,2]'
+noise.p=0,1 | noise.p=0,1: for a run each give -m; a list is written 'noise.p=[1,2]'
 noise.schedule=0 | noise.schedule must be a section of keys
 noise/schedule=squarewave | noise/schedule=squarewave: there is no such noise/schedule; did you mean square_wave?
 noise=transition noise.matrix=3 | noise.matrix must be a list of rows of numbers

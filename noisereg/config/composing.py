@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from noisereg.config.allowed import check_targets
 from noisereg.config.check import Settings, check, nearest
 from noisereg.config.hydra_section import check_hydra
 from noisereg.config.overrides import (
@@ -20,7 +21,6 @@ from noisereg.config.overrides import (
     trusted_packages,
 )
 from noisereg.config.secrets import check_secrets
-from noisereg.config.targets import check_targets
 from noisereg.config.walk import walk
 from noisereg.errors import ConfigError
 
