@@ -180,7 +180,7 @@ noise.p=nan | noise.p must be
 noise.p=1e400 | noise.p must be
 noise.p=[] | noise.p must be
 noise.p=[0,[1]] | noise.p must be
-noise.p=0,1 | noise.p=0,1: for a run each give -m; a list is format_value 'noise.p=[1,2]'
+noise.p=0,1 | noise.p=0,1: for a run each give -m; a list is written 'noise.p=[1,2]'
 noise.schedule=0 | noise.schedule must be a section of keys
 noise/schedule=squarewave | noise/schedule=squarewave: there is no such noise/schedule; did you mean square_wave?
 noise=transition noise.matrix=3 | noise.matrix must be a list of rows of numbers
@@ -192,6 +192,7 @@ model.hidden=[] model=two_layer model.hidden=[0] | model.hidden must be
 model=mlp model.hidden=[] | model.hidden must be
 model.hiden=3 | model.hiden=3: there is no key or group model.hiden; did you mean hidden?
 model.output_signs=3 | model.output_signs must be true or false
+dataset=[] | dataset=[]: dataset must be the name of one of its options
 dataset=cifar | dataset=cifar: there is no such dataset; did you mean cifar10?
 dataset=cifar10 dataset.root= | dataset.root must be
 dataset.batch_size=null | dataset.batch_size must be

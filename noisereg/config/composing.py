@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from noisereg.config.allowed import check_targets
 from noisereg.config.check import Settings, check, nearest
 from noisereg.config.hydra_section import check_hydra
 from noisereg.config.overrides import (
@@ -20,7 +21,6 @@ from noisereg.config.overrides import (
     trusted_packages,
 )
 from noisereg.config.secrets import check_secrets
-from noisereg.config.targets import check_targets
 from noisereg.config.walk import walk
 from noisereg.errors import ConfigError
 
@@ -124,7 +124,11 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
         ConfigError: naming the first key that is wrong.
     """
     check_secrets(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
-    settings, trust = check(config), trusted_packages(overrides)
+    try:
+        settings = check(config)
+    except ConfigError as error:  # without an option of a group, what is missing stands far from it
+        raise ConfigError(_find_misuse(overrides) or str(error)) from None
+    trust = trusted_packages(overrides)
     if settings.get("trust", []) != trust:
         raise ConfigError(f"trust={settings['trust']} stands in a file; it counts on the command line only")
     check_targets(settings, trust=trust)
@@ -147,7 +151,7 @@ def _describe_unknown_option(error: MissingConfigException) -> str:
     return f"{group}={name}: there is no such {group}{nearest(name, options)} (known: {', '.join(options)})"
 
 
-def _find_misuse(overrides: list[str]) -> str | None:
+def _find_misuse(overrides: Sequence[str]) -> str | None:
     """Return what is wrong with the first override that is not written as one of its kind; None if there is none."""
     for override in parse_overrides(overrides):
         key, value = override.key_or_group, override.value()
@@ -155,7 +159,7 @@ def _find_misuse(overrides: list[str]) -> str | None:
             return f"{override.input_line}: for a run each give -m; a list is written '{key}=[1,2]'"
         if key == "sweeps" and not override.is_add():
             return f"{override.input_line}: a sweep is added, with a plus: -m +{override.input_line}"
-        if key and (conf_dir() / key).is_dir() and not isinstance(value, str | list):
+        if key and (conf_dir() / key).is_dir() and (not isinstance(value, str | list) or value == []):
             return f"{override.input_line}: {key} must be the name of one of its options"
     return None
 

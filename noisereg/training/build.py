@@ -11,9 +11,10 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from noisereg.config.allowed import check_object
 from noisereg.config.arguments import check_arguments, qualify
 from noisereg.config.check import Settings
-from noisereg.config.targets import check_object, targets
+from noisereg.config.targets import targets
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
