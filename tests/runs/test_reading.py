@@ -289,3 +289,25 @@ def test_code_in_a_file_is_not_run(tmp_path):
     np.savez(tmp_path / "some.npz", a=np.array([{"pickled": 1}], dtype=object))
     with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
         read_arrays(tmp_path / "some.npz")
+
+
+FROZEN = Path(__file__).parent / "frozen"  # runs as the version wrote them that trained one network or a grid of them
+
+
+def test_runs_of_an_older_version_are_read_as_ever():
+    grid, single = find_runs([FROZEN])
+    assert (grid.status, single.status) == ("finished", "finished")
+    assert grid.replicas[["p", "seed", "test/error", "best/test/error/epoch"]].values.tolist() == [
+        [0.0, 0, 0.5, 2],
+        [0.0, 1, 0.5, 0],
+        [0.2, 0, 0.45, 2],
+        [0.2, 1, 0.5, 0],
+    ]
+    assert grid.curves()["norm/output"].tolist()[-2:] == [1.460546, 3.378267]
+    assert grid.fires()[0].tolist() == [[2, 5, 3, 7, 2, 5], [4, 5, 4, 6, 4, 8]]
+    assert grid.analyses() == {}
+    assert single.replicas[["p", "seed", "norm/hidden"]].values.tolist() == [[0.2, 0, 9.009732]]
+    assert single.curves()["epoch"].tolist() == [0, 1, 2]
+    assert single.fires() is None
+    ((number, arrays),) = single.analyses().items()
+    assert (number, arrays["reliability_count"].sum()) == (0, 20)

@@ -122,7 +122,7 @@ def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] |
         "fault": figure.fault,
         "claims": [claim_cells(judgement) for judgement in group.judgements],
         "counts_in_words": verdicts_in_words(counts),
-        "means": None if group.judgements else means_table(group),
+        "means": None if group.judgements else means_table(group.replicas),
         "layers": layer_tables(group.replicas),
         "missing": [*(f"Missing: {line}" for line in group.missing), *group.notes],
         "runs": [run_facts(run) for run in group.runs],

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from report.analysis_material import arrays_of
 from report.panel_rows import ends, training
 
 from noisereg.report.claims.selection import Selection
-from noisereg.report.figures.figure import draw_figure
+from noisereg.report.figures.figure import draw_figure, figure_of
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.groups.naming import AnalysedNetwork
+from noisereg.report.groups.run_group import group_runs
+from noisereg.runs.reading import find_runs
 
 ERROR = {"test/error": "test"}
 CURVES = PanelSpec(title="error", metrics=ERROR)
@@ -130,3 +133,14 @@ def test_any_figure_is_drawn_as_an_image():
 def test_a_figure_of_nothing_is_refused(panels, message):
     with pytest.raises(ValueError, match=message):
         figure(*panels)
+
+
+def test_a_report_of_runs_of_an_older_version_draws_and_counts_them():
+    grid, single = group_runs(find_runs([Path(__file__).parents[2] / "runs" / "frozen"]))
+    assert (len(grid.replicas), len(single.replicas)) == (4, 1)
+    assert [panel["title"] for panel in figure_of(single).to_dict()["vconcat"][0]["hconcat"]] == [
+        "test error (%)",
+        "train error, clean labels (%)",
+        "active neurons, train",
+    ]
+    assert len(figure_of(grid).to_dict()["vconcat"]) == 4

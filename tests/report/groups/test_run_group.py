@@ -177,9 +177,7 @@ def test_what_the_networks_of_a_grid_left_is_found_by_their_numbers(tmp_path):
     write_run(tmp_path, replicas=[*replicas(0.0, 0, 1), *replicas(0.2, 0, 1)], analysis=left)
     (group,) = grouped(tmp_path)
     found = {
-        (network.replica["p"], network.replica["seed"]): {
-            name: array.tolist() for name, array in network.arrays.items()
-        }
+        (network.replica["p"], network.replica["seed"]): {name: int(array[0]) for name, array in network.arrays.items()}
         for network in group.analyses(Selection())
     }
     assert found == {(0.0, 0): {"plane_classes": 5}, (0.2, 0): {"plane_classes": 7, "plane_test_labels": 1}}
