@@ -1,6 +1,7 @@
 """The W&B run: online with a key, offline without, never a question; means with their bands, tables and figures."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 import pandas
 import wandb
 
+from noisereg.config.plan import Plan
+from noisereg.config.run_folder import identity
+from noisereg.config.targets import target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.runs.curves import PLACE, Curves
 from noisereg.statistics import bands
 
+_IN_THE_NAME = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job
 _LIVE = ("test/error", "train/error", "train/loss", "test/active_fraction")  # of one replica among others
 
 _ROWS_OF_A_PART = 10**9  # more than are ever logged between two interruptions
@@ -24,9 +29,7 @@ _SETTINGS = wandb.Settings(
 )
 
 
-def open_wandb_run(
-    folder: Path, *, name: str, config: dict[str, Any], group: str | None = None, identity: str | None = None
-) -> tuple[Any, str]:
+def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None) -> tuple[Any, str]:
     """Open a W&B run in the run's folder, or go on with the one that is there.
 
     The x-axis of every curve is the number of steps, `trainer/global_step`, so what a resumed run logs a second time
@@ -34,11 +37,11 @@ def open_wandb_run(
     `wandb sync` puts them together. A run of this process that is still open is finished first.
 
     Args:
+        plan: of the run; the section "logger" of its configuration has the project, the group and the tags.
         folder: of the run; the files lie in its `wandb`.
-        name: of the run on the dashboard.
-        config: the whole configuration, as plain values; its part "logger" says project, group and tags.
-        group: that the run belongs to, such as a sweep, where the configuration names none.
-        identity: of what the run computes; W&B shows it among the configuration.
+        arm: of an experiment that the run is; empty if it is none.
+        sweep: Hydra's description of the sweep that the run is a job of, with its folder, which names the group where
+            the configuration names none; None if it is no job.
 
     Returns:
         The run, and a line that says where to look.
@@ -46,7 +49,8 @@ def open_wandb_run(
     Raises:
         ConfigError: if W&B refuses the key, or does not answer.
     """
-    parts = _parts(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config, parts = plan.settings, _parts(folder)
     known = parts[-1].partition("-")[2] if parts else None
     try:
         mode = _mode()
@@ -54,12 +58,12 @@ def open_wandb_run(
             id=os.environ.pop("WANDB_RUN_ID", None) or known or secrets.token_hex(4),  # an agent's id is for one run
             resume="allow",
             project=config["logger"]["project"],
-            group=config["logger"]["group"] or group,
+            group=config["logger"]["group"] or (Path(sweep.dir).name if sweep else None),
             tags=config["logger"]["tags"],
             job_type="train",
-            name=name,
+            name=run_name(plan, arm, sweep.subdir if sweep else ""),
             dir=folder,
-            config={**config, **({"identity": identity} if identity else {})},
+            config={**config, "identity": identity(config)},
             mode=mode,
             settings=_SETTINGS,
         )
@@ -72,6 +76,19 @@ def open_wandb_run(
         run.log({}, step=len(parts) * _ROWS_OF_A_PART, commit=False)
     where = f"as there is no key; look with: wandb leet {folder / 'wandb'}" if mode == "offline" else run.url or ""
     return run, f"W&B     {mode} {where}".rstrip()
+
+
+def run_name(plan: Plan, *more: str) -> str:
+    """Name a run on the dashboard; what spans replicas is shown from its first to its last value.
+
+    Args:
+        plan: of the run.
+        more: what else sets it apart, such as an arm; what the name has already is left out.
+    """
+    parts = [target_name(plan.settings[part]) for part in ("model", "dataset", "noise")]
+    for letter, values in zip("ps", (plan.axes[key] for key in ("p", "seed")), strict=True):
+        parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
+    return "-".join([*parts, *(part for part in more if not _IN_THE_NAME.fullmatch(part))])
 
 
 class WandbBands:

@@ -58,7 +58,7 @@ class AllAtOnce(Training):
         self._engine, self.engine = networks, engine
         self.timeline = build_timeline(settings, n=len(self.data.epoch_samples(0)))
         seeds = [replica["seed"] for replica in plan.replicas]
-        self._module = Replicas(
+        self.module = Replicas(
             networks,
             timeline=self.timeline,
             rates=learning_rates(
@@ -67,7 +67,7 @@ class AllAtOnce(Training):
             extra_epochs=settings["stopping"]["extra_epochs"],
             names=[" ".join(f"{key}={value:g}" for key, value in replica.items()) for replica in plan.replicas],
         ).to(precision(settings))
-        self._replica_data = ReplicaData(
+        self.fit_data = ReplicaData(
             lambda seed: self.data if seed == seeds[0] else build_data(settings, seed),
             seeds,
             self.timeline,
@@ -75,9 +75,9 @@ class AllAtOnce(Training):
             crosses_epochs=networks.crosses_epochs,
         )
         if isinstance(networks, TwoLayerEngine):
-            networks.begin_compiling(self._replica_data.first_rows())
+            networks.begin_compiling(self.fit_data.first_rows())
         self._logger = ObserverLogger(self.curves, self.observers)
-        self._trainer = build(
+        self.trainer = build(
             "trainer",
             {**settings["trainer"], "max_epochs": self.timeline.num_legs, "max_steps": -1, "gradient_clip_val": None},
             callbacks=self._callbacks(seeds),
@@ -87,9 +87,9 @@ class AllAtOnce(Training):
             limit_val_batches=0,
             default_root_dir=str(self.folder),
         )
-        self.device = self._trainer.strategy.root_device
+        self.device = self.trainer.strategy.root_device
         self.num_weights = sum(weight[0].numel() for weight in networks.networks.parameters())
-        self.num_bytes = sum(tensor.nbytes for tensor in self._module.state_dict().values())
+        self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
 
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline
@@ -108,30 +108,30 @@ class AllAtOnce(Training):
     @property
     def steps(self) -> int:  # type: ignore[override]
         """Steps of the optimiser that each replica has made which was not stopped."""
-        return self._module.steps_done
+        return self.module.steps_done
 
     def train(self) -> None:
         """Train, with a measurement at the start and one after each stretch."""
         checkpoints = self.folder / "checkpoints"
-        self._trainer.fit(self._module, self._replica_data, ckpt_path=find_checkpoint(checkpoints), weights_only=True)
-        self._trainer.save_checkpoint(checkpoints / "last.ckpt")
+        self.trainer.fit(self.module, self.fit_data, ckpt_path=find_checkpoint(checkpoints), weights_only=True)
+        self.trainer.save_checkpoint(checkpoints / "last.ckpt")
 
     def finish(self) -> list[dict[str, Any]]:
         """Analyse each network, one after the other."""
         with self.console.status("analysing"):
             analyses = [self._analyse(number) for number in range(len(self.plan.replicas))]
         fires = self._engine.fires()
-        return self.leave_results(analyses, None if fires is None else fires.cpu().numpy(), self._module.status())
+        return self.leave_results(analyses, None if fires is None else fires.cpu().numpy(), self.module.status())
 
     def _analyse(self, number: int) -> Analysis:
-        if not self._module.finite[number]:
+        if not self.module.finite[number]:
             return Analysis()
         shape, classes = self.data.input_shape, self.data.num_classes
         seed = self.plan.replicas[number]["seed"]
         model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
         model.to(self.device, precision(self.settings))
         self._engine.copy_to(model, number)
-        return analyse(model, self._replica_data.data_of(number), device=self.device)
+        return analyse(model, self.fit_data.data_of(number), device=self.device)
 
 
 def build_timeline(settings: Settings, *, n: int) -> Timeline:

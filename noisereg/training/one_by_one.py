@@ -63,8 +63,8 @@ class OneNetwork(Training):
         world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
         with as_data_config_error(data):
             check_shares(len(data.epoch_samples(0)), data.batch_size, world=world)
-        self._checkpoints = folder / "checkpoints"
-        self._module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
+        self.fit_data, self._checkpoints = data, folder / "checkpoints"
+        self.module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
         self._logger = ObserverLogger(self.curves, self.observers, replica=number)
         self._stop = StopWhenFitted(settings["stopping"]["extra_epochs"])
         self._monitor: SparsityMonitor | None = None
@@ -81,8 +81,8 @@ class OneNetwork(Training):
             if isinstance(callback, SparsityMonitor):
                 self._monitor = callback
                 with as_config_error(f"callbacks.{name}", type(callback)):
-                    callback.find(self._module)
-        self._trainer = build(
+                    callback.find(self.module)
+        self.trainer = build(
             "trainer",
             settings["trainer"],
             callbacks=callbacks,
@@ -91,26 +91,26 @@ class OneNetwork(Training):
             enable_progress_bar=False,
             default_root_dir=str(folder),
         )
-        self.device = self._trainer.strategy.root_device
-        self.num_weights = sum(weight.numel() for weight in self._module.model.parameters())
-        self.num_bytes = sum(tensor.nbytes for tensor in self._module.state_dict().values())
+        self.device = self.trainer.strategy.root_device
+        self.num_weights = sum(weight.numel() for weight in self.module.model.parameters())
+        self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
         self._failure = ""
 
     @property
     def steps(self) -> int:  # type: ignore[override]
         """Steps of the optimiser that were made."""
-        return self._trainer.global_step
+        return self.trainer.global_step
 
     def train(self) -> None:
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
         found = find_checkpoint(self._checkpoints)
         if found is None:
             with as_data_config_error(self.data):  # a callback may not fit the data
-                self._trainer.validate(self._module, self.data, verbose=False)
-        self._trainer.fit(self._module, self.data, ckpt_path=found, weights_only=True)
+                self.trainer.validate(self.module, self.data, verbose=False)
+        self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
         if not self.curves.has_last("test/error"):
-            self._trainer.validate(self._module, self.data, verbose=False)
-        self._trainer.save_checkpoint(self._checkpoints / "last.ckpt")
+            self.trainer.validate(self.module, self.data, verbose=False)
+        self.trainer.save_checkpoint(self._checkpoints / "last.ckpt")
 
     def train_unless_it_diverges(self) -> None:
         """Train, and keep a loss that is infinite or nan as the end of this replica."""
@@ -129,21 +129,21 @@ class OneNetwork(Training):
         """Analyse the network in the first process, and wait there for it: the others read what it writes."""
         analysis = Analysis()
         if is_first_process() and not self.has_diverged:
-            plugin = self._trainer.precision_plugin
+            plugin = self.trainer.precision_plugin
             with self.console.status("analysing"):
                 analysis = analyse(
-                    self._module,
+                    self.module,
                     self.data,
                     device=self.device,
                     context=plugin.forward_context,
                     convert=plugin.convert_input,
                 )
         ended_by = "non-finite loss" if self.has_diverged else "zero train error" if self._stop.stopped else "budget"
-        status = {"epochs": int(self._module.epochs_done), "ended_by": ended_by}
+        status = {"epochs": int(self.module.epochs_done), "ended_by": ended_by}
         if self._stop.fitted_epoch is not None:
             status["fitted_epoch"] = self._stop.fitted_epoch
         rows = self.leave_results([analysis], self._fires(), [status])
-        self._trainer.strategy.barrier()
+        self.trainer.strategy.barrier()
         return rows
 
     def _fires(self) -> np.ndarray | None:

@@ -3,11 +3,20 @@ import pytest
 import wandb
 from wandb_files import wandb_files
 
+from noisereg.config.composing import compose_settings
+from noisereg.config.plan import Plan
+from noisereg.config.run_folder import identity
 from noisereg.engine.measurement import Measurement
 from noisereg.runs.curves import Curves
-from noisereg.runs.wandb_run import WandbBands, open_wandb_run
+from noisereg.runs.wandb_run import WandbBands, open_wandb_run, run_name
 
-CONFIG = {"logger": {"project": "noisereg", "group": None, "tags": ["a"]}, "noise": {"p": 0.1}}
+CONFIG = compose_settings("noise.p=0.1", "seeds=1", "logger.tags=[a]")
+
+
+class Sweep:
+    """What Hydra says of a sweep."""
+
+    dir, subdir = "multirun/sweep", "noise.p=0.1"
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +27,7 @@ def _finished():
 
 def log(folder, *, step=0, config=CONFIG, **more):
     """Log one row, and leave the run open."""
-    run, _ = open_wandb_run(folder, name="a run", config=config, **more)
+    run, _ = open_wandb_run(Plan(config), folder, **more)
     WandbBands(run, [{"p": 0.1, "seed": 0}]).observe(Measurement(step, 0, [0], {"test/error": np.array([0.5])}))
     return run.id
 
@@ -58,12 +67,11 @@ def test_the_id_that_an_agent_gives_is_for_one_run(tmp_path, monkeypatch):
 def test_the_group_is_that_of_the_configuration_if_it_names_one(tmp_path):
     named = {**CONFIG, "logger": {**CONFIG["logger"], "group": "mine"}}
     for folder, config in {"by_sweep": CONFIG, "by_name": named}.items():
-        (tmp_path / folder).mkdir()
-        log(tmp_path / folder, config=config, group="sweep", identity="3f9a")
+        log(tmp_path / folder, config=config, sweep=Sweep)
     wandb.finish()
     runs = {folder: wandb_files(tmp_path / folder)[0] for folder in ("by_sweep", "by_name")}
     assert {folder: part.run["run_group"] for folder, part in runs.items()} == {"by_sweep": "sweep", "by_name": "mine"}
-    assert runs["by_name"].config == {**named, "identity": "3f9a"}
+    assert runs["by_name"].config == {**named, "identity": identity(named)}
 
 
 class Run:
@@ -139,3 +147,17 @@ def test_the_summary_has_the_mean_over_all_replicas_at_their_ends():
     assert run.summary["test/error"] == 0.5
     assert run.summary["fitted_epoch"] == 7
     assert run.rows[0]["replicas"].columns == ["p", "seed", "test/error", "ended_by", "fitted_epoch"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "more", "name"),
+    [
+        (["noise.p=0.1", "seeds=1", "seed=3"], [], "TwoLayer-Hypercube-Resample-p0.1-s3"),
+        ([], [], "TwoLayer-Hypercube-Resample-p0..0.2-s0..19"),
+        ([], ["smoothing", ""], "TwoLayer-Hypercube-Resample-p0..0.2-s0..19-smoothing"),
+        (["noise.p=0.1", "seeds=1"], ["", "noise.p=0.1,seed=0"], "TwoLayer-Hypercube-Resample-p0.1-s0"),
+        (["noise.p=0.1", "seeds=1"], ["", "model.hidden=60"], "TwoLayer-Hypercube-Resample-p0.1-s0-model.hidden=60"),
+    ],
+)
+def test_a_run_is_named_by_what_it_trains_and_what_sets_it_apart(overrides, more, name):
+    assert run_name(Plan(compose_settings(*overrides)), *more) == name

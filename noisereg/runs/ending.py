@@ -1,4 +1,4 @@
-"""How a run ends: alone in its folder, written down, and told, whatever ends it."""
+"""How a run ends: written down, with a last line that says what to do next, whatever ends it."""
 
 import logging
 import os
@@ -28,21 +28,27 @@ from noisereg.files.lock import locked
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.record import RunRecord
 
-_TOLD = (FloatingPointError, DatasetError, DiskError, MemoryError, torch.OutOfMemoryError)  # their line says it all
+_ONE_LINE = (
+    FloatingPointError,
+    DatasetError,
+    DiskError,
+    MemoryError,
+    torch.OutOfMemoryError,
+)  # their text is a whole report
 
 
-def say(console: Console, *lines: str) -> None:
+def print_lines(console: Console, *lines: str) -> None:
     """Print lines as they are."""
     console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
 
 
-def is_one_of_many() -> bool:
-    """Tell whether this run is a job of a sweep."""
+def is_job_of_sweep() -> bool:
+    """Return whether this run is a job of a sweep."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone: killed, it cannot tell the others any more."""
+def exit_with_parent() -> None:
+    """Exit as soon as the process that started this one is gone: killed, it cannot stop the others any more."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -54,8 +60,8 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
-    """Write down why a run ended early, and end the run of W&B as failed.
+def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
+    """Write to the record why a run ended early, and end the run of W&B as failed.
 
     Bad input leaves nothing behind, but for a job of a sweep.
 
@@ -67,7 +73,7 @@ def failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
         yield
     except BaseException as error:
         by = _stopped_by(error)
-        if record.path.exists() or is_one_of_many() or not isinstance(error, ConfigError):
+        if record.path.exists() or is_job_of_sweep() or not isinstance(error, ConfigError):
             reason = by.name if by else f"{type(error).__name__}: {error}"
             record.write("stopped" if by else "failed", **known, reason=reason)
         if by and wandb.run is not None:
@@ -77,8 +83,8 @@ def failure_recorded(record: RunRecord, **known: Any) -> Iterator[None]:
 
 
 @contextmanager
-def end_told(console: Console, folder: Path) -> Iterator[None]:
-    """Say as the last thing what to do next, if a run ends early.
+def exit_message(console: Console, folder: Path) -> Iterator[None]:
+    """Print as the last line what to do next, if a run ends early.
 
     A job of a sweep fails alone, and says why in its log.
 
@@ -94,25 +100,25 @@ def end_told(console: Console, folder: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        if is_one_of_many():
+        if is_job_of_sweep():
             logging.getLogger(__name__).error("failed: %s", error)
         raise
     except BaseException as error:
         if by := _stopped_by(error):
-            say(console, f"stopped by {by.name}; to go on: {again}")
+            print_lines(console, f"stopped by {by.name}; to go on: {again}")
             raise SystemExit(128 + by) if isinstance(error, KeyboardInterrupt) else error from None
-        if is_one_of_many():
-            logging.getLogger(__name__).error("failed: %s", error, exc_info=not isinstance(error, _TOLD))
+        if is_job_of_sweep():
+            logging.getLogger(__name__).error("failed: %s", error, exc_info=not isinstance(error, _ONE_LINE))
             raise CompactHydraException(f"{type(error).__name__}: {error}") from None
-        if not isinstance(error, _TOLD):
+        if not isinstance(error, _ONE_LINE):
             traceback.print_exc()
         print(f"failed: {error}\nto go on, once that is mended: {again}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep a folder for this run, and sweep away what a killed one left half written; the first process does.
+def exclusive_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this run, and remove what a killed one left half written; the first process does both.
 
     Args:
         folder: of the run; made if it does not exist.
@@ -127,8 +133,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def refused_cleared(folder: Path) -> Iterator[None]:
-    """Leave no folder behind where bad input kept a run from beginning; a job of a sweep keeps its record there."""
+def removed_if_refused(folder: Path) -> Iterator[None]:
+    """Remove the folder again where bad input kept a run from beginning; a job of a sweep keeps its record there."""
     try:
         yield
     except ConfigError:
@@ -138,7 +144,7 @@ def refused_cleared(folder: Path) -> Iterator[None]:
 
 
 def _stopped_by(error: BaseException) -> signal.Signals | None:
-    """Name the signal that ended a run; None if it was none."""
+    """Return the signal that ended a run; None if it was none."""
     if isinstance(error, Stopped):
         return error.signal
     if isinstance(error, KeyboardInterrupt):
