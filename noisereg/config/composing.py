@@ -126,8 +126,12 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
     check_secrets(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
     try:
         settings = check(config)
-    except ConfigError as error:  # without an option of a group, what is missing stands far from it
-        raise ConfigError(_find_misuse(overrides) or str(error)) from None
+    except ConfigError:
+        for override in parse_overrides(overrides):  # what is missing without an option may stand far from its group
+            if override.value() == [] and (conf_dir() / override.key_or_group).is_dir():
+                group = override.key_or_group
+                raise ConfigError(f"{group}=[]: {group} must be the name of one of its options") from None
+        raise
     trust = trusted_packages(overrides)
     if settings.get("trust", []) != trust:
         raise ConfigError(f"trust={settings['trust']} stands in a file; it counts on the command line only")
@@ -151,7 +155,7 @@ def _describe_unknown_option(error: MissingConfigException) -> str:
     return f"{group}={name}: there is no such {group}{nearest(name, options)} (known: {', '.join(options)})"
 
 
-def _find_misuse(overrides: Sequence[str]) -> str | None:
+def _find_misuse(overrides: list[str]) -> str | None:
     """Return what is wrong with the first override that is not written as one of its kind; None if there is none."""
     for override in parse_overrides(overrides):
         key, value = override.key_or_group, override.value()
@@ -159,7 +163,7 @@ def _find_misuse(overrides: Sequence[str]) -> str | None:
             return f"{override.input_line}: for a run each give -m; a list is written '{key}=[1,2]'"
         if key == "sweeps" and not override.is_add():
             return f"{override.input_line}: a sweep is added, with a plus: -m +{override.input_line}"
-        if key and (conf_dir() / key).is_dir() and (not isinstance(value, str | list) or value == []):
+        if key and (conf_dir() / key).is_dir() and not isinstance(value, str | list):
             return f"{override.input_line}: {key} must be the name of one of its options"
     return None
 
