@@ -10,9 +10,9 @@ from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import save
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.figures.usual import curve_panels, end_panels, usual_panels
-from noisereg.statistics import Interval, bands, mean_interval, paired_difference
+from noisereg.statistics import Interval, bands, mean_interval, paired_means
 
-__all__ = ["Interval", "against_p", "bands", "curves", "mean_interval", "paired_difference", "run_figures", "save"]
+__all__ = ["Interval", "against_p", "bands", "curves", "mean_interval", "paired_means", "run_figures", "save"]
 
 
 def run_figures(
