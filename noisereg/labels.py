@@ -74,6 +74,7 @@ _OF_A_WEIGHT = {
     "bias_max": Label("largest bias"),
 }
 _OTHERS = {
+    "lr": Label("learning rate"),
     "train/error": Label("train error, clean labels", "%", 100, 2),
     "train/loss": Label("train loss, as trained"),
     "train/clean_loss": Label("train loss, clean labels"),

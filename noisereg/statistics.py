@@ -1,12 +1,16 @@
-"""Student's t intervals over replicas."""
+"""Student's t intervals over replicas: of means, and of paired differences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit  # the quantile of scipy.stats.t, which takes a second longer to load
+
+CELL = ("arm", "lr", "p")  # what tells means apart, as far as there are several
+MEAN = ("mean", "low", "high", "n")
+DIFFERENCE = ("difference", "difference_low", "difference_high", "pairs")
 
 
 class Interval(NamedTuple):
@@ -80,44 +84,6 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(mean), float(low), float(high), int(n))
 
 
-def paired_difference(
-    replicas: pd.DataFrame | Sequence[Mapping[str, Any]],
-    metric: str,
-    *,
-    p: float,
-    baseline: float,
-    level: float = 0.95,
-) -> Interval:
-    """Compute the mean of a metric at p minus at a baseline, over pairs of replicas with the same seed.
-
-    Two values of p share their draws seed by seed, so the interval of the difference is mostly narrower than the two
-    intervals suggest.
-
-    Args:
-        replicas: one row a replica, with p, seed and the metric.
-        metric: name of the column.
-        p: strength of the noise, as it stands in the rows.
-        baseline: the strength it is compared with.
-        level: of the interval, in (0, 1).
-
-    Returns:
-        The interval of the difference; its n is the number of pairs. A seed without a partner is left out.
-
-    Raises:
-        ValueError: if the metric or a strength is in no row, or a seed has two rows for one p.
-
-    Example:
-        >>> rows = [{"p": p, "seed": s, "test/error": 0.5 - p - 0.1 * s} for p in (0.0, 0.2) for s in range(3)]
-        >>> difference = paired_difference(rows, "test/error", p=0.2, baseline=0.0)
-        >>> f"{difference.mean:.2f} over {difference.n} pairs"
-        '-0.20 over 3 pairs'
-    """
-    table = pd.DataFrame(replicas)
-    if metric not in table:
-        raise ValueError(f"metric must be a column of the replicas, {', '.join(table)}, got {metric}")
-    return mean_interval(_by_seed(table, metric, p=p) - _by_seed(table, metric, p=baseline), level)
-
-
 def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float = 0.95) -> pd.DataFrame:
     """Compute the mean and Student's t interval of a metric for each group of rows.
 
@@ -147,11 +113,55 @@ def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float =
     return pd.DataFrame(ends, index=table.index).reset_index()
 
 
-def _by_seed(table: pd.DataFrame, metric: str, *, p: float) -> pd.Series:
-    rows = table[table["p"] == p].set_index("seed")
-    if rows.empty:
-        raise ValueError(f"p must be one of {sorted(set(table['p'].tolist()))}, got {p}")
-    if not rows.index.is_unique:
-        seed = rows.index[rows.index.duplicated()][0]
-        raise ValueError(f"a seed must have one row at p={p}, got two of seed {seed}; keep one learning rate")
-    return rows[metric]
+def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Compute the mean of metrics for each arm, learning rate and p, beside its paired difference to p = 0.
+
+    Two values of p share their draws seed by seed, so the interval of the difference is mostly narrower than the two
+    intervals suggest. What is compared has the same learning rate and, if there is such a network, the same arm.
+
+    Args:
+        replicas: one row for each replica, at the end of training.
+        metrics: names of columns.
+
+    Returns:
+        Columns arm and lr if there are any, p, metric, mean, low, high and n, then difference, difference_low,
+        difference_high and pairs: the interval over seeds that have both, nan and 0 where there is no p = 0 to compare
+        with or where it is p = 0 itself. In the unit of the metric; in the order of the cells, then of the metrics.
+
+    Raises:
+        ValueError: if a metric is no column.
+
+    Example:
+        >>> rows = pd.DataFrame([(p, s, 0.5 - p + s / 10) for p in (0.0, 0.2) for s in range(3)])
+        >>> paired_means(rows.set_axis(["p", "seed", "error"], axis=1), ["error"])[["p", "mean", "difference"]].round(3)
+             p  mean  difference
+        0  0.0   0.6         NaN
+        1  0.2   0.4        -0.2
+    """
+    if unknown := [metric for metric in metrics if metric not in replicas]:
+        raise ValueError(f"metrics must be columns of the replicas, {', '.join(replicas)}, got {unknown[0]}")
+    cells = [column for column in CELL if column in replicas]
+    if not metrics or not {"p", "seed"} <= set(replicas):
+        return pd.DataFrame(columns=[*cells, "metric", *MEAN, *DIFFERENCE])
+    changes = pd.concat([_changes(replicas, rows, metrics) for _, rows in replicas.groupby(cells)])
+    parts = [
+        bands(replicas, metric, by=cells)
+        .merge(bands(changes, metric, by=cells).set_axis([*cells, *DIFFERENCE], axis=1), on=cells)
+        .assign(metric=metric)
+        for metric in metrics
+    ]
+    table = pd.concat(parts).sort_values(cells, kind="stable", ignore_index=True)
+    return table[[*cells, "metric", *MEAN, *DIFFERENCE]]
+
+
+def _changes(replicas: pd.DataFrame, rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of a cell with each metric less that of the partner without noise; nan if there is none."""
+    found = replicas[replicas["p"] == 0]
+    for column, is_needed in (("lr", True), ("arm", False)):
+        if column in rows:
+            same = found[found[column] == rows[column].iloc[0]]
+            found = same if is_needed or len(same) else found
+    if (rows["p"] == 0).all() or not found["seed"].is_unique:
+        found = found[:0]
+    partners = found.set_index("seed")[list(metrics)].reindex(rows["seed"])
+    return rows.assign(**{metric: rows[metric] - partners[metric].to_numpy() for metric in metrics})

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from noisereg.statistics import Interval, bands, mean_interval, paired_difference
+from noisereg.statistics import Interval, bands, mean_interval, paired_means
 
 
 @pytest.mark.parametrize(
@@ -79,38 +79,93 @@ def test_level_outside_its_range_is_refused(level):
         mean_interval([1.0, 2.0], level)
 
 
-def test_paired_difference_is_the_interval_of_the_differences():
-    shared, rng = np.random.default_rng(2).normal(size=8), np.random.default_rng(3)
-    low, high = shared + rng.normal(scale=0.1, size=8), shared + 1 + rng.normal(scale=0.1, size=8)
-    rows = [{"p": 0.0, "seed": s, "x": value} for s, value in enumerate(low)]
-    rows += [{"p": 0.2, "seed": s, "x": value} for s, value in reversed(list(enumerate(high)))]
-    difference = paired_difference(rows, "x", p=0.2, baseline=0.0)
-    expected = scipy.stats.ttest_rel(high, low).confidence_interval()
-    assert difference[1:3] == pytest.approx((expected.low, expected.high))
-    assert difference.n == 8
-    assert difference.mean == pytest.approx(high.mean() - low.mean())
+QUIET, NOISY = [0.40, 0.42, 0.44], [0.20, 0.23, 0.23]
 
 
-def test_a_seed_without_a_partner_is_left_out():
-    rows = [
-        {"p": p, "seed": seed, "x": x}
-        for p, seed, x in [(0, 1, 5.0), (0, 2, 7.0), (1, 2, 8.0), (1, 3, 90.0), (1, 1, 9.0)]
+def rows(*cells):
+    """One row for each (columns, values): the values of seeds 0, 1, ..."""
+    return pd.DataFrame(
+        [{**columns, "seed": seed, "x": value} for columns, values in cells for seed, value in enumerate(values)]
+    )
+
+
+def differences(table):
+    """The difference of each cell that has one."""
+    cells = [column for column in ("arm", "lr", "p") if column in table]
+    return table[table["pairs"] > 0].set_index(cells)["difference"].to_dict()
+
+
+@pytest.mark.parametrize("named", [({}, {}), ({"arm": "none"}, {"arm": "smoothing"})])
+def test_a_mean_has_its_interval_and_the_paired_difference_to_no_noise(named):
+    replicas = rows((named[0] | {"p": 0.0}, QUIET), (named[1] | {"p": 0.2}, NOISY)).sample(frac=1, random_state=0)
+    table = paired_means(replicas, ["x"])
+    none, noisy = table.to_dict("records")
+    assert (none["p"], none["n"], none["pairs"]) == (0, 3, 0)
+    assert none["mean"] == pytest.approx(0.42)
+    assert math.isnan(none["difference"])
+    alone = scipy.stats.ttest_1samp(NOISY, 0).confidence_interval()
+    paired = scipy.stats.ttest_rel(NOISY, QUIET).confidence_interval()
+    assert (noisy["mean"], noisy["difference"]) == pytest.approx((0.22, -0.20))
+    assert (noisy["low"], noisy["high"]) == pytest.approx((alone.low, alone.high))
+    assert (noisy["difference_low"], noisy["difference_high"]) == pytest.approx((paired.low, paired.high))
+    assert (noisy["n"], noisy["pairs"]) == (3, 3)
+
+
+def test_without_p_zero_there_is_no_difference():
+    table = paired_means(rows(({"p": 0.1}, [0.3, 0.4]), ({"p": 0.2}, [0.1, 0.2])), ["x"])
+    assert table["pairs"].tolist() == [0, 0]
+    assert table["difference"].isna().all()
+
+
+def test_a_seed_without_a_partner_is_left_out_of_the_difference():
+    _, noisy = paired_means(rows(({"p": 0.0}, QUIET[:2]), ({"p": 0.2}, NOISY)), ["x"]).to_dict("records")
+    assert (noisy["n"], noisy["pairs"]) == (3, 2)
+    assert noisy["difference"] == pytest.approx((0.20 - 0.40 + 0.23 - 0.42) / 2)
+
+
+def test_differences_are_taken_within_an_arm_and_a_rate_that_have_a_p_zero():
+    cells = [
+        ({"arm": arm, "lr": lr, "p": p}, [base + p])
+        for arm, lr, base in [("a", 0.1, 1.0), ("a", 0.3, 2.0), ("b", 0.1, 3.0)]
+        for p in (0.0, 0.5)
     ]
-    assert paired_difference(rows, "x", p=1, baseline=0)[::3] == (2.5, 2)
+    table = paired_means(rows(*cells), ["x"])
+    assert table["mean"].tolist() == [1, 1.5, 2, 2.5, 3, 3.5]
+    assert differences(table) == {("a", 0.1, 0.5): 0.5, ("a", 0.3, 0.5): 0.5, ("b", 0.1, 0.5): 0.5}
 
 
-def test_a_p_that_is_in_no_row_is_refused():
-    rows = [{"p": 0.0, "seed": 0, "x": 1.0}, {"p": 0.2, "seed": 0, "x": 1.0}]
-    with pytest.raises(ValueError, match=r"p must be one of \[0.0, 0.2\], got 0.3"):
-        paired_difference(rows, "x", p=0.2, baseline=0.3)
+def test_an_arm_is_not_compared_with_one_of_two_others():
+    cells = [({"arm": arm, "p": p}, [0.5]) for arm, p in (("a", 0.0), ("b", 0.0), ("c", 0.1))]
+    assert differences(paired_means(rows(*cells), ["x"])) == {}
+
+
+def test_a_rate_is_compared_with_the_same_rate_alone():
+    cells = [({"lr": lr, "p": p}, [lr + p]) for lr, p in ((0.1, 0.0), (0.3, 0.0), (0.3, 0.2), (0.5, 0.2))]
+    assert differences(paired_means(rows(*cells), ["x"])) == {(0.3, 0.2): pytest.approx(0.2)}
+
+
+def test_each_metric_has_its_rows():
+    table = paired_means(rows(({"p": 0.0}, QUIET), ({"p": 0.2}, NOISY)).assign(y=3.0, z=1.0), ["x", "y"])
+    assert table[["p", "metric"]].values.tolist() == [[0, "x"], [0, "y"], [0.2, "x"], [0.2, "y"]]
+    assert table.loc[table["metric"] == "y", "mean"].tolist() == [3, 3]
+
+
+def test_a_metric_that_a_p_lacks_has_no_number_there():
+    table = paired_means(pd.DataFrame([{"p": 0.0, "seed": 0, "x": 0.4}, {"p": 0.2, "seed": 0, "y": 2.0}]), ["x", "y"])
+    numbers = table.set_index(["p", "metric"])["n"].to_dict()
+    assert numbers == {(0.0, "x"): 1, (0.0, "y"): 0, (0.2, "x"): 0, (0.2, "y"): 1}
+    assert table["pairs"].tolist() == [0, 0, 0, 0]
 
 
 def test_a_metric_that_is_in_no_row_is_refused():
-    with pytest.raises(ValueError, match="metric must be a column of the replicas, p, seed, x, got y"):
-        paired_difference([{"p": 0.0, "seed": 0, "x": 1.0}], "y", p=0.0, baseline=0.0)
+    with pytest.raises(ValueError, match="metrics must be columns of the replicas, p, seed, x, got y"):
+        paired_means(rows(({"p": 0.0}, QUIET)), ["x", "y"])
 
 
-def test_two_rows_for_one_seed_are_refused():
-    rows = [{"p": 0.0, "seed": 4, "lr": lr, "x": 1.0} for lr in (0.1, 0.2)]
-    with pytest.raises(ValueError, match=r"one row at p=0.0, got two of seed 4; keep one learning rate"):
-        paired_difference(rows, "x", p=0.0, baseline=0.0)
+def test_two_rows_of_a_seed_without_noise_are_partners_of_none():
+    twice = pd.concat([rows(({"p": 0.0}, QUIET)), rows(({"p": 0.0}, QUIET), ({"p": 0.2}, NOISY))])
+    assert differences(paired_means(twice, ["x"])) == {}
+
+
+def test_without_metrics_there_are_no_rows():
+    assert paired_means(rows(({"p": 0.0}, QUIET)), []).empty

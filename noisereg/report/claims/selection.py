@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-REPLICA = ("arm", "lr", "p", "seed")  # the columns that tell one replica from another, as far as there are several
+from noisereg.statistics import CELL
+
+REPLICA = (*CELL, "seed")  # the columns that tell one replica from another, as far as there are several
 _MOMENTS = {
     "end": "at the end",
     "start": "at the start",

@@ -36,11 +36,10 @@ NumberOrComponent = Annotated[
     float | Annotated[dict[str, Any], AfterValidator(_check_component)],
     must_be("a finite number, or a component with _target_"),
 ]
-Flag = Annotated[bool, must_be("true or false")]
 Selected = Annotated[
     Selection, PlainValidator(lambda given: given if isinstance(given, Selection) else Selection.of(given))
 ]
-Kind = TypeVar("Kind", bound="Stated")
+Mapped = TypeVar("Mapped", bound="Stated")
 
 
 class Stated(BaseModel):
@@ -56,7 +55,7 @@ class Stated(BaseModel):
     name_key: ClassVar[str]
 
     @classmethod
-    def of(cls: type[Kind], mapping: Any) -> Kind:
+    def of(cls: type[Mapped], mapping: Any) -> Mapped:
         """Read it from an experiment's file.
 
         Args:

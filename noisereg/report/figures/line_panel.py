@@ -6,13 +6,14 @@ from collections.abc import Callable
 import altair as alt
 import pandas as pd
 
+from noisereg.labels import label_of
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.line_styles import LineStyle, name_lines
 from noisereg.report.figures.panel import PanelSpec
 
 _FEWEST_FOR_A_BAND = 3  # places; between two, a band would say more than is known
 _FEWEST_FOR_A_LINE = 5  # of layers, which stand in an order
-_X_TITLES = {"lr": "learning rate", "arm": "", "metric": ""}
+_NAMES_ITSELF = ("arm", "metric")  # along an axis
 _FEW_PLACES = 8  # each has its tick
 _WHOLE = ("seed", "n")
 _GREY = "#666"
@@ -137,7 +138,7 @@ def _x_axis(spec: PanelSpec, rows: pd.DataFrame) -> alt.X:
 
 
 def _x_title(spec: PanelSpec) -> str | None:
-    return _X_TITLES.get(spec.along, spec.along) or None
+    return None if spec.along in _NAMES_ITSELF else label_of(spec.along).words
 
 
 def _x_scale(spec: PanelSpec, rows: pd.DataFrame) -> alt.Scale:
@@ -165,8 +166,8 @@ def _y_axis(spec: PanelSpec, rows: pd.DataFrame) -> Callable[[str], alt.Y]:
 
 def _hover(table: pd.DataFrame) -> list[alt.Tooltip]:
     """Name what is beneath the mouse."""
-    shown = {"x": "x", "p": "p", "lr": "learning rate", "arm": "arm", "quantity": "quantity", "seed": "seed"}
-    shown |= {"value": "value", "mean": "mean", "low": "95 % from", "high": "to", "n": "n"}
+    shown = {name: label_of(name).words for name in ("x", "p", "lr", "arm", "quantity", "seed", "value", "mean")}
+    shown |= {"low": "95 % from", "high": "to", "n": "n"}
     return [
         alt.Tooltip(f"{name}:Q", title=title, format="d" if name in _WHOLE else chart_parts.NUMBER)
         if pd.api.types.is_numeric_dtype(table[name])

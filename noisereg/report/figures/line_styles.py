@@ -7,10 +7,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from noisereg.labels import label_of
 from noisereg.report.figures import chart_parts
 
 _ORDER = ("p", "lr", "arm", "quantity")  # the first that differs is told by colour
-_NAMES = {"p": "p", "lr": "learning rate"}
+_ON_A_SCALE = ("p", "lr")  # values of these have colours from dark to light
 _DASHES = ([1, 0], [5, 3], [1.5, 2], [8, 3, 2, 3], [10, 2], [3, 6])
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _LABEL_LIMIT = 200
@@ -41,8 +42,10 @@ class LineStyle:
         """Return the encoding of colours."""
         if not self.key:
             return chart_parts.colour_of(self.values, "")
-        if self.key in _NAMES:
-            return chart_parts.colour_of(self.values, self.key, title=_NAMES[self.key], **self._place(columns=6))
+        if self.key in _ON_A_SCALE:
+            return chart_parts.colour_of(
+                self.values, self.key, title=label_of(self.key).words, **self._place(columns=6)
+            )
         domain = list(dict.fromkeys(self.values[self.key]))
         scale = alt.Scale(domain=domain, range=chart_parts.cycled(chart_parts.OKABE_ITO, len(domain)))
         legend = alt.Legend(title=None, symbolOpacity=1, labelLimit=_LABEL_LIMIT, **self._place())
@@ -51,7 +54,7 @@ class LineStyle:
     def beside(self) -> alt.XOffset:
         """Return the encoding that draws points of different colours beside one another."""
         values = self.values[self.key]
-        domain = chart_parts.rounded(values) if self.key in _NAMES else list(dict.fromkeys(values))
+        domain = chart_parts.rounded(values) if self.key in _ON_A_SCALE else list(dict.fromkeys(values))
         return alt.XOffset(f"{self.key}:O", scale=alt.Scale(domain=domain))
 
     def dashes(self, *, of_points: bool) -> dict[str, Any]:
@@ -119,4 +122,4 @@ def _differing(table: pd.DataFrame) -> list[str]:
 
 
 def _in_words(name: str, value: Any) -> str:
-    return f"{_NAMES[name]} {value:g}" if name in _NAMES else str(value)
+    return f"{label_of(name).words} {value:g}" if name in _ON_A_SCALE else str(value)

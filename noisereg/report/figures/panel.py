@@ -5,8 +5,9 @@ from typing import Annotated, ClassVar, Literal, get_args
 import pandas as pd
 from pydantic import Field, model_validator
 
+from noisereg.config.schema import Flag
 from noisereg.report.claims.selection import Selection
-from noisereg.report.claims.stated import Flag, NumberOrComponent, Selected, Stated, Text, must_be
+from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text, must_be
 
 Kind = Literal["curves", "end", "histograms", "check", "reliability", "plane"]
 _MOST_METRICS = 40

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from noisereg.labels import label_of
+
 _COLUMNS = ("p", "lr", "arm")  # that tell replicas apart, beside their seed
-_WORDS = {"arm": "{}", "p": "p = {:g}", "lr": "learning rate {:g}"}
+_WORDS = {"arm": "{}", "p": "p = {:g}", "lr": f"{label_of('lr').words} {{:g}}"}
 
 
 class AnalysedNetwork(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from noisereg.report.groups.means import DIFFERENCE, MEAN, paired_means
 from noisereg.report.groups.naming import rows_by_name
+from noisereg.statistics import DIFFERENCE, MEAN, paired_means
 
 _FEWEST = 5  # layers; the means of fewer stand in the other tables
 

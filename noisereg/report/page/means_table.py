@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from noisereg.labels import label_of
-from noisereg.report.groups.means import DIFFERENCE, MEAN, paired_means
 from noisereg.report.page.cells import number
+from noisereg.statistics import DIFFERENCE, MEAN, paired_means
 
 _MOST_ROWS = 400  # results of more are in result.json
 

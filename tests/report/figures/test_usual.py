@@ -7,7 +7,7 @@ import pytest
 import vl_convert
 from PIL import Image
 
-from noisereg.report import against_p, curves, save
+from noisereg.report import against_p, curves, run_figures, save
 from noisereg.report.figures.usual import curve_panels, usual_panels
 
 METRICS = ("test/error", "train/error", "train/active_neurons", "test/active_neurons", "norm/hidden", "norm/output")
@@ -200,3 +200,24 @@ def test_a_deep_network_shows_shares_and_its_layers(layers, panels):
     along = [panel.title for panel in usual_panels(frame, frame) if panel.along == "metric"]
     assert along == ([] if panels else ["active fraction, test, each layer (%)", "weight norm, each layer"])
     assert curves(frame).to_dict()["title"]["subtitle"] == ["one seed, no interval"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "names"),
+    [
+        ({"strengths": (0.1,), "seeds": 1}, ["curves"]),
+        ({"strengths": (0.1,)}, ["curves"]),
+        ({}, ["curves", "against_p"]),
+        ({"strengths": (0.1,), "rates": (0.01, 0.1)}, ["curves", "against_lr"]),
+        ({"rates": (0.01, 0.1)}, ["curves", "against_p"]),
+        ({"metrics": ("val/error",)}, []),
+    ],
+)
+def test_the_figures_of_a_run_are_those_that_show_something(shape, names):
+    frame = run(**shape)
+    assert list(run_figures(ends(frame), frame)) == names
+
+
+def test_a_deep_network_has_a_figure_of_its_layers():
+    frame = run(strengths=(0.1,), seeds=1, metrics=[f"test/active_fraction/relu{place}" for place in range(5)])
+    assert panels(run_figures(ends(frame), frame)["layers"]) == [["active fraction, test, each layer (%)"]]
