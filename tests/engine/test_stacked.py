@@ -105,7 +105,7 @@ def test_each_network_is_trained_as_if_it_were_alone(build, make, dtype, toleran
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("make", [MOMENTUM, partial(ADAMW, eps=1e-3)])
 def test_so_is_a_deep_one(make, dtype, tolerance):
-    """With small rates, as rounding grows from step to step; by its usual eps AdamW makes the most of small gradients."""
+    """With small rates, as rounding grows; with its usual eps AdamW makes the most of small gradients."""
     models = [_resnet(seed).to(dtype) for seed in range(2)]
     _assert_follows(models, make, _draw((3, 8, 8), count=2, dtype=dtype), tolerance=tolerance, rates=[1e-5, 2e-5])
 
