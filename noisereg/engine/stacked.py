@@ -52,6 +52,9 @@ _WITH_KERNEL = (SGD, Adam, AdamW)  # which goes through the memory once, on CPUs
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _ADAM_STATE = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
+_SETTINGS = {
+    formula: {*signature(formula).parameters} - {"params", "lr", "foreach", "fused"} for formula in (sgd, adam)
+}
 _RECORD_AT = 200  # steps: recording one takes about as long as so many
 
 _Tensors = dict[str, Tensor]
@@ -112,11 +115,11 @@ class StackedNetworks(nn.Module):
         self._compiles, self._has_begun, self._longest = compile, False, 0
         self._compiled = torch.compile(self._differentiate, dynamic=False)
         self._compiled_step = torch.compile(self._step_of_all, dynamic=False)
-        self._unreached: set[str] | None = None
         self._everyone = self._running = list(range(len(models)))
         self.set_rates(rates)
         self._parts = self._make_parts()
-        self._address = self._find_address()
+        self._knows_unreached = False
+        self._find_tensors()
 
     def __len__(self) -> int:
         return len(self._everyone)
@@ -172,8 +175,8 @@ class StackedNetworks(nn.Module):
             gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
             self._update(gradients, self._everyone if compiled else self._running)
         self._has_begun = True
-        for name, buffer in self.networks.named_buffers():
-            buffer[rows] = buffers[name][found]
+        for name, buffer in buffers.items():
+            self._statistics[name][rows] = buffer[found]
         return losses[found]
 
     @torch.no_grad()
@@ -229,15 +232,25 @@ class StackedNetworks(nn.Module):
         return losses, buffers
 
     def _select(self, rows: slice | Tensor, inputs: Tensor, targets: Tensor) -> tuple[_Tensors, _Tensors, _Tensors]:
-        """Return trained weights, other weights, and buffers of some replicas."""
-        if self._unreached is None:
-            self._unreached = self._find_unreached(inputs, targets)
-        weights: _Tensors = {}
-        others: _Tensors = {}
-        for name, parameter in self.networks.named_parameters():
-            trained = parameter.requires_grad and name not in self._unreached
-            (weights if trained else others)[name] = parameter.detach()[rows]
-        return weights, others, {name: buffer[rows] for name, buffer in self.networks.named_buffers()}
+        """Return trained weights, other weights, and buffers of the replicas in some rows."""
+        if not self._knows_unreached:
+            for name in self._find_unreached(inputs, targets):
+                self._constants[name] = self._trained.pop(name)
+            self._knows_unreached = True
+        tensors = self._trained, self._constants, self._statistics
+        if isinstance(rows, slice):  # all of them
+            return tensors
+        weights, others, buffers = ({name: tensor[rows] for name, tensor in some.items()} for some in tensors)
+        return weights, others, buffers
+
+    def _find_tensors(self) -> None:
+        """Keep at hand what `networks` has, as finding it anew in each step takes longer than a small network."""
+        self._trained = {name: weight.detach() for name, weight in _named_trained(self.networks)}
+        parameters = self.networks.named_parameters()
+        self._constants = {name: weight.detach() for name, weight in parameters if name not in self._trained}
+        self._statistics = dict(self.networks.named_buffers())
+        self._knows_unreached = False
+        self._address = next(self.networks.parameters()).data_ptr()
 
     @torch.enable_grad()
     def _find_unreached(self, inputs: Tensor, targets: Tensor) -> set[str]:
@@ -245,13 +258,10 @@ class StackedNetworks(nn.Module):
 
         Their gradients are zeros to `torch.func`, and a weight decay would act on them.
         """
-        weights: _Tensors = {}
-        others: _Tensors = {}
-        for name, parameter in self.networks.named_parameters():
-            (weights if parameter.requires_grad else others)[name] = parameter.detach()[0]
-        buffers = {name: buffer[0] for name, buffer in self.networks.named_buffers()}
-        for weight in weights.values():
-            weight.requires_grad_()
+        weights = {name: weight[0].requires_grad_() for name, weight in self._trained.items()}
+        others, buffers = (
+            {name: tensor[0] for name, tensor in some.items()} for some in (self._constants, self._statistics)
+        )
         loss, _ = self._mean_loss(weights, others, buffers, inputs[0], targets[0])
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
         return {name for name, gradient in zip(weights, gradients, strict=True) if gradient is None}
@@ -286,10 +296,10 @@ class StackedNetworks(nn.Module):
 
     def _follow(self, running: list[int]) -> None:
         """Cut the parts so that in each all replicas or none are running, with one learning rate."""
-        if (address := self._find_address()) != self._address:  # moved to another device, or converted
+        if next(self.networks.parameters()).data_ptr() != self._address:  # moved to another device, or converted
+            self._find_tensors()
             self._recorded.clear()
             self.load_optimizer_state(self.optimizer_state())
-            self._address = address
         if self._is_cut and running == self._running:
             return
         active = set(running)
@@ -302,9 +312,6 @@ class StackedNetworks(nn.Module):
             parts += [part] if len(runs) == 1 else [self._cut(part, run[0], run[-1] + 1) for run in runs]
         self._parts, self._running, self._is_cut = parts, running, True
 
-    def _find_address(self) -> int:
-        return next(self.networks.parameters()).data_ptr()
-
     def _make_parts(self) -> list["_Part"]:
         """Make one optimiser for all replicas, or one for each."""
         self._kind = _check_optimizer(self._make_optimizer([nn.Parameter(torch.zeros(1, 1))]))
@@ -314,8 +321,7 @@ class StackedNetworks(nn.Module):
     def _make_part(self, first: int, stop: int) -> "_Part":
         """Make the optimiser of some replicas over views of their weights, in the shapes of one network if need be."""
         rows = slice(first, stop) if self._kind in _ELEMENTWISE else first
-        trained = ((name, weight) for name, weight in self.networks.named_parameters() if weight.requires_grad)
-        weights = {name: nn.Parameter(weight.detach()[rows]) for name, weight in trained}
+        weights = {name: nn.Parameter(weight.detach()[rows]) for name, weight in _named_trained(self.networks)}
         optimizer = self._make_optimizer(list(weights.values()))
         for group in optimizer.param_groups:
             plain = not any(group.get(key) for key in ("foreach", "capturable", "differentiable"))
@@ -371,8 +377,9 @@ class _Part(NamedTuple):
         """Return what the formula of SGD or Adam takes beside the learning rate."""
         first, second = self.group.get("betas", (None, None))
         given = {**self.group, "beta1": first, "beta2": second}
-        names = {*signature(sgd if isinstance(self.optimizer, SGD) else adam).parameters}
-        return {name: given[name] for name in names & given.keys() - {"params", "lr", "foreach", "fused"}}
+        return {
+            name: given[name] for name in _SETTINGS[sgd if isinstance(self.optimizer, SGD) else adam] & given.keys()
+        }
 
 
 def why_not(model: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> str | None:
@@ -479,6 +486,10 @@ def _check_optimizer(optimizer: Optimizer) -> type[Optimizer]:
             f"optimizer must have one group of parameters with a learning rate, got {kind.__name__} otherwise"
         )
     return kind
+
+
+def _named_trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
 def _named_tensors(module: nn.Module) -> _Tensors:
