@@ -16,7 +16,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from program import run_program
-from report.run_folders import CONFIG
+from runs.run_folders import CONFIG
 
 from noisereg.config.check import conf_dir
 from noisereg.config.command_line import check_command_line, resumed
