@@ -31,7 +31,7 @@ from rich.table import Column, Table
 from benchmarks.training import Fit, Task, cached, engine_call, hypercube, mnist, plain_loop, replicate, train
 from noisereg.engine import Blocked, Fused
 from noisereg.losses import Logistic, Loss
-from noisereg.runs.environment import environment
+from noisereg.runs.environment import describe_environment
 
 PLAIN, SPARING, FIGURE, EPOCH, ALONE = "plain loop", "sparing", "figure 1", "one epoch", "alone"
 LEGEND = """\
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def describe_machine() -> dict[str, Any]:
     """Give the environment, with a text that names the processor and the libraries."""
-    machine = environment(torch.device("cpu"))
+    machine = describe_environment(torch.device("cpu"))
     packages = {"python": machine["python"], **machine["packages"], "numba": version("numba")}
     libraries = ", ".join(f"{name} {packages[name]}" for name in ("python", "torch", "lightning", "numba"))
     return machine | {"packages": packages, "text": f"{machine['device']}, {machine['cpus']} cores\n{libraries}"}

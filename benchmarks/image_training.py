@@ -128,4 +128,4 @@ def evaluate(training: Training, *, counted: bool) -> float:
     callbacks = [clock, *([SparsityMonitor()] if counted else [])]
     options = {"precision": training.precision, "limit_val_batches": 1.0, "inference_mode": False}
     quiet_trainer(*callbacks, **options).validate(training.module, data, verbose=False)
-    return clock.seconds / sum(len(data.evaluated(split)) for split in data.eval_splits)
+    return clock.seconds / sum(len(data.eval_samples(split)) for split in data.eval_splits)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.profilers import SimpleProfiler
 from rich import box
 from rich.console import Console
@@ -28,12 +27,11 @@ from rich.table import Column, Table
 
 from benchmarks.engine import describe_machine, silence
 from noisereg.callbacks import FiniteLoss, RunCheckpoint
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings
 from noisereg.files.disk import check_space
-from noisereg.runs.ends import alone
+from noisereg.runs.ending import exclusive_folder
 from noisereg.runs.record import RunRecord
-from noisereg.training.run import prepare
-from noisereg.training.training import Training
+from noisereg.training.prepare import prepare
 
 MOST = 0.02  # of the training
 LEGEND = """\
@@ -91,7 +89,7 @@ def train(settings: dict[str, Any], *, guarded: bool) -> Cost:
         training = prepare(settings, folder=folder, console=Console(quiet=True))
         training.trainer.profiler = profiler = SimpleProfiler()
         if not guarded:
-            training.trainer.callbacks = [part for part in training.trainer.callbacks if not _guards(part)]  # type: ignore[attr-defined]
+            training.trainer.callbacks = [part for part in training.trainer.callbacks if not _guards(part)]
         began = time.perf_counter(), time.process_time()
         fit = _train_guarded(training, settings, folder) if guarded else _fit(training)
         wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
@@ -152,21 +150,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
 
 
-def _train_guarded(training: Training, settings: dict[str, Any], folder: Path) -> float:
+def _train_guarded(training: Any, settings: dict[str, Any], folder: Path) -> float:
     """Train as a run does, and give the seconds of the training alone."""
-    with alone(folder):
+    with exclusive_folder(folder):
         record = RunRecord(folder, settings)
         check_space(folder, 1)
         record.write("running")
         seconds = _fit(training)
-        training.trainer.save_checkpoint(training.checkpoints / "last.ckpt")
+        training.trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
         record.write("finished")
     return seconds
 
 
-def _fit(training: Training) -> float:
+def _fit(training: Any) -> float:
     began = time.perf_counter()
-    training.trainer.fit(training.module, training.data)  # type: ignore[attr-defined]
+    training.trainer.fit(training.module, training.fit_data)
     return time.perf_counter() - began
 
 
@@ -183,8 +181,7 @@ def _is_guard(action: str) -> bool:
 
 
 def _settings(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=["logger=csv", *overrides]))
+    return compose_settings("logger=csv", *overrides)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -12,15 +12,16 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 from torch.utils.data import DataLoader, TensorDataset
 
 from noisereg import rng
-from noisereg.callbacks import ReplicaCorruption
+from noisereg.callbacks import LabelCorruption
 from noisereg.datasets import Hypercube, InMemory, Mnist, Split
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.chunks import Timeline
 from noisereg.engine.replica_data import ReplicaData
 from noisereg.engine.replicas import Replicas
+from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
-from noisereg.noise import Resample, Rule, StackedCorruption
+from noisereg.noise import Corruption, Resample, Rule
 
 
 class Task(NamedTuple):
@@ -175,8 +176,8 @@ def replicate(task: Task, replicas: int, *, fit: Fit, num_seeds: int, hidden: in
 def train(parts: Replicated, engine: Fused | Blocked) -> float:
     """Train by `Trainer.fit`, with the noise and all measurements, and give the seconds of a step of one replica."""
     stack, data, plan, seeds, rules, rates = parts
-    module = Replicas(stack, engine, Logistic(), plan=plan, rates=rates)
-    seconds = _timed(module, data, ReplicaCorruption(rules, seeds), max_epochs=plan.num_legs)
+    module = Replicas(TwoLayerEngine(stack, engine, Logistic()), timeline=plan, rates=rates)
+    seconds = _timed(module, data, LabelCorruption(rules, seed=seeds), max_epochs=plan.num_legs)
     return seconds / (plan.num_draws * len(seeds))
 
 
@@ -184,7 +185,7 @@ def engine_call(parts: Replicated, engine: Fused | Blocked, *, steps: int) -> Ca
     """Make what calls the engine alone for so many steps, and gives the seconds of a step of one replica."""
     stack, data, _, seeds, rules, rates = parts
     chunk = data.chunk(0, steps)
-    noise = StackedCorruption(rules, seeds, num_classes=data.num_classes)
+    noise = Corruption(rules, num_classes=data.num_classes, seed=seeds)
     noisy = noise(chunk["label"], chunk["draw"], chunk["index"])
     targets = one_hot(noisy, data.num_classes).to(stack.output.dtype)
 

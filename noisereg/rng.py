@@ -83,7 +83,7 @@ def normal(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> F
 
 
 def permutation(seed: int, stream: int, step: int, n: int) -> Int64[Tensor, "n"]:
-    """Put 0 ... n-1 in random order.
+    """Return 0 ... n-1 in random order.
 
     Example:
         >>> permutation(0, Stream.ORDER, 0, 5).sort().values
@@ -94,7 +94,7 @@ def permutation(seed: int, stream: int, step: int, n: int) -> Int64[Tensor, "n"]
 
 @contextmanager
 def library_generator(seed: int, step: int = 0) -> Iterator[None]:
-    """Start torch's global generator at (seed, step) for code that knows no other, and leave it as it was.
+    """Seed torch's global generator with (seed, step) while the `with` block lasts, and restore it afterwards.
 
     Example:
         >>> with library_generator(seed=0):
@@ -105,15 +105,15 @@ def library_generator(seed: int, step: int = 0) -> Iterator[None]:
         True
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(start(seed, Stream.LIBRARY, step))
+        torch.default_generator.manual_seed(hash_key(seed, Stream.LIBRARY, step))
         yield
 
 
-def start(seed: int, stream: int, step: int) -> int:
+def hash_key(seed: int, stream: int, step: int) -> int:
     """Hash (seed, stream, step) to the 64 bits at which SplitMix64 starts for them.
 
     Example:
-        >>> start(0, Stream.NOISE, 0) == start(0, Stream.NOISE, 1)
+        >>> hash_key(0, Stream.NOISE, 0) == hash_key(0, Stream.NOISE, 1)
         False
     """
     return _mix_int(_mix_int(_mix_int(seed) + stream) + step)
@@ -125,21 +125,21 @@ def _hash(seed: Any, stream: int, step: Any, place: Any) -> Any:
     if not isinstance(seed, int):
         begin = _mix(_mix(_mix(seed + gamma) + stream + gamma) + step + gamma)
     elif isinstance(step, int):
-        begin = _signed(start(seed, stream, step))
+        begin = _signed(hash_key(seed, stream, step))
     else:
         begin = _mix(step + _signed(_mix_int(_mix_int(seed) + stream) + _GAMMA))
     return _mix((place + 1) * _signed(_GAMMA) + begin)
 
 
 def _mix(z: Any) -> Any:
-    """Finish a SplitMix64 output. Products of int64 wrap as unsigned ones do; right shifts drag the sign along."""
+    """Compute a SplitMix64 output. Products of int64 wrap as unsigned ones do; right shifts drag the sign along."""
     z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _signed(_MULTIPLIERS[0])
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _signed(_MULTIPLIERS[1])
     return z ^ ((z >> 31) & ((1 << 33) - 1))
 
 
 def _mix_int(z: int) -> int:
-    """Take one step of SplitMix64 on a Python int: a hundred times quicker for a single number."""
+    """Compute one step of SplitMix64 on a Python int: a hundred times quicker for a single number."""
     z = (z + _GAMMA) & _MASK
     z = ((z ^ (z >> 30)) * _MULTIPLIERS[0]) & _MASK
     z = ((z ^ (z >> 27)) * _MULTIPLIERS[1]) & _MASK
@@ -147,5 +147,5 @@ def _mix_int(z: int) -> int:
 
 
 def _signed(z: int) -> int:
-    """Read 64 bits as an int64."""
+    """Return 64 bits as an int64."""
     return ((z & _MASK) ^ (1 << 63)) - (1 << 63)

@@ -14,33 +14,33 @@ from pathlib import Path
 Path(__file__).with_name("ran").touch()  # on import
 import os
 
-def strike(*arguments, **more):
+def attack(*arguments, **more):
     Path(__file__).with_name("ran").touch()
 
 class Net:
     def __init__(self, *arguments, **more):
-        strike()
+        attack()
 """
-STRIKE = {"_target_": "evil.strike"}
-LATER = {"_target_": "evil.strike", "_partial_": True}
+ATTACK = {"_target_": "evil.attack"}
+PARTIAL_ATTACK = {"_target_": "evil.attack", "_partial_": True}
 TOUCH = {"_target_": "pathlib.Path.touch", "_args_": [{"_target_": "pathlib.Path", "_args_": ["MARK"]}]}
-CREATE = "{oc.create:'{_target_: evil.strike}'}"
+CREATE = "{oc.create:'{_target_: evil.attack}'}"
 
 # Each runs when Hydra builds it and nothing of ours stands before it.
 BUILT_BY_HYDRA = {
-    "a function of a module of theirs": STRIKE,
+    "a function of a module of theirs": ATTACK,
     "a class of a module of theirs": {"_target_": "evil.Net"},
     "a method of the standard library": TOUCH,
     "torch.load": {"_target_": "torch.load", "f": "HOME/pickle", "weights_only": False},
     "numpy.load": {"_target_": "numpy.load", "file": "HOME/pickle", "allow_pickle": True},
     "torch.save": {"_target_": "torch.save", "obj": 1, "f": "MARK"},
-    "torch.hub": {"_target_": "torch.hub.load", "repo_or_dir": "HOME", "model": "strike", "source": "local"},
-    "nested": {"_target_": "torch.nn.Sequential", "_args_": [STRIKE]},
-    "in a list": {"_target_": "collections.Counter", "iterable": [1, [STRIKE]]},
+    "torch.hub": {"_target_": "torch.hub.load", "repo_or_dir": "HOME", "model": "attack", "source": "local"},
+    "nested": {"_target_": "torch.nn.Sequential", "_args_": [ATTACK]},
+    "in a list": {"_target_": "collections.Counter", "iterable": [1, [ATTACK]]},
     "an alias in a package of torch": {"_target_": "torch.nn.modules.module.torch.save", "obj": 1, "f": "MARK"},
     "an alias in a package of ours": {
-        "_target_": "noisereg.datasets.cifar_files.Path.touch",
-        "_args_": [{"_target_": "noisereg.datasets.cifar_files.Path", "_args_": ["MARK"]}],
+        "_target_": "noisereg.datasets.cifar.Path.touch",
+        "_args_": [{"_target_": "noisereg.datasets.cifar.Path", "_args_": ["MARK"]}],
     },
     "an interpolation": {"_target_": "torch.nn.Sequential", "_args_": [f"${CREATE}"]},
 }
@@ -51,54 +51,54 @@ PARTS: dict[str, tuple[str, Any]] = {
     "open": ("model", {"_target_": "builtins.open", "file": "MARK", "mode": "w"}),
     "our own writer": (
         "model",
-        {"_target_": "noisereg.files.atomic.write_atomically", "path": "MARK", "write": LATER},
+        {"_target_": "noisereg.files.atomic.write_atomically", "path": "MARK", "write": PARTIAL_ATTACK},
     ),
-    "as a data set": ("dataset", {"_target_": "noisereg.datasets.cifar_files.Path", "_args_": ["MARK"]}),
+    "as a data set": ("dataset", {"_target_": "noisereg.datasets.cifar.Path", "_args_": ["MARK"]}),
     "the cache's writer": (
         "dataset",
-        {"_target_": "noisereg.files.cache.cached", "name": "MARK", "identity": 1, "build": LATER},
+        {"_target_": "noisereg.files.cache.cached", "name": "MARK", "identity": 1, "build": PARTIAL_ATTACK},
     ),
     "the mover of downloads": (
         "dataset",
-        {"_target_": "noisereg.datasets.download.download", "root": "HOME", "name": "ran", "fetch": LATER},
+        {"_target_": "noisereg.datasets.download.download", "root": "HOME", "name": "ran", "fetch": PARTIAL_ATTACK},
     ),
     "a run": ("experiment.checks.evil", {"_target_": "noisereg.training.run.run", "config": {}}),
-    "as a check": ("experiment.checks.evil", STRIKE),
-    "as a number": ("experiment.claims", [{"id": "x", "predicted": STRIKE}]),
+    "as a check": ("experiment.checks.evil", ATTACK),
+    "as a number": ("experiment.claims", [{"id": "x", "predicted": ATTACK}]),
     "as a title": ("experiment.title", f"${CREATE}"),
-    "as a callback": ("callbacks.evil", STRIKE),
+    "as a callback": ("callbacks.evil", ATTACK),
     "in a callback": (
         "callbacks.evil",
-        {"_target_": "lightning.pytorch.callbacks.LambdaCallback", "setup": LATER},
+        {"_target_": "lightning.pytorch.callbacks.LambdaCallback", "setup": PARTIAL_ATTACK},
     ),
-    "as a loss": ("loss", STRIKE),
-    "as a rule": ("noise._target_", "evil.strike"),
-    "as a schedule": ("noise.schedule", STRIKE),
-    "in an optimiser": ("optimizer.foreach", STRIKE),
+    "as a loss": ("loss", ATTACK),
+    "as a rule": ("noise._target_", "evil.attack"),
+    "as a schedule": ("noise.schedule", ATTACK),
+    "in an optimiser": ("optimizer.foreach", ATTACK),
     "as a rate's schedule": (
         "scheduler",
-        {"_target_": "torch.optim.lr_scheduler.LambdaLR", "_partial_": True, "lr_lambda": LATER},
+        {"_target_": "torch.optim.lr_scheduler.LambdaLR", "_partial_": True, "lr_lambda": PARTIAL_ATTACK},
     ),
     "as a trainer": ("trainer._target_", "evil.Net"),
-    "in a trainer": ("trainer.strategy", STRIKE),
-    "in the suggestions": ("suggested.init", STRIKE),
+    "in a trainer": ("trainer.strategy", ATTACK),
+    "in the suggestions": ("suggested.init", ATTACK),
     "a private name": ("model._target_", "torch.nn.modules.module._WrappedHook"),
     "a builder of another part": ("loss", {"_target_": "noisereg.models.TwoLayer", "hidden": 3}),
     "functools by an alias": (
         "model",
-        {"_target_": "torch.nn.modules.module.functools.reduce", "_args_": [LATER, [1]]},
+        {"_target_": "torch.nn.modules.module.functools.reduce", "_args_": [PARTIAL_ATTACK, [1]]},
     ),
     "signal by an alias": ("experiment.checks.evil", {"_target_": "noisereg.training.run.signal.signal"}),
     "a name by interpolation": ("model", {"_target_": "${logger.project}", "name": "x"}),
     "an interpolation in an interpolation": ("model.init", f"\\${CREATE}"),
-    "no text for a name": ("model.init", {"_target_": ["evil.strike"]}),
+    "no text for a name": ("model.init", {"_target_": ["evil.attack"]}),
     "trust": ("trust", ["evil"]),
 }
 
 FOLDERS: dict[str, tuple[str, str, list[str]]] = {
     # file in a folder of options: its text, and the command line that takes it
     "a model": ("model", "_target_: evil.Net", []),
-    "a tag of YAML": ("model", "_target_: !!python/object/apply:evil.strike []", []),
+    "a tag of YAML": ("model", "_target_: !!python/object/apply:evil.attack []", []),
     "trust": ("experiment", "# @package _global_\ntrust: [evil]\nmodel: {_target_: evil.Net}", []),
     "trust in an arm": ("experiment", '# @package _global_\nexperiment: {arms: {a: ["trust=[evil]"]}}', []),
     "Hydra in an arm": (
@@ -130,7 +130,7 @@ FOLDERS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a formatter": (
         "experiment",
-        "# @package _global_\nhydra: {job_logging: {formatters: {simple: {'()': evil.strike}}}}",
+        "# @package _global_\nhydra: {job_logging: {formatters: {simple: {'()': evil.attack}}}}",
         [],
     ),
     "a handler": (
@@ -140,7 +140,7 @@ FOLDERS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a stream": (
         "experiment",
-        "# @package _global_\nhydra: {job_logging: {handlers: {console: {stream: 'ext://evil.strike'}}}}",
+        "# @package _global_\nhydra: {job_logging: {handlers: {console: {stream: 'ext://evil.attack'}}}}",
         [],
     ),
     "a log elsewhere": (
@@ -160,19 +160,19 @@ class _Pickled:
         return os.system, (f"touch {self.marker}",)
 
 
-def lay_out(home: Path) -> Path:
-    """Write what the attacks need into a folder, and give the file that is there once one has run."""
+def write_attack_files(home: Path) -> Path:
+    """Write what the attacks need into a folder, and return the file that is there once one has run."""
     (home / "evil.py").write_text(EVIL)
-    (home / "hubconf.py").write_text("from evil import strike\n")
-    (home / "pickle").write_bytes(malicious(home / "ran"))
+    (home / "hubconf.py").write_text("from evil import attack\n")
+    (home / "pickle").write_bytes(make_malicious_pickle(home / "ran"))
     return home / "ran"
 
 
-def malicious(marker: Path) -> bytes:
-    """A pickle that writes a file when it is loaded."""
+def make_malicious_pickle(marker: Path) -> bytes:
+    """Return a pickle that writes a file when it is loaded."""
     return pickle.dumps({"state_dict": _Pickled(marker)}, protocol=2)
 
 
-def aimed(attack: Any, home: Path) -> Any:
-    """Put the places of this test into an attack."""
+def fill_places(attack: Any, home: Path) -> Any:
+    """Return an attack with the places of this test in it."""
     return json.loads(json.dumps(attack).replace("MARK", str(home / "ran")).replace("HOME", str(home)))

@@ -81,7 +81,7 @@ def make_data(test_size, **options):
 
 
 def evaluate(checkpoint, data, **options):
-    """Give what is logged of a checkpoint, and the counts of every layer of each split."""
+    """Return what is logged of a checkpoint, and the counts of every layer of each split."""
     monitor = SparsityMonitor()
     trainer = make_trainer(monitor, inference_mode=False, **options)
     trainer.validate(make_module(), data, ckpt_path=checkpoint, weights_only=True, verbose=False)

@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from noisereg.callbacks import LabelCorruption, ReplicaCorruption
+from noisereg.callbacks import LabelCorruption
 from noisereg.datasets import Hypercube
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.chunks import Timeline
 from noisereg.engine.classifier import Classifier
 from noisereg.engine.replica_data import ReplicaData
 from noisereg.engine.replicas import Replicas
+from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
 from noisereg.noise import Resample
-from noisereg.runs.curves import CurveTable
-from noisereg.runs.replica_curves import ReplicaCurves
+from noisereg.runs.curves import Curves
+from noisereg.runs.lightning_logger import ObserverLogger
 
 ENGINES = {"fused": lambda loss, batch_size: Fused(loss), "blocked": lambda loss, n: Blocked(loss, batch_size=n)}
 FEW_POINTS = partial(Hypercube, d=6, train_size=20, test_size=30)
@@ -54,7 +55,7 @@ class Recipe:
         return TwoLayer((6,), 1, hidden=self.hidden, init="torch", bias="same", seed=seed)
 
 
-class Stacked:
+class StackedTraining:
     """A training of several replicas in float64; `run` starts it, or goes on from a checkpoint."""
 
     def __init__(
@@ -65,7 +66,7 @@ class Stacked:
         plan = Timeline(
             num_epochs=recipe.num_epochs,
             every_n_epochs=every_n_epochs,
-            n=len(recipe.make_data(seeds[0]).stream(0)),
+            n=len(recipe.make_data(seeds[0]).epoch_samples(0)),
             batch_size=recipe.batch_size,
             max_steps=recipe.max_steps,
         )
@@ -75,21 +76,21 @@ class Stacked:
             rates = rates * 0.5 ** (torch.arange(plan.num_epochs) // recipe.halve_every)[:, None]
         # Lightning reads a checkpoint before it converts the weights to the precision of the training
         self.stack = Stack.of([recipe.make_network(seed) for seed in seeds]).double()
-        self.module = Replicas(
-            self.stack, ENGINES[engine](Logistic(), recipe.batch_size), Logistic(), plan=plan, rates=rates, **options
-        )
+        self.engine = TwoLayerEngine(self.stack, ENGINES[engine](Logistic(), recipe.batch_size), Logistic())
+        self.module = Replicas(self.engine, timeline=plan, rates=rates, **options)
         self.data = ReplicaData(recipe.make_data, seeds, plan, prepare=self.stack.prepare)
-        self.curves = ReplicaCurves(path, [vars(replica) for replica in replicas])
+        self.curves = Curves(path, [vars(replica) for replica in replicas])
+        logger = ObserverLogger(self.curves)
         rules = [recipe.rule(p=replica.p) for replica in replicas]
-        self.corruption = ReplicaCorruption(rules, seeds, schedule=recipe.schedule)
+        self.corruption = LabelCorruption(rules, seed=seeds, schedule=recipe.schedule)
         self.trainer = Trainer(
             precision="64-true",
             accelerator="cpu",
             max_epochs=plan.num_legs,
             limit_val_batches=0,
             log_every_n_steps=1,
-            logger=self.curves,
-            callbacks=[self.corruption, self.curves, *callbacks],
+            logger=logger,
+            callbacks=[self.corruption, logger, *callbacks],
             enable_progress_bar=False,
             enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
             enable_model_summary=False,
@@ -100,11 +101,11 @@ class Stacked:
         return self
 
     def weights(self, replica):
-        """All weights of one replica in one vector."""
+        """Return all weights of one replica in one vector."""
         return weights_of(self.stack, replica)
 
     def rows(self, replica):
-        """The curve of one replica."""
+        """Return the curve of one replica."""
         frame = self.curves.frame()
         mine = (frame["p"] == replica.p) & (frame["seed"] == replica.seed) & (frame["lr"] == replica.lr)
         rows = frame[mine].to_dict("records")
@@ -112,12 +113,12 @@ class Stacked:
 
 
 def weights_of(stack, replica):
-    """All weights of one replica in one vector."""
+    """Return all weights of one replica in one vector."""
     return torch.cat([weight[replica].detach().flatten() for weight in stack.parameters()])
 
 
-def train_alone(replica, recipe, *, callbacks=(), logger=False):
-    """Train one replica as `Classifier` does, a Lightning step for a step. Gives the module."""
+def train_one_replica(replica, recipe, *, callbacks=(), logger=False):
+    """Train one replica as `Classifier` does, a Lightning step for a step, and return the module."""
     scheduler = recipe.halve_every and partial(torch.optim.lr_scheduler.StepLR, step_size=recipe.halve_every, gamma=0.5)
     module = Classifier(
         recipe.make_network(replica.seed),
@@ -150,8 +151,9 @@ def train_alone(replica, recipe, *, callbacks=(), logger=False):
     return module
 
 
-def curves_alone(replica, recipe, *, callbacks):
-    """The rows that a training of one replica logs, by epoch."""
-    table = CurveTable(None, p=replica.p, seed=replica.seed)
-    train_alone(replica, recipe, callbacks=callbacks, logger=table)
-    return {row["epoch"]: row for row in table.rows}
+def log_one_replica(replica, recipe, *, callbacks):
+    """Return the rows that a training of one replica logs, by epoch."""
+    curves = Curves(None, [{"p": replica.p, "seed": replica.seed}])
+    train_one_replica(replica, recipe, callbacks=callbacks, logger=ObserverLogger(curves))
+    rows = curves.frame().to_dict("records")
+    return {row["epoch"]: {key: value for key, value in row.items() if not math.isnan(value)} for row in rows}

@@ -1,4 +1,4 @@
-"""Interrupt runs at random moments, go on with them, and compare what they come to with an undisturbed run.
+"""Interrupt runs at random moments, resume them, and compare their results with an undisturbed run.
 
 python tests/restarts.py --rounds 40                all cases, 40 interruptions by each signal
 python tests/restarts.py --rounds 5 --case fused    one case
@@ -24,11 +24,11 @@ from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # as a script it finds only its own folder
 
-from program import Program, read_result, run_program  # noqa: E402
+from interruptions import INTERRUPTION  # noqa: E402
+from run_program import Program, read_result, run_program  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
-_STRIKES = ["+callbacks.strike={_target_: strikes.Strike}", "trust=[strikes]"]
 _IMAGES = [
     "dataset=image_folder",
     "dataset.root=images",
@@ -68,7 +68,7 @@ class Moment(NamedTuple):
     """When a run is interrupted, by which signal.
 
     Attributes:
-        when: a share of the time of an undisturbed run, or words for `Strike`.
+        when: a share of the time of an undisturbed run, or words for `Interruption`.
         signal: that is sent.
     """
 
@@ -87,15 +87,15 @@ class Case:
     def __init__(self, name: str, cwd: Path) -> None:
         self.name, self._cwd = name, cwd
         if any("image_folder" in argument for argument in CASES[name]):
-            make_images(cwd / "images")
+            write_images(cwd / "images")
         began = time.monotonic()
-        self._whole = self._run("whole").end()
+        self._whole = self._run("whole").wait()
         self.seconds = time.monotonic() - began
         if self._whole.returncode:
             raise RuntimeError(self._whole.stderr)
 
-    def interrupted(self, moments: Sequence[Moment]) -> Counter[signal.Signals]:
-        """Run once more, interrupted at each of some moments, go on to the end, and compare it.
+    def interrupt_and_compare(self, moments: Sequence[Moment]) -> Counter[signal.Signals]:
+        """Run once more, interrupted at each of some moments, resume to the end, and compare it.
 
         Returns:
             How often each signal came before the end.
@@ -103,34 +103,34 @@ class Case:
         Raises:
             AssertionError: if an exit code or anything of the result is not what it must be.
         """
-        folder, came = f"run{time.monotonic_ns()}", Counter[signal.Signals]()
+        folder, interrupted = f"run{time.monotonic_ns()}", Counter[signal.Signals]()
         for moment in moments:
             done = self._interrupt(folder, moment)
             if done.returncode:
-                came[moment.signal] += 1
+                interrupted[moment.signal] += 1
                 assert done.returncode in (_CODES[moment.signal], -moment.signal), f"{self.name}, {moment}: {done}"
-        last = self._run(folder).end()
+        last = self._run(folder).wait()
         assert last.returncode == 0, last.stderr
-        faults = differences(self._cwd / "whole", self._cwd / folder)
+        faults = find_differences(self._cwd / "whole", self._cwd / folder)
         assert not faults, f"{self.name} after {moments}: {', '.join(faults)}"
-        return came
+        return interrupted
 
     def _interrupt(self, folder: str, moment: Moment) -> "subprocess.CompletedProcess[str]":
         if isinstance(moment.when, str):
-            return self._run(folder, STRIKE=f"{moment.when} {moment.signal.name}").end()
+            return self._run(folder, INTERRUPT_AT=f"{moment.when} {moment.signal.name}").wait()
         program = self._run(folder)
         time.sleep(moment.when * self.seconds)
         if program.process.is_alive():
             os.kill(program.process.pid, moment.signal)
-        return program.end()
+        return program.wait()
 
     def _run(self, folder: str, **environment: str) -> Program:
-        arguments = [*CASES[self.name], *_STRIKES, "logger=csv", f"hydra.run.dir={folder}"]
+        arguments = [*CASES[self.name], *INTERRUPTION, "logger=csv", f"hydra.run.dir={folder}"]
         return Program(*arguments, cwd=self._cwd, PYTHONPATH=str(Path(__file__).parent), **environment)
 
 
-def differences(whole: Path, other: Path) -> list[str]:
-    """Name what two runs' folders do not have in common, bit by bit."""
+def find_differences(whole: Path, other: Path) -> list[str]:
+    """Return the names of what two runs' folders do not have in common, bit by bit."""
     faults = []
     if (whole / "metrics.csv").read_text() != (other / "metrics.csv").read_text():
         faults.append("metrics.csv")
@@ -143,7 +143,7 @@ def differences(whole: Path, other: Path) -> list[str]:
     return faults
 
 
-def make_images(root: Path) -> None:
+def write_images(root: Path) -> None:
     """Write a small folder of images, two classes of 20 to train on and 7 to test on."""
     draws = torch.Generator().manual_seed(0)
     for split, count in (("train", 20), ("test", 7)):
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--signal", choices=[number.name for number in SIGNALS], nargs="*")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    draws, came = random.Random(options.seed), {name: Counter[signal.Signals]() for name in options.case}
+    draws, interrupted = random.Random(options.seed), {name: Counter[signal.Signals]() for name in options.case}
     with tempfile.TemporaryDirectory() as folder:
         run_program("--help", cwd=Path(folder))  # loads the libraries, which no undisturbed run is to count
         cases = []
@@ -180,10 +180,11 @@ def main() -> None:
             cases.append(Case(name, Path(folder) / name))
             print(f"{name}: {cases[-1].seconds:.1f} s undisturbed", flush=True)
         for number in [signal.Signals[name] for name in options.signal or (number.name for number in SIGNALS)]:
-            while sum(counts[number] for counts in came.values()) < options.rounds:
+            while sum(counts[number] for counts in interrupted.values()) < options.rounds:
                 for case in cases:
-                    came[case.name] += case.interrupted([Moment(draws.uniform(0.05, 1), number) for _ in range(2)])
-                print(number.name, {name: counts[number] for name, counts in came.items()}, flush=True)
+                    moments = [Moment(draws.uniform(0.05, 1), number) for _ in range(2)]
+                    interrupted[case.name] += case.interrupt_and_compare(moments)
+                print(number.name, {name: counts[number] for name, counts in interrupted.items()}, flush=True)
     print("all bit-equal")
 
 

@@ -10,13 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(os.environ.get("SLURM_STAND_IN", "."))  # of the calls, the requests and the ends
-ALONE = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
-ALONE |= {"SLURM_JOB_NAME": "train", "SLURM_JOB_NODELIST": "localhost", "SLURM_NODELIST": "localhost"}
+FOLDER = Path(os.environ.get("SLURM_STAND_IN", "."))  # of what was called, requested and ended
+ONE_TASK = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
+ONE_TASK |= {"SLURM_JOB_NAME": "train", "SLURM_JOB_NODELIST": "localhost", "SLURM_NODELIST": "localhost"}
 
 
-def install(folder: Path) -> dict[str, str]:
-    """Make the commands in a folder, and give the variables with which they are found."""
+def install_commands(folder: Path) -> dict[str, str]:
+    """Write the commands into a folder, and return the variables with which they are found."""
     folder.mkdir()
     (folder / "calls").touch()
     for name in ("sbatch", "srun", "scontrol", "sacct"):
@@ -26,7 +26,7 @@ def install(folder: Path) -> dict[str, str]:
 
 
 def sbatch(script: str) -> None:
-    """Start each job of an array, and give the array's number."""
+    """Start each job of an array, and print the array's number."""
     array = re.search(r"#SBATCH --array=0-(\d+)", Path(script).read_text())
     for number in range(int(array[1]) + 1 if array else 1):
         command = [sys.executable, __file__, "job", script, str(number)]
@@ -40,7 +40,7 @@ def job(script: str, number: str) -> None:
     array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": number, "SLURM_JOB_ID": str(8 + int(number))}
     again = FOLDER / f"{name}.requeue"
     while True:
-        subprocess.run(["bash", script], env={**os.environ, **ALONE, **array}, check=False)
+        subprocess.run(["bash", script], env={**os.environ, **ONE_TASK, **array}, check=False)
         if not again.exists():
             break
         again.unlink()
@@ -58,14 +58,14 @@ def srun(*arguments: str) -> None:
 
 
 def scontrol(*arguments: str) -> None:
-    """Note what is asked, and that a job is to start again."""
+    """Write down what is asked, and that a job is to start again."""
     with open(FOLDER / "calls", "a") as file:
         print(*arguments, file=file)
     (FOLDER / f"{arguments[-1]}.requeue").touch()
 
 
 def sacct(*_: str) -> None:
-    """Tell of two jobs whether they have ended."""
+    """Print whether each of two jobs has ended."""
     print("JobID|State|NodeList")
     for name in ("7_0", "7_1"):
         print(f"{name}|{'COMPLETED' if (FOLDER / f'{name}.end').exists() else 'RUNNING'}|localhost")

@@ -26,7 +26,7 @@ def small_disk(folder: Path, *, size: int = 2**21) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def fill(folder: Path, *, leave: int = 0) -> None:
+def fill_disk(folder: Path, *, leave: int = 0) -> None:
     """Fill the disk of a folder up to some bytes."""
     (folder / "filler").unlink(missing_ok=True)
     free = os.statvfs(folder)
@@ -40,6 +40,6 @@ def make_read_only(folder: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True, capture_output=True)
 
 
-def names(folder: Path) -> set[str]:
-    """The files in a folder, but not what fills its disk."""
+def list_names(folder: Path) -> set[str]:
+    """Return the names of the files in a folder, but not of what fills its disk."""
     return {path.name for path in folder.iterdir()} - {"filler"}

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from program import run_program
+from run_program import run_program
 
 from noisereg.__main__ import main
 
@@ -107,8 +107,8 @@ def empty_folder(tmp_path_factory):
         signal.signal(number, handler)
 
 
-def told(arguments, folder):
-    """What the program says of wrong arguments: it must be one line on stderr, with exit code 2 and no file left."""
+def run_and_read_refusal(arguments, folder):
+    """Return the line that the program prints on wrong arguments: one on stderr, with exit code 2 and no file left."""
     stdout, stderr = io.StringIO(), io.StringIO()
     before = sys.argv
     sys.argv = ["train.py", *arguments]
@@ -124,14 +124,14 @@ def told(arguments, folder):
     return line.removeprefix("error: ")
 
 
-def written(value):
-    """A value as Hydra reads it on a command line."""
+def format_value(value):
+    """Return a value as Hydra reads it on a command line."""
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     if isinstance(value, list):
-        return f"[{','.join(map(written, value))}]"
+        return f"[{','.join(map(format_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{written(part)}' for key, part in value.items())}}}"
+        return f"{{{','.join(f'{key}:{format_value(part)}' for key, part in value.items())}}}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
@@ -142,7 +142,7 @@ def wrong_overrides(draw):
         level, name = draw(st.sampled_from(LEVELS)), draw(st.from_regex(r"[a-z]{2}_[a-z]{1,9}", fullmatch=True))
         return f"{level}{name}", f"+{level}{name}=1"
     key = draw(st.sampled_from(sorted(WRONG)))
-    return key, f"{'' if key in PARTS else '++'}{key}={written(draw(WRONG[key]))}"
+    return key, f"{'' if key in PARTS else '++'}{key}={format_value(draw(WRONG[key]))}"
 
 
 @pytest.mark.parametrize("number", [50, pytest.param(500, marks=pytest.mark.slow)])
@@ -151,7 +151,7 @@ def test_wrong_values_of_known_keys_and_unknown_keys_are_refused_by_their_names(
     @given(wrong_overrides())
     def refuse(case):
         key, override = case
-        assert key in told([override], empty_folder)
+        assert key in run_and_read_refusal([override], empty_folder)
 
     refuse()
 
@@ -192,6 +192,7 @@ model.hidden=[] model=two_layer model.hidden=[0] | model.hidden must be
 model=mlp model.hidden=[] | model.hidden must be
 model.hiden=3 | model.hiden=3: there is no key or group model.hiden; did you mean hidden?
 model.output_signs=3 | model.output_signs must be true or false
+dataset=[] | dataset=[]: dataset must be the name of one of its options
 dataset=cifar | dataset=cifar: there is no such dataset; did you mean cifar10?
 dataset=cifar10 dataset.root= | dataset.root must be
 dataset.batch_size=null | dataset.batch_size must be
@@ -257,7 +258,7 @@ CASES = [tuple(line.split(" | ")) for line in LINES.strip("\n").splitlines()]
 
 @pytest.mark.parametrize(("line", "refusal"), CASES)
 def test_a_wrong_command_line_is_told_in_one_line(line, refusal, empty_folder):
-    assert told(line.split(" "), empty_folder).startswith(refusal)
+    assert run_and_read_refusal(line.split(" "), empty_folder).startswith(refusal)
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,22 @@ from typing import get_args
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 from lightning.pytorch import Callback, Trainer
+from noisereg.training.classifier import build_module
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 
 import noisereg
 from noisereg import models
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings, conf_dir
 from noisereg.config.plan import spread
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.noise import Corruption, Rule, Schedule
 from noisereg.training.build import build_data, build_loss, build_model, build_rule
-from noisereg.training.classifier import build_module
 
 
 def options(group):
@@ -60,13 +59,8 @@ RATES = {  # factors of the learning rate, in some of two hundred epochs
     "multistep": {99: 1, 100: 0.1, 149: 0.1, 150: 0.01},
     "cosine": {0: 1, 50: (1 + math.sqrt(0.5)) / 2, 100: 0.5, 199: (1 + math.cos(math.pi * 199 / 200)) / 2},
 }
+settings = cache(compose_settings)
 MATRIX = "noise.matrix=[[0.9,0.1],[0.5,0.5]]"
-
-
-@cache
-def settings(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=list(overrides)))
 
 
 @pytest.fixture(scope="module")

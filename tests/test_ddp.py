@@ -7,7 +7,7 @@ import pytest
 import torch
 from ddp_parts import TEST_SIZES, evaluate, evaluate_in_process, make_data, make_module
 from foreign_project import make_trainer
-from program import ROOT, read_result, run_program
+from run_program import ROOT, read_result, run_program
 
 # 5 steps an epoch, saved after steps 4, 8 and 12; the last epoch is evaluated when the training is over
 ARGUMENTS = ["model=resnet20", "model.depth=8", "dataset._target_=ddp_parts.Squares", "noise.p=0.4", "seed=3"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from noisereg.config.check import conf_dir
 from noisereg.config.command_line import check_command_line
+from noisereg.config.composing import conf_dir
 
 ROOT = Path(__file__).parents[1]
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps" / "README.md"]
@@ -22,7 +22,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from program import run_program
+from run_program import run_program
 
 TINY = ["trainer.max_epochs=1", "dataset.train_size=20", "dataset.test_size=20", "logger=none"]
 if __name__ == "__main__":

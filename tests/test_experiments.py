@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 
-from noisereg.config.check import conf_dir
+from noisereg.config.composing import conf_dir
 from noisereg.report.figures.figure import panels_of
 from noisereg.report.groups.run_group import group_runs
 from noisereg.runs.reading import find_runs

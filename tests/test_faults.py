@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from program import run_program
 from rich.console import Console
-from small_disk import fill, names, small_disk
+from run_program import run_program
+from small_disk import fill_disk, list_names, small_disk
 
 import noisereg
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings
 from noisereg.datasets.image_files import tree_identity
 from noisereg.errors import ConfigError
 from noisereg.files.cache import cached
@@ -22,7 +21,7 @@ from noisereg.training.run import prepare
 
 PACKAGE = Path(noisereg.__file__).parent
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "os.path.getmtime"}
-MAY_TELL_THE_TIME = {"run_folder.py": {"datetime.now"}}  # since when a folder is in use, in words
+MAY_TELL_THE_TIME = {"files/lock.py": {"datetime.now"}}  # since when a folder is in use, in words
 MAY_KNOW_A_FILE_BY_ITS_TIME = {"datasets/image_files.py"}  # as one of its marks
 
 
@@ -95,10 +94,10 @@ def test_a_cache_on_a_full_disk_is_done_without_and_leaves_nothing(tmp_path, mon
     pixels = np.arange(300_000)
     with small_disk(tmp_path / "disk") as disk:
         monkeypatch.setenv("NOISEREG_CACHE", str(disk))
-        fill(disk, leave=200_000)
+        fill_disk(disk, leave=200_000)
         with caplog.at_level(logging.WARNING):
             arrays = cached("data", 1, lambda: {"x": pixels})
-        assert names(disk) == set()
+        assert list_names(disk) == set()
     assert "could not be written, so the next start is no quicker" in caplog.text
     np.testing.assert_array_equal(arrays["x"], pixels)
 
@@ -120,15 +119,15 @@ dataset.eps=2 | dataset.eps must be in (0, 1), got 2
 dataset.eps=nan | dataset.eps must be in (0, 1), got nan
 dataset.val_size=20 | dataset.val_size must be at least 0 and below dataset.train_size=20
 dataset.val_size=1000 | dataset.val_size must be at least 0 and below dataset.train_size=20
-model.init=foo | model: init must be one of uniform, unit, torch, he, got 'foo'
-model.bias=bar | model: bias must be one of zero, same, torch, none, got 'bar'
-model.output_signs=true | model: output_signs=True fixes the output layer and requires trained='hidden'
+model.init=foo | model.init must be one of uniform, unit, torch, he, got 'foo'
+model.bias=bar | model.bias must be one of zero, same, torch, none, got 'bar'
+model.output_signs=true | model.output_signs=True fixes the output layer and requires model.trained='hidden'
 model.num_outputs=3 | model.num_outputs=3 does not fit the 2 classes of the data
 noise=transition | noise: give either matrix or moves, one of the two
 noise=transition noise.matrix=[[0.5,0.6],[0.5,0.5]] | noise: each row of matrix must hold probabilities that sum to 1
-noise=asymmetric | noise: moves must stay within classes 0 to 1
-loss=hinge loss.kink=up | loss: kink must be 'right' or 'left', got 'up'
-loss=generalized_cross_entropy loss.q=2 | loss: q must be in (0, 1], got 2
+noise=asymmetric | noise.moves must stay within classes 0 to 1
+loss=hinge loss.kink=up | loss.kink must be 'right' or 'left', got 'up'
+loss=generalized_cross_entropy loss.q=2 | loss.q must be in (0, 1], got 2
 +optimizer.lrr=1 | optimizer.lrr=1: SGD has no such argument; did you mean lr?
 optimizer.momentum=0.9 +optimizer.nesterov=true +optimizer.dampening=1 | optimizer: Nesterov momentum requires
 optimizer=adam +optimizer.betas=[2,3] | optimizer: Invalid beta parameter at index 0: 2
@@ -139,13 +138,13 @@ scheduler=step +scheduler.T_max=3 | scheduler.T_max=3: StepLR has no such argume
 model.hidden=[3,4] | model.hidden=[3, 4]: TwoLayer takes int
 +model.seed=3 | model.seed=3: the run itself gives seed; leave it out
 callbacks.sparsity.layers=3 | callbacks.sparsity.layers=3: SparsityMonitor takes Sequence[str]
-callbacks.sparsity.layers=[] | callbacks.sparsity: layers must name something to measure
-callbacks.sparsity.layers=[nowhere] | callbacks.sparsity: layers must match names of ReLUs, got 'nowhere'
+callbacks.sparsity.layers=[] | callbacks.sparsity.layers must name something to measure
+callbacks.sparsity.layers=[nowhere] | callbacks.sparsity.layers must match names of ReLUs, got 'nowhere'
 +trainer.logger=3 | trainer.logger=3: the run itself gives logger; leave it out
 +trainer.limit_train_batches=x | trainer.limit_train_batches='x': Trainer takes
 +trainer.foo=3 | trainer.foo=3: Trainer has no such argument
-callbacks.finite_loss.action=halt | callbacks.finite_loss: action must be stop or skip, got 'halt'
-callbacks.finite_loss.action=skip callbacks.finite_loss.every_n_steps=2 | callbacks.finite_loss: action=skip must
+callbacks.finite_loss.action=halt | callbacks.finite_loss.action must be stop or skip, got 'halt'
+callbacks.finite_loss.action=skip callbacks.finite_loss.every_n_steps=2 | callbacks.finite_loss.action=skip must
 +noise.pp=0.1 | noise.pp=0.1: Resample has no such argument; did you mean p?
 engine=fused | engine=fused cannot run
 seeds=3 | seeds=3 trains replicas in one run, but
@@ -158,8 +157,7 @@ ONE = ["engine=none", "seeds=1", "noise.p=0.2", "logger=csv", "dataset.train_siz
 @pytest.mark.parametrize(("line", "told"), CASES)
 def test_what_only_its_class_can_check_is_refused_before_the_first_step(line, told, tmp_path):
     overrides = [*ONE, "trainer.precision=16-mixed"] if line == "engine=fused" else ONE
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        chosen = check(compose("train", overrides=[*overrides, *line.split(" ")]))
+    chosen = compose_settings(*overrides, *line.split(" "))
     with pytest.raises(ConfigError) as caught:
         prepare(chosen, folder=tmp_path, console=Console(quiet=True))
     assert str(caught.value).startswith(told)
@@ -171,7 +169,7 @@ def test_what_only_its_class_can_check_is_refused_before_the_first_step(line, to
     ("line", "told"),
     [
         ("+optimizer.lrr=1", "optimizer.lrr=1: SGD has no such argument"),
-        ("callbacks.sparsity.layers=[nowhere]", "callbacks.sparsity: layers must match names of ReLUs"),
+        ("callbacks.sparsity.layers=[nowhere]", "callbacks.sparsity.layers must match names of ReLUs"),
         ("loss._target_=noisereg.losses.Nothing", "loss: Error loading 'noisereg.losses.Nothing'"),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_module_loads_no_library_that_it_can_do_without(modules, absent):
 
 
 def breaches(package: Path) -> Iterator[str]:
-    """Tell of every import that crosses the fence, in the order of the files."""
+    """Yield a line on every import that crosses the fence, in the order of the files."""
     for room, file in rooms(package):
         where = file.relative_to(package)
         if room not in ORDER:
@@ -137,7 +137,7 @@ def rooms(package: Path) -> list[tuple[str, Path]]:
 
 
 def imported(file: Path) -> Iterator[tuple[int, str]]:
-    """Give the line and the dotted name of every import, wherever it stands; relative ones are for ruff to refuse."""
+    """Yield the line and the dotted name of every import, wherever it stands; relative ones are for ruff to refuse."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

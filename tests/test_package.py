@@ -94,7 +94,7 @@ def test_the_installed_command_knows_the_sweeps(installed, tmp_path):
 
 
 def test_the_installed_command_reads_nothing_of_the_checkout(installed, tmp_path):
-    script = "import noisereg.config.check as config; print(config.__file__, config.conf_dir())"
+    script = "import noisereg.config.composing as config; print(config.__file__, config.conf_dir())"
     module, conf = run(installed / "python", "-c", script, cwd=tmp_path).split()
     (package,) = installed.parent.glob("lib/python*/site-packages/noisereg")
     assert Path(module) == package / "config.py"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
-from program import run_program
+from run_program import run_program
 
-from noisereg.config.check import conf_dir
 from noisereg.config.command_line import check_command_line
+from noisereg.config.composing import conf_dir
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,20 +1,15 @@
 """What the files under conf/ say: the recipes that a choice brings, and that the command line wins over them."""
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings
+from noisereg.config.walk import walk
 
 
 def settings(*overrides):
-    """The configuration by dotted keys."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return dict(flat(check(compose("train", overrides=list(overrides)))))
-
-
-def flat(node, prefix=""):
-    for key, value in node.items():
-        yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    """Return the configuration by dotted keys."""
+    values = walk(compose_settings(*overrides), into=(dict,))
+    return {key: value for key, value in values if not isinstance(value, dict)}
 
 
 CIFAR_RECIPE = {

@@ -10,18 +10,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from attacks import BUILT_BY_HYDRA, FOLDERS, PARTS, aimed, lay_out, malicious
+from attacks import BUILT_BY_HYDRA, FOLDERS, PARTS, fill_places, make_malicious_pickle, write_attack_files
 from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from program import run_program
+from run_program import run_program
 from runs.run_folders import CONFIG
 
-from noisereg.config.check import conf_dir
-from noisereg.config.command_line import check_command_line, resumed
-from noisereg.config.composition import check_safe
-from noisereg.datasets.image_files import files_of_archive, open_image
+from noisereg.config.command_line import check_command_line, expand_resume
+from noisereg.config.composing import check_safe, conf_dir
+from noisereg.datasets.image_files import list_archive_files, open_image
 from noisereg.errors import ConfigError, DatasetError
 from noisereg.report.__main__ import main as report
 from noisereg.training.build import build
@@ -48,7 +47,7 @@ def marker(tmp_path, monkeypatch):
     """A file that is there once an attack has run; the module `evil` can be imported."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    yield lay_out(tmp_path)
+    yield write_attack_files(tmp_path)
     for name in ("evil", "hubconf"):
         sys.modules.pop(name, None)
 
@@ -68,15 +67,15 @@ def check_and_build(config, key):
 @pytest.mark.parametrize("attack", BUILT_BY_HYDRA.values(), ids=BUILT_BY_HYDRA)
 def test_an_attack_runs_where_nothing_stands_before_it(attack, marker):
     with contextlib.suppress(Exception):  # it may fail once it has run
-        instantiate(OmegaConf.create(aimed(attack, marker.parent)))
+        instantiate(OmegaConf.create(fill_places(attack, marker.parent)))
     assert marker.exists()
 
 
 @pytest.mark.parametrize(("key", "attack"), PARTS.values(), ids=PARTS)
 def test_no_part_of_a_configuration_runs_what_it_names(key, attack, plain, marker):
     changed = OmegaConf.create(copy.deepcopy(plain))
-    OmegaConf.update(changed, "logger.project", "evil.strike")
-    OmegaConf.update(changed, key, aimed(attack, marker.parent), merge=False, force_add=True)
+    OmegaConf.update(changed, "logger.project", "evil.attack")
+    OmegaConf.update(changed, key, fill_places(attack, marker.parent), merge=False, force_add=True)
     with pytest.raises(ConfigError) as refusal:
         check_and_build(changed, key)
     assert "\n" not in str(refusal.value)
@@ -155,17 +154,17 @@ def test_the_command_in_a_folder_of_a_stranger_cannot_steer_hydra(recorded, tmp_
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", recorded]))
     with pytest.raises(ConfigError):
-        resumed([f"resume={tmp_path}"])
+        expand_resume([f"resume={tmp_path}"])
 
 
 def test_the_command_in_a_folder_of_a_stranger_does_not_bring_its_trust(tmp_path):
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", "trust=[evil]", "++trust=[evil]"]))
-    assert resumed([f"resume={tmp_path}"])[:-1] == ["seed=1"]
+    assert expand_resume([f"resume={tmp_path}"])[:-1] == ["seed=1"]
 
 
 def test_a_report_builds_nothing_that_a_result_names(marker):
-    experiment = {"id": "X", "title": "x", "claims": [{"id": "c", "predicted": {"_target_": "evil.strike"}}]}
+    experiment = {"id": "X", "title": "x", "claims": [{"id": "c", "predicted": {"_target_": "evil.attack"}}]}
     config = {part: {"_target_": "evil.Net"} for part in ("model", "dataset", "noise", "loss", "optimizer")}
     row = {"p": 0.1, "seed": 0, "test/error": 0.5}
     result = {"status": "finished", "config": config, "experiment": experiment, "replicas": [row], "steps": 1}
@@ -203,7 +202,7 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("noisereg.datasets.image_files._LARGEST", 1000)
     (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(1001)))
     with pytest.raises(DatasetError, match=r"a.tgz unpacks to more than 1,000 bytes"):
-        files_of_archive(tmp_path / "a.tgz", "a")
+        list_archive_files(tmp_path / "a.tgz", "a")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +245,7 @@ def test_a_secret_of_the_environment_is_in_no_file_of_a_run_and_a_refused_run_le
     checkpoint = Path(tmp_path / "run" / "checkpoints" / "last.ckpt")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     (tmp_path / "run" / "result.json").write_text(json.dumps({**result, "status": "running"}))
-    _replace_pickle(checkpoint, malicious(tmp_path / "ran"))
+    _replace_pickle(checkpoint, make_malicious_pickle(tmp_path / "ran"))
     ended = run_program(*TINY, "hydra.run.dir=run", cwd=tmp_path, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1", **key)
     assert ended.returncode == 2, ended.stderr
     assert "holds more than tensors and plain values, and is not loaded" in ended.stderr
@@ -254,7 +253,7 @@ def test_a_secret_of_the_environment_is_in_no_file_of_a_run_and_a_refused_run_le
 
 
 def _replace_pickle(path: Path, content: bytes) -> None:
-    """Put another pickle into a checkpoint of torch, all else as it was."""
+    """Write another pickle into a checkpoint of torch, all else as it was."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:

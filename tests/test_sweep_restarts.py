@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from swept import JOBS, assert_ends_alike, finished, killed, undisturbed
+from sweep_process import JOBS, finish_and_compare, finished_jobs, kill_sweep, time_sweep
 
 FEW = ("noise.p=0,0.1", "seed=0,1")
 
@@ -12,19 +12,19 @@ FEW = ("noise.p=0,0.1", "seed=0,1")
     ("more", "jobs", "kills"), [(FEW, 4, 1), pytest.param((), JOBS, 3, marks=pytest.mark.slow)], ids=["few", "all"]
 )
 def test_a_sweep_that_is_killed_at_random_moments_ends_as_one_left_alone(more, jobs, kills, tmp_path):
-    seconds = undisturbed(tmp_path / "whole", *more)
-    assert len(finished(tmp_path / "whole")) == jobs
+    seconds = time_sweep(tmp_path / "whole", *more)
+    assert len(finished_jobs(tmp_path / "whole")) == jobs
     draws, before = random.Random(0), {}
     for _ in range(kills):
-        after = killed(tmp_path / "cut", draws.uniform(0.5, 1.2) * seconds / (kills + 1), *more)
+        after = kill_sweep(tmp_path / "cut", draws.uniform(0.5, 1.2) * seconds / (kills + 1), *more)
         assert before.items() <= after.items()
         before = after
-    assert_ends_alike(tmp_path / "whole", tmp_path / "cut", *more)
+    finish_and_compare(tmp_path / "whole", tmp_path / "cut", *more)
 
 
 def test_a_finished_sweep_is_not_run_again(tmp_path):
-    undisturbed(tmp_path, *FEW)
-    before = finished(tmp_path)
+    time_sweep(tmp_path, *FEW)
+    before = finished_jobs(tmp_path)
     assert len(before) == 4
-    assert_ends_alike(tmp_path, tmp_path, *FEW)
-    assert finished(tmp_path) == before
+    finish_and_compare(tmp_path, tmp_path, *FEW)
+    assert finished_jobs(tmp_path) == before

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from program import read_result, run_program
+from run_program import read_result, run_program
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from noisereg.config.check import conf_dir
 from noisereg.config.command_line import check_command_line
+from noisereg.config.composing import conf_dir
 from noisereg.errors import ConfigError
 from noisereg.training.build import build_rule
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from program import ROOT, read_result, run_program
+from run_program import ROOT, read_result, run_program
 
 TINY = ["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=1", "dataset.train_size=20", "dataset.test_size=50"]
 TINY += ["engine=none", "seeds=1", "noise.p=0.2"]  # one network; replicas have tests of their own
@@ -126,7 +126,7 @@ def test_a_multirun_makes_a_run_for_each_value(tmp_path):
         (["+noise.pp=0.1"], "error: noise.pp=0.1: Resample has no such argument; did you mean p?"),
         (["dataset.train_size=10", "dataset.val_size=10"], "dataset.val_size"),
         (["model=resnet20", "dataset=hypercube"], "error: "),
-        (["noise=asymmetric"], "error: noise: moves must stay within classes 0 to 1, got 9 -> 1"),
+        (["noise=asymmetric"], "error: noise.moves must stay within classes 0 to 1, got 9 -> 1"),
         (["callbacks.sparsity.layers=[rel]"], "rel"),
         (["seeds=3"], "error: seeds=3 trains replicas in one run, but engine=none trains one network; for a run each"),
         (["trainer.accelerator=gpu"], "error: trainer: "),

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from program import read_result, run_program
+from run_program import read_result, run_program
 
 TINY = ["trainer.max_epochs=4", "callbacks.sparsity.every_n_epochs=2", "dataset.train_size=20", "dataset.test_size=50"]
 QUIET = "logger=csv"

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from program import read_result, run_program
+from interruptions import INTERRUPTION
+from run_program import read_result, run_program
 from wandb_files import WANDB, wandb_files
 from wandb_server import wandb_server
 
@@ -89,11 +90,10 @@ def test_what_many_networks_log_is_what_their_result_says(many):
 
 
 def test_an_interrupted_run_goes_on_with_its_own_run_and_a_sync_makes_one_of_its_parts(tmp_path):
-    more = ["trainer.max_epochs=8", "+callbacks.strike={_target_: strikes.Strike}", "trust=[strikes]"]
     path, codes = str(Path(__file__).parent), []
-    for strike in ("epoch 2 SIGKILL", "epoch 3 SIGTERM", "never 0 SIGTERM"):
-        run = [*ONE, *more, "hydra.run.dir=run"]
-        done = run_program(*run, cwd=tmp_path, PYTHONPATH=path, STRIKE=strike)
+    for moment in ("epoch 2 SIGKILL", "epoch 3 SIGTERM", "never 0 SIGTERM"):
+        run = [*ONE, *INTERRUPTION, "trainer.max_epochs=8", "hydra.run.dir=run"]
+        done = run_program(*run, cwd=tmp_path, PYTHONPATH=path, INTERRUPT_AT=moment)
         codes.append(done.returncode)
     assert codes == [-9, 143, 0], done.stderr
 

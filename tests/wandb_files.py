@@ -68,7 +68,7 @@ class WandbFiles:
 
 @cache
 def _records(folder: Path) -> list[dict[str, Any]]:
-    """Give all that was written, in order."""
+    """Return all that was written, in order."""
     command = [WANDB, "leet", "inspect", str(folder), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return [json.loads(line) for line in done.stdout.splitlines()]

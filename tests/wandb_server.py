@@ -32,7 +32,7 @@ class WandbServer(ThreadingHTTPServer):
         return {"WANDB_BASE_URL": f"http://127.0.0.1:{self.server_port}", "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
 
     def put(self, run: str, *, offset: int, rows: list[str]) -> None:
-        """Put rows of a run in their places."""
+        """Store rows of a run in their places."""
         self.history.setdefault(run, [])[offset : offset + len(rows)] = map(json.loads, rows)
 
     def answer(self, query: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @contextmanager

@@ -3,16 +3,16 @@
 from noisereg.callbacks.finite_loss import FiniteLoss
 from noisereg.callbacks.label_corruption import LabelCorruption
 from noisereg.callbacks.norm_monitor import NormMonitor
-from noisereg.callbacks.replica_corruption import ReplicaCorruption
 from noisereg.callbacks.run_checkpoint import RunCheckpoint, Stopped
 from noisereg.callbacks.sparsity_monitor import SparsityMonitor
+from noisereg.callbacks.stop_when_fitted import StopWhenFitted
 
 __all__ = [
     "FiniteLoss",
     "LabelCorruption",
     "NormMonitor",
-    "ReplicaCorruption",
     "RunCheckpoint",
     "SparsityMonitor",
+    "StopWhenFitted",
     "Stopped",
 ]

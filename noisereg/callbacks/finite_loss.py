@@ -104,7 +104,7 @@ class FiniteLoss(Callback):
     def _report(self, trainer: Trainer) -> str:
         rates = [f"{group['lr']:g}" for optimizer in trainer.optimizers for group in optimizer.param_groups]
         noise = next((callback for callback in trainer.callbacks if isinstance(callback, LabelCorruption)), None)  # type: ignore[attr-defined]
-        replica = f" of p={noise.rule.p:g} seed={noise.seed}" if noise else ""
+        replica = f" of p={noise.rules[0].p:g} seed={noise.seeds[0]}" if noise else ""
         return (
             f"train/loss is {float(self._loss):g} in step {trainer.global_step + 1} (epoch {trainer.current_epoch})"  # type: ignore[arg-type]
             f"{replica} at learning rate {', '.join(dict.fromkeys(rates))}: try a smaller optimizer.lr, "

@@ -1,12 +1,16 @@
 """Train on corrupted labels, with any LightningModule and any data."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from noisereg.engine.replicas import Replicas
 from noisereg.metrics import gather_parts, own_part
 from noisereg.noise import Constant, Corruption, Rule, Schedule
 
@@ -24,20 +28,28 @@ class LabelCorruption(Callback):
     written to. Outside training nothing is changed.
 
     The noise of a sample depends on the seed, the epoch and its "index" alone (or on the entry "draw" in place of the
-    epoch, where a loader samples with replacement): not on batch size, order, workers, devices or a restart. Without an
-    index it depends on the step and the place in the batch.
+    epoch, where a loader samples with replacement): not on batch size, order, workers, devices or a restart. An index
+    is int64 and of the labels' shape: the "index" of a dict batch, or the third entry of a list batch if it is that.
+    Without one the noise depends on the number of the batch since the start and the place in it.
 
     Logs `noise/effective_rate`, the probability that a label changes where classes are equally frequent, and
-    `noise/measured_rate`, the share that did in this epoch (in expected mode the mean mass that left the label).
+    `noise/measured_rate`, the share that did since the last evaluation, or in this epoch where there is none (in
+    expected mode the mean mass that left the label).
+
+    The R networks of `Replicas` have a rule and a seed each, which differ in p alone; the noise of each is that of a
+    run of its own.
 
     Args:
-        rule: the noise rule.
-        seed: of the noise, in [0, 2**63).
+        rule: the noise rule, or one for each replica.
+        seed: of the noise, in [0, 2**63), or one for each replica.
         num_classes: C; None to ask the datamodule, the module or the training data set (`num_classes` or `classes`).
         schedule: factor of the rule's strength in each epoch; None for a constant 1.
+        ignore_index: a label outside [0, C) that marks samples to leave alone (in expected mode their law is zero
+            everywhere); None if there is none.
 
     Raises:
-        ValueError: at the start of training, if the number of classes is not known or a schedule has no end to go by.
+        ValueError: at the start of training, if the number of classes is not known or a schedule has no end to go by;
+            in a step, if a label is outside [0, C) or one index stands for all samples of a batch.
         TypeError: in the first step, if the batch is of another form.
 
     Example:
@@ -49,15 +61,26 @@ class LabelCorruption(Callback):
     """
 
     def __init__(
-        self, rule: Rule, *, seed: int = 0, num_classes: int | None = None, schedule: Schedule | None = None
+        self,
+        rule: Rule | Sequence[Rule],
+        *,
+        seed: int | Sequence[int] = 0,
+        num_classes: int | None = None,
+        schedule: Schedule | None = None,
+        ignore_index: int | None = None,
     ) -> None:
-        self.rule = rule
-        self.seed = seed
+        self._is_one = isinstance(rule, Rule)
+        self.rules = [rule] if isinstance(rule, Rule) else list(rule)
+        self.seeds = [seed] if isinstance(seed, int) else list(seed)
         self.num_classes = num_classes
         self.schedule = schedule or Constant()
+        self.ignore_index = ignore_index
         self._corruption: Corruption | None = None
         self._clean: Tensor | None = None
-        self._counts = torch.zeros(2, dtype=torch.float64)  # labels changed, labels seen
+        self._num_batches = 0
+        self._outside = torch.zeros((), dtype=torch.bool)
+        # of each replica: labels changed, labels seen, sum of the factors of the strength
+        self._counts = torch.zeros(len(self.rules), 3, dtype=torch.float64)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the number of classes, before the first batch."""
@@ -67,23 +90,36 @@ class LabelCorruption(Callback):
             raise ValueError(
                 f"{type(self.schedule).__name__} needs the length of the training: give trainer.max_epochs"
             )
-        self._bind(trainer)  # a run resumed within an epoch starts no epoch
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the strength for this epoch."""
-        self._bind(trainer)
+        self._corruption = Corruption(
+            self.rules[0] if self._is_one else self.rules,
+            num_classes=self.num_classes,
+            seed=self.seeds[0] if self._is_one else self.seeds,
+        )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Put the targets into the batch."""
-        labels, index = _labels(batch), _index(batch)
-        if index is None and self.rule.frozen:
-            raise TypeError(f"frozen noise needs the index of each sample in the batch. {_NEEDS}")
+        corruption = cast(Corruption, self._corruption)
+        if isinstance(pl_module, Replicas):
+            factor = self._factors(batch["epoch"], pl_module.timeline.num_epochs)
+            batch["target"] = corruption(batch["label"], batch["draw"], batch["index"], factor=factor)
+            self._count(batch["target"], batch["label"], factor)
+            return
+        labels, index = _labels(batch), self._index(batch, first=batch_idx == 0)
         draw = batch.get("draw", trainer.current_epoch) if isinstance(batch, dict) else trainer.current_epoch
         if index is None:
-            draw = trainer.global_step
+            draw = self._num_batches
             index = torch.arange(len(labels), device=labels.device) * trainer.world_size + trainer.global_rank
-        target = cast(Corruption, self._corruption)(labels, draw, index)
-        self._counts = self._counts.to(labels.device) + count_changes(target, labels)
+        self._num_batches += 1
+        kept = labels == self.ignore_index if self.ignore_index is not None else None
+        known = labels if kept is None else labels.masked_fill(kept, 0)
+        self._check_range(known, wait=batch_idx == 0)
+        factor = self.schedule.factor(trainer.current_epoch, trainer.max_epochs or -1)
+        target = corruption(known, draw, index, factor=factor)
+        if kept is None:
+            self._count(target[None], labels[None], factor)
+        else:
+            self._count(target[None, ~kept], labels[None, ~kept], factor)
+            target = torch.where(kept, labels, target) if target.ndim == 1 else target * ~kept[:, None]
         if target.is_floating_point():
             target = target.to(torch.get_default_dtype())
         if isinstance(batch, dict):
@@ -100,58 +136,100 @@ class LabelCorruption(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the rate in theory beside the rate in fact, over all processes."""
-        corruption = cast(Corruption, self._corruption)
-        changed, seen = trainer.strategy.reduce(self._counts, reduce_op="sum")
-        self._counts = torch.zeros_like(self._counts)
-        rates = {
-            "noise/effective_rate": torch.tensor(corruption.rule.effective_rate(corruption.num_classes)),
-            "noise/measured_rate": (changed / seen).float(),
-        }
-        pl_module.log_dict(rates, sync_dist=True)
+        if self._outside:
+            raise ValueError(
+                f"labels must be in [0, {self.num_classes}), and some were not in epoch {trainer.current_epoch}"
+            )
+        changed, seen, factors = trainer.strategy.reduce(self._counts, reduce_op="sum").unbind(dim=1)
+        every = trainer.check_val_every_n_epoch if trainer.enable_validation else None
+        if (trainer.current_epoch + 1) % (every or 1) == 0:
+            self._counts = torch.zeros_like(self._counts)
+        effective = cast(Corruption, self._corruption).effective_rate().to(seen.device) * (factors / seen)
+        rates = {"noise/effective_rate": effective.float(), "noise/measured_rate": (changed / seen).float()}
+        if isinstance(pl_module, Replicas):
+            pl_module.note(rates)
+        else:
+            pl_module.log_dict({key: rate[0] for key, rate in rates.items()}, sync_dist=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep what each process has counted in the epoch that is under way."""
+        """Keep what each process has counted so far, and the number of batches."""
         counts = gather_parts(self._counts.to(trainer.strategy.root_device))
-        checkpoint["callbacks"][self.state_key] = {"counts": counts.cpu()}
+        checkpoint["callbacks"][self.state_key] = {"counts": counts.cpu(), "num_batches": self._num_batches}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up what this process had counted in the epoch that was under way."""
+        """Take up what this process had counted, and the number of batches."""
         if state := checkpoint["callbacks"].get(self.state_key):
             self._counts = own_part(state["counts"]).to(trainer.strategy.root_device)
+            self._num_batches = state["num_batches"]
 
-    def _bind(self, trainer: Trainer) -> None:
-        factor = self.schedule.factor(trainer.current_epoch, trainer.max_epochs or -1)
-        rule = self.rule.scaled(factor)
-        if self._corruption is None or self._corruption.rule != rule:
-            self._corruption = Corruption(rule, num_classes=cast(int, self.num_classes), seed=self.seed)
+    def _index(self, batch: Any, *, first: bool) -> Int64[Tensor, " batch"] | None:
+        """Return the index of each sample, if the batch has it; what takes its place is said in the first batch."""
+        given, labels = batch.get("index") if isinstance(batch, dict) else _entry(batch, 2), _labels(batch)
+        if not (isinstance(given, Tensor) and given.dtype == torch.int64 and given.shape == labels.shape):
+            if self.rules[0].frozen:
+                raise TypeError(f"frozen noise needs the index of each sample in the batch. {_NEEDS}")
+            if self._num_batches == 0:
+                entry = "has none" if given is None else f"has {_describe(given)} in its place"
+                rank_zero_info(
+                    "LabelCorruption draws by the number of the batch and the place in it: an index is int64 and of "
+                    f"the labels' shape, and the batch {entry}"
+                )
+            return None
+        if first and "draw" not in batch and (distinct := len(given.unique())) < len(given):
+            if distinct == 1:
+                raise ValueError(
+                    f"the index of every sample in the batch is {int(given[0])}, so all would share one draw: give "
+                    "the place of each sample in its data set, or leave the entry out"
+                )
+            rank_zero_warn("an index comes twice in a batch: samples of one index share their draw in an epoch")
+        return given
+
+    def _check_range(self, labels: Int64[Tensor, " batch"], *, wait: bool) -> None:
+        """Refuse labels outside [0, C): at once on a CPU; a device is waited for in the first batch of an epoch."""
+        num_classes = cast(int, self.num_classes)
+        if labels.device.type == "cpu":
+            there = labels.numpy()
+            outside = there[(there < 0) | (there >= num_classes)]
+        else:
+            is_outside = (labels < 0) | (labels >= num_classes)
+            self._outside = self._outside.to(labels.device) | is_outside.any()
+            outside = labels[is_outside].cpu().numpy() if wait else np.empty(0)
+        if len(outside):
+            mend = f"ignore_index={outside[0]} leaves such samples alone"
+            raise ValueError(f"labels must be in [0, {num_classes}), got {outside[0]}; {mend}")
+
+    def _count(self, target: Tensor, labels: Int64[Tensor, "replicas draws"], factor: Tensor | float) -> None:
+        changes = _count_changes(target, labels)
+        sum_ = factor.sum() if isinstance(factor, Tensor) else torch.tensor(factor * labels.shape[1])
+        factors = sum_.to(changes).expand(len(changes), 1)
+        self._counts = self._counts.to(changes.device) + torch.cat([changes, factors], dim=1)
+
+    def _factors(self, epoch: Tensor, num_epochs: int) -> Float64[Tensor, " draws"] | float:
+        """Return the factor of each draw, or the one of all."""
+        epochs, which = epoch.unique(return_inverse=True)
+        factors = [self.schedule.factor(number, num_epochs) for number in epochs.tolist()]
+        if len(set(factors)) == 1:
+            return factors[0]
+        return torch.tensor(factors, dtype=torch.float64, device=epoch.device)[which]
 
 
 def _labels(batch: Any) -> Tensor:
     label = batch.get("label") if isinstance(batch, dict) else _entry(batch, 1)
     if not isinstance(label, Tensor) or label.dtype != torch.int64 or label.ndim != 1:
-        raise TypeError(f"{_NEEDS}; got a {type(batch).__name__} batch with {_shape(label)} as label")
+        raise TypeError(f"{_NEEDS}; got a {type(batch).__name__} batch with {_describe(label)} as label")
     return label
-
-
-def _index(batch: Any) -> Tensor | None:
-    return batch.get("index") if isinstance(batch, dict) else _entry(batch, 2)
 
 
 def _entry(batch: Any, place: int) -> Any:
     return batch[place] if isinstance(batch, list) and len(batch) > place else None
 
 
-def _shape(value: Any) -> str:
+def _describe(value: Any) -> str:
     return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def count_changes(target: Tensor, labels: Int64[Tensor, "*stack draws"]) -> Float64[Tensor, "*stack 2"]:
-    """Count the labels that a target changed (or the mass of them, where it is their law), and all labels.
-
-    Example:
-        >>> count_changes(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]))
-        tensor([1., 3.], dtype=torch.float64)
-    """
+def _count_changes(target: Tensor, labels: Int64[Tensor, "*stack draws"]) -> Float64[Tensor, "*stack 2"]:
+    """Count the labels that a target changed (or the mass of them, where it is their law), and all labels."""
     draws = labels.shape[-1]
     if target.ndim == labels.ndim:
         changed = (target != labels).sum(dim=-1)

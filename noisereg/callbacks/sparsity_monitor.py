@@ -1,23 +1,21 @@
 """Log how many neurons are active, dead and associated with a class, for any LightningModule that has ReLUs."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import Tensor, nn
+from torch import nn
 
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
-from noisereg.callbacks.turnover import Turnover
-from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, pool, why_no_relus
-from noisereg.metrics.layers import KEEP_SIGN
+from noisereg.datasets.batch import describe_batch, inputs_of, labels_of, split_names
+from noisereg.metrics import ActivationSparsity, ReluCounter, Turnover, collect_layer_values, find_relus, why_no_relus
+from noisereg.metrics.relus import KEEP_SIGN
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
-_BY_LAYER = ("active_fraction", "dead_fraction")
 
 
 class SparsityMonitor(Callback):
@@ -125,11 +123,13 @@ class SparsityMonitor(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the hooks if this epoch is due."""
         if not trainer.sanity_checking and self._due(trainer):
-            self._start(trainer, pl_module, _splits(_eval_splits(trainer), "val", len(trainer.num_val_batches)))
+            datamodule = trainer.datamodule  # type: ignore[attr-defined]
+            splits = split_names(datamodule, default="val", num_loaders=len(trainer.num_val_batches))
+            self._start(trainer, pl_module, splits)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the hooks."""
-        self._start(trainer, pl_module, _splits((), "test", len(trainer.num_test_batches)))
+        self._start(trainer, pl_module, split_names(None, default="test", num_loaders=len(trainer.num_test_batches)))
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -158,7 +158,7 @@ class SparsityMonitor(Callback):
 
             def measure(batch: Any) -> None:
                 self._start_batch(batch, 0)
-                pl_module(_inputs(batch))
+                pl_module(inputs_of(batch))
 
             visit_training_data(trainer, pl_module, max_samples=self._max_train_samples, visit=measure)
             self._finish(pl_module)
@@ -209,11 +209,11 @@ class SparsityMonitor(Callback):
         if counter is not self._hooked:
             self._hooks.close()
             self._hooked = self._hooks.enter_context(counter)
-        labels = _labels(batch)
+        labels = labels_of(batch)
         if labels is None and self._num_classes is not None:
             raise ValueError(
                 "num_classes needs batches with int64 labels: a dict with 'label' or a list whose second entry they "
-                f"are, got {_describe(batch)}; or set num_classes=None"
+                f"are, got {describe_batch(batch)}; or set num_classes=None"
             )
         counter.start_batch(labels)
 
@@ -225,9 +225,8 @@ class SparsityMonitor(Callback):
             }
             if metrics:
                 self.metrics[split] = metrics
-                values = _values(metrics, find_relus(pl_module)) | (
-                    self._turnover.measure(metrics) if split == "train" else {}
-                )
+                changes = self._turnover.measure(metrics) if split == "train" else {}
+                values = collect_layer_values(metrics, find_relus(pl_module)) | changes
                 pl_module.log_dict({f"{split}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
 
@@ -246,7 +245,7 @@ def _unmeasured(module: nn.Module, relus: Mapping[str, nn.Module]) -> str | None
     kinds = ", ".join(dict.fromkeys(type(child).__name__ for child in others))
     return (
         f"SparsityMonitor measures {len(relus)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
-        "count where their outputs are > 0, name them beside the ReLUs in layers=[...] (callbacks.sparsity.layers)"
+        "count where their outputs are > 0, name them beside the ReLUs in layers=[...]"
     )
 
 
@@ -254,46 +253,6 @@ def _eval_splits(trainer: Trainer) -> Sequence[str]:
     return getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
 
 
-def _splits(names: Sequence[str], default: str, num_loaders: int) -> list[str]:
-    numbered = [default, *(f"{default}{number}" for number in range(2, num_loaders + 1))]
-    return [*names, *numbered[len(names) :]][:num_loaders]
-
-
 def _num_classes(trainer: Trainer) -> int | None:
     num_classes = getattr(trainer.datamodule, "num_classes", None)  # type: ignore[attr-defined]
     return num_classes if isinstance(num_classes, int) and 2 <= num_classes <= _MAX_CLASSES else None
-
-
-def _labels(batch: Any) -> Tensor | None:
-    labels = None
-    if isinstance(batch, Mapping):
-        labels = batch.get("label")
-    elif isinstance(batch, list | tuple) and len(batch) > 1:
-        labels = batch[1]
-    return labels if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.ndim == 1 else None
-
-
-def _inputs(batch: Any) -> Any:
-    if isinstance(batch, Mapping):
-        return batch["input"]
-    return batch[0] if isinstance(batch, list | tuple) else batch
-
-
-def _describe(batch: Any) -> str:
-    keys = f" with {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
-    return f"a {type(batch).__name__}{keys}"
-
-
-def _values(metrics: Mapping[str, ActivationSparsity], relus: Container[str]) -> dict[str, Tensor]:
-    values = pool(list(metrics.values()))
-    values.pop("sparsity")
-    # Other activations, as those of Swin and ConvNeXt, may have the channels last.
-    images = [layer for layer, metric in metrics.items() if metric.has_channels and layer.partition(":")[0] in relus]
-    dead = {layer: metrics[layer].dead_channels.float() for layer in images}
-    if dead:
-        values["dead_channel_fraction"] = torch.cat(list(dead.values())).mean()
-    if len(metrics) > 1:
-        for layer, metric in metrics.items():
-            values |= {f"{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
-        values |= {f"dead_channel_fraction/{layer}": channels.mean() for layer, channels in dead.items()}
-    return values

@@ -1,16 +1,15 @@
 """A pass over the training data in order, between two epochs, that leaves no trace in the training."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from noisereg import rng
+from noisereg.metrics import eval_mode
 
 
 def can_visit(loader: Any) -> bool:
@@ -36,7 +35,7 @@ def visit_training_data(
         max_samples: how many samples are visited, the first ones; None for all. Processes share them.
         visit: takes a batch on the module's device.
     """
-    with isolate_rng(), rng.library_generator(seed=0), evaluating(pl_module), torch.no_grad():
+    with isolate_rng(), rng.library_generator(seed=0), eval_mode(pl_module), torch.no_grad():
         for loaded in _share(trainer, max_samples):
             converted = trainer.precision_plugin.convert_input(loaded)
             batch = trainer.strategy.batch_to_device(pl_module.on_before_batch_transfer(converted, 0))
@@ -52,24 +51,3 @@ def _share(trainer: Trainer, max_samples: int | None) -> DataLoader:
     share = Subset(loader.dataset, indices[trainer.global_rank :: trainer.world_size])
     batch_size = None if loader.batch_sampler is None else getattr(loader.batch_sampler, "batch_size", 1)
     return DataLoader(share, batch_size=batch_size, collate_fn=loader.collate_fn)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module and all its parts in eval mode, and each back into its own at the end.
-
-    Example:
-        >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
-        >>> with evaluating(net):
-        ...     [part.training for part in net]
-        [False, False]
-        >>> [part.training for part in net]
-        [True, False]
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

@@ -1,1 +1,13 @@
-"""From a command line to checked configurations, before torch is loaded."""
+"""From a command line to checked configurations, before torch is loaded.
+
+In the order in which a command line goes through it:
+
+- `walk`: everything in a nested configuration, with its key.
+- `schema`, `check`: the values that a key may have; a fault becomes one line.
+- `targets`, `allowed`, `secrets`, `hydra_section`: what the configuration of a stranger may build or hold.
+- `overrides`, `composing`: from the words of the command line to the configuration of each arm.
+- `plan`: how its networks are trained.
+- `sweep_grid`, `launchers`, `run_folder`, `sweep`: the jobs of a sweep, where they start, and their folders.
+- `command_line`: all of this, in one call.
+- `arguments`: the rest, once torch is loaded: whether the values fit the class that they are for.
+"""

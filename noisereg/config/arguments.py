@@ -1,4 +1,4 @@
-"""Whether the values of a configuration fit the arguments of the class that they are for."""
+"""The arguments of a class: whether the values of a configuration fit them, and their keys in its errors."""
 
 import inspect
 import re
@@ -16,8 +16,7 @@ from noisereg.errors import ConfigError
 def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Collection[str] = ()) -> None:
     """Refuse arguments that a class does not have, that are of another type, or that the run itself gives.
 
-    A type is what the class says of it, as far as that can be told of a plain value; what is itself to be built is not
-    looked at.
+    A type is what the class declares, as far as it is one of plain values; what is itself to be built is not looked at.
 
     Args:
         key: of the part of the configuration.
@@ -36,17 +35,46 @@ def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Co
     """
     known, takes_more = _arguments(target)
     for name, value in section.items():
-        told = f"{key}.{name}={value!r}"
+        place = f"{key}.{name}={value!r}"
         if name in given:
-            raise ConfigError(f"{told}: the run itself gives {name}; leave it out")
+            raise ConfigError(f"{place}: the run itself gives {name}; leave it out")
         if not (takes_more or name in known or name.startswith("_")):
-            raise ConfigError(f"{told}: {target.__name__} has no such argument{nearest(name, known)}")
+            raise ConfigError(f"{place}: {target.__name__} has no such argument{nearest(name, known)}")
         if name in known and not any(targets(value)) and not _fits(value, known[name]):
-            raise ConfigError(f"{told}: {target.__name__} takes {_written(known[name])}")
+            raise ConfigError(f"{place}: {target.__name__} takes {_format_type(known[name])}")
+
+
+def qualify(text: str, key: str, target: Any, *, given: Collection[str] = ()) -> str:
+    """Return the text of an error with the key of each argument that it names.
+
+    Classes speak of their arguments; who reads the text knows the keys of the configuration. A word is an argument's
+    name if it begins the text, stands before an equals sign, or holds an underscore.
+
+    Args:
+        text: of the error.
+        key: of the part of the configuration.
+        target: the class, or the function, that raised it.
+        given: names of the arguments that the run gives, which have no key.
+
+    Example:
+        >>> class Data:
+        ...     def __init__(self, train_size: int, order: str = "shuffle"): ...
+        >>> qualify("order must be shuffle", "dataset", Data)
+        'dataset.order must be shuffle'
+        >>> qualify("set a lower train_size, or keep the order", "dataset", Data)
+        'set a lower dataset.train_size, or keep the order'
+    """
+    names = _arguments(target)[0].keys() - set(given)
+
+    def add_key(word: re.Match[str]) -> str:
+        is_argument = word.start() == 0 or "_" in word[0] or text[word.end() :].startswith("=")
+        return f"{key}.{word[0]}" if is_argument and word[0] in names else word[0]
+
+    return re.sub(r"(?<!\S)\w+\b(?!\.)", add_key, text)
 
 
 def _arguments(target: Any) -> tuple[dict[str, Any], bool]:
-    """Give the arguments with their types, and tell whether any others are taken."""
+    """Return the arguments with their types, and whether any others are taken."""
     known: dict[str, Any] = {}
     takes_more = False
     for parameter in _signature(target).parameters.values():
@@ -72,9 +100,9 @@ def _fits(value: Any, annotation: Any) -> bool:
     except ValidationError:
         return False
     except (PydanticUserError, PydanticUndefinedAnnotation):
-        return True  # it is no type of plain values
+        return True  # it is not a type of plain values
     return True
 
 
-def _written(annotation: Any) -> str:
+def _format_type(annotation: Any) -> str:
     return re.sub(r"(\w+\.)+(?=\w)", "", inspect.formatannotation(annotation))

@@ -1,8 +1,7 @@
-"""A composed configuration is checked whole: before any work, and before torch is loaded."""
+"""The values of a configuration, checked against the schema; a fault is told in one line that names the key."""
 
 import difflib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,14 +15,8 @@ from noisereg.errors import ConfigError
 Settings = dict[str, Any]
 
 
-def conf_dir() -> Path:
-    """Give the folder of the configuration: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parents[1]
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
-
-
 def check(config: DictConfig) -> Settings:
-    """Check a composed configuration.
+    """Check the values of a composed configuration.
 
     Args:
         config: without Hydra's own part.
@@ -44,37 +37,32 @@ def check(config: DictConfig) -> Settings:
         Config.model_validate(plain)
     except ValidationError as error:
         faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
-        raise ConfigError(_sentence(faults[0])) from None
+        raise ConfigError(_describe_fault(faults[0])) from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or error.key}: {str(error).splitlines()[0]}") from None
     return plain  # type: ignore[return-value]
 
 
-def target_name(section: dict[str, Any]) -> str:
-    """Give the name of the class that a part of the configuration builds."""
-    return section["_target_"].rpartition(".")[2]
-
-
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Give the hint "; did you mean ...?" for a name that is not among the known ones, or nothing.
+    """Return the hint "; did you mean ...?" for a name that is not among the known ones, or an empty text.
 
     Example:
         >>> nearest("resnet21", ["resnet20", "mlp"])
         '; did you mean resnet20?'
     """
-    closest = max(sorted(names), key=lambda known: _likeness(name, known), default="")
-    return f"; did you mean {closest}?" if closest and _likeness(name, closest) >= 0.6 else ""
+
+    def likeness(known: str) -> float:
+        return difflib.SequenceMatcher(None, name, known).ratio()
+
+    closest = max(sorted(names), key=likeness, default="")
+    return f"; did you mean {closest}?" if closest and likeness(closest) >= 0.6 else ""
 
 
-def _likeness(name: str, known: str) -> float:
-    return difflib.SequenceMatcher(None, name, known).ratio()
-
-
-def _sentence(fault: ErrorDetails) -> str:
+def _describe_fault(fault: ErrorDetails) -> str:
     if fault["type"] == TOGETHER:
         return fault["msg"]
     place = [str(part) for part in fault["loc"]]
-    key, description, section = _locate(place)
+    key, description, section = _find_key(place)
     if fault["type"] == "extra_forbidden":
         return f"{key}={fault['input']!r}: there is no such key{nearest(place[-1], _fields(section))}"
     if fault["type"] == "missing":
@@ -83,8 +71,8 @@ def _sentence(fault: ErrorDetails) -> str:
     return f"{key} must be {description}{limit}, got {fault['input']!r}"
 
 
-def _locate(place: list[str]) -> tuple[str, str, type[Section]]:
-    """Find the key that pydantic's place stands for, the words for its values, and the section that holds it."""
+def _find_key(place: list[str]) -> tuple[str, str, type[Section]]:
+    """Return the key that pydantic's place stands for, the words for its values, and the section that holds it."""
     section: type[Section] = Config
     for depth, name in enumerate(place, start=1):
         field = _fields(section).get(name)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from noisereg.config.targets import is_below, targets
-from noisereg.config.walk import leaves
+from noisereg.config.targets import targets
+from noisereg.config.walk import is_below, leaves
 from noisereg.errors import ConfigError
 
 _BASIC = "hydra._internal.core_plugins.basic"
@@ -44,7 +44,7 @@ def check_hydra(hydra: dict[str, Any], *, overrides: Sequence[str], keys: Sequen
     Raises:
         ConfigError: naming the first key that is wrong.
     """
-    _check_by_hand(hydra, keys)
+    _check_only_by_hand(hydra, keys)
     if added := [line for line in hydra["overrides"]["task"] if line not in overrides]:
         raise ConfigError(f"hydra.overrides.task={added[0]!r} does not stand on the command line")
     for name in hydra["sweeper"].get("params") or {}:
@@ -66,7 +66,7 @@ def check_hydra(hydra: dict[str, Any], *, overrides: Sequence[str], keys: Sequen
             _check_logging(key, value)
 
 
-def _check_by_hand(hydra: dict[str, Any], keys: Sequence[str]) -> None:
+def _check_only_by_hand(hydra: dict[str, Any], keys: Sequence[str]) -> None:
     for path, default in _ONLY_BY_HAND.items():
         value: Any = hydra
         for name in path.split("."):

@@ -1,11 +1,21 @@
-"""Whether a run's networks can be stacked and trained at once, and why not."""
+"""The plan of a run: the grid of replicas that it trains, and the engines that can train them.
 
+What can be told from the configuration is told here, before torch is loaded; what only the built parts know, such as a
+network that draws random numbers, `noisereg.training.engines` adds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Any
 
-from noisereg.config.check import Settings, target_name
+from noisereg.config.check import Settings
+from noisereg.config.targets import same_target, target_name
 from noisereg.errors import ConfigError
 
-_STACKED = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
+ENGINES = ("fused", "blocked", "stacked", "single")  # the fastest first
+_TWO_LAYER = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
 _PRECISIONS = ("32-true", "32", "64-true", "64")
 _TRAINER_KEYS = {
     "_target_",
@@ -22,64 +32,137 @@ _TRAINER_KEYS = {
 }
 
 
-def trains_replicas(settings: Settings) -> bool:
-    """Tell whether the networks are stacked; those that cannot be are trained one a run.
+@dataclass(frozen=True)
+class Plan:
+    """What a run trains.
 
-    Raises:
-        ConfigError: if they cannot be, and the configuration asks for what only stacked ones do.
-    """
-    reason = why_not_stacked(settings)
-    if reason is None:
-        return True
-    for key, values in zip(("optimizer.lr", "noise.p", "seed"), spread(settings).values(), strict=True):
-        if len(values) > 1:
-            each = f"-m {key}={','.join(str(value) for value in values)}"
-            what = f"seeds={settings['seeds']}" if key == "seed" else f"{key}={values}"
-            raise ConfigError(f"{what} trains replicas in one run, but {reason}; for a run each: {each}")
-    if settings["engine"] in ("fused", "blocked"):
-        raise ConfigError(f"engine={settings['engine']} cannot run: {reason}; set engine=auto")
-    if settings["stopping"]["extra_epochs"] is not None:
-        raise ConfigError(f"stopping.extra_epochs needs an engine, but {reason}")
-    return False
-
-
-def why_not_stacked(settings: Settings) -> str | None:
-    """Say what keeps the networks of a run from being stacked, or give None."""
-    optimizer, trainer = settings["optimizer"], settings["trainer"]
-    model = target_name(settings["model"])
-    known = {"_target_", "_partial_", "lr"}
-    extra = [key for key, value in optimizer.items() if key not in known and value]
-    unknown = sorted(set(trainer) - _TRAINER_KEYS)
-    names = ("sparsity", "checkpoint", "finite_loss")
-    sparsity, checkpoint, finite_loss = (settings["callbacks"].get(name, {}) for name in names)
-    reasons = {
-        "engine=none trains one network": settings["engine"] == "none",
-        f"model {model} cannot be stacked (two_layer and neuron can)": settings["model"]["_target_"] not in _STACKED,
-        f"{target_name(optimizer)} is not plain SGD": optimizer["_target_"] != "torch.optim.SGD",
-        f"optimizer.{next(iter(extra), '')} is not plain SGD": bool(extra),
-        f"trainer.devices={trainer['devices']} shares one network": trainer["devices"] > 1,
-        f"trainer.precision={trainer['precision']} is not an engine's": str(trainer["precision"]) not in _PRECISIONS,
-        f"trainer.{next(iter(unknown), '')} is not for an engine": bool(unknown),
-        "compile=true is for one network": settings["compile"],
-        "channels_last=true is for convolutions": settings["channels_last"],
-        "dataset.stream=true reads images batch by batch": settings["dataset"].get("stream") is True,
-        "callbacks.finite_loss.action=skip is for one network": finite_loss.get("action") == "skip",
-        "callbacks.sparsity chooses layers": bool(sparsity.get("layers")),
-        "callbacks.checkpoint counts the steps of one network": bool(checkpoint.get("every_n_train_steps")),
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def spread(settings: Settings) -> dict[str, list[Any]]:
-    """Give the values of each key that spans replicas: their grid is what the run trains.
+    Args:
+        settings: the whole configuration, as plain values.
+        shown: what names a replica; None for p, seed and, if there are several learning rates, lr.
 
     Example:
-        >>> spread({"noise": {"p": [0, 0.2]}, "seed": 5, "seeds": 2, "optimizer": {"lr": 0.1}})
-        {'lr': [0.1], 'p': [0, 0.2], 'seed': [5, 6]}
+        >>> plan = Plan({"noise": {"p": [0, 0.2]}, "seed": 5, "seeds": 2, "optimizer": {"lr": 0.1}})
+        >>> plan.names
+        [{'p': 0, 'seed': 5}, {'p': 0, 'seed': 6}, {'p': 0.2, 'seed': 5}, {'p': 0.2, 'seed': 6}]
     """
-    p, lr, seeds = settings["noise"]["p"], settings["optimizer"]["lr"], settings["seeds"]
+
+    settings: Settings
+    shown: tuple[str, ...] | None = None
+
+    @cached_property
+    def axes(self) -> dict[str, list[Any]]:
+        """The values of each key that spans replicas: `lr`, `p` and `seed`."""
+        p, lr, seeds = self.settings["noise"]["p"], self.settings["optimizer"]["lr"], self.settings["seeds"]
+        return {
+            "lr": lr if isinstance(lr, list) else [lr],
+            "p": p if isinstance(p, list) else [p],
+            "seed": seeds if isinstance(seeds, list) else [self.settings["seed"] + number for number in range(seeds)],
+        }
+
+    @cached_property
+    def replicas(self) -> list[dict[str, Any]]:
+        """The learning rate, the strength of the noise and the seed of each replica."""
+        return [dict(zip(self.axes, values, strict=True)) for values in product(*self.axes.values())]
+
+    @cached_property
+    def names(self) -> list[dict[str, Any]]:
+        """What names each replica: p, seed and, if there are several learning rates, lr."""
+        shown = self.shown or ("p", "seed", *(["lr"] if len(self.axes["lr"]) > 1 else []))
+        return [{key: replica[key] for key in shown} for replica in self.replicas]
+
+    def folder_names(self) -> list[str]:
+        """Name the folder of each replica, where each has one.
+
+        Example:
+            >>> Plan({"noise": {"p": 0.1}, "seed": 5, "seeds": 1, "optimizer": {"lr": 0.1}}).folder_names()
+            ['p=0.1,seed=5']
+        """
+        return [",".join(f"{key}={value}" for key, value in name.items()) for name in self.names]
+
+    def settings_of(self, replica: int) -> Settings:
+        """Return the configuration of one replica as a run of its own."""
+        values, settings = self.replicas[replica], self.settings
+        return {
+            **settings,
+            "seed": values["seed"],
+            "seeds": 1,
+            "noise": {**settings["noise"], "p": values["p"]},
+            "optimizer": {**settings["optimizer"], "lr": values["lr"]},
+        }
+
+    @property
+    def asked(self) -> str:
+        """The engine that the configuration names: one of `ENGINES`, or auto."""
+        engine = str(self.settings["engine"])
+        return "single" if engine == "none" else engine
+
+    def obstacles(self) -> dict[str, str]:
+        """Return for each engine that cannot train this what keeps it, as far as the configuration tells."""
+        found = {}
+        for engine in ENGINES:
+            reasons = _OBSTACLES[engine](self.settings)
+            if reason := next((reason for reason, holds in reasons.items() if holds), None):
+                found[engine] = reason
+        return found
+
+    def check_engine(self) -> None:
+        """Refuse an engine that cannot train this.
+
+        Raises:
+            ConfigError: naming what keeps it.
+        """
+        if reason := self.obstacles().get(self.asked):
+            raise ConfigError(f"engine={self.asked} cannot run: {reason}; set engine=auto")
+
+
+def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[str, bool]:
+    """Return what keeps an engine of many replicas from a training."""
+    trainer, callbacks = settings["trainer"], settings["callbacks"]
+    checkpoint, finite_loss = (callbacks.get(name, {}) for name in ("checkpoint", "finite_loss"))
+    unknown = sorted(key for key in set(trainer) - _TRAINER_KEYS - set(trainer_keys) if trainer[key] is not None)
     return {
-        "lr": lr if isinstance(lr, list) else [lr],
-        "p": p if isinstance(p, list) else [p],
-        "seed": seeds if isinstance(seeds, list) else [settings["seed"] + number for number in range(seeds)],
+        f"trainer.devices={trainer['devices']} shares one network": trainer["devices"] > 1,
+        f"trainer.precision={trainer['precision']} is for one network": str(trainer["precision"]) not in _PRECISIONS,
+        f"trainer.{next(iter(unknown), '')} is for one network": bool(unknown),
+        "channels_last=true is for one network": settings["channels_last"],
+        "dataset.stream=true reads images batch by batch": settings["dataset"].get("stream") is True,
+        "callbacks.finite_loss.action=skip is for one network": finite_loss.get("action") == "skip",
+        "callbacks.checkpoint counts the steps of one network": bool(checkpoint.get("every_n_train_steps")),
     }
+
+
+def _two_layer(settings: Settings) -> dict[str, bool]:
+    optimizer, sparsity = settings["optimizer"], settings["callbacks"].get("sparsity", {})
+    plain = {"_target_", "_partial_", "lr", "foreach", "fused"}  # the last two are ways to compute the same
+    extra = next((key for key, value in optimizer.items() if key not in plain and value), "")
+    return {
+        f"model {target_name(settings['model'])} is not TwoLayer or Neuron": not any(
+            same_target(settings["model"], name) for name in _TWO_LAYER
+        ),
+        f"optimizer {target_name(optimizer)} is not plain SGD": not same_target(optimizer, "torch.optim.SGD"),
+        f"optimizer.{extra} is not plain SGD": bool(extra),
+        "compile=true is for any network": settings["compile"],
+        "callbacks.sparsity chooses layers": bool(sparsity.get("layers")),
+        **_all_at_once(settings),
+    }
+
+
+def _fused(settings: Settings) -> dict[str, bool]:
+    batch_size = settings["dataset"]["batch_size"]
+    return {**_two_layer(settings), f"dataset.batch_size={batch_size}, and it takes one sample a step": batch_size > 1}
+
+
+def _stacked(settings: Settings) -> dict[str, bool]:
+    optimizer = settings["optimizer"]
+    return {
+        "optimizer LBFGS evaluates the loss several times a step": same_target(optimizer, "torch.optim.LBFGS"),
+        **_all_at_once(settings, ["gradient_clip_val"]),
+    }
+
+
+_OBSTACLES = {
+    "fused": _fused,
+    "blocked": _two_layer,
+    "stacked": _stacked,
+    "single": lambda settings: {},
+}

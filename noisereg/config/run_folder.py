@@ -1,18 +1,28 @@
-"""A run's folder: it holds one run, and one process at a time writes there."""
+"""A run's folder: it holds one run, told apart from others by what can change its result, and one process at a time."""
 
 import hashlib
 import json
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from noisereg.config.walk import leaves
+from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
+from noisereg.files.disk import check_writable
+from noisereg.files.lock import LOCK, locked
 
 RECORD = "result.json"
+# What cannot change a result. `threads` and `compile` are not among it: the order in which numbers are added decides
+# their last bits.
+WITHOUT_EFFECT = (
+    "logger",
+    "suggested",  # what other keys take from it stands in those
+    "arm",  # what an arm says stands in the other keys
+    "trust",  # it permits and chooses nothing
+    "dataset.root",  # the same data may lie elsewhere on another machine
+    "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
+)
 _LEFT_AT_THE_START = re.compile(r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?\.lock")
-_WITHOUT_EFFECT = ("logger", "suggested", "arm", "trust", "dataset.root", "dataset.workers")
 
 
 def result_settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -22,22 +32,15 @@ def result_settings(config: dict[str, Any]) -> dict[str, Any]:
         >>> result_settings({"noise": {"p": [0, 0.2]}, "dataset": {"d": 60, "workers": 4}, "logger": {"csv": True}})
         {'noise.p': [0, 0.2], 'dataset.d': 60}
     """
-    values = leaves(config, whole_lists=True)
-    return {key: json.loads(json.dumps(value)) for key, value in values if not is_within(key, _WITHOUT_EFFECT)}
-
-
-def is_within(key: str, sections: Collection[str]) -> bool:
-    """Return whether a dotted key is one of some keys, or lies in one of these sections.
-
-    Example:
-        >>> is_within("dataset.root", ["dataset.root"]), is_within("seeds", ["seed"]), is_within("a.b.c", ["a.b"])
-        (True, False, True)
-    """
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
+    return {
+        key: json.loads(json.dumps(value))
+        for key, value in walk(config, into=(dict,))
+        if not isinstance(value, dict) and not any(is_below(key, part) for part in WITHOUT_EFFECT)
+    }
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name the keys in which two configurations differ, but for those that cannot change a result.
+    """Return the keys in which two configurations differ, but for those that cannot change a result.
 
     Example:
         >>> differing({"seed": 0, "logger": {"csv": True}}, {"seed": 1, "logger": {"csv": False}})
@@ -49,7 +52,7 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def identity(config: dict[str, Any]) -> str:
-    """Give a run the name that it shares with all runs of the same result: a hash of what can change that.
+    """Return the name that a run shares with all runs of the same result: a hash of what can change that.
 
     Example:
         >>> identity({"seed": 0, "logger": {"csv": True}}) == identity({"seed": 0, "logger": {"csv": False}})
@@ -61,7 +64,7 @@ def identity(config: dict[str, Any]) -> str:
 
 
 def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.dir") -> dict[str, Any]:
-    """Read what is known of the run in a folder.
+    """Read the record of the run in a folder.
 
     Args:
         folder: of the run.
@@ -91,18 +94,50 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     return found
 
 
-def clear(folder: Path) -> None:
-    """Take away the folder of a run that was refused, with what Hydra and the lock left, if it holds nothing else.
+def check_writable_folder(folder: Path, *, key: str) -> None:
+    """Refuse a folder in which nothing can be written, or below which, if it does not exist; it is not made.
+
+    Args:
+        folder: of a run or a sweep.
+        key: of the configuration that names the folder, for the error.
+
+    Raises:
+        ConfigError: with the reason that the system gives.
+    """
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        check_writable(existing, num_bytes=0)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{key}={folder} cannot be written to ({existing}: {reason}); name another folder") from None
+
+
+def check_unlocked(folder: Path, *, key: str) -> None:
+    """Refuse a folder that another process writes in; nothing is written there.
+
+    Args:
+        folder: of a run or a sweep.
+        key: of the configuration that names the folder, for the error.
+
+    Raises:
+        ConfigError: naming the process.
+    """
+    if (folder / LOCK).exists():
+        with locked(folder, key=key):
+            pass
+
+
+def remove_refused_folder(folder: Path) -> None:
+    """Remove the folder of a run that was refused, with what Hydra and the lock left, if it holds nothing else.
 
     Args:
         folder: of the run, which this process keeps locked.
 
     Example:
         >>> import tempfile
-        >>> from noisereg.files.lock import locked
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with locked(Path(folder) / "run"):
-        ...         clear(Path(folder) / "run")
+        ...         remove_refused_folder(Path(folder) / "run")
         ...     list(Path(folder).iterdir())
         []
     """

@@ -9,7 +9,7 @@ TOGETHER = "together"  # kind of a fault of several keys, whose text is a whole 
 
 
 def _must_be(description: str, **limits: Any) -> Any:
-    """Make a field's limits together with the words that complete the sentence "<key> must be ..."."""
+    """Build a field's limits together with the words that complete the sentence "<key> must be ..."."""
     return Field(description=description, **limits)
 
 
@@ -179,7 +179,7 @@ class Stopping(Section):
     extra_epochs: Annotated[int | None, _must_be("a whole number of epochs, at least 0, or null", ge=0)]
 
 
-class Grid(Section):
+class ReplicaGrid(Section):
     """What spans the replicas of a run if nothing else is said."""
 
     p: Strengths
@@ -210,16 +210,19 @@ class Suggested(Section):
     init: Text
     bias: Text
     p: Strengths
-    replicas: Grid
+    replicas: ReplicaGrid
 
 
 class Config(Section):
-    """The whole configuration, as `conf/train.yaml` composes it. What others are taken from is told of first."""
+    """The whole configuration, as `conf/train.yaml` composes it. Faults are told in this order."""
 
     suggested: Suggested
     seed: Annotated[Seed, _must_be("a whole number in [0, 2**63)")]
     seeds: Annotated[Seeds | OneOfEach[Seed], _must_be("a whole number in [1, 100000], or a list of different seeds")]
-    engine: Annotated[Literal["auto", "fused", "blocked", "none"], _must_be("auto, fused, blocked or none")]
+    engine: Annotated[
+        Literal["auto", "fused", "blocked", "stacked", "single", "none"],
+        _must_be("auto, fused, blocked, stacked or single"),
+    ]
     stopping: Stopping
     threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, _must_be("a whole number in [1, 1024], or null")]
     channels_last: Flag

@@ -1,4 +1,4 @@
-"""No secret is let into a configuration, which a run writes to its files."""
+"""No secret in a configuration, which a run writes to its files."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def check_secrets(settings: Mapping[str, Any], *, environment: Mapping[str, str]
         environment: names and values of the variables of the process.
 
     Raises:
-        ConfigError: naming the key; the value is not told.
+        ConfigError: naming the key; the value is not in the text.
 
     Example:
         >>> check_secrets({"logger": {"api_key": "0123"}})
@@ -33,7 +33,7 @@ def check_secrets(settings: Mapping[str, Any], *, environment: Mapping[str, str]
         noisereg.errors.ConfigError: logger.api_key looks like a secret, and a run writes its configuration to files; \
 keep it in the environment, or give it once to: wandb login
     """
-    known = _secrets_of(environment)
+    known = _find_secrets(environment)
     for key, value in leaves(dict(settings)):
         if is_secret(key) and not (isinstance(value, int | float) and not _SECRET.search(key)):
             raise ConfigError(
@@ -51,7 +51,7 @@ keep it in the environment, or give it once to: wandb login
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether something of this name is likely to be a secret.
+    """Return whether something of this name is likely to be a secret.
 
     Example:
         >>> is_secret("WANDB_API_KEY"), is_secret("seed")
@@ -60,7 +60,7 @@ def is_secret(name: str) -> bool:
     return bool(_SECRET.search(name) or _TOKEN.search(name))
 
 
-def _secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
+def _find_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()

@@ -1,4 +1,4 @@
-"""A sweep: the runs of one command line, those that are finished skipped, and a table of what came of each."""
+"""A sweep: it runs the jobs of one command line that are not finished, and prints a table of all."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,12 +31,12 @@ class Job:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What result.json says of this run; empty before it has begun."""
+        """The contents of result.json; empty before the run has begun."""
         return read_record(self.folder, self.settings)
 
     @property
-    def finished(self) -> bool:
-        """Whether the run is whole."""
+    def is_finished(self) -> bool:
+        """Whether the record has the status of a whole run."""
         return self.record.get("status") == "finished"
 
 
@@ -55,7 +55,7 @@ class Sweep:
     placing: Sequence[str]
 
     def run(self, launch: Callable[[], Any], *, console: Console) -> int:
-        """Run what is not finished yet, alone in the folder, and say at the end what came of each job.
+        """Run what is not finished yet, with the folder locked, and print how each job ended.
 
         Args:
             launch: starts the jobs, those that are finished too: they end at once.
@@ -69,17 +69,17 @@ class Sweep:
         """
         code = 0
         with locked(self.folder, key="hydra.sweep.dir"):
-            skipped = [job for job in self.jobs if job.finished]
+            skipped = [job for job in self.jobs if job.is_finished]
             try:
                 if len(skipped) < len(self.jobs):
                     launch()
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
             finally:
-                self._tell(skipped, console)
-        return code or int(not all(job.finished for job in self.jobs))
+                self._print_table(skipped, console)
+        return code or int(not all(job.is_finished for job in self.jobs))
 
-    def _tell(self, skipped: Sequence[Job], console: Console) -> None:
+    def _print_table(self, skipped: Sequence[Job], console: Console) -> None:
         table = Table("job", "status", "seconds", box=None, header_style="bold", pad_edge=False)
         counts, reasons = Counter[str](), list[str]()
         for job in self.jobs:
@@ -90,15 +90,15 @@ class Sweep:
             seconds = f"{record['seconds']:,.1f}" if status == "done" else ""
             table.add_row(Text(name), Text(status, style=_COLOURS.get(status, "yellow")), seconds)
             if status == "failed":
-                log = "".join(f" ({_shown(path)})" for path in job.folder.glob("*.log"))
+                log = "".join(f" ({_relative_path(path)})" for path in job.folder.glob("*.log"))
                 reasons.append(f"{name}: {' '.join(record.get('reason', '').split())}{log}")
         last = ", ".join(f"{count} {status}" for status, count in counts.items())
         again = "" if {"done", "skipped"} >= counts.keys() else "; to go on, give the same command again"
-        console.print(Text(f"\nsweep   {_shown(self.folder)}"), soft_wrap=True)
+        console.print(Text(f"\nsweep   {_relative_path(self.folder)}"), soft_wrap=True)
         console.print(table)
         console.print(Text("\n".join([*reasons, last + again])), soft_wrap=True)
 
 
-def _shown(path: Path) -> Path:
-    """Write a path as seen from the folder that one is in."""
+def _relative_path(path: Path) -> Path:
+    """Return a path as seen from the working directory."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

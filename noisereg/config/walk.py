@@ -1,28 +1,47 @@
-"""The values of a configuration, each with its key."""
+"""The walk over a nested configuration: everything in it, with its dotted key."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
-def leaves(node: Any, key: str = "", *, whole_lists: bool = False) -> Iterator[tuple[str, Any]]:
-    """Return each value that is neither a section nor a list, with its dotted key.
+def walk(node: Any, key: str = "", *, into: tuple[type, ...] = (dict, list, tuple)) -> Iterator[tuple[str, Any]]:
+    """Yield a part of a configuration and everything below it, a section or list before what it holds.
 
     Args:
-        node: a configuration as plain values, or a part of it.
+        node: the part, as plain values.
         key: of the part.
-        whole_lists: whether a list is one value.
+        into: types of what is entered; a value of any other type is yielded whole.
+
+    Example:
+        >>> list(walk({"a": {"b": [1]}}))
+        [('', {'a': {'b': [1]}}), ('a', {'b': [1]}), ('a.b', [1]), ('a.b[0]', 1)]
+    """
+    yield key, node
+    if not isinstance(node, into):
+        return
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from walk(value, f"{key}.{name}" if key else str(name), into=into)
+    elif isinstance(node, list | tuple):
+        for place, value in enumerate(node):
+            yield from walk(value, f"{key}[{place}]", into=into)
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each value that is neither a section nor a list.
 
     Example:
         >>> list(leaves({"a": {"b": 1, "c": [2, {"d": 3}]}}))
         [('a.b', 1), ('a.c[0]', 2), ('a.c[1].d', 3)]
-        >>> list(leaves({"p": [0, 0.2]}, whole_lists=True))
-        [('p', [0, 0.2])]
     """
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield from leaves(value, f"{key}.{name}" if key else str(name), whole_lists=whole_lists)
-    elif isinstance(node, list | tuple) and not whole_lists:
-        for place, value in enumerate(node):
-            yield from leaves(value, f"{key}[{place}]")
-    else:
-        yield key, node
+    return ((name, value) for name, value in walk(node, key) if not isinstance(value, dict | list | tuple))
+
+
+def is_below(name: str, other: str) -> bool:
+    """Return whether a dotted name, of a key or of an object, is another one or lies below it.
+
+    Example:
+        >>> is_below("mine.net.Net", "mine"), is_below("miner.Net", "mine")
+        (True, False)
+    """
+    return name == other or name.startswith(f"{other}.")

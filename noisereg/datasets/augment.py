@@ -20,7 +20,7 @@ def crop_flip(
     draw: Int64[Tensor, " batch"],
     index: Int64[Tensor, " batch"],
 ) -> UInt8[Tensor, "batch c h w"]:
-    """Pad with zeros, crop at random to the old size, and flip left to right with probability 1/2.
+    """Crop images at random, after padding with zeros, and flip them left to right with probability 1/2.
 
     An image's decision depends on its draw and index alone, so it is the same in any batch, on any device.
 
@@ -39,7 +39,7 @@ def crop_flip(
         >>> crop_flip(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), seed=0, draw=row, index=row).shape
         torch.Size([4, 3, 32, 32])
     """
-    down, right, flip = crop_flip_decisions(padding, seed=seed, draw=draw, index=index)
+    down, right, flip = draw_crop_flips(padding, seed=seed, draw=draw, index=index)
     n, channels, height, width = images.shape
     number = torch.arange(n, device=images.device)
     pixels = images.permute(0, 2, 3, 1)
@@ -51,7 +51,7 @@ def crop_flip(
     return rows.index_select(0, starts.flatten()).view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
-def crop_flip_decisions(
+def draw_crop_flips(
     padding: int, *, seed: int, draw: Int64[Tensor, " batch"], index: Int64[Tensor, " batch"]
 ) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"], Bool[Tensor, " batch"]]:
     """Draw where each crop begins in the padded image, down and right, and whether the image is flipped first.
@@ -59,7 +59,7 @@ def crop_flip_decisions(
     One uniform draw chooses among the 2 (2 padding + 1)^2 decisions.
 
     Example:
-        >>> down, right, flip = crop_flip_decisions(0, seed=0, draw=torch.tensor([0]), index=torch.tensor([0]))
+        >>> down, right, flip = draw_crop_flips(0, seed=0, draw=torch.tensor([0]), index=torch.tensor([0]))
         >>> down, right
         (tensor([0]), tensor([0]))
     """

@@ -1,25 +1,33 @@
-"""CIFAR-10 and CIFAR-100, from torchvision's files, an image tree or an archive of one."""
+"""CIFAR-10 and CIFAR-100, from torchvision's files, an image tree or an archive of one.
 
-from collections.abc import Callable
+The files of the authors are pickles and a .tar.gz: they are read without running anything that they may hold.
+"""
+
+import hashlib
+import io
+import pickle
+import shutil
+import tarfile
+from collections.abc import Callable, Collection
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
 import torchvision
+from torchvision.datasets.utils import download_url
 
-from noisereg.datasets.cifar_files import fetch, read_batch
 from noisereg.datasets.download import download
 from noisereg.datasets.image_files import (
     ImageFile,
     archive_identity,
-    decode,
-    files_of_archive,
-    files_of_tree,
+    decode_images,
+    list_archive_files,
+    list_tree_files,
     tree_identity,
 )
-from noisereg.datasets.images import Images, Sized, Statistics, splits_of
+from noisereg.datasets.images import Images, Sized, Statistics, build_splits
 from noisereg.datasets.split import Split
 from noisereg.errors import DatasetError
 from noisereg.files.cache import Arrays, cached
@@ -34,6 +42,8 @@ pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose
 skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
 tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
+_ARRAY = {"_reconstruct": np.empty(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, IndexError, AttributeError, pickle.UnpicklingError)
 
 
 class Cifar10(Images):
@@ -80,8 +90,8 @@ class Cifar10(Images):
     def prepare_data(self) -> None:
         """Download the files if nothing is there; decode images, so that other processes find them in the cache."""
         if not any(self.holds(place) for place in (self.files, self.tree, self.archive)):
-            fetch_original = partial(fetch, self.original, sha256=self.sha256)
-            download(self.root, self.original.base_folder, fetch_original)
+            fetch = partial(fetch_archive, self.original, sha256=self.sha256)
+            download(self.root, self.original.base_folder, fetch)
         elif not self.holds(self.files):
             self._decoded  # noqa: B018
 
@@ -92,29 +102,29 @@ class Cifar10(Images):
         arrays = self._decoded
         del self._decoded
         self.source = f"{self.title} ({', '.join(arrays['formats'])})"
-        return splits_of(arrays)
+        return build_splits(arrays)
 
     @cached_property
     def _decoded(self) -> Arrays:
         if self.holds(self.tree):
-            return self._decode(tree_identity(self.tree), lambda: files_of_tree(self.tree), where=self.tree)
+            return self._decode(tree_identity(self.tree), lambda: list_tree_files(self.tree), where=self.tree)
         if self.holds(self.archive):
-            read = partial(files_of_archive, self.archive, self.stem)
+            read = partial(list_archive_files, self.archive, self.stem)
             return self._decode(archive_identity(self.archive), read, where=self.archive)
         raise DatasetError(
             f"{self.root} has none of {self.files.name}, {self.tree.name}, {self.archive.name}; name the folder that "
-            f"has one with dataset.root=PATH, or call prepare_data() to download"
+            f"has one with root=PATH, or call prepare_data() to download"
         )
 
     def _decode(self, identity: object, list_files: Callable[[], list[ImageFile]], *, where: Path) -> Arrays:
         def build() -> Arrays:
             files = list_files()
-            self._check(files, where)
-            return decode(files, self.classes, where=where, size=32, resize=False)
+            self._check_files(files, where)
+            return decode_images(files, self.classes, where=where, size=32, resize=False)
 
         return cached(self.stem, identity, build)
 
-    def _check(self, files: list[ImageFile], where: Path) -> None:
+    def _check_files(self, files: list[ImageFile], where: Path) -> None:
         mend = f"put a whole copy there, or delete {where} and start again to download"
         for split, n in self.counts.items():
             found = [file.label for file in files if file.split == split]
@@ -145,3 +155,83 @@ class Cifar100(Cifar10):
     original = torchvision.datasets.CIFAR100
     sha256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
     classes = tuple(_HUNDRED.split())
+
+
+def fetch_archive(original: type[torchvision.datasets.CIFAR10], folder: Path, *, sha256: str) -> None:
+    """Download the archive, compare it with its sum, and take the files of the data out of it.
+
+    Args:
+        original: says where the archive is, and what lies in it.
+        folder: to write to.
+        sha256: of the archive, in hexadecimal.
+
+    Raises:
+        OSError: if the archive cannot be had, or is not the original.
+    """
+    archive = folder / original.filename
+    download_url(original.url, folder, original.filename)
+    with archive.open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != sha256:
+        raise OSError(f"{original.filename} is not the original: its sha256 is {actual[:16]}..., not {sha256[:16]}...")
+    names = [name for name, _ in (*original.train_list, *original.test_list)]
+    unpack_files(archive, folder / original.base_folder, {*names, original.meta["filename"]})
+    archive.unlink()
+
+
+def unpack_files(archive: Path, folder: Path, names: Collection[str]) -> None:
+    """Unpack files by their names from the folder of a .tar.gz that has the name of `folder`.
+
+    Only their bytes are read: links, devices, paths that lead elsewhere and all other members are passed over.
+
+    Args:
+        archive: the .tar.gz.
+        folder: made for the files; in the archive they lie in one of the same name.
+        names: of the files.
+    """
+    folder.mkdir()
+    with tarfile.open(archive, "r:gz") as members:
+        for member in members:
+            place, _, name = member.name.removeprefix("./").rpartition("/")
+            if member.isfile() and place == folder.name and name in names and (content := members.extractfile(member)):
+                with (folder / name).open("wb") as file:
+                    shutil.copyfileobj(content, file)
+
+
+def read_batch(path: Path, *, md5: str) -> tuple[np.ndarray, list[int]]:
+    """Read one file: a pickle of which only plain values and arrays are taken, after its sum has been compared.
+
+    Args:
+        path: of the file.
+        md5: of the file, in hexadecimal.
+
+    Returns:
+        The pixels (n, 3, 32, 32), bytes, and the n labels.
+
+    Raises:
+        DatasetError: if the file is missing, is not the original, or holds anything else.
+    """
+    mend = f"delete {path.parent} and start again to download"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} is missing or damaged ({error.strerror}); {mend}") from error
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise DatasetError(f"{path} is missing or damaged (its md5 is not the original's); {mend}")
+    try:
+        batch = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+        labels = batch["labels"] if "labels" in batch else batch["fine_labels"]
+        return batch["data"].reshape(len(labels), 3, 32, 32).astype(np.uint8, casting="safe"), labels
+    except _DAMAGE as error:
+        raise DatasetError(
+            f"{path} does not hold images and labels ({' '.join(str(error).split())}); {mend}"
+        ) from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Make arrays and plain values, and call nothing else."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if module_name.partition(".")[0] == "numpy" and global_name in _ARRAY:
+            return _ARRAY[global_name]
+        raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which is no array")

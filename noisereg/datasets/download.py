@@ -11,7 +11,7 @@ from noisereg.errors import DatasetError
 
 
 def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
-    """Fetch into a temporary folder inside `root` and move `root/name` into place at the end.
+    """Download into a temporary folder inside `root`, and move `root/name` into place at the end.
 
     Folders that did not exist before a failed download do not exist after it.
 
@@ -28,29 +28,22 @@ def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
             fetch(Path(folder))
-            _move(Path(folder) / name, root / name)
+            _move_into_place(Path(folder) / name, root / name)
     except (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
-        _remove_empty(made)
+        for made_here in made:
+            if made_here.is_dir() and not any(made_here.iterdir()):
+                made_here.rmdir()
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
-            f"{root / name} does not exist and the download failed ({_one_line(error)}); connect to the network, or "
-            f"name the folder that has the data with dataset.root=PATH (dataset=hypercube needs no files)"
+            f"{root / name} does not exist and the download failed ({reason}); connect to the network, or "
+            f"name the folder that has the data with root=PATH (Hypercube needs no files)"
         ) from error
 
 
-def _move(source: Path, target: Path) -> None:
+def _move_into_place(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)
     except OSError:
         if not target.exists():  # else another process was first, with the same files
             raise
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -25,7 +25,7 @@ class Gaussian(PureNoise):
 
     Example:
         >>> data = Gaussian(d=3, train_size=5)
-        >>> data.stream(epoch=7).inputs.shape
+        >>> data.epoch_samples(epoch=7).inputs.shape
         torch.Size([5, 3])
     """
 
@@ -38,7 +38,7 @@ class Gaussian(PureNoise):
 
     def load(self) -> tuple[Split, Split]:
         """Draw epoch 0, and the test samples."""
-        return self.stream(0), self.draw(self.num_test, Stream.TEST_DATA, Stream.TEST_LABEL, step=0)
+        return self.epoch_samples(0), self.draw(self.num_test, Stream.TEST_DATA, Stream.TEST_LABEL, step=0)
 
     def draw_inputs(self, n: int, *, stream: Stream, step: int) -> Float64[Tensor, "n d"]:
         """Draw n points of N(0, I_d)."""

@@ -49,7 +49,7 @@ class Hypercube(InMemory):
     ) -> None:
         require_positive(d=d, train_size=train_size, test_size=test_size)
         if not 0 < eps < 1:
-            raise ValueError(f"dataset.eps must be in (0, 1), got {eps}")
+            raise ValueError(f"eps must be in (0, 1), got {eps}")
         super().__init__(train_size=train_size, test_size=test_size, **common)
         self.d, self.eps, self.input_shape = d, eps, (d,)
         self.num_train, self.num_test = train_size, test_size

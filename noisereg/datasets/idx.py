@@ -34,7 +34,7 @@ def read_idx(path: Path, *, sha256: str | None = None) -> UInt8[Tensor, "..."]:
         content = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}); {mend}") from error
-    shape = _shape(content)
+    shape = _read_shape(content)
     if shape is None:
         raise DatasetError(f"{path} is not an IDX file of bytes; {mend}")
     header = 4 + 4 * len(shape)
@@ -46,7 +46,7 @@ def read_idx(path: Path, *, sha256: str | None = None) -> UInt8[Tensor, "..."]:
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(shape)
 
 
-def _shape(content: bytes) -> tuple[int, ...] | None:
+def _read_shape(content: bytes) -> tuple[int, ...] | None:
     if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTES]) or len(content) < 4 + 4 * content[3]:
         return None
     return struct.unpack_from(f">{content[3]}I", content, 4)

@@ -51,7 +51,7 @@ class FileList(NamedTuple):
     num_train: int
 
 
-def files_of_tree(folder: Path) -> list[ImageFile]:
+def list_tree_files(folder: Path) -> list[ImageFile]:
     """List folder/{train,test}/<class>/<image>, sorted.
 
     Raises:
@@ -60,18 +60,18 @@ def files_of_tree(folder: Path) -> list[ImageFile]:
     return [
         ImageFile(split, label, name, (folder / split / label / name).read_bytes)
         for split in SPLITS
-        for label, name in names_of_tree(folder, split)
+        for label, name in list_class_files(folder, split)
     ]
 
 
-def names_of_tree(folder: Path, split: str) -> Iterator[tuple[str, str]]:
-    """Name the class and the file of each folder/split/<class>/<image>, sorted.
+def list_class_files(folder: Path, split: str) -> Iterator[tuple[str, str]]:
+    """List the class and the file of each folder/split/<class>/<image>, sorted.
 
     Raises:
         DatasetError: if a folder is missing or cannot be read.
     """
-    for label in subfolders(folder / split):
-        for name in _list(folder / split / label):
+    for label in list_subfolders(folder / split):
+        for name in _list_folder(folder / split / label):
             if name.lower().endswith(EXTENSIONS):
                 yield label, name
 
@@ -92,13 +92,13 @@ def list_tree(folder: Path, classes: tuple[str, ...]) -> FileList:
     starts: list[int] = []
     for split in SPLITS:
         starts.append(len(names))
-        for label, name in names_of_tree(folder, split):
+        for label, name in list_class_files(folder, split):
             names.append(os.fsencode(f"{split}/{label}/{name}"))
             labels.append(label_of[label])
     return FileList(np.array(names, dtype=np.bytes_), np.array(labels, dtype=np.int64), starts[1])
 
 
-def files_of_archive(path: Path, folder: str) -> list[ImageFile]:
+def list_archive_files(path: Path, folder: str) -> list[ImageFile]:
     """List folder/{train,test}/<class>/<image> inside a .tgz, sorted; nothing is written to disk.
 
     Raises:
@@ -111,7 +111,7 @@ def files_of_archive(path: Path, folder: str) -> list[ImageFile]:
         if len(content.getbuffer()) > _LARGEST:
             raise DatasetError(f"{path} unpacks to more than {_LARGEST:,} bytes, which no archive of small images does")
         with tarfile.open(fileobj=content, mode="r:") as archive:
-            files = sorted(_members(archive, content.getbuffer(), folder), key=lambda file: file[:3])
+            files = sorted(_find_members(archive, content.getbuffer(), folder), key=lambda file: file[:3])
     except gzip.BadGzipFile as error:
         raise DatasetError(f"{path} is damaged or no .tgz ({error}); {mend}") from error
     except (EOFError, zlib.error, tarfile.TarError) as error:
@@ -121,17 +121,17 @@ def files_of_archive(path: Path, folder: str) -> list[ImageFile]:
     return files
 
 
-def subfolders(folder: Path) -> list[str]:
-    """Name the folders in a folder, sorted.
+def list_subfolders(folder: Path) -> list[str]:
+    """List the folders in a folder by name, sorted.
 
     Raises:
         DatasetError: if it is missing or cannot be read.
     """
-    return [name for name in _list(folder) if (folder / name).is_dir() and not name.startswith(".")]
+    return [name for name in _list_folder(folder) if (folder / name).is_dir() and not name.startswith(".")]
 
 
 def tree_identity(folder: Path) -> tuple[str, int, str]:
-    """Give what changes when an image of the tree does: path, number of files, hash of names, sizes and times.
+    """Return what changes when an image of the tree does: path, number of files, hash of names, sizes and times.
 
     No time is compared with another: a clock may be set back, and a file that is moved keeps its time.
     """
@@ -141,12 +141,12 @@ def tree_identity(folder: Path) -> tuple[str, int, str]:
 
 
 def archive_identity(path: Path) -> tuple[str, int, int]:
-    """Give what changes when the archive does: path, size, time of change in ns."""
+    """Return what changes when the archive does: path, size, time of change in ns."""
     stat = path.stat()
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns
 
 
-def decode(files: list[ImageFile], classes: tuple[str, ...], *, where: Path, size: int, resize: bool) -> Arrays:
+def decode_images(files: list[ImageFile], classes: tuple[str, ...], *, where: Path, size: int, resize: bool) -> Arrays:
     """Decode all images to RGB bytes.
 
     Args:
@@ -171,7 +171,7 @@ def decode(files: list[ImageFile], classes: tuple[str, ...], *, where: Path, siz
         for i, file in enumerate(track(chosen, description=f"Decoding {split} images of {where}")):
             picture = open_image(file.read, where / file.place)
             formats.add(picture.format or "unknown")
-            images[i] = _pixels(picture, size=size, resize=resize, path=where / file.place)
+            images[i] = _read_pixels(picture, size=size, resize=resize, path=where / file.place)
         arrays[f"{split}_images"] = images
         arrays[f"{split}_labels"] = np.array([label_of[file.label] for file in chosen], dtype=np.int64)
     return {**arrays, "formats": np.array(sorted(formats))}
@@ -207,7 +207,7 @@ def cover_square(picture: Image.Image, size: int) -> Image.Image:
     return ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
 
 
-def _pixels(picture: Image.Image, *, size: int, resize: bool, path: Path) -> np.ndarray:
+def _read_pixels(picture: Image.Image, *, size: int, resize: bool, path: Path) -> np.ndarray:
     if resize:
         picture = cover_square(picture, size)
     if picture.size != (size, size):
@@ -216,16 +216,16 @@ def _pixels(picture: Image.Image, *, size: int, resize: bool, path: Path) -> np.
     return np.asarray(picture.convert("RGB"))
 
 
-def _list(folder: Path) -> list[str]:
+def _list_folder(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
         raise DatasetError(
-            f"{folder} cannot be read ({error.strerror}); name the folder that has the data with dataset.root=PATH"
+            f"{folder} cannot be read ({error.strerror}); name the folder that has the data with root=PATH"
         ) from error
 
 
-def _members(archive: tarfile.TarFile, content: memoryview, folder: str) -> Iterator[ImageFile]:
+def _find_members(archive: tarfile.TarFile, content: memoryview, folder: str) -> Iterator[ImageFile]:
     for member in archive:
         parts = member.name.removeprefix("./").split("/")
         if member.isfile() and len(parts) == 4 and parts[0] == folder and parts[3].lower().endswith(EXTENSIONS):

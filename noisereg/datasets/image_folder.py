@@ -9,8 +9,15 @@ from typing import Any, Unpack
 
 import torch
 
-from noisereg.datasets.image_files import FileList, decode, files_of_tree, list_tree, subfolders, tree_identity
-from noisereg.datasets.images import Images, Sized, channel_statistics, splits_of
+from noisereg.datasets.image_files import (
+    FileList,
+    decode_images,
+    list_subfolders,
+    list_tree,
+    list_tree_files,
+    tree_identity,
+)
+from noisereg.datasets.images import Images, Sized, build_splits, channel_statistics
 from noisereg.datasets.in_memory import require_positive
 from noisereg.datasets.loader import BatchLoader
 from noisereg.datasets.split import Split
@@ -20,9 +27,7 @@ from noisereg.files.cache import Arrays, cached
 
 RESIZED_CROP = "resized_crop"
 _MOST_BYTES = 4 << 30  # of memory, which may be that of a GPU, or be shared with other processes of the run
-_NO_STATISTICS = (
-    "dataset.normalize=standard needs all images in memory; set dataset.normalize=imagenet, or dataset.stream=false"
-)
+_NO_STATISTICS = "normalize=standard needs all images in memory; set normalize=imagenet, or stream=False"
 
 
 class ImageFolder(Images):
@@ -64,11 +69,11 @@ class ImageFolder(Images):
         **common: Unpack[Sized],
     ) -> None:
         require_positive(image_size=image_size)
-        _check(augment=augment, stream=stream, normalize=normalize, workers=workers)
+        _check_options(augment=augment, stream=stream, normalize=normalize, workers=workers)
         self.image_size, self.input_shape = image_size, (3, image_size, image_size)
         super().__init__(root, normalize=normalize, augment=augment is True, **common)
         self.resized_crop, self.workers, self._stream = augment == RESIZED_CROP, workers, stream
-        self.classes = _classes(self.root)
+        self.classes = _find_classes(self.root)
         self.num_classes, self.source = len(self.classes), f"images of {self.root.resolve()}"
         self._loaders: weakref.WeakSet[StreamLoader] = weakref.WeakSet()
 
@@ -77,7 +82,7 @@ class ImageFolder(Images):
         """Whether the images are read from disk as they are needed."""
         if self._stream != "auto":
             return bool(self._stream)
-        return self.resized_crop or self._decoded_bytes > most_bytes()
+        return self.resized_crop or self._decoded_bytes > memory_limit()
 
     @property
     def varies(self) -> bool:
@@ -96,7 +101,7 @@ class ImageFolder(Images):
             n, k = len(self._files.labels), self._files.num_train
             everything = Split(torch.arange(n), torch.from_numpy(self._files.labels))
             return everything.select(torch.arange(k)), everything.select(torch.arange(k, n))
-        train, test = splits_of(self._decoded)
+        train, test = build_splits(self._decoded)
         del self._decoded
         self.statistics = channel_statistics(train.inputs)
         return train, test
@@ -113,10 +118,10 @@ class ImageFolder(Images):
         super().setup(stage)
 
     def train_dataloader(self) -> BatchLoader:
-        """Training batches, as `BatchLoader` makes them."""
+        """Return the loader of the training batches."""
         if not self.streamed:
             return super().train_dataloader()
-        return self._open(
+        return self._open_loader(
             self.splits["train"],
             self.batch_size,
             crop_seed=self.seed if self.resized_crop else None,
@@ -136,13 +141,15 @@ class ImageFolder(Images):
         """End the worker processes of a run that fails or is stopped."""
         self.teardown("fit")
 
-    def _evaluation(self, split: Split) -> BatchLoader:
+    def _eval_loader(self, split: Split) -> BatchLoader:
         if not self.streamed:
-            return super()._evaluation(split)
-        return self._open(split, self.eval_batch_size, order="sequential", transform=self.eval_transform)
+            return super()._eval_loader(split)
+        return self._open_loader(split, self.eval_batch_size, order="sequential", transform=self.eval_transform)
 
-    def _open(self, split: Split, batch_size: int, *, crop_seed: int | None = None, **settings: Any) -> StreamLoader:
-        rank, world = self._place()
+    def _open_loader(
+        self, split: Split, batch_size: int, *, crop_seed: int | None = None, **settings: Any
+    ) -> StreamLoader:
+        rank, world = self._rank_and_world()
         pictures = Pictures(self.root, self._files.names, size=self.image_size, crop_seed=crop_seed)
         loader = StreamLoader(
             split, batch_size, pictures=pictures, workers=self.workers, rank=rank, world=world, **settings
@@ -161,19 +168,22 @@ class ImageFolder(Images):
     @cached_property
     def _decoded(self) -> Arrays:
         identity = (tree_identity(self.root / "train"), tree_identity(self.root / "test"), self.image_size)
-        return cached("image_folder", identity, self._decode)
 
-    def _decode(self) -> Arrays:
-        return decode(files_of_tree(self.root), self.classes, where=self.root, size=self.image_size, resize=True)
+        def build() -> Arrays:
+            return decode_images(
+                list_tree_files(self.root), self.classes, where=self.root, size=self.image_size, resize=True
+            )
+
+        return cached("image_folder", identity, build)
 
 
-def most_bytes() -> int:
-    """Give how many bytes of decoded images are kept in memory where nothing else is asked for.
+def memory_limit() -> int:
+    """Return how many bytes of decoded images are kept in memory unless something else is asked for.
 
     They are 4 GiB, or a quarter of the memory that is free where the system tells (Linux does), if that is less.
 
     Example:
-        >>> 0 < most_bytes() <= 2**32
+        >>> 0 < memory_limit() <= 2**32
         True
     """
     try:
@@ -183,21 +193,21 @@ def most_bytes() -> int:
     return min(_MOST_BYTES, int(free[1]) * 1024 // 4) if free else _MOST_BYTES
 
 
-def _check(*, augment: bool | str, stream: bool | str, normalize: str, workers: int) -> None:
-    if augment not in (True, False, RESIZED_CROP):
-        raise ValueError(f"dataset.augment must be true, false or {RESIZED_CROP}, got {augment}")
-    if stream not in (True, False, "auto"):
-        raise ValueError(f"dataset.stream must be true, false or auto, got {stream}")
+def _check_options(*, augment: bool | str, stream: bool | str, normalize: str, workers: int) -> None:
+    if not isinstance(augment, bool) and augment != RESIZED_CROP:
+        raise ValueError(f"augment must be True, False or {RESIZED_CROP}, got {augment}")
+    if not isinstance(stream, bool) and stream != "auto":
+        raise ValueError(f"stream must be True, False or auto, got {stream}")
     if workers < 0:
-        raise ValueError(f"dataset.workers must be at least 0, got {workers}")
+        raise ValueError(f"workers must be at least 0, got {workers}")
     if augment == RESIZED_CROP and stream is False:
-        raise ValueError(f"dataset.augment={RESIZED_CROP} takes parts of whole photos; set dataset.stream=true")
+        raise ValueError(f"augment={RESIZED_CROP} takes parts of whole photos; set stream=True")
     if normalize == "standard" and stream is True:
         raise ValueError(_NO_STATISTICS)
 
 
-def _classes(root: Path) -> tuple[str, ...]:
-    train, test = subfolders(root / "train"), subfolders(root / "test")
+def _find_classes(root: Path) -> tuple[str, ...]:
+    train, test = list_subfolders(root / "train"), list_subfolders(root / "test")
     if not train:
         raise DatasetError(f"{root}/train has no class folders; put root/train/<class>/<image> there")
     if wrong := sorted(set(train) ^ set(test)):

@@ -47,7 +47,8 @@ class Images(InMemory):
         source: where the pixels came from, to be printed with results.
 
     Raises:
-        ValueError: for a normalisation that is unknown, or does not fit the number of channels.
+        ValueError: for a normalisation that is unknown, or does not fit the number of channels, and for an `augment`
+            that is neither True nor False.
     """
 
     source: str
@@ -55,14 +56,16 @@ class Images(InMemory):
 
     def __init__(self, root: str | Path, *, normalize: str, augment: bool, **common: Unpack[Sized]) -> None:
         if normalize not in NORMALIZATIONS:
-            raise ValueError(f"dataset.normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize}")
+            raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize}")
+        if not isinstance(augment, bool):
+            raise ValueError(f"augment must be True or False, got {augment}")
         super().__init__(**common)
         self.root, self.normalize, self.augment = Path(root), normalize, augment
         if normalize == "imagenet" and self.input_shape[0] != len(IMAGENET.mean):
-            raise ValueError(f"dataset.normalize=imagenet needs 3 channels, {type(self).__name__} has 1; use standard")
+            raise ValueError(f"normalize=imagenet needs 3 channels, {type(self).__name__} has 1; use standard")
 
     def holds(self, path: Path) -> bool:
-        """Tell whether the root holds a path.
+        """Return whether the root holds a path.
 
         Raises:
             DatasetError: if the root may not be read.
@@ -71,7 +74,7 @@ class Images(InMemory):
             return path.exists()
         except OSError as error:
             raise DatasetError(
-                f"{path} cannot be read ({error.strerror}); name a folder that can be with dataset.root=PATH"
+                f"{path} cannot be read ({error.strerror}); name a folder that can be with root=PATH"
             ) from error
 
     @property
@@ -96,9 +99,9 @@ class Images(InMemory):
         self.eval_transform = normalize
         self.train_transform = CropFlip(normalize, seed=self.seed) if self.augment else normalize
 
-    def drawn(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
-        """Give training images as they are drawn under a seed, augmented if that is asked for."""
-        samples = super().drawn(index, draw, seed=seed)
+    def drawn_samples(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
+        """Return training images as they are drawn under a seed, augmented if that is asked for."""
+        samples = super().drawn_samples(index, draw, seed=seed)
         if not isinstance(self.train_transform, CropFlip):
             return samples
         augment = CropFlip(self.train_transform.normalize, seed=seed)
@@ -128,7 +131,7 @@ class Normalize:
         draw: Int64[Tensor, " batch"] | None = None,
         index: Int64[Tensor, " batch"] | None = None,
     ) -> Float32[Tensor, "batch c h w"]:
-        """Normalise; `draw` and `index` play no part."""
+        """Compute the floats; `draw` and `index` play no part."""
         floats = inputs.float()
         return (floats if self.shift is None else floats.sub_(self.shift)).div_(self.scale)
 
@@ -146,7 +149,7 @@ class CropFlip:
         draw: Int64[Tensor, " batch"],
         index: Int64[Tensor, " batch"],
     ) -> Float32[Tensor, "batch c h w"]:
-        """Augment the batch."""
+        """Return the batch cropped, flipped and normalised."""
         return self.normalize(crop_flip(inputs, seed=self.seed, draw=draw, index=index))
 
 
@@ -165,8 +168,8 @@ def channel_statistics(images: UInt8[Tensor, "n c h w"]) -> Statistics:
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def splits_of(arrays: Arrays) -> tuple[Split, Split]:
-    """Take decoded images, (n, h, w, c), as splits of (n, c, h, w) in channels-last memory."""
+def build_splits(arrays: Arrays) -> tuple[Split, Split]:
+    """Build splits of (n, c, h, w), in channels-last memory, of decoded images, (n, h, w, c)."""
 
     def split(name: str) -> Split:
         pixels = torch.from_numpy(arrays[f"{name}_images"])
@@ -176,6 +179,6 @@ def splits_of(arrays: Arrays) -> tuple[Split, Split]:
 
 
 def _per_pixel(channels: tuple[float, ...], shape: tuple[int, ...]) -> Float32[Tensor, "1 c h w"]:
-    """Spread over the image, in channels-last memory: one pass over whole images is five times as quick."""
+    """Return them for every pixel, in channels-last memory: one pass over whole images is five times as quick."""
     spread = (255 * torch.tensor(channels).double()).float()[None, :, None, None].expand(1, *shape)
     return spread.contiguous(memory_format=torch.channels_last)

@@ -74,9 +74,9 @@ class InMemory(LightningDataModule, ABC):
         given = {"train_size": train_size, "test_size": test_size, "train_eval_size": train_eval_size}
         require_positive(**{name: size for name, size in given.items() if size is not None})
         if order not in ("shuffle", "replacement"):
-            raise ValueError(f"dataset.order must be shuffle or replacement, got {order}")
+            raise ValueError(f"order must be shuffle or replacement, got {order}")
         if not 0 <= seed < 2**63:
-            raise ValueError(f"dataset.seed must be in [0, 2**63), got {seed}")
+            raise ValueError(f"seed must be in [0, 2**63), got {seed}")
         _check_val_size(val_size, train_size)
         self.train_size, self.test_size, self.val_size = train_size, test_size, val_size
         self.train_eval_size = train_eval_size
@@ -88,14 +88,14 @@ class InMemory(LightningDataModule, ABC):
     def load(self) -> tuple[Split, Split]:
         """Read or make all training and test samples, on the CPU."""
 
-    def stream(self, epoch: int) -> Split:
-        """Give the training samples of an epoch, on the training device: here the same ones every time."""
+    def epoch_samples(self, epoch: int) -> Split:
+        """Return the training samples of an epoch, on the training device: here the same ones every time."""
         return self.splits["train"]
 
     def setup(self, stage: str = "fit") -> None:
         """Load the data if they are not, and move them to the trainer's device."""
         if not self.splits:
-            self.splits = self._divide(*self.load())
+            self.splits = self._divide_splits(*self.load())
         self.splits = {name: split.to(self.device) for name, split in self.splits.items()}
 
     @property
@@ -108,8 +108,8 @@ class InMemory(LightningDataModule, ABC):
         """Whether another seed has other samples, and not only another order of them."""
         return True
 
-    def drawn(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
-        """Give training samples as they are drawn under a seed, which may be another one than that of the data."""
+    def drawn_samples(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
+        """Return training samples as they are drawn under a seed, which may be another one than that of the data."""
         return self.splits["train"].select(index)
 
     @property
@@ -123,10 +123,10 @@ class InMemory(LightningDataModule, ABC):
         return ("val", "test", "train") if self.val_size else ("test", "train")
 
     def train_dataloader(self) -> BatchLoader:
-        """Training batches, as `BatchLoader` makes them."""
-        rank, world = self._place()
+        """Return the loader of the training batches."""
+        rank, world = self._rank_and_world()
         return BatchLoader(
-            self.stream,
+            self.epoch_samples,
             self.batch_size,
             order="sequential" if self.fresh_each_epoch else self.order,
             seed=self.seed,
@@ -137,61 +137,61 @@ class InMemory(LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> list[BatchLoader]:
-        """Evaluation batches of each of `eval_splits`, clean and not augmented."""
-        return [self._evaluation(self.evaluated(name)) for name in self.eval_splits]
+        """Return a loader for each of `eval_splits`, of batches that are clean and not augmented."""
+        return [self._eval_loader(self.eval_samples(name)) for name in self.eval_splits]
 
     def test_dataloader(self) -> list[BatchLoader]:
-        """The same as `val_dataloader`."""
+        """Return the loaders of `val_dataloader`."""
         return self.val_dataloader()
 
-    def evaluated(self, name: str) -> Split:
-        """Give the samples of a split that are evaluated."""
+    def eval_samples(self, name: str) -> Split:
+        """Return the samples of a split that are evaluated."""
         split, k = self.splits[name], self.train_eval_size
         if name != "train" or k is None or k >= len(split):
             return split
         return split.select(torch.arange(k) * len(split) // k)
 
-    def _evaluation(self, split: Split) -> BatchLoader:
-        rank, world = self._place()
+    def _eval_loader(self, split: Split) -> BatchLoader:
+        rank, world = self._rank_and_world()
         size, transform = self.eval_batch_size, self.eval_transform
         return BatchLoader(split, size, order="sequential", transform=transform, rank=rank, world=world)
 
-    def _divide(self, train: Split, test: Split) -> dict[str, Split]:
-        kept = self._subset("train_size", self.train_size, n=len(train), step=0)
+    def _divide_splits(self, train: Split, test: Split) -> dict[str, Split]:
+        kept = self._choose_subset("train_size", self.train_size, n=len(train), step=0)
         _check_val_size(self.val_size, len(kept))
         splits = {
-            "train": _choose(train, kept[self.val_size :]),
-            "test": _choose(test, self._subset("test_size", self.test_size, n=len(test), step=1)),
+            "train": _select_sorted(train, kept[self.val_size :]),
+            "test": _select_sorted(test, self._choose_subset("test_size", self.test_size, n=len(test), step=1)),
         }
-        return splits | ({"val": _choose(train, kept[: self.val_size])} if self.val_size else {})
+        return splits | ({"val": _select_sorted(train, kept[: self.val_size])} if self.val_size else {})
 
-    def _subset(self, key: str, size: int | None, *, n: int, step: int) -> Int64[Tensor, " size"]:
+    def _choose_subset(self, key: str, size: int | None, *, n: int, step: int) -> Int64[Tensor, " size"]:
         if size is not None and size > n:
-            raise ValueError(f"dataset.{key} must be at most {n}, all that {type(self).__name__} has, got {size}")
+            raise ValueError(f"{key} must be at most {n}, all that {type(self).__name__} has, got {size}")
         return rng.permutation(self.seed, Stream.SUBSET, step, n)[:size]
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
 def require_positive(**sizes: int) -> None:
-    """Refuse a size that is not a positive whole number, by the name of its key.
+    """Raise ValueError for a size that is not a positive whole number, by the name of its argument.
 
     Example:
         >>> require_positive(batch_size=0)
         Traceback (most recent call last):
-        ValueError: dataset.batch_size must be a positive whole number, got 0
+        ValueError: batch_size must be a positive whole number, got 0
     """
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"dataset.{name} must be a positive whole number, got {size}")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be a positive whole number, got {size}")
 
 
 def _check_val_size(val_size: int, train_size: int | None) -> None:
     if val_size < 0 or (train_size is not None and val_size >= train_size):
-        most = "" if train_size is None else f" and below dataset.train_size={train_size}, from which it is taken"
-        raise ValueError(f"dataset.val_size must be at least 0{most}, got {val_size}")
+        most = "" if train_size is None else f" and below train_size={train_size}, from which it is taken"
+        raise ValueError(f"val_size must be at least 0{most}, got {val_size}")
 
 
-def _choose(split: Split, indices: Int64[Tensor, " k"]) -> Split:
+def _select_sorted(split: Split, indices: Int64[Tensor, " k"]) -> Split:
     return split if len(indices) == len(split) else split.select(indices.sort().values)

@@ -72,7 +72,7 @@ class BatchLoader:
         self.batch_size, self.order, self.seed = batch_size, order, seed
         self.transform, self.rank, self.world = transform, rank, world
         self.epoch, self._start, self._batches = 0, 0, 0
-        self._check(even)
+        self._check_arguments(even)
 
     def __len__(self) -> int:
         return math.ceil(self.n / self.batch_size)
@@ -87,7 +87,7 @@ class BatchLoader:
         for first in range(start, len(self), at_once):
             rows = slice(first * self.batch_size, (first + at_once) * self.batch_size)
             mine = slice(self.rank, None, self.world)
-            for batch in self._batches_of(split, index[rows][mine], draw[rows][mine]):
+            for batch in self._make_batches(split, index[rows][mine], draw[rows][mine]):
                 self._batches += 1
                 yield batch
 
@@ -101,16 +101,16 @@ class BatchLoader:
         """None: Lightning asks for it of everything that has a sampler."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through. The place in a resumed epoch is kept."""
+        """Move to the epoch that the next iteration goes through. The place in a resumed epoch is kept."""
         if epoch != self.epoch:
             self.epoch, self._start, self._batches = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the place in the epoch, and what must be the same for it to mean anything."""
+        """Return the place in the epoch, and what must be the same for it to mean anything."""
         return {"epoch": self.epoch, "batches": self._batches, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batches that `state` counts.
+        """Move behind the batches that `state` counts.
 
         Raises:
             ValueError: if the order of the samples would not be that of the run which made the checkpoint.
@@ -127,14 +127,16 @@ class BatchLoader:
     def _identity(self) -> dict[str, Any]:
         return {"seed": self.seed, "n": self.n, "batch_size": self.batch_size, "order": self.order}
 
-    def _batches_of(self, split: Split, index: Int64[Tensor, " rows"], draw: Int64[Tensor, " rows"]) -> Iterator[Batch]:
+    def _make_batches(
+        self, split: Split, index: Int64[Tensor, " rows"], draw: Int64[Tensor, " rows"]
+    ) -> Iterator[Batch]:
         rows = split.select(index)
         inputs = rows.inputs if self.transform is None else self.transform(rows.inputs, draw=draw, index=index)
         parts = (part.split(self.batch_size) for part in (inputs, rows.labels, index, draw))
         for x, y, i, t in zip(*parts, strict=True):
             yield {"input": x, "label": y, "index": i, "draw": t}
 
-    def _check(self, even: bool) -> None:
+    def _check_arguments(self, even: bool) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.order not in ORDERS:
@@ -144,7 +146,7 @@ class BatchLoader:
 
 
 def check_shares(n: int, batch_size: int, *, world: int) -> None:
-    """Refuse training batches that the processes cannot share evenly.
+    """Raise ValueError for training batches that the processes cannot share evenly.
 
     Args:
         n: number of draws in an epoch.
@@ -161,12 +163,12 @@ def check_shares(n: int, batch_size: int, *, world: int) -> None:
     if batch_size % world or last % world:
         raise ValueError(
             f"every training batch must divide among {world} processes, got batches of {batch_size} "
-            f"and a last one of {last}; change dataset.batch_size, dataset.train_size or trainer.devices"
+            f"and a last one of {last}; change batch_size, train_size or the number of processes"
         )
 
 
 def epoch_order(order: str, n: int, *, seed: int, epoch: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-    """Give the index and the draw of each of the n draws of an epoch.
+    """Return the index and the draw of each of the n draws of an epoch.
 
     "replacement" has draw = epoch * n + place in the epoch, as one index may come twice; else draw = epoch.
 
@@ -181,7 +183,7 @@ def epoch_order(order: str, n: int, *, seed: int, epoch: int) -> tuple[Int64[Ten
 def epoch_orders(
     order: str, n: int, *, seeds: Int64[Tensor, " runs"], epochs: Int64[Tensor, " epochs"]
 ) -> tuple[Int64[Tensor, "runs draws"], Int64[Tensor, " draws"]]:
-    """Give what `epoch_order` gives for several epochs, one after the other, and for several runs at once.
+    """Return what `epoch_order` does for several epochs, one after the other, and for several runs at once.
 
     Example:
         >>> epoch_orders("sequential", 2, seeds=torch.tensor([0, 1]), epochs=torch.tensor([5, 6]))

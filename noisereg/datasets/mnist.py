@@ -57,7 +57,7 @@ class Mnist(Images):
         folder = self.root / self.folder
         if not self.holds(folder):
             raise DatasetError(
-                f"{folder} does not exist; name the folder that holds it with dataset.root=PATH, "
+                f"{folder} does not exist; name the folder that holds it with root=PATH, "
                 f"or call prepare_data() to download"
             )
         return self._read("train"), self._read("t10k")

@@ -63,7 +63,7 @@ class PureNoise(InMemory):
     def draw_inputs(self, n: int, *, stream: Stream, step: int) -> Float[Tensor, "n d"]:
         """Draw n inputs from the stream at the step."""
 
-    def stream(self, epoch: int) -> Split:
+    def epoch_samples(self, epoch: int) -> Split:
         """Draw the samples of an epoch."""
         return self.draw(self.epoch_size, Stream.TRAIN_DATA, Stream.TRAIN_LABEL, step=epoch).to(self.device)
 

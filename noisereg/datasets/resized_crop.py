@@ -23,7 +23,7 @@ class Crop(NamedTuple):
 
 
 def resized_crop(picture: Image.Image, size: int, *, seed: int, draw: int, index: int) -> Image.Image:
-    """Take a random part of a photo, scale it to a square, and flip it left to right with probability 1/2.
+    """Return a random part of a photo, scaled to a square and flipped left to right with probability 1/2.
 
     Args:
         picture: of any size and mode.
@@ -39,12 +39,12 @@ def resized_crop(picture: Image.Image, size: int, *, seed: int, draw: int, index
         >>> resized_crop(Image.new("RGB", (64, 48)), 32, seed=0, draw=0, index=0).size
         (32, 32)
     """
-    box, flip = crop_decision(*picture.size, seed=seed, draw=draw, index=index)
+    box, flip = draw_crop(*picture.size, seed=seed, draw=draw, index=index)
     part = picture.crop(box).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
     return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else part
 
 
-def crop_decision(width: int, height: int, *, seed: int, draw: int, index: int) -> Crop:
+def draw_crop(width: int, height: int, *, seed: int, draw: int, index: int) -> Crop:
     """Draw the part of a photo of width x height pixels that one visit shows.
 
     Its share of the area is uniform on [0.08, 1], the logarithm of its ratio of width to height is uniform between
@@ -54,7 +54,7 @@ def crop_decision(width: int, height: int, *, seed: int, draw: int, index: int) 
     Source: C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6.
 
     Example:
-        >>> (left, top, right, bottom), flip = crop_decision(64, 48, seed=0, draw=0, index=0)
+        >>> (left, top, right, bottom), flip = draw_crop(64, 48, seed=0, draw=0, index=0)
         >>> 0 <= left < right <= 64 and 0 <= top < bottom <= 48
         True
     """

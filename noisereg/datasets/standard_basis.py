@@ -19,14 +19,14 @@ class StandardBasis(PureNoise):
 
     Example:
         >>> data = StandardBasis(d=3, train_size=5)
-        >>> data.stream(epoch=0).inputs.sum(dim=1)
+        >>> data.epoch_samples(epoch=0).inputs.sum(dim=1)
         tensor([1., 1., 1., 1., 1.])
     """
 
     source = "basis vectors, fresh in every epoch"
 
     def load(self) -> tuple[Split, Split]:
-        """Give the basis twice, with labels of their own."""
+        """Return the basis twice, with labels of their own."""
         basis = torch.eye(self.d)
         return (
             Split(basis, self.draw_labels(self.d, Stream.TRAIN_LABEL, step=0)),

@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -62,12 +63,12 @@ class Pictures(Dataset[Any]):
         images = np.empty((len(visits[0]), self.size, self.size, 3), dtype=np.uint8)
         try:
             for place, (number, draw, index) in enumerate(zip(*(part.tolist() for part in visits), strict=True)):
-                images[place] = np.asarray(self._decode(number, draw=draw, index=index))
+                images[place] = np.asarray(self._decode_visit(number, draw=draw, index=index))
         except DatasetError as error:
             return error
         return torch.from_numpy(images)
 
-    def _decode(self, number: int, *, draw: int, index: int) -> Image.Image:
+    def _decode_visit(self, number: int, *, draw: int, index: int) -> Image.Image:
         path = self.root / os.fsdecode(self.names[number])
         picture = open_image(path.read_bytes, path)
         if self.crop_seed is None:
@@ -109,48 +110,62 @@ class StreamLoader(BatchLoader):
     ) -> None:
         super().__init__(split.to("cpu"), batch_size, **settings)
         self._finish, self._device, self._keep = transform, split.labels.device, keep
+        self._pictures, self._workers = pictures, workers
         self._asked: deque[Batch] = deque()
-        self._ahead = _Once()
-        self._reader: DataLoader[Any] = DataLoader(
-            pictures,
-            batch_size=None,
-            sampler=self._ahead,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=self._device.type == "cuda",
-            multiprocessing_context=_START if workers else None,
-            worker_init_fn=ignore_signals,
-            generator=torch.Generator(),  # or it would move the global one
-        )
+        self._ahead = _VisitSampler()
+        self._reader: DataLoader[Any] | None = None
+        self._images: Iterator[Any] | None = None  # no frame may hold it too, or `close` would not be the end of it
         _open.add(self)
 
     def __iter__(self) -> Iterator[Batch]:
         done = self._start
         self._asked.clear()
         self._ahead.visits = self._visits()
+        if self._reader is None:
+            self._reader = self._start_reader()
+        self._images = iter(self._reader)
         try:
-            for images in self._reader:
+            while self._images is not None and (images := next(self._images, None)) is not None:
                 if isinstance(images, DatasetError):
                     raise images
                 done += 1
                 self._batches = done  # the workers are ahead of it
-                yield self._finished(self._asked.popleft(), images)
+                yield self._finish_batch(self._asked.popleft(), images)
+            if done < len(self):
+                raise RuntimeError(f"the loader was closed after {done} of {len(self)} batches of an epoch")
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # an error that is kept would keep the iterator of torch
+            raise
         finally:
             if not self._keep:
                 self.close()
 
     def close(self) -> None:
-        """End the worker processes, if there are any; the next iteration starts new ones."""
-        iterator, self._reader._iterator = self._reader._iterator, None
-        if iterator is not None:
-            iterator._shutdown_workers()  # type: ignore[attr-defined]
+        """End the worker processes, if there are any; the next iteration starts new ones.
+
+        torch ends them when nothing refers any longer to its loader and to the iterator over it.
+        """
+        self._images = self._reader = None
+
+    def _start_reader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self._pictures,
+            batch_size=None,
+            sampler=self._ahead,
+            num_workers=self._workers,
+            persistent_workers=self._keep and self._workers > 0,
+            pin_memory=self._device.type == "cuda",
+            multiprocessing_context=_START if self._workers else None,
+            worker_init_fn=ignore_signals,
+            generator=torch.Generator(),  # or it would move the global one
+        )
 
     def _visits(self) -> Iterator[Visits]:
         for batch in super().__iter__():
             self._asked.append(batch)
             yield batch["input"].numpy(), batch["draw"].numpy(), batch["index"].numpy()
 
-    def _finished(self, asked: Batch, images: UInt8[Tensor, "batch h w 3"]) -> Batch:
+    def _finish_batch(self, asked: Batch, images: UInt8[Tensor, "batch h w 3"]) -> Batch:
         batch = {name: part.to(self._device) for name, part in asked.items() if name != "input"}
         inputs = images.permute(0, 3, 1, 2).to(self._device, non_blocking=True)
         if self._finish is not None:
@@ -158,7 +173,7 @@ class StreamLoader(BatchLoader):
         return {"input": inputs, **batch}
 
 
-class _Once:
+class _VisitSampler:
     """What a torch loader asks for: the visits it has been given, once."""
 
     visits: Iterator[Visits] = iter(())
@@ -168,7 +183,7 @@ class _Once:
 
 
 def ignore_signals(worker: int) -> None:
-    """Let a worker process live through the signals by which a terminal or a cluster stops a whole group."""
+    """Ignore, in a worker process, the signals by which a terminal or a cluster stops a whole group."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

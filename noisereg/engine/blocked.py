@@ -25,6 +25,9 @@ class Blocked:
         loss: any.
         batch_size: samples of a step. The last step of a call may have fewer.
 
+    Attributes:
+        batch_size: the same number.
+
     Example:
         >>> from noisereg.losses import Logistic
         >>> from noisereg.models import Neuron
@@ -40,7 +43,7 @@ class Blocked:
 
     def __init__(self, loss: Loss, *, batch_size: int = 1) -> None:
         self._loss = loss
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._width = max(_ROWS_IN_A_BLOCK // batch_size, 1) * batch_size
 
     @torch.no_grad()
@@ -74,7 +77,7 @@ class Blocked:
         trains_hidden, trains_output = hidden.requires_grad, output.requires_grad
         at_start, gram = x @ hidden, x @ x.mT
         delta = torch.empty_like(at_start)
-        parts = (tensor.split(self._batch_size, 1) for tensor in (at_start, gram, delta, target))
+        parts = (tensor.split(self.batch_size, 1) for tensor in (at_start, gram, delta, target))
         first = 0
         for begun, products, move, wanted in zip(*parts, strict=True):
             z = begun
@@ -99,14 +102,14 @@ class Blocked:
         at_start = x @ stack.output.mT
         gram = x @ x.mT
         back = torch.empty_like(at_start)
-        for first in range(0, x.shape[1], self._batch_size):
-            step = slice(first, first + self._batch_size)
+        for first in range(0, x.shape[1], self.batch_size):
+            step = slice(first, first + self.batch_size)
             logits = torch.baddbmm(at_start[:, step], gram[:, step, :first], back[:, :first])
             back[:, step] = self._back(logits, target[:, step], rates)
         stack.output.baddbmm_(back.mT, x)
 
     def _back(self, logits: Tensor, target: Tensor, rates: Tensor) -> Tensor:
-        """Give the step that the logits of each sample would take: -rate / (size of the step) dL/dlogits."""
+        """Compute the step that the logits of each sample would take: -rate / (size of the step) dL/dlogits."""
         slope = self._loss.slope(logits.flatten(0, 1), target.flatten(0, 1)).view_as(logits)
         size = logits.shape[1]
         return slope * (rates if size == 1 else rates / size)

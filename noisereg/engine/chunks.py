@@ -23,8 +23,8 @@ class Timeline:
         max_steps: the training ends after so many steps, if that comes first; None for no limit.
 
     Example:
-        >>> plan = Timeline(num_epochs=5, every_n_epochs=2, n=100)
-        >>> plan.num_legs, plan.leg(2)
+        >>> timeline = Timeline(num_epochs=5, every_n_epochs=2, n=100)
+        >>> timeline.num_legs, timeline.leg(2)
         (3, (400, 500))
     """
 
@@ -48,7 +48,7 @@ class Timeline:
         return math.ceil(self.num_draws / (self.every_n_epochs * self.n))
 
     def leg(self, number: int) -> tuple[int, int]:
-        """Give the first draw of a stretch, and the one after its last."""
+        """Return the first draw of a stretch, and the one after its last."""
         length = self.every_n_epochs * self.n
         return number * length, min((number + 1) * length, self.num_draws)
 
@@ -61,28 +61,37 @@ class Timeline:
 class ChunkLoader:
     """Iterate over the chunks of one stretch between measurements, which is an epoch to Lightning.
 
-    A chunk is what `make` gives for a range of draws. With batches of more than one sample no chunk crosses the end of
-    an epoch, where a batch may be short. The stretch is set with `set_epoch`, which Lightning calls; within it
-    `state_dict` holds the place, so that a resumed run goes on with the next chunk.
+    A chunk is what `make` returns for a range of draws. No chunk crosses the end of an epoch if batches are of more
+    than one sample, as the last of an epoch may be short, or if the engine asks for that. The stretch is set with
+    `set_epoch`, which Lightning calls; within it `state_dict` holds the place, so that a resumed run goes on with the
+    next chunk.
 
     Args:
         make: from the first draw and the one after the last to a batch.
-        plan: of the training.
+        timeline: of the training.
         replicas: that share a chunk; the more, the fewer draws it has.
-        width: draws of a chunk; None for as many as are worth it.
+        width: draws of a chunk at most; None for as many as are worth it.
+        crosses_epochs: whether a chunk may go through the end of an epoch.
 
     Example:
-        >>> plan = Timeline(num_epochs=4, every_n_epochs=2, n=10)
-        >>> list(ChunkLoader(lambda first, stop: {"range": (first, stop)}, plan, replicas=1, width=8))
+        >>> timeline = Timeline(num_epochs=4, every_n_epochs=2, n=10)
+        >>> list(ChunkLoader(lambda first, stop: {"range": (first, stop)}, timeline, replicas=1, width=8))
         [{'range': (0, 8)}, {'range': (8, 16)}, {'range': (16, 20)}]
     """
 
     def __init__(
-        self, make: Callable[[int, int], dict[str, Any]], plan: Timeline, *, replicas: int, width: int | None = None
+        self,
+        make: Callable[[int, int], dict[str, Any]],
+        timeline: Timeline,
+        *,
+        replicas: int,
+        width: int | None = None,
+        crosses_epochs: bool = True,
     ) -> None:
-        self._make, self._plan = make, plan
-        width, part = width or _REPLICA_DRAWS // replicas, max(_PAIR, plan.batch_size)
-        self._width = max(1, width // part) * part
+        self._make, self._timeline = make, timeline
+        self._crosses_epochs = crosses_epochs and timeline.batch_size == 1
+        most, part = max(1, _REPLICA_DRAWS // replicas), max(_PAIR, timeline.batch_size)
+        self._width = max(1, min(most, width or most) // part) * part
         self._leg, self._start, self._chunks = 0, 0, 0
 
     def __len__(self) -> int:
@@ -111,7 +120,7 @@ class ChunkLoader:
             self._leg, self._start, self._chunks = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the place in the stretch."""
+        """Return the place in the stretch."""
         return {"leg": self._leg, "chunks": self._chunks, "width": self._width}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -130,8 +139,8 @@ class ChunkLoader:
         self._leg, self._chunks = self._leg + legs, self._start
 
     def _ranges(self) -> list[tuple[int, int]]:
-        first, stop = self._plan.leg(self._leg)
-        n = self._plan.n if self._plan.batch_size > 1 else stop - first
+        first, stop = self._timeline.leg(self._leg)
+        n = stop - first if self._crosses_epochs else self._timeline.n
         ends = [*range(first + n, stop, n), stop]
         return [
             (begin, min(begin + self._width, end))

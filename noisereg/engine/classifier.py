@@ -1,6 +1,7 @@
 """Train any network on targets, and score it against clean labels."""
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,7 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from noisereg import rng
+from noisereg.datasets.batch import FORM, describe_batch, inputs_of, labels_of, split_names
 from noisereg.losses import Loss
 from noisereg.metrics import gather_parts, own_part, predictions
 
@@ -72,7 +74,18 @@ class Classifier(LightningModule):
         self._make_scheduler = scheduler
         self.train_loss = MeanMetric(nan_strategy="disable")  # a nan is let through, and no step waits for the check
         self.train_loss.persistent(True)  # a checkpoint within an epoch holds its mean so far
-        self.scores = nn.ModuleDict({f"{split}_split": self._new_scores() for split in ("train", "val", "test")})
+        self.scores = nn.ModuleDict()  # of each split, made when it is first evaluated
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of the optimiser that have been made."""
+        return self.global_step
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs that have been made."""
+        batches = self.trainer.num_training_batches
+        return (self.trainer.fit_loop.total_batch_idx + 1) / batches if 0 < batches < math.inf else 0.0
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
         """Give the logits."""
@@ -87,17 +100,18 @@ class Classifier(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let dropout depend on the seed, the step and the process alone, not on what was drawn before."""
-        start = rng.start(self.seed, rng.Stream.DROPOUT, self.global_step) ^ self.global_rank
+        start = rng.hash_key(self.seed, rng.Stream.DROPOUT, self.global_step) ^ self.global_rank
         torch.default_generator.manual_seed(start)
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index].manual_seed(start)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
-        """Give the mean loss of the targets."""
-        inputs = self._laid_out(batch["input"])
+    def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
+        """Compute the mean loss of the targets."""
+        inputs = self._laid_out(inputs_of(batch))
+        targets: Any = batch.get("target", batch["label"]) if isinstance(batch, dict) else batch[1]
         compiled = self._compiled if self._compiled and len(inputs) == self._batch_size() else None
         logits = (compiled or self.model)(inputs)
-        losses = self.loss.per_sample(logits, batch.get("target", batch["label"]))
+        losses = self.loss.per_sample(logits, targets)
         self.train_loss.update(losses.detach())
         return losses.mean()
 
@@ -118,15 +132,24 @@ class Classifier(LightningModule):
         """Take up this process's part of the mean loss of an epoch that was under way."""
         self._convert_train_loss(checkpoint, lambda parts: own_part(parts.reshape(-1)))
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Score a batch of one of the datamodule's `eval_splits`."""
-        self._score(self._split(dataloader_idx), batch)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Score a batch of one of the datamodule's `eval_splits`, or of val, val2, ... where there are none."""
+        self._score(self._splits("val", self.trainer.num_val_batches)[dataloader_idx], batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of every split that was evaluated."""
-        for number in range(len(self.trainer.datamodule.eval_splits)):  # type: ignore[attr-defined]
-            self._log_scores(self._split(number))
+        for split in self._splits("val", self.trainer.num_val_batches):
+            self._log_scores(split)
         self._log_step()
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Score a batch of one of the datamodule's `eval_splits`, or of test, test2, ... where there are none."""
+        self._score(self._splits("test", self.trainer.num_test_batches)[dataloader_idx], batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of every split that was evaluated."""
+        for split in self._splits("test", self.trainer.num_test_batches):
+            self._log_scores(split)
 
     def _log_step(self) -> None:
         """Place what is logged at the end of an epoch at the steps and epochs done; Lightning splits it over two."""
@@ -147,26 +170,33 @@ class Classifier(LightningModule):
         whole = getattr(self.trainer.train_dataloader, "batch_size", None)
         return whole and whole // self.trainer.world_size
 
-    def _split(self, dataloader_idx: int) -> str:
-        return self.trainer.datamodule.eval_splits[dataloader_idx]  # type: ignore[attr-defined]
+    def _splits(self, default: str, loaders: Sequence[Any]) -> list[str]:
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return split_names(datamodule, default=default, num_loaders=len(loaders))
 
-    def _new_scores(self) -> nn.ModuleDict:
-        accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
-        return nn.ModuleDict({"accuracy": accuracy, "loss": MeanMetric(nan_strategy="disable")})
+    def _scores_of(self, split: str) -> tuple[Metric, Metric]:
+        """Return what scores a split: accuracy and mean loss."""
+        name = f"{split}_split"  # a module cannot be called train
+        if name not in self.scores:
+            counted = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
+            scores = {"accuracy": counted, "loss": MeanMetric(nan_strategy="disable")}
+            self.scores[name] = nn.ModuleDict(scores).to(self.device)
+        accuracy, loss = cast(nn.ModuleDict, self.scores[name]).values()
+        return cast(Metric, accuracy), cast(Metric, loss)
 
-    def _score(self, split: str, batch: dict[str, Tensor]) -> None:
-        labels = batch["label"]
+    def _score(self, split: str, batch: Any) -> None:
+        inputs, labels = inputs_of(batch), labels_of(batch)
+        if labels is None:
+            raise ValueError(f"batches must be {FORM}, got {describe_batch(batch)}")
         if not len(labels):  # a process may have no share of a batch, and not every network takes an empty one
             return
-        logits, scores = self(batch["input"]), cast(Mapping[str, Metric], self.scores[f"{split}_split"])
-        scores["accuracy"].update(predictions(logits), labels)
-        scores["loss"].update(self.loss.per_sample(logits, labels))
+        logits, (accuracy, loss) = self(inputs), self._scores_of(split)
+        accuracy.update(predictions(logits), labels)
+        loss.update(self.loss.per_sample(logits, labels))
 
     def _log_scores(self, split: str) -> None:
-        scores = cast(Mapping[str, Metric], self.scores[f"{split}_split"])
-        error = 1 - scores["accuracy"].compute()
-        self.log(f"{split}/error", error, prog_bar=split == "test", sync_dist=True)
-        loss = "train/clean_loss" if split == "train" else f"{split}/loss"
-        self.log(loss, scores["loss"].compute(), sync_dist=True)
-        for score in scores.values():
-            score.reset()
+        accuracy, loss = self._scores_of(split)
+        self.log(f"{split}/error", 1 - accuracy.compute(), prog_bar=split == "test", sync_dist=True)
+        self.log("train/clean_loss" if split == "train" else f"{split}/loss", loss.compute(), sync_dist=True)
+        accuracy.reset()
+        loss.reset()

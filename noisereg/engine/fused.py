@@ -52,6 +52,7 @@ class Fused:
     """
 
     name = "fused"
+    batch_size = 1
 
     def __init__(self, loss: Loss, *, threads: int = 1) -> None:
         slope = compiled_slope(loss)
@@ -115,7 +116,7 @@ class Fused:
         return thread
 
     def _share(self, kernel: Callable[..., Any], *arguments: Any) -> None:
-        """Let each thread take one of the parts again and again, until none is left."""
+        """Share the replicas: each thread takes one of the parts again and again, until none is left."""
         parts = list(pairwise(_guided_cuts(len(arguments[0]), self.threads)))
         if len(parts) == 1:
             kernel(*parts[0], *arguments)
@@ -124,7 +125,7 @@ class Fused:
 
 
 def _guided_cuts(count: int, threads: int) -> list[int]:
-    """Part a count among threads of which some may be slow: the parts get smaller, so that all threads end together.
+    """Divide a count among threads of which some may be slow: the parts get smaller, so that all threads end together.
 
     Each part is half of what a thread's share of the rest would be.
 
@@ -142,13 +143,13 @@ def _guided_cuts(count: int, threads: int) -> list[int]:
 
 
 def _mostly_zero(inputs: Float[Tensor, "n features"]) -> bool:
-    """Tell whether so many inputs are zero that it is worth to look for the others."""
+    """Return whether so many inputs are zero that it is worth to look for the others."""
     some = inputs[:: -(-len(inputs) // _ROWS_JUDGED)]
     return int(some.count_nonzero()) < _SPARSE_BELOW * some.numel()
 
 
 def _chances(targets: Tensor, *, outputs: int) -> Shaped[Tensor, "replicas steps outputs"]:
-    """Give the probability that the label of each output is +1."""
+    """Return the probability that the label of each output is +1."""
     if targets.ndim == 3:
         return targets[..., 1:] if outputs == 1 else targets
     return targets.unsqueeze(-1) if outputs == 1 else one_hot(targets, outputs)

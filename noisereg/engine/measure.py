@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 import torch
@@ -10,12 +11,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from noisereg.datasets import Split
+from noisereg.engine.engine import SharedData
 from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
-from noisereg.metrics import bias_quantiles, frobenius_norm, predictions, summarize
+from noisereg.metrics import bias_quantiles, frobenius_norm, predictions, summarize_counts
 
 _ROWS_AT_ONCE = 1024  # activations of these stay in a core's cache
 _LOGITS_AT_ONCE = 2**20  # of several replicas, for fewer and longer operations
+_SCORED_BYTES = 2**25  # of data at a time, as all of them may not fit into memory; one group a thread may take more
 
 
 class Scores(NamedTuple):
@@ -37,15 +41,15 @@ class Scores(NamedTuple):
 
     @classmethod
     def together(cls, parts: Iterable["Scores"]) -> "Scores":
-        """Put the replicas of several parts one after the other."""
+        """Join the replicas of several parts, one after the other."""
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
     def named(self, split: str) -> dict[str, Float[Tensor, " k"]]:
-        """Give all values by the names of metrics; the largest output for the training split alone."""
+        """Return all values by the names of metrics; the largest output for the training split alone."""
         loss = "train/clean_loss" if split == "train" else f"{split}/loss"
         values = {f"{split}/error": self.error, loss: self.loss}
         if self.fires.shape[2]:
-            summary = summarize(self.fires, self.samples)
+            summary = summarize_counts(self.fires, self.samples)
             values |= {f"{split}/{key}": value for key, value in summary.items() if key != "sparsity"}
             if split == "train":  # theorem 3 bounds it there
                 values["train/largest_output"] = self.largest_output
@@ -87,9 +91,55 @@ def score(
     return Scores.together(parts)
 
 
+def score_all(
+    stack: Stack, data: Iterable[SharedData], running: Sequence[bool], *, loss: Loss, num_classes: int, threads: int
+) -> tuple[dict[str, Float[Tensor, " replicas"]], list[tuple[Tensor, Tensor]]]:
+    """Score the running replicas on every split of their data, each by one thread; the others have nan.
+
+    Args:
+        stack: the networks.
+        data: replicas that share their data, and the splits, inputs made by `stack.prepare`.
+        running: which replicas to score.
+        loss: of the logits and the labels.
+        num_classes: C.
+        threads: that share the work; 0 for as many as torch has.
+
+    Returns:
+        The values by the names of metrics, and how often each hidden unit fired for each class on the training split:
+        pairs of the numbers of k replicas and counts (k, classes, hidden).
+    """
+    device = stack.output.device
+    threads = threads or (torch.get_num_threads() if device.type == "cpu" else 1)
+    found: dict[str, list[tuple[list[int], Scores]]] = {}
+
+    def score_one(task: tuple[list[int], str, Split]) -> Scores:
+        share, _, split = task
+        return score(stack, share, split.inputs, split.labels, loss=loss, num_classes=num_classes)
+
+    with one_thread_each(threads) as map_all:
+        for some in _several(data, threads):
+            parts = max(1, threads // len(some))
+            tasks = [
+                (share, name, split)
+                for replicas, splits in some
+                for share, (name, split) in product(_shares(replicas, running, parts), splits.items())
+            ]
+            for (share, name, _), scores in zip(tasks, map_all(score_one, tasks), strict=True):
+                found.setdefault(name, []).append((share, scores))
+    values, fires = {}, []
+    for name, pairs in found.items():
+        shares, scores = zip(*pairs, strict=True)
+        replicas, together = torch.tensor(list(chain(*shares)), device=device), Scores.together(scores)
+        if name == "train":
+            fires.append((replicas.cpu(), together.fires))
+        for key, value in together.named(name).items():
+            values[key] = value.new_full((len(running),), torch.nan).index_copy(0, replicas, value)
+    return values, fires
+
+
 @contextmanager
 def one_thread_each(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Give a `map` that shares tasks among threads, with one thread of torch's own in each.
+    """Provide a `map` that shares tasks among threads, with one thread of torch's own in each.
 
     Torch's threads meet at the end of every operation, which takes long where other programs want the same cores.
 
@@ -107,6 +157,26 @@ def one_thread_each(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
         torch.set_num_threads(before)
 
 
+def _several(groups: Iterable[SharedData], threads: int) -> Iterator[list[SharedData]]:
+    """Take groups together, one for each thread and as many more as are small."""
+    some: list[SharedData] = []
+    size = 0
+    for group in groups:
+        some.append(group)
+        size += sum(split.inputs.nbytes for split in group[1].values())
+        if len(some) >= threads and size > _SCORED_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _shares(replicas: Sequence[int], running: Sequence[bool], parts: int) -> list[list[int]]:
+    """Divide those that are running into at most so many parts."""
+    left = [replica for replica in replicas if running[replica]]
+    return [left[first::parts] for first in range(min(parts, len(left)))]
+
+
 def _prepare_thread() -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -115,7 +185,7 @@ def _prepare_thread() -> None:
 def _forward(
     stack: Stack, replicas: Sequence[int], inputs: Tensor, classes: Tensor
 ) -> tuple[Float[Tensor, "k n outputs"], Int64[Tensor, "k classes hidden"]]:
-    """Give the logits of all samples, and how often each hidden unit fired for each class.
+    """Compute the logits of all samples, and how often each hidden unit fired for each class.
 
     Memory that was just written is quick: all parts of the samples take turns in the same space.
     """
@@ -140,7 +210,7 @@ def _forward(
 
 
 def sizes(stack: Stack) -> dict[str, Float[Tensor, " replicas"]]:
-    """Give the norm of each weight and the statistics of each bias, by the names of metrics."""
+    """Compute the norm of each weight and the statistics of each bias, by the names of metrics."""
     values = {}
     for layer, (weight, bias) in stack.layers().items():
         values[f"norm/{layer}"] = frobenius_norm(weight.detach())

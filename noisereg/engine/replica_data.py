@@ -15,7 +15,9 @@ from noisereg.datasets.loader import epoch_orders
 from noisereg.datasets.split import Split
 from noisereg.engine.chunks import ChunkLoader, Timeline
 
+_CHUNK_BYTES = 2**26  # of inputs that are made for one chunk alone
 _KEPT_BYTES = 2**26  # of the data of several seeds; what goes beyond is made anew when it is needed
+_FEW = 10  # samples that tell what the others are like
 _ROWS_AT_ONCE = 512  # what is made of these stays in a core's cache
 
 
@@ -25,10 +27,11 @@ class ReplicaData(LightningDataModule):
     Replicas of one seed share both, so two that differ in p alone can be compared in pairs.
 
     Args:
-        make: gives the data set of a seed, set up on the CPU.
+        make: makes the data set of a seed, set up on the CPU.
         seeds: of each replica, (R,).
-        plan: how long to train, and how often to stop for a measurement.
-        prepare: from the inputs of samples to rows of features, (n, *shape) to (n, features).
+        timeline: how long to train, and how often to stop for a measurement.
+        prepare: from the inputs of samples to what the engine takes, such as rows of features.
+        crosses_epochs: whether a chunk may go through the end of an epoch.
 
     Attributes:
         num_classes: of the data.
@@ -49,14 +52,15 @@ class ReplicaData(LightningDataModule):
         self,
         make: Callable[[int], InMemory],
         seeds: Sequence[int],
-        plan: Timeline,
+        timeline: Timeline,
         *,
-        prepare: Callable[[Tensor], Float[Tensor, "n features"]],
+        prepare: Callable[[Tensor], Float[Tensor, "n *features"]],
+        crosses_epochs: bool = True,
     ) -> None:
         super().__init__()
         first = make(seeds[0])
-        self.num_classes, self.source, self.num_epochs = first.num_classes, first.source, plan.num_epochs
-        self._plan, self._prepare = plan, prepare
+        self.num_classes, self.source = first.num_classes, first.source
+        self._timeline, self._prepare, self._crosses_epochs = timeline, prepare, crosses_epochs
         self._order = "sequential" if first.fresh_each_epoch else first.order
         self._varies = first.varies
         self._distinct = list(dict.fromkeys(seeds))
@@ -67,18 +71,39 @@ class ReplicaData(LightningDataModule):
         self._evaluated = lru_cache(keep)(self._prepare_splits)
         self._pool: Split | None = None
 
+    def data_of(self, replica: int) -> InMemory:
+        """Return the data set of a replica."""
+        return self._data(int(self._slot[replica]) if len(self._makers) > 1 else 0)
+
     def train_dataloader(self) -> ChunkLoader:
         """Chunks of draws, as `ChunkLoader` makes them."""
-        return ChunkLoader(self.chunk, self._plan, replicas=len(self._slot))
+        width = None
+        if self._varies:
+            one = torch.zeros(1, dtype=torch.int64)
+            sample = self._prepare(self._data(0).drawn_samples(one, one, seed=self._distinct[0]).inputs)
+            width = max(1, _CHUNK_BYTES // (sample.nbytes * len(self._distinct)))
+        return ChunkLoader(
+            self.chunk,
+            self._timeline,
+            replicas=len(self._slot),
+            width=width,
+            crosses_epochs=self._crosses_epochs,
+        )
 
     def groups(self) -> Iterator[tuple[list[int], dict[str, Split]]]:
-        """Give the replicas that share their data, and the splits to measure them on, inputs as rows of features."""
+        """Yield the replicas that share their data, and the splits to measure them on, with prepared inputs."""
         group_of = self._slot if len(self._makers) > 1 else torch.zeros_like(self._slot)
         for group in range(len(self._makers)):
             yield (group_of == group).nonzero().flatten().tolist(), self._evaluated(group)
 
-    def rows(self, data: InMemory, split: Split) -> tuple[Float[Tensor, "n features"], Int64[Tensor, " n"]]:
-        """Turn the samples of a split to rows of features and labels, a part at a time.
+    def first_rows(self) -> Float[Tensor, "n *features"]:
+        """Return the prepared inputs of a few training samples, which tell whether inputs are mostly zero."""
+        data = self._data(0)
+        few = data.splits["train"].select(torch.arange(min(_FEW, len(data.splits["train"]))))
+        return self.rows(data, few)[0]
+
+    def rows(self, data: InMemory, split: Split) -> tuple[Float[Tensor, "n *features"], Int64[Tensor, " n"]]:
+        """Return the prepared inputs of a split and its labels, made a part at a time.
 
         Args:
             data: that the split is of.
@@ -90,13 +115,13 @@ class ReplicaData(LightningDataModule):
             place = torch.arange(len(part))
             made = self._prepare(part if transform is None else transform(part, draw=place, index=place))
             if first == 0:  # by numpy, which asks the system for huge pages
-                rows = torch.from_numpy(np.empty((len(split), made.shape[1]), made.numpy().dtype))
+                rows = torch.from_numpy(np.empty((len(split), *made.shape[1:]), made.numpy().dtype))
             rows[first : first + len(part)] = made
         return rows, split.labels
 
     def chunk(self, first: int, stop: int) -> dict[str, Tensor]:
-        """Give the draws from `first` to `stop` - 1, counted over all epochs."""
-        n = self._plan.n
+        """Return the draws from `first` to `stop` - 1, counted over all epochs."""
+        n = self._timeline.n
         epochs = torch.arange(first // n, (stop - 1) // n + 1)
         index, draw = epoch_orders(self._order, n, seeds=torch.tensor(self._distinct), epochs=epochs)
         cut = slice(first - int(epochs[0]) * n, stop - int(epochs[0]) * n)
@@ -116,11 +141,11 @@ class ReplicaData(LightningDataModule):
 
     def _pooled_rows(self, index: Int64[Tensor, "runs k"], draw: Tensor, **where: Any) -> tuple[Split, Tensor]:
         """Point to the rows of all training samples, which are kept."""
-        offset = torch.arange(len(index))[:, None] * self._plan.n if len(self._makers) > 1 else 0
+        offset = torch.arange(len(index))[:, None] * self._timeline.n if len(self._makers) > 1 else 0
         return self._all_training(), index + offset
 
     def _all_training(self) -> Split:
-        """Give the training samples of every seed, one data set after the other."""
+        """Return the training samples of every seed, one data set after the other."""
         if self._pool is None:
             parts = [self.rows(data, data.splits["train"]) for data in map(self._data, range(len(self._makers)))]
             pool = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
@@ -135,21 +160,21 @@ class ReplicaData(LightningDataModule):
         for slot, mine in enumerate(index):
             data = self._data(slot if len(self._makers) > 1 else 0)
             if data.fresh_each_epoch:
-                streams = [data.stream(epoch) for epoch in epochs.tolist()]
+                streams = [data.epoch_samples(epoch) for epoch in epochs.tolist()]
                 samples = Split(*(torch.cat(tensors) for tensors in zip(*map(_parts, streams), strict=True)))
                 samples = samples.select(torch.arange(len(samples))[cut])
             else:
-                samples = data.drawn(mine, draw, seed=self._distinct[slot])
+                samples = data.drawn_samples(mine, draw, seed=self._distinct[slot])
             inputs.append(self._prepare(samples.inputs))
             labels.append(samples.labels)
         rows = torch.arange(index.numel()).view_as(index)
         return Split(torch.cat(inputs), torch.cat(labels)).to(self._device), rows
 
     def _prepare_splits(self, group: int) -> dict[str, Split]:
-        data, n = self._data(group), self._plan.n
+        data, n = self._data(group), self._timeline.n
         prepared = {}
         for name in data.eval_splits:
-            split = data.evaluated(name)
+            split = data.eval_samples(name)
             if split is data.splits["train"] and not self._varies:  # it is kept already
                 inputs, labels = (tensor[group * n : (group + 1) * n] for tensor in _parts(self._all_training()))
                 prepared[name] = Split(inputs, labels)

@@ -1,61 +1,43 @@
-"""Train R networks at once, one sample a step, and measure each of them."""
+"""The LightningModule of many networks that an engine trains at once, a chunk of steps at a time."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise, product
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from noisereg.datasets import Split
-from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.chunks import Timeline
-from noisereg.engine.measure import Scores, one_thread_each, score, sizes
-from noisereg.losses import Loss
-from noisereg.metrics import turnover
+from noisereg.engine.engine import Engine
+from noisereg.engine.measurement import Measurement, Observer
 
 log = logging.getLogger(__name__)
-_Group = tuple[list[int], dict[str, Split]]  # replicas, and the splits that they share
-_SCORED_BYTES = 2**25  # of data at a time, as all of them may not fit into memory; one group a thread may take more
-
-
-@runtime_checkable
-class ReplicaLogger(Protocol):
-    """What a Lightning logger defines if it wants the values of each replica."""
-
-    def log_replicas(
-        self, values: Mapping[str, Float[Tensor, " replicas"]], *, step: int, epoch: int, running: Bool[Tensor, " r"]
-    ) -> None:
-        """Take the values that were measured after so many steps and epochs, of those replicas that were running."""
 
 
 class Replicas(LightningModule):
-    """Stacked networks that are trained by an engine, with the learning rate, the noise and the end of each its own.
+    """R networks that are trained at once, with the learning rate, the noise and the end of each its own.
 
-    A batch is a chunk of steps, see `ReplicaData`; the targets come from `ReplicaCorruption`, else the labels are
+    A batch is a chunk of steps, see `ReplicaData`; the targets come from `LabelCorruption`, else the labels are
     learned. At the start and after each Lightning epoch, which is a stretch of epochs between two measurements, every
-    running replica is measured: errors, losses and active neurons on each split, norms and biases. The values go to
-    every logger that is a `ReplicaLogger`; the means over the replicas are in `trainer.callback_metrics`.
+    running replica is measured. The measurement goes to every logger that is an `Observer`; the means over the replicas
+    are in `trainer.callback_metrics`.
 
     A replica whose weights are no longer finite is stopped, and so is one that has fitted its training data for long
     enough, if that is asked for. When all have stopped, the training ends.
 
     Args:
-        stack: the networks.
-        engine: makes the steps.
-        loss: that the engine minimises, and that is measured on clean labels.
-        plan: of the training.
+        engine: the networks, and what trains and measures them.
+        timeline: of the training.
         rates: learning rate of each replica in each epoch, (num_epochs, R) or (1, R) for constant ones.
         extra_epochs: stop a replica so many epochs after the first measurement that finds no error on the clean labels
             of its training data; None to train all to the end.
         names: of the replicas, for messages; None for their numbers.
 
     Attributes:
-        fires: how often each hidden neuron fired for each class in a replica's last measurement on the training split,
-            (R, classes, hidden); single neurons have no hidden ones, (R, classes, 0). A checkpoint holds it.
+        measured: the values of the last measurement by name, (R,), nan for replicas that had stopped.
 
     Raises:
         FloatingPointError: when the weights of every replica have become infinite or nan.
@@ -68,55 +50,52 @@ class Replicas(LightningModule):
     finite: Bool[Tensor, " replicas"]
     epochs: Int64[Tensor, " replicas"]
     fitted_epoch: Int64[Tensor, " replicas"]
-    fires: Int64[Tensor, "replicas classes hidden"]
+    losses: Float[Tensor, " replicas"]
 
     def __init__(
         self,
-        stack: Stack,
-        engine: Fused | Blocked,
-        loss: Loss,
+        engine: Engine,
         *,
-        plan: Timeline,
+        timeline: Timeline,
         rates: Float[Tensor, "epochs replicas"],
         extra_epochs: int | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.stack, self.loss, self.plan = stack, loss, plan
-        self._engine, self._rates, self._extra_epochs = engine, rates, extra_epochs
-        self._names = names or [f"replica {number}" for number in range(len(stack))]
+        self.engine, self.networks, self.timeline = engine, engine.networks, timeline
+        self._rates, self._extra_epochs = rates, extra_epochs
+        self._names = names or [f"replica {number}" for number in range(len(engine))]
         self._noted: dict[str, Tensor] = {}
         self.measured: dict[str, Tensor] = {}
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("active", torch.ones(len(stack), dtype=torch.bool))
-        self.register_buffer("finite", torch.ones(len(stack), dtype=torch.bool))
-        self.register_buffer("epochs", torch.zeros(len(stack), dtype=torch.int64))
-        self.register_buffer("fitted_epoch", torch.full((len(stack),), -1))
-        num_classes, hidden = max(stack.output.shape[1], 2), 0 if stack.hidden is None else stack.hidden.shape[2]
-        self.register_buffer("fires", torch.zeros(len(stack), num_classes, hidden, dtype=torch.int64))
+        self.register_buffer("active", torch.ones(len(engine), dtype=torch.bool))
+        self.register_buffer("finite", torch.ones(len(engine), dtype=torch.bool))
+        self.register_buffer("epochs", torch.zeros(len(engine), dtype=torch.int64))
+        self.register_buffer("fitted_epoch", torch.full((len(engine),), -1))
+        self.register_buffer("losses", torch.full((len(engine),), torch.nan, dtype=torch.float64))
 
     @property
     def steps_done(self) -> int:
         """Steps that each running replica has made."""
-        return self.plan.steps(int(self.draws))
+        return self.timeline.steps(int(self.draws))
 
     @property
     def epochs_done(self) -> float:
         """Epochs that each running replica has made."""
-        return int(self.draws) / self.plan.n
+        return int(self.draws) / self.timeline.n
 
     def note(self, values: Mapping[str, Float[Tensor, " replicas"]]) -> None:
         """Add values of each replica to the next measurement."""
         self._noted |= values
 
     def configure_callbacks(self) -> list[Callback]:
-        """Leave the cores to a fused engine, which has threads of its own."""
-        return [_OneTorchThread()] if isinstance(self._engine, Fused) else []
+        """Leave the cores to an engine that has threads of its own."""
+        return [_OneTorchThread()] if self.engine.threads else []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make an optimiser that moves nothing: Lightning counts its steps, and the engine makes ours."""
-        return torch.optim.SGD(self.stack.parameters(), lr=0.0)
+        return torch.optim.SGD(self.networks.parameters(), lr=0.0)
 
     def on_train_start(self) -> None:
         """Measure the untrained networks."""
@@ -128,15 +107,16 @@ class Replicas(LightningModule):
         running = self.active.nonzero().flatten()
         if not len(running):  # the last one was stopped since the last measurement
             return
-        targets, rows, stack = batch.get("target", batch["label"]), batch["row"], self.stack
-        if len(running) < len(stack):
-            targets, rows, stack = targets[running], rows[running], stack.select(running)
+        targets, rows = batch.get("target", batch["label"]), batch["row"]
+        if len(running) < len(self.engine):
+            targets, rows = targets[running], rows[running]
+        if int(self.draws) % self.timeline.n == 0:  # the mean loss is that of an epoch
+            self.losses.zero_()
         for steps in _constant_stretches(batch["epoch"].cpu(), self._rates):
             rates = self._rates[min(int(batch["epoch"][steps.start]), len(self._rates) - 1)].to(targets.device)
-            how = {"index": rows[:, steps], "targets": targets[:, steps], "rates": rates[running]}
-            self._engine(stack, batch["input"], **how)
-        if stack is not self.stack:
-            self.stack.put(running, stack)
+            chosen = {"index": rows[:, steps], "targets": targets[:, steps], "rates": rates[running]}
+            losses = self.engine.train(batch["input"], replicas=running, **chosen)
+            self.losses[running] += torch.nan if losses is None else losses
         self.draws += len(batch["epoch"])
         self._stop_diverged()
         self.optimizers().step()  # type: ignore[union-attr]
@@ -148,8 +128,16 @@ class Replicas(LightningModule):
         if not self.active.any():
             self.trainer.should_stop = True
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the engine holds beside the weights."""
+        checkpoint["engine"] = self.engine.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what the engine held beside the weights."""
+        self.engine.load_state(checkpoint["engine"])
+
     def status(self) -> list[dict[str, Any]]:
-        """Say of each replica's training how long it was, what ended it, and when it first fitted its data."""
+        """Return of each replica how long it was trained, what ended that, and when it first fitted its data."""
         return [
             {
                 "epochs": epochs,
@@ -162,77 +150,45 @@ class Replicas(LightningModule):
         ]
 
     def _stop_diverged(self) -> None:
-        diverged = self.active & ~self.stack.finite()
+        diverged = self.active & ~self.engine.finite()
         if not diverged.any():
             return
         self.finite &= ~diverged
         self.active &= ~diverged
-        self.epochs[diverged] = epoch = int(self.draws) // self.plan.n
+        self.epochs[diverged] = epoch = int(self.draws) // self.timeline.n
         names = ", ".join(self._names[replica] for replica in diverged.nonzero().flatten().tolist())
-        told = (
+        report = (
             f"infinite or nan weights by step {self.steps_done} (epoch {epoch}) of {names}: try a smaller optimizer.lr"
         )
         if not self.finite.any():
-            raise FloatingPointError(told)
-        log.warning("%s; these replicas are stopped, the others go on", told)
+            raise FloatingPointError(report)
+        log.warning("%s; these replicas are stopped, the others go on", report)
 
     @torch.no_grad()
     def _measure(self) -> None:
-        running, epoch = self.active.clone(), int(self.draws) // self.plan.n
-        before = self.fires.any(dim=1)
-        scores = self._scores(running.tolist())
-        values = scores | self._turnover(before) | sizes(self.stack) | self._noted
+        running, epoch = self.active.clone(), int(self.draws) // self.timeline.n
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        first = int(self.draws) == 0
+        values = dict(self.engine.measure(data.groups(), running.tolist(), num_classes=data.num_classes, first=first))
+        if not self.losses[running].isnan().all():  # nan before the first step, and where an engine knows of none
+            values["train/loss"] = self.losses / (int(self.draws) % self.timeline.n or self.timeline.n)
+        values |= self._noted
         self._noted, self.measured = {}, values
         self.epochs[running] = epoch
         fitted = running & (values["train/error"] == 0) & (self.fitted_epoch < 0)
         self.fitted_epoch[fitted] = epoch
         if self._extra_epochs is not None:
             self.active &= ~((self.fitted_epoch >= 0) & (epoch >= self.fitted_epoch + self._extra_epochs))
+        columns = {key: value[running].double().cpu().numpy() for key, value in values.items()}
+        measurement = Measurement(self.steps_done, epoch, running.nonzero().flatten().tolist(), columns)
         for logger in self.loggers:
-            if isinstance(logger, ReplicaLogger):
-                logger.log_replicas(values, step=self.steps_done, epoch=epoch, running=running)
+            if isinstance(logger, Observer):
+                logger.observe(measurement)
         self.trainer.callback_metrics.update({key: value[running].float().mean() for key, value in values.items()})
-
-    def _turnover(self, before: Bool[Tensor, "replicas hidden"]) -> dict[str, Float[Tensor, " replicas"]]:
-        """Compare who is alive with the last measurement; the first one finds no change."""
-        if not self.fires.shape[2]:
-            return {}
-        after = self.fires.any(dim=1)
-        return {f"train/{key}": units for key, units in turnover(before if self.draws else after, after).items()}
-
-    def _scores(self, running: Sequence[bool]) -> dict[str, Tensor]:
-        """Score the running replicas on every split, each by one thread; the others have nan."""
-        threads = self._engine.threads if isinstance(self._engine, Fused) else _torch_threads(self.device)
-        found: dict[str, list[tuple[list[int], Scores]]] = {}
-        groups = self.trainer.datamodule.groups()  # type: ignore[attr-defined]
-        with one_thread_each(threads) as map_all:
-            for some in _several(groups, threads):
-                parts = max(1, threads // len(some))
-                tasks = [
-                    (share, name, split)
-                    for replicas, splits in some
-                    for share, (name, split) in product(_shares(replicas, running, parts), splits.items())
-                ]
-                for (share, name, _), scores in zip(tasks, map_all(self._score, tasks), strict=True):
-                    found.setdefault(name, []).append((share, scores))
-        values = {}
-        for name, pairs in found.items():
-            shares, scores = zip(*pairs, strict=True)
-            replicas, together = torch.tensor(list(chain(*shares)), device=self.device), Scores.together(scores)
-            if name == "train":
-                self.fires[replicas] = together.fires
-            for key, value in together.named(name).items():
-                values[key] = value.new_full((len(running),), torch.nan).index_copy(0, replicas, value)
-        return values
-
-    def _score(self, task: tuple[list[int], str, Split]) -> Scores:
-        share, _, split = task
-        num_classes = self.trainer.datamodule.num_classes  # type: ignore[attr-defined]
-        return score(self.stack, share, split.inputs, split.labels, loss=self.loss, num_classes=num_classes)
 
 
 class _OneTorchThread(Callback):
-    """Give torch one thread while a training lasts.
+    """Leave one thread to torch while a training lasts.
 
     What it does between two calls of the engine is small: threads that wait for each other after every operation cost
     more than they save, and the more so where other programs want the same cores.
@@ -250,30 +206,6 @@ class _OneTorchThread(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._before:  # 0 if the training never began
             torch.set_num_threads(self._before)
-
-
-def _torch_threads(device: torch.device) -> int:
-    return torch.get_num_threads() if device.type == "cpu" else 1
-
-
-def _several(groups: Iterable[_Group], threads: int) -> Iterator[list[_Group]]:
-    """Take groups together, one for each thread and as many more as are small."""
-    some: list[_Group] = []
-    size = 0
-    for group in groups:
-        some.append(group)
-        size += sum(split.inputs.nbytes for split in group[1].values())
-        if len(some) >= threads and size > _SCORED_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
-def _shares(replicas: Sequence[int], running: Sequence[bool], parts: int) -> list[list[int]]:
-    """Part those that are running."""
-    left = [replica for replica in replicas if running[replica]]
-    return [left[first::parts] for first in range(min(parts, len(left)))]
 
 
 def _constant_stretches(epoch: Int64[Tensor, " steps"], rates: Tensor) -> list[slice]:

@@ -2,12 +2,15 @@
 
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from noisereg.files.disk import disk_error
+
+_LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `write_atomically` names what it has not moved yet
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -23,7 +26,6 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         DiskError: if the disk is full or refuses the file, whatever `write` makes of that.
 
     Example:
-        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_atomically(Path(folder) / "note.txt", lambda file: file.write(b"whole"))
         ...     (Path(folder) / "note.txt").read_text()
@@ -44,10 +46,34 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         Path(temporary).replace(path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
-        fault = raw.fault or error  # torch.save tells of a full disk in words of its own
+        fault = raw.fault or error  # torch.save reports a full disk in words of its own
         if isinstance(error, Exception) and isinstance(fault, OSError):
             raise disk_error(fault, path, written=raw.written) or error from error
         raise
+
+
+def remove_leftovers(*folders: Path) -> list[Path]:
+    """Remove the unfinished files that killed writes left in folders, not in those inside them.
+
+    No other process may be writing there.
+
+    Args:
+        folders: of a run; one that does not exist has no such files.
+
+    Returns:
+        The removed files.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / ".last.ckpt.k2_x8ab0.tmp").write_text("half")
+        ...     [path.name for path in remove_leftovers(Path(folder))]
+        ['.last.ckpt.k2_x8ab0.tmp']
+    """
+    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    found = [path for path in files if _LEFTOVER.fullmatch(path.name)]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
 
 
 class _Watched(io.FileIO):

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from noisereg.files.atomic import write_atomically
+
 _log = logging.getLogger(__name__)
 Arrays = dict[str, np.ndarray]
 
 
 def cached(name: str, identity: object, build: Callable[[], Arrays]) -> Arrays:
-    """Give the arrays that `build` makes, from the cache if it has made them before.
+    """Return the arrays that `build` makes, from the cache if it has made them before.
 
     They lie in one .npz file (no pickle, each array with its checksum), which appears whole or not at all. A broken
     file is built anew and a folder that cannot be written is done without; both with a warning in the log.
@@ -44,21 +45,13 @@ def cached(name: str, identity: object, build: Callable[[], Arrays]) -> Arrays:
         _log.warning("%s is broken and is built anew (%s)", path, error)
     arrays = build()
     try:
-        _write_whole(path, arrays)
-    except OSError as error:
-        _log.warning("%s could not be written, so the next start is no quicker (%s)", path, error)
+        write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    except OSError as error:  # of a DiskError the mend is that of a run's folder
+        reason = os.strerror(error.errno) if error.errno else error
+        _log.warning("%s could not be written, so the next start is no quicker (%s)", path, reason)
     return arrays
 
 
 def cache_folder() -> Path:
-    """Give the folder of the cache: NOISEREG_CACHE, or the one that the system has for such things."""
+    """Return the folder of the cache: NOISEREG_CACHE, or the one that the system has for such things."""
     return Path(os.environ.get("NOISEREG_CACHE") or platformdirs.user_cache_dir("noisereg"))
-
-
-def _write_whole(path: Path, arrays: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        temporary = Path(folder) / path.name
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)

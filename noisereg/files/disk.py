@@ -1,8 +1,7 @@
-"""A disk that fails a run is told in one line, and what a killed write left behind is swept away."""
+"""Whether a disk can take what a run writes, and its faults in one line each."""
 
 import errno
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,11 +23,26 @@ _MENDS = {
     errno.EDQUOT: "make room and give the same command again",
 }
 _OTHER_MEND = "let it be written to, or name another folder by hydra.run.dir"
-_LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `write_atomically` names what it has not moved yet
+
+
+def check_writable(folder: Path, *, num_bytes: int) -> None:
+    """Check that a file of some bytes can be written in a folder; it is gone again afterwards.
+
+    Args:
+        folder: that exists.
+        num_bytes: of the file, at least 0.
+
+    Raises:
+        OSError: as the system has it.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe.", suffix=".tmp") as file:
+        file.write(bytes(num_bytes))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def check_space(folder: Path, need: int) -> None:
-    """See to it that a run's folder can be written to and has room, before any work is done.
+    """Check that a run's folder can be written to and has room, before any work is done.
 
     Args:
         folder: of the run; it is made if it does not exist.
@@ -43,16 +57,11 @@ def check_space(folder: Path, need: int) -> None:
         ...     list(Path(folder).iterdir())
         []
     """
-    probe = folder / "probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe.", suffix=".tmp") as file:
-            probe = Path(file.name)
-            file.write(b"\0" * 4096)
-            file.flush()
-            os.fsync(file.fileno())
+        check_writable(folder, num_bytes=4096)
     except OSError as error:
-        raise disk_error(error, probe) or error from None
+        raise disk_error(error, folder / "probe") or error from None
     if (free := shutil.disk_usage(folder).free) < need:
         raise DiskError(
             f"disk too small: the run needs {need:,} bytes, and {free:,} are free in {folder}: "
@@ -62,7 +71,7 @@ def check_space(folder: Path, need: int) -> None:
 
 
 def disk_error(error: OSError, path: Path, *, written: int = 0) -> DiskError | None:
-    """Say in one line what kept a file from being written; None if it is no fault of the disk.
+    """Return in one line what kept a file from being written; None if it is no fault of the disk.
 
     Args:
         error: that the system raised.
@@ -82,30 +91,6 @@ def disk_error(error: OSError, path: Path, *, written: int = 0) -> DiskError | N
         where = f"{_free(path.parent):,} bytes free in {path.parent} {where} ({written:,} bytes written)"
         words = f"{words}:"
     return DiskError(f"{words} {where}: {mend}", code)
-
-
-def remove_leftovers(*folders: Path) -> list[Path]:
-    """Delete the unfinished files that killed writes left in folders, not in those inside them.
-
-    No other process may be writing there.
-
-    Args:
-        folders: of a run; one that does not exist has no such files.
-
-    Returns:
-        What was deleted.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = (Path(folder) / ".last.ckpt.k2_x8ab0.tmp").write_text("half")
-        ...     [path.name for path in remove_leftovers(Path(folder))]
-        ['.last.ckpt.k2_x8ab0.tmp']
-    """
-    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-    found = [path for path in files if _LEFTOVER.fullmatch(path.name)]
-    for path in found:
-        path.unlink(missing_ok=True)
-    return found
 
 
 def _free(folder: Path) -> int:

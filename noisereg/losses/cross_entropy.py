@@ -28,7 +28,7 @@ class CrossEntropy(Loss):
 
 
 def log_probabilities(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
-    """Give the log-probability of each class: a log-softmax, or for one output N the log-sigmoids of -N and N.
+    """Compute the log-probability of each class: log-softmax, or for one output N the log-sigmoids of -N and N.
 
     Example:
         >>> log_probabilities(torch.zeros(1, 1)).exp().tolist()

@@ -18,7 +18,7 @@ class Loss(ABC):
 
     @abstractmethod
     def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
-        """Give the loss of each sample for each class that its label could be.
+        """Compute the loss of each sample for each class that its label could be.
 
         Args:
             logits: outputs of the net, (batch, C), or (batch, 1) for two classes.
@@ -30,7 +30,7 @@ class Loss(ABC):
     def per_sample(
         self, logits: Float[Tensor, "batch outputs"], target: Shaped[Tensor, "batch *classes"]
     ) -> Float[Tensor, "batch"]:
-        """Give the loss of each sample.
+        """Compute the loss of each sample.
 
         Args:
             logits: outputs of the net, (batch, C), or (batch, 1) for two classes.
@@ -44,7 +44,7 @@ class Loss(ABC):
     def slope(
         self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch outputs"]:
-        """Give the derivative of `per_sample` with respect to the logits; not to be differentiated again.
+        """Compute the derivative of `per_sample` with respect to the logits, not to be differentiated again.
 
         A loss that is trained by the thousand steps may define a formula in place of this.
 
@@ -60,5 +60,5 @@ class Loss(ABC):
     def __call__(
         self, logits: Float[Tensor, "batch outputs"], target: Shaped[Tensor, "batch *classes"]
     ) -> Float[Tensor, ""]:
-        """Give the mean of `per_sample` over the batch."""
+        """Compute the mean of `per_sample` over the batch."""
         return self.per_sample(logits, target).mean()

@@ -19,7 +19,7 @@ class Surrogate(Loss):
 
     @abstractmethod
     def phi(self, xi: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Give the penalty of xi = -y N(x), the negative margin."""
+        """Compute the penalty of xi = -y N(x), the negative margin."""
 
     def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
         if_plus, if_minus = self.phi(-logits), self.phi(logits)

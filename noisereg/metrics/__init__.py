@@ -1,33 +1,35 @@
 """What is measured of a network: which units fire, how large its weights are, how it sets classes apart."""
 
 from noisereg.metrics.calibration import Reliability, calibration, reliability
+from noisereg.metrics.class_plane import class_plane, project_features, tightness
 from noisereg.metrics.counts import (
     associated,
     associated_by_rate,
     count_firings,
+    count_turnover,
     label_entropy,
-    summarize,
-    turnover,
+    summarize_counts,
 )
 from noisereg.metrics.distinct import Distinct, UnitCorrelation, first_of_groups
-from noisereg.metrics.ends import Ends, LastBatch, find_ends, watch_ends
-from noisereg.metrics.layers import find_relus, why_no_relus
-from noisereg.metrics.names import short_names
+from noisereg.metrics.eval_mode import eval_mode
+from noisereg.metrics.last_layers import LastBatch, LastLayers, find_last_layers, watch_last_layers
+from noisereg.metrics.layer_names import short_names
+from noisereg.metrics.layer_values import collect_layer_values
 from noisereg.metrics.norms import bias_quantiles, bias_statistics, frobenius_norm, weight_norms
-from noisereg.metrics.plane import class_plane, project_features, tightness
-from noisereg.metrics.pool import pool
 from noisereg.metrics.predictions import predictions
 from noisereg.metrics.processes import gather_parts, own_part
-from noisereg.metrics.relu_counter import ReluCounter
-from noisereg.metrics.sparsity import ActivationSparsity
+from noisereg.metrics.relus import ReluCounter, find_relus, why_no_relus
+from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
+from noisereg.metrics.turnover import Turnover
 
 __all__ = [
     "ActivationSparsity",
     "Distinct",
-    "Ends",
     "LastBatch",
+    "LastLayers",
     "Reliability",
     "ReluCounter",
+    "Turnover",
     "UnitCorrelation",
     "associated",
     "associated_by_rate",
@@ -35,23 +37,25 @@ __all__ = [
     "bias_statistics",
     "calibration",
     "class_plane",
+    "collect_layer_values",
     "count_firings",
-    "find_ends",
+    "count_turnover",
+    "eval_mode",
+    "find_last_layers",
     "find_relus",
     "first_of_groups",
     "frobenius_norm",
     "gather_parts",
     "label_entropy",
     "own_part",
-    "pool",
     "predictions",
     "project_features",
     "reliability",
     "short_names",
-    "summarize",
+    "summarize_counts",
+    "summarize_layers",
     "tightness",
-    "turnover",
-    "watch_ends",
+    "watch_last_layers",
     "weight_norms",
     "why_no_relus",
 ]

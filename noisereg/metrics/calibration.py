@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import one_hot
 from torchmetrics.functional.classification import multiclass_calibration_error
+
+from noisereg.losses import log_probabilities
 
 _BELOW_ONE = 1 - 2.0**-24  # the float32 next to 1
 
@@ -56,12 +58,14 @@ def calibration(
         G. W. Brier, "Verification of forecasts expressed in terms of probability", 1950.
     """
     _check_bins(num_bins)
-    log_probabilities = _log_probabilities(logits)
-    probabilities = log_probabilities.exp()
+    log_probs = log_probabilities(logits.double())
+    probabilities = log_probs.exp()
     num_classes = probabilities.shape[1]
     return {
-        "ece": multiclass_calibration_error(_rounded(probabilities), labels, num_classes=num_classes, n_bins=num_bins),
-        "nll": -log_probabilities.gather(1, labels[:, None]).mean(),
+        "ece": multiclass_calibration_error(
+            _round_to_float32(probabilities), labels, num_classes=num_classes, n_bins=num_bins
+        ),
+        "nll": -log_probs.gather(1, labels[:, None]).mean(),
         "brier": (probabilities - one_hot(labels, num_classes)).square().sum(dim=1).mean(),
     }
 
@@ -69,7 +73,7 @@ def calibration(
 def reliability(
     logits: Float[Tensor, "samples outputs"], labels: Int64[Tensor, " samples"], *, num_bins: int = 15
 ) -> Reliability:
-    """Bin the predictions by their confidence; the gaps of the bins, weighted by their counts, make up the `ece`.
+    """Count the predictions in bins of confidence; the gaps of the bins, weighted by their counts, make up the `ece`.
 
     A bin holds its lower end, and the last one holds both its ends. (torchmetrics by itself gives confidences of
     exactly 1 a bin of their own.)
@@ -88,7 +92,7 @@ def reliability(
         (tensor([0, 0, 1, 2]), tensor([   nan,    nan, 1.0000, 0.5000], dtype=torch.float64))
     """
     _check_bins(num_bins)
-    confidences, predicted = _rounded(_log_probabilities(logits).exp()).max(dim=1)
+    confidences, predicted = _round_to_float32(log_probabilities(logits.double()).exp()).max(dim=1)
     ends = torch.linspace(0, 1, num_bins + 1, device=confidences.device)
     place = torch.bucketize(confidences, ends, right=True) - 1
     count = torch.bincount(place, minlength=num_bins)
@@ -96,13 +100,8 @@ def reliability(
     return Reliability(count, *(total / count for total in sums))
 
 
-def _log_probabilities(logits: Float[Tensor, "samples outputs"]) -> Float64[Tensor, "samples classes"]:
-    per_class = pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
-    return per_class.double().log_softmax(dim=1)
-
-
-def _rounded(probabilities: Float64[Tensor, "samples classes"]) -> Float32[Tensor, "samples classes"]:
-    """Round to float32, as torchmetrics does, and keep below 1, where its last bin ends."""
+def _round_to_float32(probabilities: Float64[Tensor, "samples classes"]) -> Float32[Tensor, "samples classes"]:
+    """Return them in float32, as torchmetrics has them, and below 1, where its last bin ends."""
     return probabilities.float().clamp(max=_BELOW_ONE)
 
 

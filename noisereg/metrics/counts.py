@@ -37,15 +37,15 @@ def count_firings(
                 [1, 1]])
     """
     order = sorted(range(1, activations.ndim), key=activations.stride, reverse=True)
-    counts = _count(activations.detach().permute(0, *order), labels, num_classes=num_classes)
+    counts = _count_by_class(activations.detach().permute(0, *order), labels, num_classes=num_classes)
     back = [0, *(1 + order.index(axis) for axis in range(1, activations.ndim))]
     return counts.permute(back).reshape(num_classes, activations.shape[1:].numel())
 
 
-def summarize(
+def summarize_counts(
     fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tensor, "*#stack classes"]
 ) -> dict[str, Tensor]:
-    """Summarise the counts of one layer; all values are nan if no sample was seen.
+    """Compute the metrics of one layer from its counts; all are nan if no sample was seen.
 
     Args:
         fires: how often each unit fired, one row a class, or a single row if classes are not told apart. Axes before
@@ -60,7 +60,7 @@ def summarize(
         `label_entropy` over the units that fired; nan if none did.
 
     Example:
-        >>> summary = summarize(torch.tensor([[0, 0, 1, 4]]), torch.tensor([4]))
+        >>> summary = summarize_counts(torch.tensor([[0, 0, 1, 4]]), torch.tensor([4]))
         >>> summary["active_neurons"], summary["dead_fraction"], summary["always_on_fraction"]
         (tensor(1.2500), tensor(0.5000), tensor(0.2500))
     """
@@ -86,7 +86,7 @@ def summarize(
 
 
 def associated(histogram: Num[Tensor, "*units classes"]) -> Bool[Tensor, "*units"]:
-    """Tell which units fire at least twice as often for one class as for any other.
+    """Return which units fire at least twice as often for one class as for any other.
 
     A dead unit is associated with nothing. These are raw counts, as in appendix F: a class with more samples weighs
     more. See `associated_by_rate` for the other convention.
@@ -105,7 +105,7 @@ def associated(histogram: Num[Tensor, "*units classes"]) -> Bool[Tensor, "*units
 def associated_by_rate(
     histogram: Int64[Tensor, "*units classes"], samples: Int64[Tensor, "*#units classes"]
 ) -> Bool[Tensor, "*units"]:
-    """Tell which units fire at twice the rate for one class than for any other, whatever the sizes of the classes.
+    """Return which units fire at twice the rate for one class than for any other, whatever the sizes of the classes.
 
     Args:
         histogram: how often each unit fired for each class; at least two classes.
@@ -119,7 +119,7 @@ def associated_by_rate(
 
 
 def label_entropy(histogram: Int64[Tensor, "*units classes"]) -> Float[Tensor, "*units"]:
-    """Give the entropy of the class of a sample on which a unit fires, in bits.
+    """Compute the entropy of the class of a sample on which a unit fires, in bits.
 
     It is 0 for a unit that fires for one class alone, log2(C) for one that fires as often for each; nan for a dead
     unit. These are raw counts, as in appendix F.
@@ -135,7 +135,7 @@ def label_entropy(histogram: Int64[Tensor, "*units classes"]) -> Float[Tensor, "
     return torch.special.entr(shares).sum(dim=-1) / math.log(2)
 
 
-def turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack units"]) -> dict[str, Tensor]:
+def count_turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack units"]) -> dict[str, Tensor]:
     """Count the units that died and that revived between two measurements on the same samples.
 
     Args:
@@ -146,17 +146,17 @@ def turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*stack u
         `died_neurons`: how many fired before and do not now; `revived_neurons`: how many fire now and did not before.
 
     Example:
-        >>> turnover(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
+        >>> count_turnover(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
         {'died_neurons': tensor(1.), 'revived_neurons': tensor(0.)}
     """
     changed = {"died_neurons": before & ~after, "revived_neurons": after & ~before}
     return {key: units.sum(dim=-1).float() for key, units in changed.items()}
 
 
-def _count(
+def _count_by_class(
     laid: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], *, num_classes: int
 ) -> Int64[Tensor, "classes *units"]:
-    """Multiply a one-hot matrix by zeros and ones; the units lie as in memory, so that channels_last costs no copy."""
+    """Count by a product of a one-hot matrix; the units lie as in memory, so that channels_last costs no copy."""
     units = laid.shape[1:]
     on_cpu = laid.device.type == "cpu"
     dtype = torch.bfloat16 if on_cpu and laid.dtype == torch.bfloat16 else torch.float32

@@ -1,4 +1,4 @@
-"""Units that say the same thing count once."""
+"""Units that fire alike, counted once."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Distinct(NamedTuple):
 
 
 class UnitCorrelation:
-    """Take the correlations between the units of a layer over samples that come in batches.
+    """The correlations between the units of a layer over samples that come in batches.
 
     The state is a square matrix in float64, so a layer of 4,096 units takes 134 MB, whatever the number of samples.
     Products are of float32, of activations less the means of the first batch, which keeps their small differences.
@@ -54,7 +54,7 @@ class UnitCorrelation:
         if not len(batch):
             return
         if not self.num_samples:
-            self._start(batch)
+            self._allocate(batch)
         shifted = (batch - self._origin).float()
         with torch.autocast(batch.device.type, enabled=False):
             self._products += shifted.T @ shifted
@@ -63,12 +63,12 @@ class UnitCorrelation:
         self.num_samples += len(batch)
 
     def correlation(self) -> Float64[Tensor, "units units"]:
-        """Give the correlation of every two units; 0 where one of them does not vary.
+        """Compute the correlation of every two units; 0 where one of them does not vary.
 
         Raises:
             ValueError: if there was no batch.
         """
-        self._check()
+        self._check_seen()
         mean = self._sums / self.num_samples
         matrix = (self._products / self.num_samples).addr_(mean, mean, alpha=-1)
         spread = matrix.diagonal().clamp(min=0).sqrt()
@@ -77,12 +77,12 @@ class UnitCorrelation:
         return matrix.mul_(scale).mul_(scale[:, None])
 
     def live(self) -> Bool[Tensor, " units"]:
-        """Tell which units fired at all.
+        """Return which units fired at all.
 
         Raises:
             ValueError: if there was no batch.
         """
-        self._check()
+        self._check_seen()
         return self._fires > 0
 
     def distinct(self, threshold: float = 0.95) -> Distinct:
@@ -102,14 +102,14 @@ class UnitCorrelation:
         neurons, active = len(units), int(self._fires[units].sum()) / self.num_samples
         return Distinct(units, neurons, active, active / neurons if neurons else float("nan"))
 
-    def _start(self, batch: Float[Tensor, "batch units"]) -> None:
+    def _allocate(self, batch: Float[Tensor, "batch units"]) -> None:
         units = batch.shape[1]
         self._origin = batch.mean(dim=0, dtype=torch.float64)
         self._products = batch.new_zeros(units, units, dtype=torch.float64)
         self._sums = batch.new_zeros(units, dtype=torch.float64)
         self._fires = batch.new_zeros(units, dtype=torch.int64)
 
-    def _check(self) -> None:
+    def _check_seen(self) -> None:
         if not self.num_samples:
             raise ValueError("no activations were seen: call update with a batch first")
 

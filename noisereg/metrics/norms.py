@@ -10,7 +10,7 @@ _QUANTILES = {"min": 0.0, "q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
 
 
 def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
-    """Take the Frobenius norm of each weight with at least two axes (so none of a normalisation layer).
+    """Compute the Frobenius norm of each weight with at least two axes (so none of a normalisation layer).
 
     Args:
         module: any module; parameters named `<layer>.weight` count.
@@ -25,12 +25,14 @@ def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
         {'0': tensor(2.)}
     """
     return {
-        layer: frobenius_norm(weight.flatten(1)) for layer, weight in _parameters(module, "weight") if weight.ndim >= 2
+        layer: frobenius_norm(weight.flatten(1))
+        for layer, weight in _find_parameters(module, "weight")
+        if weight.ndim >= 2
     }
 
 
 def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]]:
-    """Take the mean and the quantiles of each bias.
+    """Compute the mean and the quantiles of each bias.
 
     Args:
         module: any module; parameters named `<layer>.bias` count.
@@ -45,37 +47,37 @@ def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]
         >>> bias_statistics(nn.Sequential(layer))["0"]["q50"]
         tensor(1.)
     """
-    return {layer: bias_quantiles(bias.flatten()) for layer, bias in _parameters(module, "bias")}
+    return {layer: bias_quantiles(bias.flatten()) for layer, bias in _find_parameters(module, "bias")}
 
 
 def frobenius_norm(weight: Float[Tensor, "*stack rows columns"]) -> Float[Tensor, "*stack"]:
-    """Take the norm of a weight over all its axes, or of each of several that are stacked in front of two axes.
+    """Compute the norm of a weight over all its axes, or of each of several that are stacked in front of two axes.
 
     Example:
         >>> frobenius_norm(torch.ones(2, 2))
         tensor(2.)
     """
-    return _precise(weight).square().sum(dim=(-2, -1)).sqrt()  # a sum in pairs: more exact than vector_norm's
+    return _to_float32(weight).square().sum(dim=(-2, -1)).sqrt()  # a sum in pairs: more exact than vector_norm's
 
 
 def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tensor, "*stack"]]:
-    """Take the mean and the quantiles of a bias, or of each of several that are stacked, as `bias_statistics` does.
+    """Compute the mean and quantiles of a bias, or of each of several that are stacked, as `bias_statistics` does.
 
     Example:
         >>> bias_quantiles(torch.tensor([[0.0, 1.0], [2.0, 4.0]]))["mean"]
         tensor([0.5000, 3.0000])
     """
-    values = _precise(bias)
+    values = _to_float32(bias)
     quantiles = values.quantile(values.new_tensor(list(_QUANTILES.values())), dim=-1)
     return {"mean": values.mean(dim=-1), **dict(zip(_QUANTILES, quantiles.unbind(), strict=True))}
 
 
-def _parameters(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
+def _find_parameters(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in module.named_parameters():
         layer, _, last = name.rpartition(".")
         if last == kind:
             yield layer, parameter.detach()
 
 
-def _precise(values: Tensor) -> Tensor:
+def _to_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def predictions(logits: Float[Tensor, "batch outputs"]) -> Int64[Tensor, "batch"]:
-    """Give the predicted class: the greatest output, or for one output N whether it is positive.
+    """Return the predicted class: the greatest output, or for one output N whether it is positive.
 
     Example:
         >>> import torch

@@ -23,7 +23,7 @@ def gather_parts(part: Num[Tensor, "*shape"]) -> Num[Tensor, "processes *shape"]
 
 
 def own_part(parts: Num[Tensor, "processes *shape"]) -> Num[Tensor, "*shape"]:
-    """Give this process its part of a sum that `gather_parts` has stacked.
+    """Return this process's part of a sum that `gather_parts` has stacked.
 
     If the number of processes is another one now, the first takes up the whole sum and the others begin at zero.
 

@@ -1,6 +1,6 @@
 """How many units of a layer are active, as a torchmetrics metric whose state is whole numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from noisereg.metrics.counts import associated, associated_by_rate, count_firings, label_entropy, summarize
+from noisereg.metrics.counts import associated, associated_by_rate, count_firings, label_entropy, summarize_counts
 
 
 class ActivationSparsity(Metric):
@@ -77,15 +77,15 @@ class ActivationSparsity(Metric):
         """
         rows = activations.new_zeros(len(activations), dtype=torch.int64)
         if self.num_classes is not None:
-            rows = _checked(labels, len(activations), self.num_classes)
+            rows = _check_labels(labels, len(activations), self.num_classes)
         fires = count_firings(activations, rows, len(self.samples))
         self._fix_units(activations.shape[1:])
         self.fires = self.fires + fires
         self.samples = self.samples + torch.zeros_like(self.samples).index_add_(0, rows, torch.ones_like(rows))
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
-        """Summarise the counts of all processes, see `summarize`."""
-        return summarize(self.fires, self.samples)
+        """Compute the metrics from the counts of all processes, see `summarize_counts`."""
+        return summarize_counts(self.fires, self.samples)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the counts of another metric, or of its `metric_state`; one without `unit_shape` has flat units.
@@ -141,17 +141,18 @@ class ActivationSparsity(Metric):
     @property
     def channel_firing_rate(self) -> Float[Tensor, "channels"]:
         """Share of the samples on which a unit of each channel fires, as a mean over its positions."""
-        return self._by_channel(self.firing_rate).mean(dim=1)
+        return self._split_channels(self.firing_rate).mean(dim=1)
 
     @property
     def dead_channels(self) -> Bool[Tensor, "channels"]:
         """Channels that fired on none of the samples, at none of their positions."""
-        return self._by_channel(self.dead).all(dim=1)
+        return self._split_channels(self.dead).all(dim=1)
 
     @property
     def histogram(self) -> Int64[Tensor, "units classes"]:
         """How often each unit fired for each class (section 6.5, appendix F)."""
-        self._need_classes()
+        if self.num_classes is None:
+            raise ValueError("counts by class need num_classes, got None: build ActivationSparsity(num_classes=...)")
         return self.fires.T
 
     @property
@@ -182,14 +183,36 @@ class ActivationSparsity(Metric):
                 "reset the metric, or use one metric a layer"
             )
 
-    def _by_channel(self, values: Shaped[Tensor, "units"]) -> Shaped[Tensor, "channels positions"]:
+    def _split_channels(self, values: Shaped[Tensor, "units"]) -> Shaped[Tensor, "channels positions"]:
         if not self.has_channels:
             raise ValueError(f"channels need activations (batch, C, H, W), got units {tuple(self.unit_shape.tolist())}")
         return values.unflatten(0, (int(self.unit_shape[0]), -1))
 
-    def _need_classes(self) -> None:
-        if self.num_classes is None:
-            raise ValueError("counts by class need num_classes, got None: build ActivationSparsity(num_classes=...)")
+
+def summarize_layers(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[Tensor, ""]]:
+    """Compute the summary of several layers as if they were one: numbers add up, means are weighted by the units.
+
+    Args:
+        metrics: one a layer, at least one, all with units and with the same num_classes.
+
+    Example:
+        >>> wide, narrow = ActivationSparsity(), ActivationSparsity()
+        >>> wide.update(torch.ones(2, 3))
+        >>> narrow.update(torch.zeros(2, 1))
+        >>> summarize_layers([wide, narrow])["active_fraction"]
+        tensor(0.7500)
+    """
+    summaries = [metric.compute() for metric in metrics]
+    units = torch.tensor([metric.num_units for metric in metrics], dtype=torch.float32, device=metrics[0].device)
+    columns = {key: torch.stack([summary[key] for summary in summaries]) for key in summaries[0]}
+    pooled = {
+        key: values.sum() if key.endswith("_neurons") else (values * units).sum() / units.sum()
+        for key, values in columns.items()
+    }
+    if "label_entropy" in columns:  # of live units only, which a layer may have none of
+        live = units * (1 - columns["dead_fraction"])
+        pooled["label_entropy"] = (columns["label_entropy"].nan_to_num() * live).sum() / live.sum()
+    return pooled
 
 
 def gather_counts(counts: Tensor, group: Any = None) -> list[Tensor]:
@@ -204,7 +227,7 @@ def gather_counts(counts: Tensor, group: Any = None) -> list[Tensor]:
     return [part if part.numel() else torch.zeros_like(largest) for part in gathered]
 
 
-def _checked(labels: Tensor | None, num_rows: int, num_classes: int) -> Int64[Tensor, "batch"]:
+def _check_labels(labels: Tensor | None, num_rows: int, num_classes: int) -> Int64[Tensor, "batch"]:
     if labels is None:
         raise ValueError(f"labels must be given with num_classes={num_classes}, got None")
     if labels.shape != (num_rows,):

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 
 def check_positive(**sizes: int) -> None:
-    """Refuse sizes below one.
+    """Raise ValueError for sizes below one.
 
     Args:
         sizes: values by the argument's name.
@@ -21,7 +21,7 @@ def check_positive(**sizes: int) -> None:
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Refuse a value that is not among the choices.
+    """Raise ValueError for a value that is not among the choices.
 
     Args:
         name: of the argument.
@@ -39,7 +39,7 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
 
 
 def check_append_one(append_one: bool, bias: str) -> None:
-    """Refuse an appended one beside biases: it takes their place.
+    """Raise ValueError for an appended one beside biases: it takes their place.
 
     Args:
         append_one: whether the input is (x, 1).

@@ -52,20 +52,20 @@ def initialize(module: nn.Module, *, init: str, bias: str, seed: int) -> None:
         if bias == "none" and layer.bias is not None:
             raise ValueError(f"bias='none' requires layers made with bias=False, got {name or 'a layer'} with a bias")
         fan_in = layer.weight[0].numel()
-        _fill(layer.weight, init, fan_in=fan_in, seed=seed, step=2 * number)
+        _fill_parameter(layer.weight, init, fan_in=fan_in, seed=seed, step=2 * number)
         if layer.bias is not None:
-            _fill(layer.bias, init if bias == "same" else bias, fan_in=fan_in, seed=seed, step=2 * number + 1)
+            _fill_parameter(layer.bias, init if bias == "same" else bias, fan_in=fan_in, seed=seed, step=2 * number + 1)
 
 
-def _fill(parameter: Tensor, law: str, *, fan_in: int, seed: int, step: int) -> None:
+def _fill_parameter(parameter: Tensor, law: str, *, fan_in: int, seed: int, step: int) -> None:
     if law == "zero":
         parameter.zero_()
     else:
-        draws = _draw(law, parameter.numel(), fan_in=fan_in, seed=seed, step=step)
+        draws = _draw_values(law, parameter.numel(), fan_in=fan_in, seed=seed, step=step)
         parameter.copy_(draws.view_as(parameter))
 
 
-def _draw(law: str, count: int, *, fan_in: int, seed: int, step: int) -> Float64[Tensor, "count"]:
+def _draw_values(law: str, count: int, *, fan_in: int, seed: int, step: int) -> Float64[Tensor, "count"]:
     index = torch.arange(count, device="cpu")
     if law == "he":
         return normal(seed, Stream.INIT, step, index) * math.sqrt(2 / fan_in)

@@ -63,7 +63,7 @@ def _check_name(name: str) -> None:
 
 @torch.no_grad()
 def _check_inputs(net: nn.Module, input_shape: tuple[int, ...], *, name: str) -> None:
-    """Run the network on tensors without data, which costs no arithmetic."""
+    """Raise ValueError unless the network runs on such inputs: on tensors without data, which costs no arithmetic."""
     tensors = chain(net.named_parameters(), net.named_buffers())
     shapes = {key: tensor.to("meta") for key, tensor in tensors}
     net.eval()

@@ -45,12 +45,12 @@ class ResNet(nn.Module):
         num_blocks, rest = divmod(depth - 2, 6)
         if num_blocks < 1 or rest:
             raise ValueError(f"depth must be 6n+2 with n >= 1, such as 20, 32, 44, 56 or 110, got {depth}")
-        self.conv1 = _convolution(input_shape[0], _WIDTHS[0])
+        self.conv1 = _build_convolution(input_shape[0], _WIDTHS[0])
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = _stage(_WIDTHS[0], _WIDTHS[0], num_blocks=num_blocks, stride=1)
-        self.layer2 = _stage(_WIDTHS[0], _WIDTHS[1], num_blocks=num_blocks, stride=2)
-        self.layer3 = _stage(_WIDTHS[1], _WIDTHS[2], num_blocks=num_blocks, stride=2)
+        self.layer1 = _build_stage(_WIDTHS[0], _WIDTHS[0], num_blocks=num_blocks, stride=1)
+        self.layer2 = _build_stage(_WIDTHS[0], _WIDTHS[1], num_blocks=num_blocks, stride=2)
+        self.layer3 = _build_stage(_WIDTHS[1], _WIDTHS[2], num_blocks=num_blocks, stride=2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = skip_init(nn.Linear, _WIDTHS[2], num_outputs)
         initialize(self, init="he", bias="torch", seed=seed)
@@ -88,10 +88,10 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.conv1 = _convolution(in_channels, out_channels, stride=stride)
+        self.conv1 = _build_convolution(in_channels, out_channels, stride=stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU(inplace=True)
-        self.conv2 = _convolution(out_channels, out_channels)
+        self.conv2 = _build_convolution(out_channels, out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu2 = nn.ReLU(inplace=True)
 
@@ -113,7 +113,7 @@ class BasicBlock(nn.Module):
 def shortcut(
     inputs: Float[Tensor, "batch in_channels _ _"], *, num_channels: int, stride: int
 ) -> Float[Tensor, "batch out_channels _ _"]:
-    """Keep every stride-th position and put channels of zeros on both sides (option A).
+    """Return every stride-th position, with channels of zeros added on both sides (option A).
 
     The positions are taken by a pooling over one each: its gradient keeps a channels_last layout, which that of a slice
     does not, and all that is computed from a gradient of another layout takes ten times as long on a CPU.
@@ -137,10 +137,10 @@ def shortcut(
     return pad(avg_pool2d(inputs, kernel_size=1, stride=stride), (0, 0, 0, 0, missing // 2, missing - missing // 2))
 
 
-def _stage(in_channels: int, out_channels: int, *, num_blocks: int, stride: int) -> nn.Sequential:
+def _build_stage(in_channels: int, out_channels: int, *, num_blocks: int, stride: int) -> nn.Sequential:
     first = BasicBlock(in_channels, out_channels, stride=stride)
     return nn.Sequential(first, *(BasicBlock(out_channels, out_channels, stride=1) for _ in range(num_blocks - 1)))
 
 
-def _convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
+def _build_convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
     return skip_init(nn.Conv2d, in_channels, out_channels, 3, stride=stride, padding=1, bias=False)

@@ -68,7 +68,7 @@ class TwoLayer(nn.Module):
         self.output = skip_init(nn.Linear, hidden, num_outputs, bias=has_bias and not output_signs)
         initialize(self, init=init, bias=bias, seed=seed)
         if output_signs:
-            _set_signs(self.output)
+            _fill_signs(self.output)
         self.hidden.requires_grad_(trained != "output")
         self.output.requires_grad_(trained != "hidden")
 
@@ -94,7 +94,7 @@ def _check_output_signs(num_outputs: int, hidden: int, *, trained: str) -> None:
 
 
 @torch.no_grad()
-def _set_signs(layer: nn.Linear) -> None:
+def _fill_signs(layer: nn.Linear) -> None:
     positive, negative = layer.weight.chunk(2, dim=1)
     positive.fill_(1.0)
     negative.fill_(-1.0)

@@ -49,5 +49,5 @@ class ToVector(nn.Module):
         return pad(vectors, (0, 1), value=1.0) if self.append_one else vectors
 
     def extra_repr(self) -> str:
-        """Name the setting in the printed model."""
+        """Return the setting, for the printed model."""
         return f"append_one={self.append_one}"

@@ -1,12 +1,11 @@
 """Label noise: rules, the draw of targets from them, and schedules of their strength."""
 
-from noisereg.noise.corruption import Corruption, sample
+from noisereg.noise.corruption import Corruption
 from noisereg.noise.flip import Flip
 from noisereg.noise.none import NoNoise
 from noisereg.noise.resample import Resample
 from noisereg.noise.rule import Rule
 from noisereg.noise.schedule import Constant, Cosine, Linear, Schedule, SquareWave, Step
-from noisereg.noise.stacked import StackedCorruption
 from noisereg.noise.transition import Transition
 
 __all__ = [
@@ -20,8 +19,6 @@ __all__ = [
     "Rule",
     "Schedule",
     "SquareWave",
-    "StackedCorruption",
     "Step",
     "Transition",
-    "sample",
 ]

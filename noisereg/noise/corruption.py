@@ -1,7 +1,10 @@
-"""From labels to targets: a rule bound to a number of classes and a seed."""
+"""From labels to targets: a rule bound to a number of classes and a seed, or those of many runs at once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from noisereg import rng
@@ -15,13 +18,16 @@ class Corruption:
     which one it becomes. So what a small strength redraws, a greater one redraws too, to the same labels, and the
     results of the two can be compared in pairs.
 
+    With a list of rules and one of seeds it does so for R replicas at once, for each as with its rule and seed alone.
+    Replicas of one seed see the same samples in the same order, so they share their uniform draws, which are made once.
+
     Args:
-        rule: the noise rule.
+        rule: the noise rule; or one for each replica, which differ in nothing but p.
         num_classes: C, at least 2.
-        seed: of the run, in [0, 2**63).
+        seed: of the run, in [0, 2**63); or one for each replica.
 
     Raises:
-        ValueError: if num_classes is below 2 or does not fit the rule.
+        ValueError: if num_classes is below 2 or does not fit the rule, or the rules differ in more than p.
 
     Example:
         >>> from noisereg.noise import Resample
@@ -30,69 +36,87 @@ class Corruption:
         tensor([0, 0, 0, 0])
         >>> Corruption(Resample(p=0.5, expected=True), num_classes=2, seed=0)(labels[:1], draw=0, index=torch.arange(1))
         tensor([[0.7500, 0.2500]], dtype=torch.float64)
+        >>> replicas = Corruption([Resample(p=0.0), Resample(p=1.0)], num_classes=2, seed=[0, 0])
+        >>> replicas(labels.expand(2, 4), draw=torch.arange(4), index=labels.expand(2, 4))[0]
+        tensor([0, 0, 0, 0])
     """
 
-    def __init__(self, rule: Rule, *, num_classes: int, seed: int) -> None:
+    def __init__(self, rule: Rule | Sequence[Rule], *, num_classes: int, seed: int | Sequence[int]) -> None:
         if num_classes < 2:
-            raise ValueError(f"label noise needs at least 2 classes, got num_classes={num_classes}")
-        self.rule = rule
-        self.num_classes = num_classes
-        self.seed = seed
-        self._cumulative = cumulative_law(rule.redraw_law(num_classes))
-        self._transition = rule.transition(num_classes)
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.rule, self.num_classes, self.seed = rule, num_classes, seed
+        self._rules = [rule] if isinstance(rule, Rule) else list(rule)
+        seeds = [seed] if isinstance(seed, int) else list(seed)
+        if len(self._rules) != len(seeds):
+            raise ValueError(f"rules and seeds must be of one length, got {len(self._rules)} and {len(seeds)}")
+        first = self._rules[0]
+        for other in self._rules:
+            if replace(other, p=first.p) != first:
+                raise ValueError(f"the rules of a stack must differ in p alone, got {first} and {other}")
+        self._law = first.redraw_law(num_classes)
+        self._transition = first.transition(num_classes)
+        self._cumulative = cumulative_law(self._law)
+        distinct = list(dict.fromkeys(seeds))
+        self._shared = len(distinct) < len(seeds)
+        self._first_of_seed = torch.tensor([seeds.index(value) for value in distinct])
+        self._place_of_seed = torch.tensor([distinct.index(value) for value in seeds])
+        # A single rule has numbers for tensors: draws with a tensor of seeds take longer.
+        self._p: float | Tensor = first.p
+        self._seeds: int | Tensor = seeds[0]
+        if not isinstance(rule, Rule):
+            self._p = torch.tensor([[other.p] for other in self._rules], dtype=torch.float64)
+            self._seeds = torch.tensor(distinct)[:, None]
 
     def __call__(
-        self, labels: Int64[Tensor, "batch"], draw: int | Tensor, index: Int64[Tensor, "batch"]
-    ) -> Shaped[Tensor, "batch *classes"]:
-        """Give the targets of a batch.
+        self,
+        labels: Int64[Tensor, "*replicas draws"],
+        draw: int | Int64[Tensor, "draws"],
+        index: Int64[Tensor, "*replicas draws"],
+        *,
+        factor: float | Float[Tensor, "draws"] = 1.0,
+    ) -> Int64[Tensor, "*replicas draws"] | Float64[Tensor, "*replicas draws classes"]:
+        """Return the targets of a batch, or of a chunk of draws of each replica.
 
         Args:
-            labels: clean classes, 0 to C - 1; never written to.
+            labels: clean classes, 0 to C - 1; never written to. Rows of one seed are equal.
             draw: which draw of the sample this is: the epoch, or the position in a run that samples with replacement.
-            index: of each sample in its data set.
+            index: of each sample in its data set. Rows of one seed are equal.
+            factor: of p, in [0, 1], for all or for each draw.
 
         Returns:
-            Corrupted labels, int64 (batch,), or in expected mode their laws, float64 (batch, C).
+            Corrupted labels, int64, of the shape of `labels`; or in expected mode their laws, float64 (..., C).
         """
-        if labels.device != self._cumulative.device:
-            self._cumulative = self._cumulative.to(labels.device)
-            self._transition = self._transition.to(labels.device)
-        if self.rule.expected:
-            return self._transition[labels]
-        return sample(
-            labels,
-            p=self.rule.p,
-            cumulative=self._cumulative,
-            seed=self.seed,
-            draw=0 if self.rule.frozen else draw,
-            index=index,
-        )
+        self._move_to(labels.device)
+        if self._rules[0].expected:
+            if isinstance(self.rule, Rule) and isinstance(factor, float) and factor == 1:
+                return self._transition[labels]
+            return self._mix(labels, self._p * factor)
+        when = 0 if self._rules[0].frozen else draw
+        mine, place = (rows[self._first_of_seed] if self._shared else rows for rows in (labels, index))
+        chance = rng.uniform(self._seeds, rng.Stream.NOISE, when, place)
+        drawn = redraw(mine, cumulative=self._cumulative, seed=self._seeds, draw=when, index=place)
+        if self._shared:
+            chance, drawn = (rows.index_select(0, self._place_of_seed) for rows in (chance, drawn))
+        return torch.where(chance < self._p * factor, drawn, labels)
 
+    def effective_rate(self) -> Float[Tensor, "*replicas"]:
+        """Return the probability that a label changes if all classes are equally frequent; one for each replica."""
+        rates = torch.tensor([rule.effective_rate(self.num_classes) for rule in self._rules])
+        return rates[0] if isinstance(self.rule, Rule) else rates
 
-def sample(
-    labels: Int64[Tensor, "*batch"],
-    *,
-    p: float | Tensor,
-    cumulative: Float64[Tensor, "classes classes"],
-    seed: int,
-    draw: int | Tensor,
-    index: Int64[Tensor, "*batch"],
-) -> Int64[Tensor, "*batch"]:
-    """Redraw each label y with probability p, by the inverse of the cumulative law in row y.
+    def _mix(
+        self, labels: Int64[Tensor, "*batch"], p: float | Float64[Tensor, "..."]
+    ) -> Float64[Tensor, "*batch classes"]:
+        """Return row y of T = (1 - p) I + p M for each label y."""
+        strength = p if isinstance(p, Tensor) else self._law.new_full((), p)
+        strength = strength.expand(labels.shape).unsqueeze(-1)
+        return (self._law[labels] * strength).scatter_add_(-1, labels.unsqueeze(-1), 1 - strength)
 
-    Args:
-        labels: clean classes.
-        p: strength, in [0, 1]; a tensor of strengths broadcasts against the labels.
-        cumulative: row y holds the running sums of the redraw law of y, the last one exactly 1.
-        seed: of the run.
-        draw: which draw of the sample this is; a tensor broadcasts against the labels.
-        index: of each sample in its data set.
-
-    Returns:
-        The corrupted labels.
-    """
-    redrawn = rng.uniform(seed, rng.Stream.NOISE, draw, index) < p
-    return torch.where(redrawn, redraw(labels, cumulative=cumulative, seed=seed, draw=draw, index=index), labels)
+    def _move_to(self, device: torch.device) -> None:
+        if self._law.device != device:
+            for name, value in vars(self).items():
+                if isinstance(value, Tensor):
+                    setattr(self, name, value.to(device))
 
 
 def redraw(
@@ -103,7 +127,15 @@ def redraw(
     draw: int | Tensor,
     index: Int64[Tensor, "*batch"],
 ) -> Int64[Tensor, "*batch"]:
-    """Draw a new label for each, by the inverse of the cumulative law in row y. Arguments are those of `sample`."""
+    """Draw a new label for each clean one y, by the inverse of the cumulative law in row y.
+
+    Args:
+        labels: clean classes.
+        cumulative: row y holds the running sums of the redraw law of y, the last one exactly 1.
+        seed: of the run; a tensor of many broadcasts against the labels.
+        draw: which draw of the sample this is; a tensor broadcasts against the labels.
+        index: of each sample in its data set.
+    """
     position = rng.uniform(seed, rng.Stream.REDRAW, draw, index)
     if len(cumulative) == 2:
         return (position >= cumulative[:, 0][labels]).long()
@@ -111,7 +143,7 @@ def redraw(
 
 
 def cumulative_law(law: Float64[Tensor, "classes classes"]) -> Float64[Tensor, "classes classes"]:
-    """Sum each row up to each class; it ends in exactly 1, above every uniform draw.
+    """Compute the running sums of each row; the last one is exactly 1, above every uniform draw.
 
     Example:
         >>> cumulative_law(torch.tensor([[0.5, 0.5], [0.0, 1.0]]).double()).tolist()

@@ -39,19 +39,19 @@ class Rule(ABC):
 
     @abstractmethod
     def redraw_law(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
-        """Give M, the law of a redrawn label: row y is a distribution over the classes."""
+        """Return M, the law of a redrawn label: row y is a distribution over the classes."""
 
     def transition(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
-        """Give T = (1 - p) I + p M: row y is the law of the corrupted label of y."""
+        """Return T = (1 - p) I + p M: row y is the law of the corrupted label of y."""
         identity = torch.eye(num_classes, dtype=torch.float64)
         return (1 - self.p) * identity + self.p * self.redraw_law(num_classes)
 
     def effective_rate(self, num_classes: int) -> float:
-        """Give the probability that a label changes, where all classes are equally frequent: p (1 - trace(M) / C)."""
+        """Return the probability that a label changes if all classes are equally frequent: p (1 - trace(M) / C)."""
         return self.p * (1 - float(self.redraw_law(num_classes).trace()) / num_classes)
 
     def scaled(self, factor: float) -> "Rule":
-        """Give the same rule with strength p * factor; the factor, in [0, 1], comes from a schedule."""
+        """Return the same rule with strength p * factor; the factor, in [0, 1], comes from a schedule."""
         if not (math.isfinite(factor) and 0 <= factor <= 1):
-            raise ValueError(f"the factor of p must be in [0, 1], got {factor!r}")
+            raise ValueError(f"factor must be in [0, 1], got {factor!r}")
         return replace(self, p=self.p * factor)

@@ -13,7 +13,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, epoch: int, max_epochs: int) -> float:
-        """Give the factor in [0, 1].
+        """Return the factor in [0, 1].
 
         Args:
             epoch: number of the epoch, from 0 to max_epochs - 1.
@@ -114,7 +114,7 @@ class SquareWave(Schedule):
 
 
 def _progress(epoch: int, max_epochs: int) -> float:
-    """Give 0 in the first epoch and 1 in the last."""
+    """Return 0 in the first epoch and 1 in the last."""
     return epoch / max(max_epochs - 1, 1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from noisereg.config.command_line import default_settings
+from noisereg.config.composing import compose_settings
 from noisereg.report.groups.run_group import RunGroup, group_runs
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import csv_text, result_rows
@@ -52,7 +52,7 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
             figures.append(_drawn(group, folder / "figures" / f"{group.name}.png"))
     unfinished = [run for run in runs if run.status != "finished"]
     with console.status("writing the page"):
-        page = render(together, figures, unfinished=unfinished, defaults=default_settings())
+        page = render(together, figures, unfinished=unfinished, defaults=compose_settings())
         _write(folder / "results.csv", csv_text(result_rows(together)).encode())
         _write(folder / "report.html", page.encode())
     console.print(overview_table(together))

@@ -1,114 +1,185 @@
-"""The curves of a run: one row a step, one column a metric."""
+"""The curves of a run: one row a replica and step, one column a metric."""
 
-import csv
-import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+import numpy as np
+import pandas
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
 
+from noisereg.engine.measurement import Measurement
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
-from noisereg.runs.nameless_logger import NamelessLogger
 
-_SECONDS_BETWEEN_WRITES = 5.0
+PLACE = ("step", "epoch")
+_SHARE_OF_TIME = 0.02  # that writing the file may take
+_LEAST_SECONDS = 5.0  # between two writes
 
 
-class CurveTable(NamelessLogger, Callback):
-    """A Lightning logger that keeps every logged value in memory, and in a csv file if it is given one.
+class Curves:
+    """Keep what is measured of every replica of a run, and write it to a csv file if given one.
 
-    Values logged at one step share a row. Rows begin with step, epoch, p and seed. The file is written whole, at most
-    every few seconds and at the end, so a reader never sees half a row.
-
-    As a callback of the same trainer it keeps its rows in the checkpoint, so a resumed run has no gap and no row twice.
+    Rows begin with step, epoch and what names the replica (p, seed and, if there are several, lr). A replica that has
+    stopped has no more rows. Values have the seven digits that float32 has. The file is written whole, from time to
+    time and at the end, so a reader never sees half a row.
 
     Args:
         path: of the csv file; None to keep the rows in memory only.
-        p: strength of the noise, in every row.
-        seed: of the run, in every row.
+        replicas: what names each, column by column.
 
     Attributes:
-        rows: a mapping from column to value for each step.
+        replicas: the same names.
 
     Example:
-        >>> table = CurveTable(None, p=0.1, seed=0)
-        >>> table.log_metrics({"test/error": 0.5, "epoch": 0}, step=240)
-        >>> table.log_metrics({"train/error": 0.25, "epoch": 0}, step=240)
-        >>> table.rows
-        [{'step': 240, 'epoch': 0, 'p': 0.1, 'seed': 0, 'test/error': 0.5, 'train/error': 0.25}]
+        >>> curves = Curves(None, [{"p": 0.0, "seed": 0}, {"p": 0.2, "seed": 0}])
+        >>> curves.observe(Measurement(240, 1, [0, 1], {"test/error": np.array([0.5, 0.25])}))
+        >>> curves.frame()[["step", "p", "test/error"]].values.tolist()
+        [[240.0, 0.0, 0.5], [240.0, 0.2, 0.25]]
     """
 
-    def __init__(self, path: Path | None, *, p: float, seed: int) -> None:
-        super().__init__()
-        self.path = path
-        self._constants = {"p": p, "seed": seed}
-        self._written = time.monotonic()
-        self.rows: list[dict[str, Any]] = []
+    def __init__(self, path: Path | None, replicas: Sequence[Mapping[str, Any]]) -> None:
+        self.path, self.replicas = path, list(replicas)
+        self._measurements: list[Measurement] = []
+        self._written, self._price = time.monotonic(), 0.0
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add values to the row of a step."""
-        self.rows = self._with(metrics, step)
-        if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
+    def observe(self, measurement: Measurement) -> None:
+        """Add a row for each of the measured replicas, or values to the rows of the same step."""
+        self._measurements = _appended(self._measurements, measurement)
+        if time.monotonic() - self._written > max(_LEAST_SECONDS, self._price / _SHARE_OF_TIME):
             self.write()
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the rows, and what the end of an epoch has measured, which is logged after the checkpoint."""
-        results = trainer._results if trainer.state.fn == TrainerFn.FITTING else None
-        pending = dict(results.metrics(on_step=False)["log"]) if results else {}
-        step = pending.pop("step", None)
-        checkpoint["curves"] = self.rows if step is None else self._with(pending, int(step))
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up the rows of the run that is resumed."""
-        self.rows = checkpoint["curves"]
-
-    def finalize(self, status: str) -> None:
-        """Write the file a last time."""
-        self.write()
-
     def write(self) -> None:
-        """Write all rows."""
+        """Write all rows; of several processes the first one does."""
+        began = time.monotonic()
+        if self.path is not None and self._measurements and is_first_process():
+            text = self.frame().to_csv(index=False, lineterminator="\n")
+            write_atomically(self.path, lambda file: file.write(text.encode()))
         self._written = time.monotonic()
-        if self.path is None or not is_first_process():  # each process has all rows
-            return
-        columns = list(dict.fromkeys(column for row in self.rows for column in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.path, lambda file: file.write(text.getvalue().encode()))
+        self._price = self._written - began
 
-    def last(self) -> dict[str, float]:
-        """Give the newest value of every metric."""
-        return {key: value for row in self.rows for key, value in row.items() if key not in _INDEX}
+    def frame(self) -> pandas.DataFrame:
+        """Return all rows, in the order of the steps; what was not measured is nan."""
+        where, numbers, values = self._columns()
+        order = np.lexsort((numbers, where["step"]))
+        names = {key: [self.replicas[number][key] for number in numbers[order]] for key in self.replicas[0]}
+        columns = {key: column[order] for key, column in (where | values).items()}
+        return pandas.DataFrame({**{key: columns.pop(key) for key in PLACE}, **names, **columns})
 
-    def best(self, metric: str) -> dict[str, float]:
-        """Give the smallest value of a metric and the epoch it was first seen in, by names that say so."""
-        seen = [(row[metric], row["epoch"]) for row in self.rows if metric in row]
-        if not seen:
-            return {}
-        value, epoch = min(seen)
-        return {f"best/{metric}": value, f"best/{metric}/epoch": epoch}
+    def last(self) -> list[dict[str, float]]:
+        """Return the newest value of every metric for each replica."""
+        newest: list[dict[str, float]] = [{} for _ in self.replicas]
+        for measurement in self._measurements:
+            for place, replica in enumerate(measurement.replicas):
+                newest[replica] |= {key: float(values[place]) for key, values in measurement.values.items()}
+        return newest
 
-    def selected(self, metric: str, *, by: str) -> dict[str, float]:
-        """Give the value of a metric at the first of the smallest values of another, and its epoch, by such names."""
-        seen = [(row[by], row["epoch"], row[metric]) for row in self.rows if by in row and metric in row]
-        if not seen:
-            return {}
-        _, epoch, value = min(seen)
-        return {f"selected/{metric}": value, f"selected/{metric}/epoch": epoch}
+    def best(self, metric: str) -> list[dict[str, float]]:
+        """Return for each replica the smallest value of a metric and the epoch it was first seen in, as `best/...`."""
+        return [
+            {f"best/{metric}": value, f"best/{metric}/epoch": epoch} if found else {}
+            for found, epoch, (value,) in self._smallest(metric, [metric])
+        ]
 
-    def _with(self, metrics: Mapping[str, Any], step: int | None) -> list[dict[str, Any]]:
-        values = dict(metrics)
-        place = {"step": int(step or 0), "epoch": int(values.pop("epoch", 0))}
-        digits = {key: float(f"{float(value):.7g}") for key, value in values.items()}  # float32 has no more
-        *before, last = self.rows or [{}]
-        if last.get("step") == place["step"]:
-            return [*before, {**last, **digits}]
-        return [*self.rows, {**place, **self._constants, **digits}]
+    def selected(self, metric: str, *, by: str) -> list[dict[str, float]]:
+        """Return for each replica a metric where another one was first smallest, and the epoch, as `selected/...`."""
+        return [
+            {f"selected/{metric}": value, f"selected/{metric}/epoch": epoch} if found else {}
+            for found, epoch, (_, value) in self._smallest(by, [by, metric])
+        ]
+
+    def state(self, pending: Measurement | None = None) -> dict[str, Tensor]:
+        """Return all rows as plain tensors, for a checkpoint.
+
+        Args:
+            pending: a measurement that is about to come, and belongs to the checkpoint.
+        """
+        kept = self._measurements
+        if pending is not None:
+            self._measurements = _appended(kept, pending)
+        where, numbers, values = self._columns()
+        self._measurements = kept
+        return {key: torch.from_numpy(column) for key, column in {**where, "replica": numbers, **values}.items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the rows of the run that is resumed."""
+        columns = {key: column.numpy() for key, column in state.items()}
+        self._load({key: columns.pop(key) for key in PLACE}, columns.pop("replica"), columns)
+
+    def read_replica(self, path: Path, replica: int) -> None:
+        """Take over the rows of one replica from the file of a run with that replica alone.
+
+        Args:
+            path: of the file, as `write` left it.
+            replica: its number here.
+        """
+        table = pandas.read_csv(path).drop(columns=list(self.replicas[replica]))
+        known, self._measurements = self._measurements, []
+        columns = {key: table[key].to_numpy() for key in table}
+        self._load({key: columns.pop(key) for key in PLACE}, np.full(len(table), replica), columns)
+        self._measurements = [part for part in known if list(part.replicas) != [replica]] + self._measurements
+
+    def has_last(self, metric: str) -> bool:
+        """Return whether a metric was measured at the last step."""
+        return metric in self._measurements[-1].values
+
+    def _load(self, where: dict[str, np.ndarray], numbers: np.ndarray, values: dict[str, np.ndarray]) -> None:
+        changes = (np.diff(where["step"], prepend=-1) != 0) | (np.diff(numbers, prepend=-1) < 0)
+        edges = [*np.flatnonzero(changes), len(numbers)]
+        self._measurements = []
+        for first, stop in pairwise(edges):
+            mine = {key: column[first:stop].astype(np.float64) for key, column in values.items()}
+            known = {key: column for key, column in mine.items() if not np.isnan(column).all()}
+            step, epoch = (int(where[key][first]) for key in PLACE)
+            self._measurements.append(Measurement(step, epoch, numbers[first:stop].tolist(), known))
+
+    def _columns(self) -> tuple[dict[str, np.ndarray], Int64[np.ndarray, " rows"], dict[str, np.ndarray]]:
+        """Return step and epoch, the number of the replica and the values of every row, the oldest first."""
+        sizes = [len(part.replicas) for part in self._measurements]
+        numbers = np.array([number for part in self._measurements for number in part.replicas], dtype=np.int64)
+        where = {
+            key: np.repeat(np.array([getattr(part, key) for part in self._measurements], dtype=np.int64), sizes)
+            for key in PLACE
+        }
+        values: dict[str, Float64[np.ndarray, " rows"]] = {}
+        first = 0
+        for part, size in zip(self._measurements, sizes, strict=True):
+            for key, column in part.values.items():
+                values.setdefault(key, np.full(len(numbers), np.nan))[first : first + size] = column
+            first += size
+        return where, numbers, values
+
+    def _smallest(self, metric: str, wanted: Sequence[str]) -> Iterator[tuple[bool, int, list[float]]]:
+        """Find where a metric is first smallest for each replica, among the rows that have all wanted values."""
+        where, numbers, values = self._columns()
+        nothing = np.full(len(numbers), np.nan)
+        columns = np.array([values.get(key, nothing) for key in wanted])
+        for replica in range(len(self.replicas)):
+            rows = np.flatnonzero((numbers == replica) & np.isfinite(columns).all(axis=0))
+            if not len(rows):
+                yield False, 0, [np.nan] * len(wanted)
+                continue
+            row = rows[values[metric][rows].argmin()]
+            yield True, int(where["epoch"][row]), columns[:, row].tolist()
 
 
-_INDEX = ("step", "epoch", "p", "seed")
+def _appended(measurements: list[Measurement], measurement: Measurement) -> list[Measurement]:
+    """Return the measurements with one more, or with its values in the last one if that is of the same evaluation."""
+    values = {key: _seven_digits(np.asarray(column, np.float64)) for key, column in measurement.values.items()}
+    if measurements:
+        *before, last = measurements
+        if last.step == measurement.step and list(last.replicas) == list(measurement.replicas):
+            return [*before, last._replace(values={**last.values, **values})]
+    return [*measurements, measurement._replace(values=values)]
+
+
+def _seven_digits(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Round to the digits that float32 has."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scale = 10.0 ** (6 - np.floor(np.log10(np.abs(values))))
+        rounded = np.round(values * scale) / scale
+    return np.where(np.isfinite(rounded) & (values != 0), rounded, values)

@@ -13,14 +13,14 @@ from lightning.pytorch.utilities import rank_zero_only
 _PACKAGES = ("noisereg", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "wandb", "numpy", "numba")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def describe_environment(device: torch.device) -> dict[str, Any]:
     """Describe the code, the libraries and the machine, as plain values.
 
     Args:
         device: that the run computes on.
 
     Example:
-        >>> environment(torch.device("cpu"))["threads"] == torch.get_num_threads()
+        >>> describe_environment(torch.device("cpu"))["threads"] == torch.get_num_threads()
         True
     """
     return {
@@ -37,7 +37,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the process that prints and writes, of those that share a training.
+    """Return whether this is the process that prints and writes, of those that share a training.
 
     Example:
         >>> is_first_process()

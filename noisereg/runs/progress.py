@@ -1,70 +1,141 @@
-"""What a run says while it works and when it is done, as plain lines and a table."""
+"""How far a run is: a bar with steps a second and the time that is left, or plain lines."""
 
-from collections.abc import Mapping, Sequence
+import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-_SHOWN = {  # metric: (words, factor, format)
-    "test/error": ("test error", 100, "{:.2f} %"),
-    "val/error": ("validation error", 100, "{:.2f} %"),
-    "train/error": ("train error, clean labels", 100, "{:.2f} %"),
-    "train/loss": ("train loss, as trained", 1, "{:.4g}"),
-    "test/active_neurons": ("active neurons, test", 1, "{:,.1f}"),
-    "test/active_fraction": ("active fraction, test", 100, "{:.1f} %"),
-    "train/active_neurons": ("active neurons, train", 1, "{:,.1f}"),
-    "train/active_fraction": ("active fraction, train", 100, "{:.1f} %"),
-    "test/dead_fraction": ("never active, test", 100, "{:.1f} %"),
-    "train/associated_neurons": ("associated with a class, train", 1, "{:,.0f}"),
-    "noise/measured_rate": ("labels that changed", 100, "{:.2f} %"),
-}
+from noisereg.labels import label_of
+
+_LINES = 20
+_SHOWN = ("test/error", "val/error", "test/active_fraction")
 
 
-class ProgressLines(Callback):
-    """Print a line after an evaluation, some twenty in all: the progress bar of a log file.
+class RunProgress(Callback):
+    """Show the epochs done, the steps a second of all replicas together, and the time left for the whole run.
+
+    On a terminal this is a bar; elsewhere it is a line after a measurement, some twenty in all. One display serves all
+    trainers of a run, one after the other.
 
     Args:
         console: to print on.
+        num_epochs: of one training.
+        num_replicas: of the run.
+        at_once: how many of them a trainer trains.
+
+    Attributes:
+        place: number of the first replica that is being trained, from 0.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._said = -1
+    def __init__(self, console: Console, num_epochs: int, *, num_replicas: int = 1, at_once: int = 1) -> None:
+        self._console, self._num_epochs = console, num_epochs
+        self._num_trainers, self._at_once = num_replicas // at_once, at_once
+        self.place = 0
+        self._bar: Progress | None = None
+        self._began, self._resumed = 0.0, 0.0
+        self._steps_before, self._steps = 0, 0
+        self._line = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and the bar on a terminal."""
+        if not self._began:
+            self._began, self._resumed = time.monotonic(), self._done(pl_module)
+        self._steps_before = _steps(pl_module)
+        self._line = self._due_lines(pl_module)
+        if self._console.is_terminal and not self._bar:
+            columns = [
+                TextColumn("{task.description}epoch {task.fields[epoch]:,.0f} of {task.fields[epochs]:,}"),
+                BarColumn(),
+                TextColumn("{task.fields[speed]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            ]
+            self._bar = Progress(*columns, console=self._console)
+            total = self._num_epochs * self._num_trainers
+            self._bar.add_task("", total=total, speed="", epoch=0, epochs=self._num_epochs)
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar."""
+        if self._bar:
+            self._bar.update(
+                self._bar.task_ids[0],
+                completed=self._done(pl_module),
+                description=self._which(),
+                epoch=_epochs(pl_module),
+                speed=self._speed(pl_module),
+            )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how far the training is."""
-        share = 20 * (trainer.current_epoch + 1) // (trainer.max_epochs or 1)
-        if trainer.state.fn != TrainerFn.FITTING or share == self._said or not trainer.is_global_zero:
+        """Print how far the training is, with what was measured."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._print_line(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print how far the training is, with what was measured last."""
+        if not trainer.enable_validation:
+            self._print_line(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the bar after the last training."""
+        self._steps += (_steps(pl_module) - self._steps_before) * self._at_once
+        self._steps_before = _steps(pl_module)
+        if self.place + self._at_once >= self._num_trainers * self._at_once:
+            self.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Stop the bar."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _print_line(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        line = self._due_lines(pl_module)
+        if self._bar or line == self._line or not trainer.is_global_zero:
             return
-        self._said = share
-        seen = {
-            key: value for key in ("test/error", "test/active_fraction") if (value := _get(trainer, key)) is not None
-        }
-        words = ", ".join(f"{_SHOWN[key][0]} {_format(key, value)}" for key, value in seen.items())
-        self._console.print(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {words}", highlight=False)
+        self._line = line
+        done, total = self._done(pl_module), self._num_epochs * self._num_trainers
+        values = trainer.callback_metrics
+        shown = {label_of(key): float(values[key]) for key in _SHOWN if key in values}
+        words = [f"{label.words} {label.format(value)}" for label, value in shown.items()]
+        left = (time.monotonic() - self._began) * (total - done) / max(done - self._resumed, 1e-9)
+        mean = ": mean " if self._at_once > 1 and words else ": " if words else ""
+        self._console.print(
+            f"{self._which()}epoch {_epochs(pl_module):,.0f} of {self._num_epochs:,}{mean}{', '.join(words)}; "
+            f"{self._speed(pl_module)}, {left:,.0f} s left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _which(self) -> str:
+        return f"replica {self.place + 1} of {self._num_trainers}, " if self._num_trainers > 1 else ""
+
+    def _done(self, pl_module: LightningModule) -> float:
+        """Count the epochs of all trainings so far."""
+        return self.place // self._at_once * self._num_epochs + _epochs(pl_module)
+
+    def _due_lines(self, pl_module: LightningModule) -> int:
+        return int(_LINES * self._done(pl_module) / (self._num_epochs * self._num_trainers))
+
+    def _speed(self, pl_module: LightningModule) -> str:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        speed = (self._steps + (_steps(pl_module) - self._steps_before) * self._at_once) / seconds
+        return f"{speed / 1e6:,.2f} M steps/s" if speed >= 1e5 else f"{speed:,.0f} steps/s"
 
 
-def summary(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Set the first and the last value of the main metrics side by side.
-
-    Args:
-        rows: of the curves, in order.
-    """
-    table = Table("", "at the start", "at the end", title_justify="left")
-    for key, (words, _, _) in _SHOWN.items():
-        seen = [row[key] for row in rows if key in row]
-        if seen:
-            table.add_row(words, _format(key, seen[0]), _format(key, seen[-1]))
-    return table
+def _steps(module: Any) -> int:
+    return module.steps_done
 
 
-def _get(trainer: Trainer, key: str) -> float | None:
-    return float(trainer.callback_metrics[key]) if key in trainer.callback_metrics else None
-
-
-def _format(key: str, value: float) -> str:
-    _, factor, form = _SHOWN[key]
-    return form.format(factor * value)
+def _epochs(module: Any) -> float:
+    return module.epochs_done

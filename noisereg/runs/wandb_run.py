@@ -1,14 +1,25 @@
-"""The W&B run: online with a key, offline without, and never a question."""
+"""The W&B run: online with a key, offline without, never a question; means with their bands, tables and figures."""
 
 import os
+import re
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas
 import wandb
-from lightning.pytorch.loggers import WandbLogger
 
+from noisereg.config.plan import Plan
+from noisereg.config.run_folder import identity
+from noisereg.config.targets import target_name
+from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
+from noisereg.runs.curves import PLACE, Curves
+from noisereg.statistics import bands
+
+_IN_THE_NAME = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job
+_LIVE = ("test/error", "train/error", "train/loss", "test/active_fraction")  # of one replica among others
 
 _ROWS_OF_A_PART = 10**9  # more than are ever logged between two interruptions
 _SETTINGS = wandb.Settings(
@@ -18,9 +29,7 @@ _SETTINGS = wandb.Settings(
 )
 
 
-def wandb_logger(
-    folder: Path, *, name: str, config: dict[str, Any], group: str | None = None, identity: str | None = None
-) -> tuple[WandbLogger, str]:
+def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None) -> tuple[Any, str]:
     """Open a W&B run in the run's folder, or go on with the one that is there.
 
     The x-axis of every curve is the number of steps, `trainer/global_step`, so what a resumed run logs a second time
@@ -28,19 +37,20 @@ def wandb_logger(
     `wandb sync` puts them together. A run of this process that is still open is finished first.
 
     Args:
+        plan: of the run; the section "logger" of its configuration has the project, the group and the tags.
         folder: of the run; the files lie in its `wandb`.
-        name: of the run on the dashboard.
-        config: the whole configuration, as plain values; its part "logger" says project, group and tags.
-        group: that the run belongs to, such as a sweep, where the configuration names none.
-        identity: of what the run computes; W&B shows it among the configuration.
+        arm: of an experiment that the run is; empty if it is none.
+        sweep: Hydra's description of the sweep that the run is a job of, with its folder, which names the group where
+            the configuration names none; None if it is no job.
 
     Returns:
-        The logger, and a line that says where to look.
+        The run, and a line that says where to look.
 
     Raises:
         ConfigError: if W&B refuses the key, or does not answer.
     """
-    parts = _parts(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config, parts = plan.settings, _parts(folder)
     known = parts[-1].partition("-")[2] if parts else None
     try:
         mode = _mode()
@@ -48,12 +58,12 @@ def wandb_logger(
             id=os.environ.pop("WANDB_RUN_ID", None) or known or secrets.token_hex(4),  # an agent's id is for one run
             resume="allow",
             project=config["logger"]["project"],
-            group=config["logger"]["group"] or group,
+            group=config["logger"]["group"] or (Path(sweep.dir).name if sweep else None),
             tags=config["logger"]["tags"],
             job_type="train",
-            name=name,
+            name=run_name(plan, arm, sweep.subdir if sweep else ""),
             dir=folder,
-            config={**config, **({"identity": identity} if identity else {})},
+            config={**config, "identity": identity(config)},
             mode=mode,
             settings=_SETTINGS,
         )
@@ -65,7 +75,81 @@ def wandb_logger(
     if parts and not run.resumed:  # W&B numbers rows, and no number may come twice in a run
         run.log({}, step=len(parts) * _ROWS_OF_A_PART, commit=False)
     where = f"as there is no key; look with: wandb leet {folder / 'wandb'}" if mode == "offline" else run.url or ""
-    return WandbLogger(experiment=run), f"W&B     {mode} {where}".rstrip()
+    return run, f"W&B     {mode} {where}".rstrip()
+
+
+def run_name(plan: Plan, *more: str) -> str:
+    """Name a run on the dashboard; what spans replicas is shown from its first to its last value.
+
+    Args:
+        plan: of the run.
+        more: what else sets it apart, such as an arm; what the name has already is left out.
+    """
+    parts = [target_name(plan.settings[part]) for part in ("model", "dataset", "noise")]
+    for letter, values in zip("ps", (plan.axes[key] for key in ("p", "seed")), strict=True):
+        parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
+    return "-".join([*parts, *(part for part in more if not _IN_THE_NAME.fullmatch(part))])
+
+
+class WandbBands:
+    """Log the mean over the seeds and the ends of its 95 % t interval, for each p and learning rate.
+
+    `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. Of one p and one learning rate the
+    mean is logged as `test/error` too, by which a sweep of such runs is drawn against p; of one replica it is all.
+    Where replicas are trained one after the other, the main metrics of each are logged as they come, as in
+    `test/error/p=0.2/seed=3`, and the means when all are trained.
+
+    Args:
+        run: of W&B.
+        replicas: what names each replica, column by column.
+        at_once: whether a measurement is of all replicas that still run.
+    """
+
+    def __init__(self, run: Any, replicas: Sequence[Mapping[str, Any]], *, at_once: bool = True) -> None:
+        self._run, self._at_once = run, at_once or len(replicas) == 1
+        self._names = pandas.DataFrame(replicas)
+        self._by = [name for name in self._names if name != "seed"]
+        self._is_one_cell = len(self._names[self._by].drop_duplicates()) == 1
+
+    def observe(self, measurement: Measurement) -> None:
+        """Log what was measured."""
+        names = self._names.loc[list(measurement.replicas)].reset_index(drop=True)
+        if self._at_once:
+            values = self._bands(names.join(pandas.DataFrame(dict(measurement.values))))
+        else:
+            name = "/".join(f"{column}={value:g}" for column, value in names.iloc[0].items())
+            values = {f"{key}/{name}": measurement.values[key][0] for key in _LIVE if key in measurement.values}
+        self._run.log({"trainer/global_step": measurement.step, "epoch": measurement.epoch, **values})
+
+    def finish(self, curves: Curves, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path]) -> None:
+        """Log the table of all replicas and the figures, and take the means of the table for the run's summary.
+
+        Args:
+            curves: of all replicas.
+            rows: of the replicas, as in result.json; those that stopped early have their last values.
+            figures: paths of pictures.
+        """
+        if not self._at_once:
+            for (step, epoch), measured in curves.frame().groupby(list(PLACE)):
+                means = self._bands(measured.drop(columns=list(PLACE)))
+                self._run.log({"trainer/global_step": step, "epoch": epoch, **means})
+        table = pandas.DataFrame(rows)
+        images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+        self._run.log({"replicas": wandb.Table(dataframe=table), **images})
+        self._run.summary.update(self._bands(table.select_dtypes("number")))
+
+    def _bands(self, replicas: pandas.DataFrame) -> dict[str, float]:
+        """Return means and ends by name, from a row for each replica."""
+        table = replicas.drop(columns=[*self._names.columns.difference(self._by)]).melt(self._by, var_name="metric")
+        logged: dict[str, float] = {}
+        for row in bands(table.dropna(), "value", by=["metric", *self._by]).to_dict("records"):
+            name = "/".join([row["metric"], *(f"{column}={row[column]:g}" for column in self._by)])
+            if self._is_one_cell:
+                logged[row["metric"]] = row["mean"]
+            if len(self._names) > 1:
+                ends = {f"{name}/low": row["low"], f"{name}/high": row["high"]} if row["n"] > 1 else {}
+                logged |= {name: row["mean"], **ends}
+        return logged
 
 
 def _parts(folder: Path) -> list[str]:
@@ -74,5 +158,5 @@ def _parts(folder: Path) -> list[str]:
 
 
 def _mode() -> Any:
-    """What the environment says, else online if there is a key; nothing is asked and no server is called."""
+    """Return what the environment says, else online if there is a key; nothing is asked and no server is called."""
     return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")

@@ -1,13 +1,19 @@
 """What the paper's theorems predict, in closed form, and verifiers that set it beside a measurement."""
 
-from noisereg.theory.basis_check import verify_dead_output, verify_learning_rates
 from noisereg.theory.check import Check, Curve
 from noisereg.theory.drift import neuron_drift, verify_drift
 from noisereg.theory.gradient_flow import verify_gradient_flow
 from noisereg.theory.homogeneity import euler_violation, obstacles
-from noisereg.theory.neuron import NeuronBound, neuron_bound, neuron_equilibrium, neuron_norm, neuron_slope
-from noisereg.theory.neuron_check import neuron_norms, verify_neuron
-from noisereg.theory.norm_decay import verify_threshold
+from noisereg.theory.neuron import (
+    NeuronBound,
+    neuron_bound,
+    neuron_equilibrium,
+    neuron_norm,
+    neuron_norms,
+    neuron_slope,
+    verify_neuron,
+)
+from noisereg.theory.norm_decay import norm_threshold, verify_threshold
 from noisereg.theory.one_step import hidden_square_bound, neuron_square, verify_one_step
 from noisereg.theory.perceptron import verify_perceptron
 from noisereg.theory.polynomial import ActivityPolynomial, activity_polynomial, expected_activity, verify_polynomial
@@ -17,9 +23,16 @@ from noisereg.theory.sparse_hypercube import (
     hypercube_net,
     verify_hypercube_net,
 )
-from noisereg.theory.standard_basis import BasisRun, basis_outputs, silent_share, train_on_basis, visit_basis
+from noisereg.theory.standard_basis import (
+    BasisRun,
+    basis_outputs,
+    silent_share,
+    train_on_basis,
+    verify_dead_output,
+    verify_learning_rates,
+    visit_basis,
+)
 from noisereg.theory.symmetry import check_half_active, verify_half_active
-from noisereg.theory.threshold import norm_threshold
 
 __all__ = [
     "ActivityPolynomial",

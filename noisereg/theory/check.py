@@ -69,5 +69,5 @@ class Check:
     curve: Curve | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """Give it as plain values."""
+        """Return it as plain values."""
         return asdict(self)

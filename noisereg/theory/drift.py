@@ -19,7 +19,7 @@ DRIFT_C = min(DRIFT_C1, DRIFT_C2)
 
 
 def neuron_drift(mu: float, s: float) -> float:
-    """Give r = E[y z; y z < 0] for z ~ N(mu, s^2) and a fair sign y: a neuron with bias mu and ||V|| = s.
+    """Compute r = E[y z; y z < 0] for z ~ N(mu, s^2) and a fair sign y: a neuron with bias mu and ||V|| = s.
 
     r = -(s / sqrt(2 pi)) exp(-mu^2 / 2 s^2) - (mu / 2) erf(mu / (sqrt(2) s)), which is below -C ||W|| with
     ||W||^2 = mu^2 + s^2 and C = min(C1, C2), C1 = exp(-1/2) / (2 sqrt(2 pi)), C2 = erf(1/sqrt(2)) / 4. With the hinge
@@ -67,12 +67,12 @@ def verify_drift(
     if d * lr >= DRIFT_C:
         raise ValueError(f"d * lr must be below C = {DRIFT_C:.3f} for ||W|| = 1, got {d * lr:.3f}; take a smaller lr")
     places = [(math.sin(angle), math.cos(angle)) for angle in torch.linspace(0, math.pi / 2, angles + 1)[:-1].tolist()]
-    steps = [_one_step(*place, d=d, lr=lr, samples=samples, seed=seed + i) for i, place in enumerate(places)]
+    steps = [_take_step(*place, d=d, lr=lr, samples=samples, seed=seed + i) for i, place in enumerate(places)]
     drifts, growths = (torch.stack(values, dim=1) for values in zip(*steps, strict=True))
-    return _checks(places, drifts, growths / lr)
+    return _build_checks(places, drifts, growths / lr)
 
 
-def _checks(
+def _build_checks(
     places: list[tuple[float, float]], drifts: Float64[Tensor, "n places"], growths: Float64[Tensor, "n places"]
 ) -> list[Check]:
     mean, low, high = t_interval(drifts)
@@ -99,10 +99,10 @@ def _checks(
     ]
 
 
-def _one_step(
+def _take_step(
     mu: float, s: float, *, d: int, lr: float, samples: int, seed: int
 ) -> tuple[Float64[Tensor, " samples"], Float64[Tensor, " samples"]]:
-    """Take one step from W = (s e_1, mu) on each sample: y (W.x) where it is negative, and the change of ||W||."""
+    """Return y (W.x), where it is negative, and the change of ||W||, of a step from W = (s e_1, mu) on each sample."""
     start = torch.zeros(d + 1, dtype=torch.float64)
     start[0], start[-1] = s, mu
     stack = Stack(None, start.repeat(samples, 1, 1), None, appends_one=True, has_bias=True)

@@ -39,7 +39,7 @@ class Flow:
     losses: Float64[Tensor, " records"]
 
     def predicted_decrease(self) -> Float64[Tensor, " records"]:
-        """Give ||W(0)||^2 - ||W(t)||^2 by corollary 1: twice the integral of E[L], the same for every layer.
+        """Compute ||W(0)||^2 - ||W(t)||^2 by corollary 1: twice the integral of E[L], the same for every layer.
 
         For the hinge loss with beta = 0, <W, dL/dW> = L in a homogeneous net, so that d||W||^2/dt = -2 E[L].
 
@@ -86,13 +86,13 @@ def integrate(
         raise ValueError("the flow is recorded for fully connected networks, got a convolution")
     parameters, records, h = list(model.parameters()), [], duration / steps
     for _ in range(steps):
-        value, slopes = _loss_and_slopes(model, inputs, targets, loss=loss)
+        value, slopes = _compute_slopes(model, inputs, targets, loss=loss)
         records.append(_record(model, value))
         start = [parameter.detach().clone() for parameter in parameters]
-        _move(parameters, start, slopes, -h / 2)
-        _, slopes = _loss_and_slopes(model, inputs, targets, loss=loss)
-        _move(parameters, start, slopes, -h)
-    records.append(_record(model, _loss_and_slopes(model, inputs, targets, loss=loss)[0]))
+        _move_parameters(parameters, start, slopes, -h / 2)
+        _, slopes = _compute_slopes(model, inputs, targets, loss=loss)
+        _move_parameters(parameters, start, slopes, -h)
+    records.append(_record(model, _compute_slopes(model, inputs, targets, loss=loss)[0]))
     losses, squares, balances = (torch.stack(column) for column in zip(*records, strict=True))
     time = h * torch.arange(steps + 1, dtype=torch.float64)
     return Flow(time=time, squares=squares, balances=balances, losses=losses)
@@ -123,7 +123,7 @@ def verify_gradient_flow(
         seed: of the weights, inputs and labels.
 
     Returns:
-        The rows of `flow_checks`.
+        The rows of `check_flow`.
 
     Example:
         >>> [check.holds for check in verify_gradient_flow(depth=2, duration=0.1, steps=50)]
@@ -133,10 +133,10 @@ def verify_gradient_flow(
     inputs = rng.normal(seed, Stream.TRAIN_DATA, 0, torch.arange(n * d)).view(n, d)
     labels = (rng.uniform(seed, Stream.TRAIN_LABEL, 0, torch.arange(n)) < 0.5).long()
     targets = Resample(p=p, expected=True).transition(2)[labels]
-    return flow_checks(model, inputs, targets, loss=Hinge(), duration=duration, steps=steps)
+    return check_flow(model, inputs, targets, loss=Hinge(), duration=duration, steps=steps)
 
 
-def flow_checks(
+def check_flow(
     model: nn.Module,
     inputs: Float[Tensor, "n *shape"],
     targets: Float[Tensor, "n classes"],
@@ -169,7 +169,7 @@ def flow_checks(
     if not loss(model(inputs), targets).detach():
         reasons.append("no sample is misclassified, and nothing moves")
     if reasons:
-        return [_not_applicable(reasons, n=len(layers(model)))]
+        return [_build_not_applicable(reasons, n=len(layers(model)))]
     flow = integrate(model, inputs, targets, loss=loss, duration=duration, steps=steps)
     decreases = flow.squares[0] - flow.squares
     unit = float(decreases.abs().max())
@@ -181,10 +181,10 @@ def flow_checks(
     n = decreases.shape[1]
     says = "The squared norm of every layer falls at twice the mean loss."
     return [
-        _check("C1-rate", says, rate, predicted=1.0, relation="=", n=n, curve=_curve(flow)),
-        _check("C1-monotone", "No layer's norm ever grows.", rise, predicted=0.0, relation="<=", n=n * steps),
-        _check("C1-together", "All layers fall by the same amount.", spread, predicted=0.0, relation="=", n=n),
-        _check(
+        _build_check("C1-rate", says, rate, predicted=1.0, relation="=", n=n, curve=_build_curve(flow)),
+        _build_check("C1-monotone", "No layer's norm ever grows.", rise, predicted=0.0, relation="<=", n=n * steps),
+        _build_check("C1-together", "All layers fall by the same amount.", spread, predicted=0.0, relation="=", n=n),
+        _build_check(
             "Du",
             "The squares of the outgoing minus the incoming weights of each unit stay.",
             moved,
@@ -195,7 +195,7 @@ def flow_checks(
     ]
 
 
-def _check(
+def _build_check(
     id: str,
     says: str,
     measured: float,
@@ -218,7 +218,7 @@ def _check(
     )
 
 
-def _not_applicable(reasons: Sequence[str], *, n: int) -> Check:
+def _build_not_applicable(reasons: Sequence[str], *, n: int) -> Check:
     return Check(
         id="C1",
         says="The norms of all layers fall together at twice the mean loss.",
@@ -233,7 +233,7 @@ def _not_applicable(reasons: Sequence[str], *, n: int) -> Check:
     )
 
 
-def _curve(flow: Flow) -> Curve:
+def _build_curve(flow: Flow) -> Curve:
     shown = slice(None, None, max(len(flow.time) // 100, 1))
     return Curve(
         x_title="time",
@@ -244,7 +244,7 @@ def _curve(flow: Flow) -> Curve:
     )
 
 
-def _loss_and_slopes(
+def _compute_slopes(
     model: nn.Module, inputs: Tensor, targets: Tensor, *, loss: Loss
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     value = loss(model(inputs), targets)
@@ -252,13 +252,13 @@ def _loss_and_slopes(
 
 
 @torch.no_grad()
-def _move(parameters: Sequence[Tensor], start: Sequence[Tensor], slopes: Sequence[Tensor], h: float) -> None:
+def _move_parameters(parameters: Sequence[Tensor], start: Sequence[Tensor], slopes: Sequence[Tensor], h: float) -> None:
     for parameter, begun, slope in zip(parameters, start, slopes, strict=True):
         parameter.copy_(begun + h * slope)
 
 
 def _record(model: nn.Module, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the loss, the square of each layer, and the balance of each unit between two layers."""
+    """Compute the loss, the square of each layer, and the balance of each unit between two layers."""
     squares = [weight.detach().square() for weight in layers(model).values()]
     balances = [after.sum(dim=0) - before.sum(dim=1) for before, after in pairwise(squares)]
     return value, torch.stack([square.sum() for square in squares]), torch.cat([*balances, value.new_empty(0)])

@@ -51,7 +51,7 @@ def layers(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def output_gradients(model: nn.Module, sample: Float[Tensor, "1 *shape"]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Give N(x) of one sample and dN/dW by layer.
+    """Compute N(x) of one sample and dN/dW by layer.
 
     Args:
         model: with one output.
@@ -99,7 +99,7 @@ def euler_violation(model: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> 
 
 
 def obstacles(model: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> list[str]:
-    """Tell why theorem 1 does not apply to a network; an empty list if it does.
+    """List why theorem 1 does not apply to a network; the list is empty if it does.
 
     The modules are read for biases and for what is not homogeneous, and Euler's identity is measured: that finds skip
     connections and what is hidden in the code of `forward`.

@@ -1,4 +1,4 @@
-"""What pure label noise does to one neuron N(x) = V.x on x ~ N(0, I_d): the closed forms of theorem 2.
+"""What pure label noise does to one neuron N(x) = V.x on x ~ N(0, I_d): theorem 2 in closed form, and measured.
 
 A step of SGD is V <- V + h L'(-y V.x) y x. With s = ||V||, and p = y V.x / s, which is standard normal,
 
@@ -8,18 +8,29 @@ The first term pulls the norm down, the second one, the noise of the inputs, pus
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from scipy.integrate import solve_ivp
 from torch import Tensor
+from torch.nn.functional import pad
 
+from noisereg.engine import Fused, Stack
 from noisereg.losses import CrossEntropy, Hinge, Logistic, Loss
+from noisereg.models import Neuron
+from noisereg.theory.agreement import bounded, compare, t_interval
+from noisereg.theory.check import Check, Curve
+from noisereg.theory.pure_noise import gaussian_noise
 
-_WIDTH, _CELLS = 9.0, 3600  # the quadrature's cells meet at 0, where the hinge jumps
+_QUADRATURE_END, _CELLS = 9.0, 3600  # the quadrature's cells meet at 0, where the hinge jumps
+_CHUNK = 32  # steps between two measurements
+_PADDED_WIDTH = 32  # inputs are filled up with zeros to as many, so that the engine compiles once for all dimensions
+_TOLERANCE = 0.02
+_EXPONENT_TOLERANCE = 0.05  # the logistic exponents are 1 / 2 to first order in d h only
 
 
 class NeuronBound(NamedTuple):
@@ -35,7 +46,7 @@ class NeuronBound(NamedTuple):
 
 
 def neuron_slope(lr: float, loss: Loss, *, steps: int = 1) -> float:
-    """Give the change of the norm in so many steps, where it is large: -h / sqrt(2 pi) a step.
+    """Compute the change of the norm in so many steps, where it is large: -h / sqrt(2 pi) a step.
 
     There L'(-s p) is 1 for p < 0 and 0 for p > 0, for the hinge without margin at any s and for the logistic loss at
     s >> 1, and E[p; p < 0] = -1 / sqrt(2 pi). It leaves out the push of order d h^2 / s.
@@ -55,7 +66,7 @@ def neuron_slope(lr: float, loss: Loss, *, steps: int = 1) -> float:
 
 
 def neuron_equilibrium(d: int, lr: float, *, loss: Loss) -> float:
-    """Give the norm at which pull and push are equal.
+    """Compute the norm at which pull and push are equal.
 
     Hinge without margin: d h sqrt(2 pi) / 4, exactly the stationary mean of ||V||, for the pull is linear in it.
     Logistic: sqrt(d h / 2), the root of the stationary mean of ||V||^2 to first order in d h: L'(-s p) ~ 1/2 - s p / 4.
@@ -75,7 +86,7 @@ def neuron_equilibrium(d: int, lr: float, *, loss: Loss) -> float:
 
 
 def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss: Loss) -> list[float]:
-    """Give the norm over training, in mean field: the expected change of ||V||^2 as a differential equation.
+    """Compute the norm over training, in mean field: the expected change of ||V||^2 as a differential equation.
 
     ds/dt = h E[L'(-s p) p] + h^2 E[L'(-s p)^2 (d - 1 + p^2)] / (2 s). For the hinge without margin this is
     -h/sqrt(2 pi) + d h^2/(4 s).
@@ -100,7 +111,7 @@ def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss:
     """
     if norm <= 0:
         raise ValueError(f"norm must be positive, got {norm}")
-    p, weight = _normal_cells()
+    p, weight = _build_normal_cells()
 
     def change(_: float, state: np.ndarray) -> list[float]:
         s = max(float(state[0]), 1e-12 * norm)
@@ -115,7 +126,7 @@ def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss:
 
 
 def neuron_bound(d: int, lr: float, *, norm: float, loss: Loss) -> NeuronBound:
-    """Give the explicit constants of the proof of theorem 2.
+    """Compute the explicit constants of the proof of theorem 2.
 
     (a) hinge, m = 1: T = ceil(3 ||V0|| / (m h)), N = 100 max(d h M^2 / m, d h).
     (b) logistic, m = 1/4: T = ceil(7 ||V0|| / (m d h^1.5)), N = 100 max(d sqrt(h) M^2 / m, d sqrt(h)). M = 1 in both.
@@ -140,8 +151,215 @@ def neuron_bound(d: int, lr: float, *, norm: float, loss: Loss) -> NeuronBound:
     return NeuronBound(math.ceil(7 * norm / (m * d * lr**1.5)), 100 * d * math.sqrt(lr) * max(1 / m, 1))
 
 
+@dataclass(frozen=True)
+class _Case:
+    """One of the theorem's two cases, with the exponent of its equilibrium, and how long the norm remembers."""
+
+    name: str
+    loss: Loss
+    part: str
+    formula: str
+    exponent: float
+    memory: Callable[[int, float], float]
+
+    def equilibrium(self, d: int, lr: float) -> float:
+        return neuron_equilibrium(d, lr, loss=self.loss)
+
+
+_HINGE = _Case("hinge", Hinge(), "a", "d h sqrt(2 pi) / 4", 1.0, lambda d, lr: math.pi * d / 2)
+_LOGISTIC = _Case("logistic", Logistic(), "b", "sqrt(d h / 2)", 0.5, lambda d, lr: 2 / lr)
+
+
+def verify_neuron(
+    *,
+    d: int = 30,
+    lr: float = 1 / 900,
+    replicas: int = 48,
+    dims: Sequence[int] = (3, 6, 12),
+    rates: Sequence[float] = (1 / 200, 1 / 100, 1 / 50),
+    seed: int = 0,
+) -> list[Check]:
+    """Measure what theorem 2 says, and its sharper closed forms: slope, hitting time, equilibrium and its exponents.
+
+    Tolerances: slope and equilibrium 2 %, exponents 0.05, or what the 95 % interval over the replicas holds.
+
+    Args:
+        d: dimension of the figure's setting.
+        lr: its learning rate.
+        replicas: neurons of each run, at least two.
+        dims: of the grid for the exponents, at least two.
+        rates: of that grid, at least two.
+        seed: of the weights and samples.
+
+    Example:
+        >>> small = verify_neuron(d=4, lr=0.02, replicas=8, dims=(2, 4), rates=(0.02, 0.04))
+        >>> small[0].id, round(small[0].predicted, 5)
+        ('T2-slope', -0.00798)
+
+    Source: arXiv 2111.02154, theorem 2, appendix D and figure 2.
+    """
+    checks = _check_decay(d, lr, replicas=replicas, seed=seed)
+    checks.append(_check_hitting_time(_LOGISTIC, d=2, lr=0.25, replicas=replicas, seed=seed))
+    for case in (_HINGE, _LOGISTIC):
+        checks.append(_check_equilibrium(case, d, lr, replicas=replicas, seed=seed))
+        checks += _check_exponents(case, dims, rates, replicas=replicas, seed=seed)
+    return checks
+
+
+def neuron_norms(
+    d: int, rates: Float[Tensor, " replicas"], *, norm: float | Tensor, loss: Loss, steps: int, seed: int
+) -> Float[Tensor, "times replicas"]:
+    """Train neurons under pure label noise on N(0, I_d), one fresh sample a step, each on samples of its own.
+
+    Args:
+        d: dimension.
+        rates: learning rate of each replica.
+        norm: ||V0|| of all or of each; the directions are random.
+        loss: one that the fused engine knows.
+        steps: rounded up to a multiple of 32.
+        seed: of the weights and samples.
+
+    Returns:
+        ||V|| at steps 0, 32, 64, ...
+
+    Example:
+        >>> neuron_norms(3, torch.full((2,), 0.01), norm=1.0, loss=Hinge(), steps=64, seed=0).shape
+        torch.Size([3, 2])
+    """
+    count = len(rates)
+    stack = Stack.of([Neuron((max(d, _PADDED_WIDTH),), 1, seed=seed + replica) for replica in range(count)])
+    with torch.no_grad():
+        stack.output[:, :, d:] = 0
+        stack.output.mul_(torch.as_tensor(norm).expand(count)[:, None, None] / _measure_norms(stack)[:, None, None])
+    engine, index = Fused(loss), torch.arange(count * _CHUNK).view(count, _CHUNK)
+    norms = [_measure_norms(stack)]
+    for chunk in range(math.ceil(steps / _CHUNK)):
+        inputs, targets = gaussian_noise(seed, chunk, count=index.numel(), d=d)
+        inputs = pad(stack.prepare(inputs), (0, stack.output.shape[2] - d))
+        engine(stack, inputs, index=index, targets=targets.view(count, _CHUNK, 2), rates=rates)
+        norms.append(_measure_norms(stack))
+    return torch.stack(norms)
+
+
+def _measure_norms(stack: Stack) -> Float[Tensor, " replicas"]:
+    return stack.output.detach().norm(dim=(1, 2))
+
+
+def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
+    """Check slope and hitting time of the hinge loss, from ||V0|| = sqrt(d) down to the equilibrium."""
+    norm, loss, slope = math.sqrt(d), _HINGE.loss, neuron_slope(lr, _HINGE.loss)
+    steps = math.ceil(-1.2 * norm / slope)
+    norms = neuron_norms(d, torch.full((replicas,), lr), norm=norm, loss=loss, steps=steps, seed=seed)
+    half = max(len(norms) * 5 // 12, 1)  # half of the norm is gone
+    times = torch.arange(0, len(norms), max(len(norms) // 100, 1))
+    x = (_CHUNK * times).tolist()
+    predicted = neuron_norm(x, norm, d=d, lr=lr, loss=loss)
+    curve = _build_curve("step", "norm of the weights", x=x, values=norms[times], predicted=predicted)
+    says = "The norm of a neuron falls linearly, by h / sqrt(2 pi) a step."
+    near = (neuron_norm([0, half * _CHUNK], norm, d=d, lr=lr, loss=loss)[1] - norm) / (half * _CHUNK)
+    note = f"with the push of the inputs, of order d h^2 / ||V||, the slope is {near:.4g} over this time"
+    row = {"id": "T2-slope", "says": says, "place": "theorem 2 (a), figure 2", "curve": curve, "note": note}
+    return [
+        compare((norms[half] - norms[0]) / (half * _CHUNK), slope, tolerance=_TOLERANCE, **row),
+        _check_time(_HINGE, norms, d=d, lr=lr, norm=norm),
+    ]
+
+
+def _check_hitting_time(case: _Case, *, d: int, lr: float, replicas: int, seed: int) -> Check:
+    """Check the hitting time from a quarter outside the radius, where the theorem says something."""
+    norm = 1.25 * neuron_bound(d, lr, norm=1.0, loss=case.loss).radius
+    steps = math.ceil(-0.3 * norm / neuron_slope(lr, case.loss))
+    norms = neuron_norms(d, torch.full((replicas,), lr), norm=norm, loss=case.loss, steps=steps, seed=seed)
+    return _check_time(case, norms, d=d, lr=lr, norm=norm)
+
+
+def _check_time(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, lr: float, norm: float) -> Check:
+    bound = neuron_bound(d, lr, norm=norm, loss=case.loss)
+    inside = norms < bound.radius
+    last = float(inside.int().argmax(dim=0).max()) * _CHUNK if bool(inside.any(dim=0).all()) else math.inf
+    empty = bound.radius >= norm
+    note = f"the radius {bound.radius:.3g} exceeds the norm at the start, {norm:.3g}: the bound says nothing here"
+    return bounded(
+        math.nan if empty else last,
+        "<=",
+        float(bound.steps),
+        id=f"T2-time-{case.name}",
+        says=f"The norm falls from {norm:.3g} below {bound.radius:.3g} within T steps (d={d}, h={lr:.3g}).",
+        place=f"theorem 2 ({case.part}), its proof in appendix D",
+        n=norms.shape[1],
+        applicable=not empty,
+        note=note if empty else "",
+    )
+
+
+def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: int) -> Check:
+    powers = _measure_stationary_means(case, d, [lr], replicas=replicas, seed=seed)
+    norms = _compute_pseudo_values(powers, lambda mean: mean.pow(case.exponent)[..., 0])
+    says = f"The norm settles at {case.formula}."
+    row = {"id": f"T2-equilibrium-{case.name}", "says": says, "place": f"theorem 2 ({case.part}), in closed form"}
+    return compare(norms, case.equilibrium(d, lr), tolerance=_TOLERANCE, **row)
+
+
+def _check_exponents(
+    case: _Case, dims: Sequence[int], rates: Sequence[float], *, replicas: int, seed: int
+) -> list[Check]:
+    """Check the fit of log norm = c + a log h + b log d to the equilibria of a grid."""
+    powers = torch.cat([_measure_stationary_means(case, d, rates, replicas=replicas, seed=seed) for d in dims], dim=1)
+    places = [(d, lr) for d in dims for lr in rates]
+    design = torch.tensor([(1.0, math.log(lr), math.log(d)) for d, lr in places], dtype=torch.float64)
+    fits = _compute_pseudo_values(powers, lambda mean: case.exponent * mean.log() @ torch.linalg.pinv(design).T)
+    norms = _compute_pseudo_values(powers, lambda mean: mean.pow(case.exponent))
+    checks = []
+    for column, axis in enumerate(("h", "d"), start=1):
+        along = [i for i, (d, lr) in enumerate(places) if (d == dims[-1] if axis == "h" else lr == rates[0])]
+        curve = _build_curve(
+            "learning rate h" if axis == "h" else "dimension d",
+            "norm at equilibrium",
+            x=[places[i][2 - column] for i in along],
+            values=norms[:, along].T,
+            predicted=[case.equilibrium(*places[i]) for i in along],
+        )
+        says = f"The norm at equilibrium grows as {axis} to the power {case.exponent:g}."
+        row = {"id": f"T2-exponent-{axis}-{case.name}", "says": says, "place": f"theorem 2 ({case.part})"}
+        tolerance = _EXPONENT_TOLERANCE / case.exponent
+        checks.append(compare(fits[:, column], case.exponent, tolerance=tolerance, curve=curve, **row))
+    return checks
+
+
+def _measure_stationary_means(
+    case: _Case, d: int, rates: Sequence[float], *, replicas: int, seed: int
+) -> Float64[Tensor, "replicas rates"]:
+    """Compute the stationary mean of ||V|| (hinge) or ||V||^2 (logistic), of which the closed form speaks.
+
+    A run starts half outside the closed form, waits until eight times its memory is gone, and is averaged for as long.
+    """
+    starts = torch.tensor([1.5 * case.equilibrium(d, lr) for lr in rates])
+    wait = max(math.ceil(8 * case.memory(d, min(rates)) / _CHUNK), 20)
+    each = {"rates": torch.tensor(rates).repeat(replicas), "norm": starts.repeat(replicas)}
+    norms = neuron_norms(d, **each, loss=case.loss, steps=2 * wait * _CHUNK, seed=seed)[wait:]
+    return norms.double().pow(1 / case.exponent).mean(dim=0).view(replicas, len(rates))
+
+
+def _compute_pseudo_values(
+    values: Float64[Tensor, "replicas columns"], statistic: Callable[[Tensor], Tensor]
+) -> Float64[Tensor, "replicas *more"]:
+    """Compute the jackknife's pseudo-values of a statistic of the mean, whose mean has no bias of the order 1 / n.
+
+    Source: J. W. Tukey, "Bias and confidence in not quite large samples", Ann. Math. Statist. 29, 1958.
+    """
+    n, mean = len(values), values.mean(dim=0)
+    return n * statistic(mean) - (n - 1) * statistic((n * mean - values) / (n - 1))
+
+
+def _build_curve(
+    x_title: str, y_title: str, *, x: list[float], values: Float[Tensor, "places replicas"], predicted: list[float]
+) -> Curve:
+    mean, low, high = (ends.tolist() for ends in t_interval(values.T))
+    return Curve(x_title=x_title, y_title=y_title, x=x, measured=mean, predicted=predicted, low=low, high=high)
+
+
 def _steepness(loss: Loss) -> float:
-    """Give m of theorem 2: the jump of L' at 0, or L''(0)."""
+    """Compute m of theorem 2: the jump of L' at 0, or L''(0)."""
     if type(loss) is Hinge and loss.beta == 0:
         return 1.0
     if type(loss) in (Logistic, CrossEntropy):
@@ -151,13 +369,13 @@ def _steepness(loss: Loss) -> float:
 
 
 def _derivative(loss: Loss, margin: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    """Give L'(-margin), where margin = y N(x)."""
+    """Compute L'(-margin), where margin = y N(x)."""
     plus = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(len(margin), 2)
     return -loss.slope(margin[:, None], plus)[:, 0]
 
 
-def _normal_cells() -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
-    """Give the middles of cells of the line, and the standard normal weight of each."""
-    width = 2 * _WIDTH / _CELLS
-    p = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) * width - _WIDTH
+def _build_normal_cells() -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
+    """Return the middles of cells of the line, and the standard normal weight of each."""
+    width = 2 * _QUADRATURE_END / _CELLS
+    p = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) * width - _QUADRATURE_END
     return p, width * torch.exp(-p.square() / 2) / math.sqrt(2 * math.pi)

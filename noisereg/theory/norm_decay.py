@@ -1,20 +1,20 @@
-"""Theorem 1 verified: a small enough step on a misclassified sample shrinks the norm of every layer."""
+"""Theorem 1: a small enough step on a misclassified sample shrinks the norm of every layer."""
 
 from collections.abc import Sequence
 from math import nan
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torch.nn.utils import skip_init
 
 from noisereg import rng
-from noisereg.losses import Hinge, Logistic
+from noisereg.losses import Hinge, Logistic, Surrogate
 from noisereg.models import MLP, Neuron, ResNet, initialize
 from noisereg.rng import Stream
 from noisereg.theory.check import Check, Curve
-from noisereg.theory.homogeneity import euler_violation, obstacles
-from noisereg.theory.threshold import norm_changes
+from noisereg.theory.homogeneity import euler_violation, layers, obstacles, output_gradients
 
 _PLACE = "section 4, theorem 1"
 _IMAGE = (1, 6, 6)
@@ -22,7 +22,77 @@ _LOSSES = (Hinge(), Logistic())
 _FACTORS = (0.001, 0.25, 0.5, 0.75, 0.999, 1.001, 1.25, 1.5)
 
 
-def threshold_checks(
+def norm_threshold(
+    model: nn.Module, sample: Float[Tensor, "1 *shape"], *, label: Int64[Tensor, "1"], loss: Surrogate
+) -> dict[str, float]:
+    """Compute the learning rate below which a step on a misclassified sample shrinks each layer.
+
+    The step changes ||W||^2 by -2 h <W, G> + h^2 ||G||^2, where G = -y L' dN/dW and L' = L'(-y N). Homogeneity gives
+    <W, G> = L' |N| for every layer, so the threshold is h0 = 2 |N| / (L' ||dN/dW||^2).
+
+    Args:
+        model: with one output, of the kind that `obstacles` finds nothing against.
+        sample: one input, with its axis of a batch.
+        label: its class, 0 for -1 and 1 for +1.
+        loss: L.
+
+    Returns:
+        h0 by layer. Below the least of them, all layers shrink.
+
+    Raises:
+        ValueError: the sample is not misclassified.
+
+    Example:
+        >>> from noisereg.losses import Hinge
+        >>> net = nn.Sequential(nn.Linear(2, 1, bias=False))
+        >>> _ = nn.init.ones_(net[0].weight)
+        >>> x = torch.tensor([[3.0, 4.0]])
+        >>> round(norm_threshold(net, x, label=torch.tensor([0]), loss=Hinge())["0"], 6)  # 2 * 7 / 25
+        0.56
+
+    Source: follows from the proof in arXiv 2111.02154, appendix C.
+    """
+    output, gradients = output_gradients(model, sample)
+    if (2 * int(label) - 1) * output >= 0:
+        raise ValueError(f"sample must be misclassified, got N(x) = {output:.3g} and label {int(label)}")
+    slope = loss.slope(output.view(1, 1), one_hot(label, 2).to(output.dtype)).abs()
+    return {name: float(2 * output.abs() / (slope * g.square().sum())) for name, g in gradients.items()}
+
+
+def norm_changes(
+    model: nn.Module, sample: Float[Tensor, "1 *shape"], *, loss: Surrogate, factors: Sequence[float]
+) -> Float64[Tensor, "layers factors"]:
+    """Compute the change of each layer at several multiples of its threshold, with the label that N gets wrong.
+
+    Args:
+        model: with one output.
+        sample: one input with N(x) other than 0, with its axis of a batch.
+        loss: L.
+        factors: of the threshold.
+
+    Returns:
+        (||W - h G||^2 - ||W||^2) / ||h0 G||^2 at h = f h0; theorem 1 says f^2 - f.
+
+    Example:
+        >>> from noisereg.losses import Hinge
+        >>> net = nn.Sequential(nn.Linear(2, 1, bias=False)).double()
+        >>> change = norm_changes(net, torch.ones(1, 2).double(), loss=Hinge(), factors=[0.5, 2.0])
+        >>> [round(float(value), 6) for value in change[0]]
+        [-0.25, 2.0]
+    """
+    wrong = (model(sample)[:, 0] <= 0).long()
+    limits = norm_threshold(model, sample, label=wrong, loss=loss)
+    weights = list(layers(model).values())
+    gradients = torch.autograd.grad(loss(model(sample), wrong), weights)
+    rows = []
+    for weight, gradient, limit in zip(weights, gradients, limits.values(), strict=True):
+        before, step = weight.detach().flatten(), limit * gradient.flatten()
+        after = before - before.new_tensor(factors)[:, None] * step
+        rows.append((after.square().sum(dim=1) - before.square().sum()) / step.square().sum())
+    return torch.stack(rows).double()
+
+
+def check_thresholds(
     models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"], *, factors: Sequence[float] = _FACTORS
 ) -> list[Check]:
     """Compare steps of the hinge and the logistic loss, below and above the threshold, with theorem 1.
@@ -40,8 +110,8 @@ def threshold_checks(
     if reasons:
         n = len(models) * len(inputs)
         says = "A small step on a misclassified sample shrinks the norm of every layer."
-        return [_not_applicable("T1", says, reasons=reasons, n=n, measured=nan, predicted=nan)]
-    changes = _all_changes(models, inputs, factors)
+        return [_build_not_applicable("T1", says, reasons=reasons, n=n, measured=nan, predicted=nan)]
+    changes = _measure_changes(models, inputs, factors)
     place, mean = torch.tensor(factors, dtype=torch.float64), changes.mean(dim=0)
     curve = Curve(
         x_title="learning rate / threshold",
@@ -52,9 +122,9 @@ def threshold_checks(
     )
     shrank, grew = changes[:, place < 1] < 0, changes[:, place > 1] > 0
     return [
-        _share("T1-below", "A step below h0 shrinks the norm of every layer.", shrank, curve=curve),
-        _share("T1-above", "A step above h0 makes the norm grow.", grew),
-        _euler_check(models, inputs),
+        _check_share("T1-below", "A step below h0 shrinks the norm of every layer.", shrank, curve=curve),
+        _check_share("T1-above", "A step above h0 makes the norm grow.", grew),
+        _check_euler(models, inputs),
     ]
 
 
@@ -77,18 +147,20 @@ def verify_threshold(*, seeds: int = 10, samples: int = 8, depths: Sequence[int]
         >>> [check.holds for check in verify_threshold(seeds=1, samples=2, depths=[2])][:3]
         [True, True, True]
     """
-    inputs = _normal_inputs(samples, _IMAGE)
-    models = [chain(depth, leaky=leaky, seed=s) for s in range(seeds) for depth in depths for leaky in (False, True)]
-    models += [shared_net(seed=seed) for seed in range(seeds)]
-    biased = [chain(depth, bias="same", seed=seed) for seed in range(seeds) for depth in depths]
-    return [*threshold_checks(models, inputs), _with_biases(biased, inputs), _residual(samples=min(samples, 2))]
+    inputs = _draw_inputs(samples, _IMAGE)
+    models = [
+        build_chain(depth, leaky=leaky, seed=s) for s in range(seeds) for depth in depths for leaky in (False, True)
+    ]
+    models += [build_shared_net(seed=seed) for seed in range(seeds)]
+    biased = [build_chain(depth, bias="same", seed=seed) for seed in range(seeds) for depth in depths]
+    return [*check_thresholds(models, inputs), _check_biases(biased, inputs), _check_resnet(samples=min(samples, 2))]
 
 
-def chain(depth: int, *, leaky: bool = False, bias: str = "none", seed: int = 0) -> nn.Module:
+def build_chain(depth: int, *, leaky: bool = False, bias: str = "none", seed: int = 0) -> nn.Module:
     """Build a fully connected net on 6 x 6 images: equation (2), or equation (1) with a law of the biases.
 
     Example:
-        >>> [name for name, _ in chain(3).named_parameters()]
+        >>> [name for name, _ in build_chain(3).named_parameters()]
         ['linear1.weight', 'linear2.weight', 'output.weight']
     """
     if depth == 1:
@@ -101,11 +173,11 @@ def chain(depth: int, *, leaky: bool = False, bias: str = "none", seed: int = 0)
     return net
 
 
-def shared_net(*, seed: int = 0) -> nn.Module:
+def build_shared_net(*, seed: int = 0) -> nn.Module:
     """Build a net with shared weights, ReLU, LeakyReLU and pooling: it is homogeneous in each of its three layers.
 
     Example:
-        >>> shared_net()(torch.zeros(1, 1, 6, 6).double())
+        >>> build_shared_net()(torch.zeros(1, 1, 6, 6).double())
         tensor([[0.]], dtype=torch.float64, grad_fn=<MmBackward0>)
     """
     first, second = (skip_init(nn.Conv2d, channels, 3, 3, bias=False) for channels in (1, 3))
@@ -115,19 +187,19 @@ def shared_net(*, seed: int = 0) -> nn.Module:
     return net.double()
 
 
-def _normal_inputs(samples: int, shape: tuple[int, ...]) -> Float64[Tensor, "samples *shape"]:
+def _draw_inputs(samples: int, shape: tuple[int, ...]) -> Float64[Tensor, "samples *shape"]:
     index = torch.arange(samples * torch.Size(shape).numel())
     return rng.normal(0, Stream.TRAIN_DATA, 0, index).view(samples, *shape)
 
 
-def _all_changes(
+def _measure_changes(
     models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"], factors: Sequence[float]
 ) -> Float64[Tensor, "steps factors"]:
     pairs = [(model, sample) for model in models for sample in inputs.split(1) if model(sample).any()]
     return torch.cat([norm_changes(*pair, loss=loss, factors=factors) for pair in pairs for loss in _LOSSES])
 
 
-def _euler_check(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"]) -> Check:
+def _check_euler(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"]) -> Check:
     violation = max(max(euler_violation(model, inputs).values()) for model in models)
     return Check(
         id="T1-euler",
@@ -141,7 +213,7 @@ def _euler_check(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shap
     )
 
 
-def _share(id: str, says: str, right: Bool[Tensor, "steps factors"], *, curve: Curve | None = None) -> Check:
+def _check_share(id: str, says: str, right: Bool[Tensor, "steps factors"], *, curve: Curve | None = None) -> Check:
     return Check(
         id=id,
         says=says,
@@ -156,7 +228,9 @@ def _share(id: str, says: str, right: Bool[Tensor, "steps factors"], *, curve: C
     )
 
 
-def _not_applicable(id: str, says: str, *, reasons: Sequence[str], n: int, measured: float, predicted: float) -> Check:
+def _build_not_applicable(
+    id: str, says: str, *, reasons: Sequence[str], n: int, measured: float, predicted: float
+) -> Check:
     return Check(
         id=id,
         says=says,
@@ -171,11 +245,11 @@ def _not_applicable(id: str, says: str, *, reasons: Sequence[str], n: int, measu
     )
 
 
-def _with_biases(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"]) -> Check:
-    changes = _all_changes(models, inputs, _FACTORS[:1])
+def _check_biases(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"]) -> Check:
+    changes = _measure_changes(models, inputs, _FACTORS[:1])
     changes = changes[changes.isfinite()]  # the layers below a dead one have no gradient
     says = "With ordinary biases, equation (1), most layers shrink at a small step, but not all."
-    return _not_applicable(
+    return _build_not_applicable(
         "T1-biases",
         says,
         reasons=[f"the layers have biases; {int((changes < 0).sum()):,} of {len(changes):,} steps shrink the norm"],
@@ -185,11 +259,11 @@ def _with_biases(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shap
     )
 
 
-def _residual(*, samples: int) -> Check:
+def _check_resnet(*, samples: int) -> Check:
     model = ResNet((3, 32, 32), 1, depth=20)
-    inputs = _normal_inputs(samples, (3, 32, 32)).float()
+    inputs = _draw_inputs(samples, (3, 32, 32)).float()
     violation = max(euler_violation(model, inputs).values())
-    return _not_applicable(
+    return _build_not_applicable(
         "T1-resnet",
         "In a ResNet-20, <W, dN/dW> is not N: the largest relative difference.",
         reasons=obstacles(model, inputs),

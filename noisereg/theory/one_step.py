@@ -16,7 +16,7 @@ _FLOAT_ERROR = 1e-12
 
 
 def neuron_square(weight: Float[Tensor, " d"], x: Float[Tensor, " d"], *, y: int, lr: float) -> float:
-    """Give ||V||^2 after a step of the hinge loss on a sample that a neuron misclassifies.
+    """Compute ||V||^2 after a step of the hinge loss on a sample that a neuron misclassifies.
 
     ||V'||^2 = ||V||^2 + 2 h y V.x + h^2 ||x||^2. The output layer of a net is such a neuron, with x the activations
     below it.
@@ -44,7 +44,7 @@ def hidden_square_bound(
     y: int,
     lr: float,
 ) -> float:
-    """Bound ||W||^2 after a step of the hinge loss on a sample that N(x) = V.ReLU(W x) misclassifies.
+    """Compute the bound of ||W||^2 after a step of the hinge loss on a sample that N(x) = V.ReLU(W x) misclassifies.
 
     ||W'||^2 <= ||W||^2 + 2 h y N(x) + h^2 ||V||^2 ||x||^2, with equality if every neuron fires. A single row may grow.
 
@@ -87,13 +87,13 @@ def verify_one_step(
         [True, True, True]
     """
     loss = loss or Hinge()
-    neurons = [_neuron_error(seed, d, lr=lr, loss=loss) for seed in range(seeds)]
-    nets = [_net_errors(seed, d, hidden=hidden, lr=lr, loss=loss) for seed in range(seeds)]
+    neurons = [_measure_neuron_error(seed, d, lr=lr, loss=loss) for seed in range(seeds)]
+    nets = [_measure_net_errors(seed, d, hidden=hidden, lr=lr, loss=loss) for seed in range(seeds)]
     outputs, excess, rows = zip(*nets, strict=True)
     kept = [value <= _FLOAT_ERROR for value in excess]
     return [
-        _identity("T1a", "||V'||^2 = ||V||^2 + 2hyV.x + h^2 ||x||^2 for a single neuron.", neurons),
-        _identity("T1b-output", "||V'||^2 = ||V||^2 + 2hyN + h^2 ||ReLU(Wx)||^2 for the output layer.", outputs),
+        _check_identity("T1a", "||V'||^2 = ||V||^2 + 2hyV.x + h^2 ||x||^2 for a single neuron.", neurons),
+        _check_identity("T1b-output", "||V'||^2 = ||V||^2 + 2hyN + h^2 ||ReLU(Wx)||^2 for the output layer.", outputs),
         Check(
             id="T1b-hidden",
             says="||W'||^2 <= ||W||^2 + 2hyN + h^2 ||V||^2 ||x||^2 for the hidden layer.",
@@ -108,7 +108,7 @@ def verify_one_step(
     ]
 
 
-def _identity(id: str, says: str, errors: Sequence[float]) -> Check:
+def _check_identity(id: str, says: str, errors: Sequence[float]) -> Check:
     return Check(
         id=id,
         says=f"{says} The largest relative difference is a float error.",
@@ -121,28 +121,28 @@ def _identity(id: str, says: str, errors: Sequence[float]) -> Check:
     )
 
 
-def _neuron_error(seed: int, d: int, *, lr: float, loss: Loss) -> float:
-    model, x = Neuron((d,), 1, seed=seed).double(), _sample(seed, d)
+def _measure_neuron_error(seed: int, d: int, *, lr: float, loss: Loss) -> float:
+    model, x = Neuron((d,), 1, seed=seed).double(), _draw_sample(seed, d)
     before = model.output.weight.detach()[0].clone()
-    y = _step(model, x, lr=lr, loss=loss)
-    return _relative(model.output.weight, neuron_square(before, x, y=y, lr=lr))
+    y = _take_step(model, x, lr=lr, loss=loss)
+    return _relative_difference(model.output.weight, neuron_square(before, x, y=y, lr=lr))
 
 
-def _net_errors(seed: int, d: int, *, hidden: int, lr: float, loss: Loss) -> tuple[float, float, float]:
-    """Give the error of the output layer, by how much the hidden one is above its bound, and the share of its rows."""
-    model, x = TwoLayer((d,), 1, hidden=hidden, bias="none", seed=seed).double(), _sample(seed, d)
+def _measure_net_errors(seed: int, d: int, *, hidden: int, lr: float, loss: Loss) -> tuple[float, float, float]:
+    """Return the error of the output layer, the excess of the hidden one over its bound, and the share of its rows."""
+    model, x = TwoLayer((d,), 1, hidden=hidden, bias="none", seed=seed).double(), _draw_sample(seed, d)
     w, v = model.hidden.weight.detach().clone(), model.output.weight.detach()[0].clone()
-    y = _step(model, x, lr=lr, loss=loss)
+    y = _take_step(model, x, lr=lr, loss=loss)
     bound = hidden_square_bound(w, v, x=x, y=y, lr=lr)
     after = model.hidden.weight.detach()
     moved = (after != w).any(dim=1)
     grew = after.square().sum(dim=1) > w.square().sum(dim=1)
-    error = _relative(model.output.weight, neuron_square(v, (w @ x).relu(), y=y, lr=lr))
+    error = _relative_difference(model.output.weight, neuron_square(v, (w @ x).relu(), y=y, lr=lr))
     return error, float(after.square().sum()) / bound - 1, float(grew.sum() / moved.sum())
 
 
-def _step(model: nn.Module, x: Float[Tensor, " d"], *, lr: float, loss: Loss) -> int:
-    """Take a step of SGD with the label that the model gets wrong, and give that label as -1 or 1."""
+def _take_step(model: nn.Module, x: Float[Tensor, " d"], *, lr: float, loss: Loss) -> int:
+    """Train by a step of SGD with the label that the model gets wrong, and return that label as -1 or 1."""
     wrong = (model(x[None])[:, 0] <= 0).long()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     loss(model(x[None]), wrong).backward()
@@ -150,9 +150,9 @@ def _step(model: nn.Module, x: Float[Tensor, " d"], *, lr: float, loss: Loss) ->
     return 2 * int(wrong) - 1
 
 
-def _sample(seed: int, d: int) -> Float[Tensor, " d"]:
+def _draw_sample(seed: int, d: int) -> Float[Tensor, " d"]:
     return rng.normal(seed, Stream.TRAIN_DATA, 0, torch.arange(d))
 
 
-def _relative(weight: Tensor, expected: float) -> float:
+def _relative_difference(weight: Tensor, expected: float) -> float:
     return abs(float(weight.detach().square().sum()) / expected - 1)

@@ -31,7 +31,7 @@ class Mistakes(NamedTuple):
     bound: float
 
 
-def separable(n: int, d: int, *, margin: float, seed: int) -> tuple[Float64[Tensor, "n d"], Int64[Tensor, " n"]]:
+def draw_separable(n: int, d: int, *, margin: float, seed: int) -> tuple[Float64[Tensor, "n d"], Int64[Tensor, " n"]]:
     """Draw points in a cube and label them by a hyperplane through the origin that keeps a distance from all of them.
 
     Args:
@@ -44,12 +44,12 @@ def separable(n: int, d: int, *, margin: float, seed: int) -> tuple[Float64[Tens
         The points, in [-1, 1]^d before they are moved away from the hyperplane, and their labels, 0 or 1.
 
     Example:
-        >>> inputs, labels = separable(4, 2, margin=0.5, seed=0)
+        >>> inputs, labels = draw_separable(4, 2, margin=0.5, seed=0)
         >>> inputs.shape, labels.shape
         (torch.Size([4, 2]), torch.Size([4]))
     """
     cube = 2 * rng.uniform(seed, Stream.TRAIN_DATA, 0, torch.arange(n * d)).view(n, d) - 1
-    normal = _normal(d)
+    normal = _normal_vector(d)
     side = cube @ normal
     sign = torch.where(side >= 0, 1.0, -1.0)
     return cube + (margin * sign)[:, None] * normal, (sign > 0).long()
@@ -71,13 +71,13 @@ def train_perceptron(inputs: Float64[Tensor, "n d"], labels: Int64[Tensor, " n"]
         The mistakes and their bound; the training ends at the latest when it has exceeded the bound.
 
     Example:
-        >>> inputs, labels = separable(10, 2, margin=0.5, seed=0)
+        >>> inputs, labels = draw_separable(10, 2, margin=0.5, seed=0)
         >>> mistakes = train_perceptron(inputs, labels, loss=Hinge(), lr=0.1)
         >>> mistakes.number <= mistakes.bound
         True
     """
     sign, weight, mistakes = 2.0 * labels - 1, torch.zeros(inputs.shape[1], dtype=torch.float64), 0
-    margin = (sign * (inputs @ _normal(inputs.shape[1]))).min()
+    margin = (sign * (inputs @ _normal_vector(inputs.shape[1]))).min()
     bound = float((inputs.norm(dim=1).max() / margin) ** 2)
     while mistakes <= bound:
         before = mistakes
@@ -107,18 +107,22 @@ def verify_perceptron(
         >>> all(check.holds for check in verify_perceptron(seeds=2, n=20, d=5))
         True
     """
-    return perceptron_checks(Hinge(), seeds=seeds, n=n, d=d, margin=margin, lr=lr)
+    return check_perceptron(Hinge(), seeds=seeds, n=n, d=d, margin=margin, lr=lr)
 
 
-def perceptron_checks(loss: Loss, *, seeds: int, n: int, d: int, margin: float, lr: float) -> list[Check]:
+def check_perceptron(loss: Loss, *, seeds: int, n: int, d: int, margin: float, lr: float) -> list[Check]:
     """Check the slides' rules for a loss; they hold for the hinge loss with beta = 0."""
-    neuron = max(_neuron_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
-    layers = max(_network_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
-    runs = [train_perceptron(*separable(n, d, margin=margin, seed=seed), loss=loss, lr=lr) for seed in range(seeds)]
+    neuron = max(_measure_neuron_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
+    layers = max(_measure_network_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
+    runs = [
+        train_perceptron(*draw_separable(n, d, margin=margin, seed=seed), loss=loss, lr=lr) for seed in range(seeds)
+    ]
     worst = max(run.number / run.bound for run in runs)
     return [
-        _rule("S1", "A step of SGD with the hinge loss is V + h y x if the sample is misclassified.", neuron, seeds),
-        _rule("S2", "So it is for both layers of a network, with the neurons that fire.", layers, seeds),
+        _check_rule(
+            "S1", "A step of SGD with the hinge loss is V + h y x if the sample is misclassified.", neuron, seeds
+        ),
+        _check_rule("S2", "So it is for both layers of a network, with the neurons that fire.", layers, seeds),
         Check(
             id="S9",
             says="On separable samples a neuron makes at most (R / margin)^2 mistakes (the largest share of it).",
@@ -132,7 +136,7 @@ def perceptron_checks(loss: Loss, *, seeds: int, n: int, d: int, margin: float, 
     ]
 
 
-def _rule(id: str, says: str, difference: float, n: int) -> Check:
+def _check_rule(id: str, says: str, difference: float, n: int) -> Check:
     said = f"{says} (The largest relative difference to autograd.)"
     holds = difference <= _ROUNDING
     return Check(
@@ -140,29 +144,33 @@ def _rule(id: str, says: str, difference: float, n: int) -> Check:
     )
 
 
-def _neuron_difference(loss: Loss, seed: int, *, d: int, lr: float) -> float:
-    weight, x = _draw(seed, d, place=0), _draw(seed, d, place=1)
+def _measure_neuron_difference(loss: Loss, seed: int, *, d: int, lr: float) -> float:
+    weight, x = _draw_uniform(seed, d, place=0), _draw_uniform(seed, d, place=1)
     y = 1.0 if rng.uniform(seed, Stream.TRAIN_LABEL, 0, torch.arange(1)).item() < 0.5 else -1.0
     misclassified = y * (weight @ x) <= 0
     expected = weight + lr * y * x if misclassified else weight
-    (gradient,) = _gradients(loss, y, weights=[weight], output=lambda weights: weights[0] @ x)
-    return _relative(weight - lr * gradient, expected)
+    (gradient,) = _compute_gradients(loss, y, weights=[weight], output=lambda weights: weights[0] @ x)
+    return _relative_difference(weight - lr * gradient, expected)
 
 
-def _network_difference(loss: Loss, seed: int, *, d: int, lr: float) -> float:
-    hidden, output, x = _draw(seed, 8 * d, place=2).view(8, d), _draw(seed, 8, place=3), _draw(seed, d, place=1)
+def _measure_network_difference(loss: Loss, seed: int, *, d: int, lr: float) -> float:
+    hidden, output, x = (
+        _draw_uniform(seed, 8 * d, place=2).view(8, d),
+        _draw_uniform(seed, 8, place=3),
+        _draw_uniform(seed, d, place=1),
+    )
     y = 1.0 if rng.uniform(seed, Stream.TRAIN_LABEL, 1, torch.arange(1)).item() < 0.5 else -1.0
     fires = (hidden @ x >= 0).double()
     before = [hidden, output]
     after = before
     if y * (output @ (hidden @ x).relu()) <= 0:
         after = [hidden + lr * y * (output * fires)[:, None] * x, output + lr * y * (hidden @ x).relu()]
-    gradients = _gradients(loss, y, weights=before, output=lambda weights: weights[1] @ (weights[0] @ x).relu())
+    gradients = _compute_gradients(loss, y, weights=before, output=lambda weights: weights[1] @ (weights[0] @ x).relu())
     steps = zip(before, gradients, after, strict=True)
-    return max(_relative(weight - lr * gradient, expected) for weight, gradient, expected in steps)
+    return max(_relative_difference(weight - lr * gradient, expected) for weight, gradient, expected in steps)
 
 
-def _gradients(
+def _compute_gradients(
     loss: Loss, y: float, *, weights: list[Tensor], output: Callable[[list[Tensor]], Tensor]
 ) -> list[Tensor]:
     leaves = [weight.clone().requires_grad_() for weight in weights]
@@ -170,13 +178,13 @@ def _gradients(
     return list(torch.autograd.grad(loss(logits, torch.tensor([int(y > 0)])), leaves))
 
 
-def _draw(seed: int, n: int, *, place: int) -> Float64[Tensor, " n"]:
+def _draw_uniform(seed: int, n: int, *, place: int) -> Float64[Tensor, " n"]:
     return 2 * rng.uniform(seed, Stream.TRAIN_DATA, 1 + place, torch.arange(n)) - 1
 
 
-def _normal(d: int) -> Float64[Tensor, " d"]:
+def _normal_vector(d: int) -> Float64[Tensor, " d"]:
     return torch.full((d,), d**-0.5, dtype=torch.float64)
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def _relative_difference(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())

@@ -89,12 +89,12 @@ class ActivityPolynomial:
     means: Sequence[float]
 
     def __call__(self, p: float) -> float:
-        """Give a(p) for noise that flips a label with probability p; `Resample(p)` flips with probability p/2."""
+        """Compute a(p) for noise that flips a label with probability p; `Resample(p)` flips with probability p/2."""
         degree = len(self.means) - 1
         return sum(comb(degree, f) * p**f * (1 - p) ** (degree - f) * mean for f, mean in enumerate(self.means))
 
     def coefficients(self) -> list[float]:
-        """Give the coefficients of 1, p, p^2, ..., p^T.
+        """Compute the coefficients of 1, p, p^2, ..., p^T.
 
         Example:
             >>> ActivityPolynomial(means=(4.0, 2.0)).coefficients()
@@ -108,7 +108,7 @@ class ActivityPolynomial:
 
 
 def activity_polynomial(task: Task) -> ActivityPolynomial:
-    """Try every course of a training, and average the activity by the number of flips.
+    """Compute the activity of every course of a training, averaged by the number of flips.
 
     Args:
         task: of T steps.
@@ -122,14 +122,14 @@ def activity_polynomial(task: Task) -> ActivityPolynomial:
         >>> len(activity_polynomial(task).means)
         4
     """
-    index, flips = courses(len(task.labels), task.steps)
+    index, flips = list_courses(len(task.labels), task.steps)
     activity, number = task.activity(index, task.labels[index] ^ flips), flips.sum(dim=1)
     sums = torch.zeros(task.steps + 1, dtype=torch.float64).index_add(0, number, activity)
     return ActivityPolynomial(means=(sums / torch.bincount(number, minlength=task.steps + 1)).tolist())
 
 
 def expected_activity(task: Task, rules: Sequence[Rule]) -> list[float]:
-    """Give a(p) under noise rules as a sum over all courses, each with its probability under the rule's T.
+    """Compute a(p) under noise rules as a sum over all courses, each with its probability under the rule's T.
 
     Args:
         task: small.
@@ -141,17 +141,17 @@ def expected_activity(task: Task, rules: Sequence[Rule]) -> list[float]:
         >>> expected_activity(task, [Flip(p=0.0)]) == [activity_polynomial(task)(0.0)]
         True
     """
-    index, seen = courses(len(task.labels), task.steps)
+    index, seen = list_courses(len(task.labels), task.steps)
     activity, right = task.activity(index, seen), task.labels[index]
     laws = (rule.transition(2)[right, seen] / len(task.labels) for rule in rules)
     return [float(law.prod(dim=1) @ activity) for law in laws]
 
 
-def courses(n: int, steps: int) -> tuple[Int64[Tensor, "courses steps"], Int64[Tensor, "courses steps"]]:
+def list_courses(n: int, steps: int) -> tuple[Int64[Tensor, "courses steps"], Int64[Tensor, "courses steps"]]:
     """List every course: the sample of each step, and a bit beside it.
 
     Example:
-        >>> [tensor.flatten().tolist() for tensor in courses(2, 1)]
+        >>> [tensor.flatten().tolist() for tensor in list_courses(2, 1)]
         [[0, 0, 1, 1], [0, 1, 0, 1]]
     """
     number = torch.arange((2 * n) ** steps)[:, None]
@@ -174,7 +174,7 @@ def verify_polynomial(
         seed: of the weights and inputs.
 
     Returns:
-        The rows of `polynomial_checks`.
+        The rows of `check_polynomial`.
 
     Example:
         >>> [check.holds for check in verify_polynomial(n=2, steps=2, replicas=200)]
@@ -183,10 +183,10 @@ def verify_polynomial(
     inputs = rng.normal(seed, Stream.TRAIN_DATA, 0, torch.arange(n * d)).view(n, d)
     model = TwoLayer((d,), 1, hidden=hidden, seed=seed)
     task = Task(model=model, inputs=inputs, labels=torch.arange(n) % 2, loss=Logistic(), lr=lr, steps=steps)
-    return polynomial_checks(task, activity_polynomial(task), replicas=replicas)
+    return check_polynomial(task, activity_polynomial(task), replicas=replicas)
 
 
-def polynomial_checks(task: Task, polynomial: Callable[[float], float], *, replicas: int) -> list[Check]:
+def check_polynomial(task: Task, polynomial: Callable[[float], float], *, replicas: int) -> list[Check]:
     """Compare a polynomial with the sums over all courses, and with runs whose order and noise are drawn.
 
     Args:
@@ -206,16 +206,20 @@ def polynomial_checks(task: Task, polynomial: Callable[[float], float], *, repli
     apart = max(abs(float(through(p)) - value) for p, value in zip(strengths, flip, strict=True))
     unlike = max(abs(polynomial(p / 2) - value) for p, value in zip(strengths, resample, strict=True))
     return [
-        _exact("D13-degree", "a(p) is a polynomial of degree at most T: the largest difference.", apart, n=len(flip)),
-        _exact("D13-rules", "Resampling with p is flipping with p/2: the largest difference.", unlike, n=len(flip)),
-        _drawn("D13-flip", task, [Flip(p=p) for p in strengths], [polynomial(p) for p in strengths], n=replicas),
-        _drawn(
+        _check_exact(
+            "D13-degree", "a(p) is a polynomial of degree at most T: the largest difference.", apart, n=len(flip)
+        ),
+        _check_exact(
+            "D13-rules", "Resampling with p is flipping with p/2: the largest difference.", unlike, n=len(flip)
+        ),
+        _check_drawn("D13-flip", task, [Flip(p=p) for p in strengths], [polynomial(p) for p in strengths], n=replicas),
+        _check_drawn(
             "D13-resample", task, [Resample(p=p) for p in strengths], [polynomial(p / 2) for p in strengths], n=replicas
         ),
     ]
 
 
-def _exact(id: str, says: str, difference: float, *, n: int) -> Check:
+def _check_exact(id: str, says: str, difference: float, *, n: int) -> Check:
     return Check(
         id=id,
         says=says,
@@ -228,8 +232,8 @@ def _exact(id: str, says: str, difference: float, *, n: int) -> Check:
     )
 
 
-def _drawn(id: str, task: Task, rules: Sequence[Rule], predicted: Sequence[float], *, n: int) -> Check:
-    runs = torch.stack([_draw(task, rule, replicas=n) for rule in rules])
+def _check_drawn(id: str, task: Task, rules: Sequence[Rule], predicted: Sequence[float], *, n: int) -> Check:
+    runs = torch.stack([_measure_drawn(task, rule, replicas=n) for rule in rules])
     mean, error = runs.mean(dim=1), runs.std(dim=1) / sqrt(n)
     off = (mean - torch.tensor(predicted, dtype=torch.float64)).abs() - _FLOAT_ERROR
     worst = float((off / error.clamp(min=_FLOAT_ERROR)).clamp(min=0).max())
@@ -256,7 +260,7 @@ def _drawn(id: str, task: Task, rules: Sequence[Rule], predicted: Sequence[float
     )
 
 
-def _draw(task: Task, rule: Rule, *, replicas: int) -> Float64[Tensor, " replicas"]:
+def _measure_drawn(task: Task, rule: Rule, *, replicas: int) -> Float64[Tensor, " replicas"]:
     """Train replicas with drawn order and noise, and count their active neurons."""
     seeds, step, n = torch.arange(replicas)[:, None], torch.arange(task.steps), len(task.labels)
     index = (rng.uniform(seeds, Stream.ORDER, step, 0) * n).long()

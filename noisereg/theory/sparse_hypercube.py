@@ -56,7 +56,7 @@ def hypercube_net(d: int, eps: float, *, output_bias: float | None = None) -> Tw
 
 
 def hypercube_active(d: int, eps: float) -> float:
-    """Give the mean number of its neurons that fire on the outer cube: 1 + (d - 1) eps / 2. None fires on the inner.
+    """Compute the mean number of its neurons that fire on the outer cube: 1 + (d - 1) eps / 2. None fires on the inner.
 
     Note:
         The paper says d eps. That is nearly twice as many.
@@ -69,7 +69,7 @@ def hypercube_active(d: int, eps: float) -> float:
 
 
 def hypercube_error(d: int, eps: float, *, output_bias: float) -> float:
-    """Give the share of the outer cube that it gets wrong.
+    """Compute the share of the outer cube that it gets wrong.
 
     N = b + (1 + S) eps/2, where S is a sum of K uniform numbers on [0, 1] and K ~ Bin(d - 1, eps/2). So the share is
     P(S <= s) with s = -2b/eps - 1, and P(S <= s | K) is the law of Irwin and Hall.
@@ -91,7 +91,7 @@ def hypercube_error(d: int, eps: float, *, output_bias: float) -> float:
 
 
 def irwin_hall(s: float, k: int) -> float:
-    """Give the probability that the sum of k uniform numbers on [0, 1] is at most s.
+    """Compute the probability that the sum of k uniform numbers on [0, 1] is at most s.
 
     Summed in fractions: the terms are large and of both signs.
 
@@ -130,48 +130,57 @@ def verify_hypercube_net(
         >>> {check.id: check.holds for check in verify_hypercube_net(samples=1000)}["F1f-exact"]
         True
     """
-    outer, inner = _surface(samples, d, radius=1.0, seed=seed), _surface(samples, d, radius=1 - eps, seed=seed + 1)
+    outer, inner = (
+        _draw_surface(samples, d, radius=1.0, seed=seed),
+        _draw_surface(samples, d, radius=1 - eps, seed=seed + 1),
+    )
     exact, paper = hypercube_net(d, eps), hypercube_net(d, eps, output_bias=_PAPER_BIAS)
-    wrong = torch.cat([_wrong(exact, outer, label=1), _wrong(exact, inner, label=0)])
-    missed, active = _wrong(paper, outer, label=1), _active(exact, outer)
+    wrong = torch.cat([_is_wrong(exact, outer, label=1), _is_wrong(exact, inner, label=0)])
+    missed, active = _is_wrong(paper, outer, label=1), _count_active(exact, outer)
     model = TwoLayer((d,), 1, hidden=hidden or 4 * d)
     size, square = sum(parameter.numel() for parameter in model.parameters()), 4.0 * d**2
     share, count = hypercube_error(d, eps, output_bias=_PAPER_BIAS), hypercube_active(d, eps)
     return [
-        _mean("F1f-exact", "With b = -eps/4 the network makes no error.", wrong, predicted=0.0),
-        _mean(
+        _check_mean("F1f-exact", "With b = -eps/4 the network makes no error.", wrong, predicted=0.0),
+        _check_mean(
             "F1f-paper-bias",
             "With b = -1/2 it misses a part of the outer cube.",
             missed,
             predicted=share,
-            curve=_error_curve(paper, outer, eps=eps),
+            curve=_build_error_curve(paper, outer, eps=eps),
         ),
-        _mean("F1f-active", "On the outer cube, 1 + (d-1) eps/2 neurons are active.", active, predicted=count),
-        _mean("F1f-silent", "On the inner cube, no neuron is active.", _active(exact, inner), predicted=0.0),
-        _mean("F1f-paper-exact", "The paper: with b = -1/2 the network represents the task.", missed, predicted=0.0),
-        _mean("F1f-paper-active", "The paper: d eps neurons are active on the outer cube.", active, predicted=d * eps),
+        _check_mean("F1f-active", "On the outer cube, 1 + (d-1) eps/2 neurons are active.", active, predicted=count),
+        _check_mean(
+            "F1f-silent", "On the inner cube, no neuron is active.", _count_active(exact, inner), predicted=0.0
+        ),
+        _check_mean(
+            "F1f-paper-exact", "The paper: with b = -1/2 the network represents the task.", missed, predicted=0.0
+        ),
+        _check_mean(
+            "F1f-paper-active", "The paper: d eps neurons are active on the outer cube.", active, predicted=d * eps
+        ),
         _parameters(size, square),
     ]
 
 
-def _surface(samples: int, d: int, *, radius: float, seed: int) -> Float64[Tensor, "samples d"]:
+def _draw_surface(samples: int, d: int, *, radius: float, seed: int) -> Float64[Tensor, "samples d"]:
     cube = 2 * rng.uniform(seed, Stream.TEST_DATA, 0, torch.arange(samples * d)).view(samples, d) - 1
     return cube / cube.abs().amax(dim=1, keepdim=True) * radius
 
 
 @torch.no_grad()
-def _wrong(net: nn.Module, points: Float64[Tensor, "samples d"], *, label: int) -> Float64[Tensor, " samples"]:
+def _is_wrong(net: nn.Module, points: Float64[Tensor, "samples d"], *, label: int) -> Float64[Tensor, " samples"]:
     return (predictions(net(points)) != label).double()
 
 
 @torch.no_grad()
-def _active(net: TwoLayer, points: Float64[Tensor, "samples d"]) -> Float64[Tensor, " samples"]:
+def _count_active(net: TwoLayer, points: Float64[Tensor, "samples d"]) -> Float64[Tensor, " samples"]:
     return (net.hidden(points) > 0).sum(dim=1).double()
 
 
 @torch.no_grad()
-def _error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: float) -> Curve:
-    """Give the share of the outer cube that is missed for output biases of both sides of -eps/2."""
+def _build_error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: float) -> Curve:
+    """Compute the share of the outer cube that is missed for output biases of both sides of -eps/2."""
     sums = net(outer) - net.output.bias
     bias = torch.linspace(-5 * eps, 0, 41, dtype=torch.float64)
     return Curve(
@@ -183,7 +192,7 @@ def _error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, eps: flo
     )
 
 
-def _mean(
+def _check_mean(
     id: str, says: str, values: Float64[Tensor, " samples"], *, predicted: float, curve: Curve | None = None
 ) -> Check:
     mean, error = float(values.mean()), float(values.std()) / sqrt(len(values))

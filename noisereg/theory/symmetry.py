@@ -40,7 +40,7 @@ def check_half_active(fractions: Sequence[float], num_samples: int) -> Check:
         False
     """
     if not fractions or num_samples < 1:
-        raise ValueError(f"needs at least 1 fraction and 1 sample, got {len(fractions)} and {num_samples}")
+        raise ValueError(f"fractions and num_samples must be at least one each, got {len(fractions)} and {num_samples}")
     furthest = float(torch.tensor(fractions, dtype=torch.float64).sub(0.5).abs().max())
     says = "Half of the neurons are active at all times: the largest distance from 1/2, within 5 standard errors."
     bound = 5 / (2 * math.sqrt(num_samples))
@@ -81,19 +81,19 @@ def verify_half_active(
     models = [TwoLayer((d,), 1, hidden=hidden, bias="none", seed=seed + replica) for replica in range(replicas)]
     stack, engine, rates = Stack.of(models), Blocked(loss or Logistic()), torch.full((replicas,), lr)
     points, _ = gaussian_noise(seed, _TIMES, count=samples, d=d)
-    once, mirrored = [_active(stack, points)], [_active(stack, -points)]
+    once, mirrored = [_measure_active_fractions(stack, points)], [_measure_active_fractions(stack, -points)]
     chunk = math.ceil(steps / _TIMES)
     index = torch.arange(replicas * chunk).view(replicas, chunk)
     for time in range(_TIMES):
         inputs, targets = gaussian_noise(seed, time, count=index.numel(), d=d)
         engine(stack, stack.prepare(inputs), index=index, targets=targets.view(replicas, chunk, 2), rates=rates)
-        once.append(_active(stack, points))
-        mirrored.append(_active(stack, -points))
+        once.append(_measure_active_fractions(stack, points))
+        mirrored.append(_measure_active_fractions(stack, -points))
     says = "On x and -x together each neuron fires once: the largest distance of the active fraction from 1/2."
     furthest = float((torch.stack(once) + torch.stack(mirrored) - 1).abs().max() / 2)
     pairs = bounded(furthest, "=", 0.0, id="X8-pairs", says=says, place=_PLACE, n=len(once) * replicas)
     return [pairs, check_half_active(torch.stack(once).flatten().tolist(), samples)]
 
 
-def _active(stack: Stack, points: Float64[Tensor, "n d"]) -> Float64[Tensor, " replicas"]:
+def _measure_active_fractions(stack: Stack, points: Float64[Tensor, "n d"]) -> Float64[Tensor, " replicas"]:
     return (stack.prepare(points) @ cast(Tensor, stack.hidden).detach() > 0).double().mean(dim=(1, 2))

@@ -1,30 +1,29 @@
 """What is measured of a trained network once, at the end: calibration, the plane of three classes, distinct units."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
-from noisereg.callbacks.train_pass import evaluating
 from noisereg.datasets import BatchLoader, InMemory
-from noisereg.engine.classifier import Classifier
 from noisereg.metrics import (
     Distinct,
-    Ends,
+    LastLayers,
     UnitCorrelation,
     calibration,
     class_plane,
-    find_ends,
+    eval_mode,
+    find_last_layers,
     project_features,
     reliability,
     tightness,
-    watch_ends,
+    watch_last_layers,
 )
 
 _CLASSES = 3  # the first ones, whose templates span the plane
@@ -81,8 +80,15 @@ class Plane(NamedTuple):
         return project_features(features, origin=self.origin, basis=self.basis)
 
 
-def analyse(module: Classifier, data: InMemory, trainer: Trainer) -> Analysis:
-    """Measure a trained network on whole splits, in eval mode, in the trainer's precision and in this process alone.
+def analyse(
+    module: nn.Module,
+    data: InMemory,
+    *,
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
+    convert: Callable[[Tensor], Tensor] | None = None,
+) -> Analysis:
+    """Measure a trained network on whole splits, in eval mode and in this process alone.
 
     On the test split: `test/ece`, `test/nll` and `test/brier`, see `calibration`, and of the last ReLU, unless it has
     more than 8,192 units, `test/distinct_neurons/<layer>`, `test/distinct_active_neurons/<layer>` and
@@ -92,36 +98,46 @@ def analyse(module: Classifier, data: InMemory, trainer: Trainer) -> Analysis:
     does not have is left out.
 
     Args:
-        module: whose modes and device are put back.
+        module: maps inputs to logits; its modes and device are put back.
         data: whose splits the network is shown.
-        trainer: that trained the network.
+        device: to compute on.
+        context: makes the context of a forward pass, such as autocast.
+        convert: inputs to the precision of the network; None for that of its weights.
 
     Returns:
         The values, and the arrays `reliability_count`, `reliability_confidence`, `reliability_accuracy`,
         `plane_classes`, `plane_templates`, and of each split `plane_<split>_points` and `plane_<split>_labels`, for
         the first 300 samples of each class.
     """
-    home = module.device
-    module.to(trainer.strategy.root_device)  # a trainer leaves it on the CPU
+    weight = next(module.parameters())
+    home, dtype = weight.device, weight.dtype
+    module.to(device)  # a trainer leaves it on the CPU
+
+    def run(inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
+        with context():
+            there = inputs.to(device)
+            return module(convert(there) if convert else there.to(dtype))
+
     try:
-        with evaluating(module), torch.no_grad():
-            return _Analyst(module, data, trainer).analyse()
+        with eval_mode(module), torch.no_grad():
+            return _Analyst(module, data, run).analyse()
     finally:
         module.to(home)
 
 
 class _Analyst:
-    """Show the splits to the network, and put together what is found."""
+    """Run the network on the splits, and collect what is found."""
 
-    def __init__(self, module: Classifier, data: InMemory, trainer: Trainer) -> None:
-        self._module, self._data, self._trainer = module, data, trainer
+    def __init__(self, module: nn.Module, data: InMemory, run: Callable[[Tensor], Tensor]) -> None:
+        self._module, self._data, self._run = module, data, run
+        self._device = next(module.parameters()).device
         self._found = Analysis()
 
     def analyse(self) -> Analysis:
         ends = self._find_ends()
         plane, units = self._lay_plane(ends.linear), self._correlate(ends)
         logits, labels, points = [], [], []
-        with watch_ends(ends) as last:
+        with watch_last_layers(ends) as last:
             for batch_labels, inputs in self._batches("test"):
                 labels.append(batch_labels)
                 logits.append(self._run(inputs))
@@ -137,10 +153,12 @@ class _Analyst:
             self._found.add_points("train", *self._train_points(ends, plane))
         return self._found
 
-    def _train_points(self, ends: Ends, plane: Plane) -> tuple[Float64[Tensor, "samples 2"], Int64[Tensor, " samples"]]:
-        """Show the network no other samples than those of the three classes."""
+    def _train_points(
+        self, ends: LastLayers, plane: Plane
+    ) -> tuple[Float64[Tensor, "samples 2"], Int64[Tensor, " samples"]]:
+        """Project the samples of the three classes, and run the network on no others."""
         labels, points = [], []
-        with watch_ends(ends) as last:
+        with watch_last_layers(ends) as last:
             for batch_labels, inputs in self._batches("train"):
                 chosen = batch_labels < _CLASSES
                 labels.append(batch_labels[chosen])
@@ -150,10 +168,10 @@ class _Analyst:
         empty = plane.origin.new_empty(0, 2)
         return torch.cat([empty, *points]), torch.cat(labels)
 
-    def _find_ends(self) -> Ends:
+    def _find_ends(self) -> LastLayers:
         shape = self._data.input_shape
         inputs = torch.linspace(-1, 1, math.prod(shape)).view(1, *shape)
-        return find_ends(self._module, inputs, run=self._run)
+        return find_last_layers(self._module, inputs, run=self._run)
 
     def _lay_plane(self, layer: nn.Linear | None) -> Plane | None:
         if layer is None or layer.out_features < _CLASSES:
@@ -168,21 +186,16 @@ class _Analyst:
         self._found.arrays["plane_templates"] = plane.points(templates).float().cpu().numpy()
         return plane
 
-    def _correlate(self, ends: Ends) -> UnitCorrelation | None:
+    def _correlate(self, ends: LastLayers) -> UnitCorrelation | None:
         if ends.num_units > _MAX_UNITS:
             self._found.notes.append(f"distinct units: {ends.layer} has {ends.num_units:,}, more than {_MAX_UNITS:,}")
         return UnitCorrelation() if 0 < ends.num_units <= _MAX_UNITS else None
 
-    def _run(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
-        plugin = self._trainer.precision_plugin
-        with plugin.forward_context():
-            return self._module(plugin.convert_input(inputs.to(self._module.device)))
-
     def _batches(self, split: str) -> Iterator[tuple[Int64[Tensor, " batch"], Float[Tensor, "batch *shape"]]]:
-        """Give labels and inputs of a whole split, although other processes may have a share of it."""
+        """Yield labels and inputs of a whole split, although other processes may have a share of it."""
         loaders: dict[str, BatchLoader] = dict(zip(self._data.eval_splits, self._data.val_dataloader(), strict=True))
         loader = loaders[split]
         loader.batch_size = max(1, loader.batch_size // loader.world)
         loader.rank, loader.world = 0, 1
         for batch in loader:
-            yield batch["label"].to(self._module.device), batch["input"]
+            yield batch["label"].to(self._device), batch["input"]

@@ -1,19 +1,20 @@
-"""The parts of a run, built from a checked configuration; whatever they object to is told by its key."""
+"""The parts of a run, built from a checked configuration; an error of a part names its key."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from hydra._internal.utils import _locate
+from hydra._internal.utils import _locate  # what `instantiate` finds; hydra.utils.get_object logs a second line
 from hydra.utils import instantiate
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from noisereg.config.arguments import check_arguments
+from noisereg.config.allowed import check_object
+from noisereg.config.arguments import check_arguments, qualify
 from noisereg.config.check import Settings
-from noisereg.config.targets import check_object, targets
+from noisereg.config.targets import targets
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
@@ -21,16 +22,16 @@ from noisereg.noise import Rule, Schedule
 
 
 def build_data(settings: Settings, seed: int) -> InMemory:
-    """Make the data set of a seed and load it, so that a fault in its files ends the run before it begins."""
+    """Build the data set of a seed and load it, so that a fault in its files ends the run before it begins."""
     data = build("dataset", settings["dataset"], seed=seed)
-    with as_config_error():
+    with as_data_config_error(data):
         data.prepare_data()
         data.setup()
     return data
 
 
 def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
-    """Make the network: one output for two classes, else one for each class, if the configuration names no number."""
+    """Build the network: one output for two classes, else one for each class, if the configuration names no number."""
     arguments = dict(settings["model"])
     named = arguments.pop("num_outputs", None)
     num_outputs = named or (1 if num_classes == 2 else num_classes)
@@ -43,38 +44,38 @@ def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], 
 
 
 def build_loss(settings: Settings) -> Loss:
-    """Make the loss."""
+    """Build the loss."""
     return build("loss", settings["loss"])
 
 
 def build_rule(settings: Settings, p: float, *, num_classes: int) -> Rule:
-    """Make the noise rule for one strength; its schedule is the callback's."""
+    """Build the noise rule for one strength; its schedule is the callback's."""
     section = {key: value for key, value in settings["noise"].items() if key != "schedule"}
     rule = build("noise", {**section, "p": p})
-    with told_of("noise"):  # a matrix may be of another number of classes
+    with as_config_error("noise", type(rule)):  # a matrix may be of another number of classes
         rule.redraw_law(num_classes)
     return rule
 
 
 def build_schedule(settings: Settings) -> Schedule:
-    """Make the schedule of the noise's strength."""
+    """Build the schedule of the noise's strength."""
     return build("noise.schedule", settings["noise"]["schedule"])
 
 
 def build_optimizer(settings: Settings, lr: float, *, weights: Sequence[Parameter]) -> Callable[..., Optimizer]:
-    """Make what makes the optimiser of one learning rate, after a trial on the weights."""
+    """Build what makes the optimiser of one learning rate, after a trial on the weights."""
     make = build("optimizer", {**settings["optimizer"], "_partial_": True, "lr": lr})
-    with told_of("optimizer"):
+    with as_config_error("optimizer", make):
         make(weights)
     return make
 
 
 def build_scheduler(settings: Settings, optimizer: Optimizer | None = None) -> Callable[..., Any] | None:
-    """Make what makes the schedule of the learning rate, after a trial on an optimiser; None for a constant one."""
+    """Build what makes the schedule of the learning rate, after a trial on an optimiser; None for a constant one."""
     if not settings["scheduler"]:
         return None
     make = build("scheduler", {**settings["scheduler"], "_partial_": True})
-    with told_of("scheduler"):
+    with as_config_error("scheduler", make):
         scheduler = make(optimizer or torch.optim.SGD([Parameter(torch.zeros(1))]))
     if isinstance(scheduler, ReduceLROnPlateau):
         raise ConfigError("scheduler: ReduceLROnPlateau waits for a metric; take a schedule of epochs, such as cosine")
@@ -82,36 +83,54 @@ def build_scheduler(settings: Settings, optimizer: Optimizer | None = None) -> C
 
 
 def build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
-    """Build what a part of the configuration describes, or what makes it if it is `_partial_`; a refusal names it."""
-    with told_of(key):
+    """Build what a part of the configuration describes, or what makes it if it is `_partial_`."""
+    with as_config_error(key):
         for place, name in targets(section, key):
             check_object(place, name, _locate(name))
+        target = _locate(section["_target_"])
         make = instantiate({**section, "_partial_": True}, _convert_="all")
-        check_arguments(key, section, _locate(section["_target_"]), given=arguments)
-        return make if section.get("_partial_") else make(**arguments)
+        check_arguments(key, section, target, given=arguments)
+    if section.get("_partial_"):
+        return make
+    with as_config_error(key, target, given=arguments):
+        return make(**arguments)
 
 
 @contextmanager
-def told_of(key: str) -> Iterator[None]:
-    """Tell whatever a class objects to as a fault of the part of the configuration that it is built from."""
+def as_config_error(key: str, target: Any = None, *, given: Collection[str] = ()) -> Iterator[None]:
+    """Raise whatever is wrong with a part of the configuration as a ConfigError that names its key.
+
+    Args:
+        key: of the part.
+        target: its class, or what makes it: an argument that the error names becomes the key of that argument.
+        given: names of the arguments that the run gives.
+    """
     try:
         yield
     except ConfigError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = _add_keys(error, key, target, given=given)
         raise ConfigError(text if text.startswith(f"{key}.") else f"{key}: {text}") from error
 
 
 @contextmanager
-def as_config_error() -> Iterator[None]:
-    """Tell a ValueError as a fault of the configuration."""
+def as_data_config_error(data: InMemory) -> Iterator[None]:
+    """Raise a ValueError about the files or the sizes of a data set as a ConfigError with the keys of its arguments."""
     try:
         yield
+    except ConfigError:
+        raise
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(_add_keys(error, "dataset", type(data), given=["seed"])) from error
+
+
+def _add_keys(error: Exception, key: str, target: Any, *, given: Collection[str]) -> str:
+    """Return the text of an error in one line, in which the arguments of a class have their keys."""
+    text = " ".join(str(error).split())
+    return text if target is None else qualify(text, key, target, given=given)
 
 
 def precision(settings: Settings) -> torch.dtype:
-    """Give the type that weights are kept in; a checkpoint is loaded before Lightning would convert them."""
+    """Return the type that weights are kept in; a checkpoint is loaded before Lightning would convert them."""
     return torch.float64 if str(settings["trainer"]["precision"]).startswith("64") else torch.float32

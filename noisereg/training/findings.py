@@ -1,4 +1,4 @@
-"""What an experiment adds to its runs: the checks of its theorems, and claims in which every number is known."""
+"""What a run says of itself: its figures, and of an experiment the checks of its theorems and its verdicts."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 from rich.console import Console
 
 from noisereg.config.check import Settings
+from noisereg.config.targets import target_name
 from noisereg.errors import ConfigError
-from noisereg.report import save
+from noisereg.report import against_p, curves, save
 from noisereg.report.claims.claim import Claim
 from noisereg.report.figures.figure import figure_of, panels_of
 from noisereg.report.figures.panel import PanelSpec
@@ -16,10 +17,11 @@ from noisereg.report.page.terminal import judgement_table
 from noisereg.runs.reading import find_runs
 from noisereg.theory import Check
 from noisereg.training.build import build
+from noisereg.training.training import Training
 
 
 def read_experiment(settings: Settings) -> dict[str, Any]:
-    """Give the part of an experiment that a report reads, with numbers in place of what computes them.
+    """Return the part of an experiment that a report reads, with numbers in place of what computes them.
 
     Raises:
         ConfigError: naming the claim, panel or number that is wrong, before any work is done.
@@ -35,7 +37,29 @@ def read_experiment(settings: Settings) -> dict[str, Any]:
     return {part: _computed(experiment[part], f"experiment.{part}") for part in parts if experiment.get(part)}
 
 
-def show_findings(folder: Path, console: Console) -> None:
+def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
+    """Draw the curves of a run, and the end of training against p if there are several, into its folder.
+
+    Args:
+        training: that is finished.
+        rows: of its replicas, as in result.json.
+
+    Returns:
+        The pictures.
+    """
+    settings, rule = training.settings, type(training.rules[0]).__name__
+    model, loss = (target_name(settings[part]) for part in ("model", "loss"))
+    title = f"{model} on {training.data.source} under {rule}"
+    subtitle = f"{settings['trainer']['max_epochs']:,} epochs, loss {loss}"
+    charts = {"curves": curves(training.curves.frame(), title=title, subtitle=subtitle)}
+    if len(training.plan.axes["p"]) > 1:
+        charts["against_p"] = against_p(rows, title=title, subtitle=subtitle)
+    for name, chart in charts.items():
+        save(chart, training.folder / "figures" / name)
+    return [training.folder / "figures" / f"{name}.png" for name in charts]
+
+
+def draw_experiment(folder: Path, console: Console) -> None:
     """Draw the figure of a finished experiment and print its verdicts, as a report of its folder does."""
     (group,) = group_runs(find_runs([folder / "result.json"]))
     if panels_of(group):
@@ -44,8 +68,8 @@ def show_findings(folder: Path, console: Console) -> None:
         console.print(judgement_table(group.judgements))
 
 
-def make_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
-    """Run the verifiers that an experiment names, and give what they say as plain values.
+def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
+    """Run the verifiers that an experiment names, and return their checks as plain values.
 
     Raises:
         ConfigError: if a verifier refuses its arguments, or is none.

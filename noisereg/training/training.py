@@ -1,73 +1,128 @@
-"""What a run needs of a training, whichever way its networks are trained."""
+"""What a run needs of a training, whichever engine trains its replicas."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from rich.table import Table
+import numpy as np
+import torch
+from rich.console import Console
 
+from noisereg.config.plan import Plan
+from noisereg.config.targets import target_name
+from noisereg.datasets import InMemory
+from noisereg.engine.measurement import Observer
+from noisereg.files.atomic import write_atomically
 from noisereg.noise import Rule
-from noisereg.runs.curves import CurveTable
-from noisereg.runs.replica_curves import ReplicaCurves
+from noisereg.runs.curves import Curves
+from noisereg.runs.environment import is_first_process
+from noisereg.training.analysis import Analysis
+from noisereg.training.build import build_rule
+
+ANALYSIS, FIRES = "analysis.npz", "fires.npz"
 
 
 class Training(ABC):
-    """A trainer, a module and their data, ready to begin.
+    """The replicas of a plan, ready to be trained in a folder.
+
+    Args:
+        plan: of the run.
+        data: of the first seed.
+        folder: of the run.
+        console: to print on.
 
     Attributes:
-        trainer: with its callbacks and loggers.
-        module: that is trained.
-        folder: of the run.
-        curves: the logger that keeps all values of the run.
+        curves: of all replicas.
+        observers: further ones of what is measured; to be added before the training begins.
+        rules: of each replica.
+        device: that the weights are on while they are trained.
+        num_weights: parameters of one replica.
+        num_bytes: of what a checkpoint holds of the networks that are trained at once.
+        engine: which one trains how many replicas at once, in words.
+        steps: of the optimiser that each replica has made which was not stopped.
     """
 
-    trainer: Trainer
-    module: LightningModule
-    folder: Path
-    curves: CurveTable | ReplicaCurves  # each kind of training says which
+    device: torch.device
+    num_weights: int
+    num_bytes: int
+    engine: str
+    steps: int
 
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.folder / "checkpoints"
-
-    @abstractmethod
-    def headlines(self) -> list[str]:
-        """Say in a few lines what is about to be trained."""
+    def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console) -> None:
+        self.plan, self.data, self.folder, self.console = plan, data, folder, console
+        self.settings = plan.settings
+        self.curves = Curves(folder / "metrics.csv" if self.settings["logger"]["csv"] else None, plan.names)
+        self.observers: list[Observer] = []
+        self.rules: list[Rule] = [
+            build_rule(self.settings, replica["p"], num_classes=data.num_classes) for replica in plan.replicas
+        ]
 
     @abstractmethod
     def train(self) -> None:
         """Train from the start, or from the last checkpoint in the run's folder, and save the end."""
 
     @abstractmethod
-    def results(self) -> list[dict[str, Any]]:
-        """Give a flat row of values for each replica."""
+    def finish(self) -> list[dict[str, Any]]:
+        """Analyse the trained replicas, write what figures are drawn of, and return a flat row for each replica."""
 
-    @abstractmethod
-    def summary(self) -> Table:
-        """Set the main results in a table."""
+    def headlines(self) -> list[str]:
+        """Describe in a few lines what is about to be trained."""
+        settings, rule = self.settings, self.rules[0]
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.data.splits.items())
+        model, loss = target_name(settings["model"]), target_name(settings["loss"])
+        rates = dict.fromkeys(f"{rule.effective_rate(self.data.num_classes):g}" for rule in self.rules)
+        return [
+            f"data    {self.data.source}: {sizes} samples, {self.data.num_classes} classes",
+            f"model   {model}, {self.num_weights:,} weights; loss {loss}",
+            f"noise   {describe(rule)} p = {', '.join(f'{p:g}' for p in self.plan.axes['p'])}: "
+            f"a label changes with probability {', '.join(rates)}",
+            f"engine  {self.engine}",
+        ]
 
-    @property
-    @abstractmethod
-    def source(self) -> str:
-        """Where the data came from, in words."""
-
-    @property
-    @abstractmethod
-    def steps(self) -> int:
-        """Steps of SGD that were made."""
-
-    def finish(self, *, figures: bool) -> None:  # noqa: B027 - there may be nothing to do
-        """Leave behind what is made of a whole run.
+    def leave_results(
+        self, analyses: Sequence[Analysis], fires: np.ndarray | None, status: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Write what figures are drawn of, and return a flat row of values for each replica.
 
         Args:
-            figures: whether to draw them; an arm of an experiment leaves that to the experiment.
+            analyses: of each replica.
+            fires: how often each unit fired for each class, (R, classes, units); None if there is no one layer.
+            status: how long each replica was trained, and what ended that.
         """
+        for note in dict.fromkeys(note for analysis in analyses for note in analysis.notes):
+            self.console.print(f"not analysed: {note}", highlight=False, soft_wrap=True)
+        if is_first_process():
+            named = {
+                f"{number}/{name}": array
+                for number, analysis in enumerate(analyses)
+                for name, array in analysis.arrays.items()
+            }
+            save_arrays(self.folder / ANALYSIS, named)
+            save_arrays(self.folder / FIRES, {} if fires is None else {"train": fires})
+        parts = (
+            self.plan.names,
+            self.curves.last(),
+            self.curves.best("test/error"),
+            self.curves.selected("test/error", by="val/error"),
+            [analysis.values for analysis in analyses],
+            status,
+        )
+        return [
+            {key: value for values in of_one for key, value in values.items() if not _is_nan(value)}
+            for of_one in zip(*parts, strict=True)
+        ]
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to an .npz file, if there are any."""
+    if arrays:
+        write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
 def describe(rule: Rule) -> str:
-    """Name a rule and its mode.
+    """Describe a rule and its mode.
 
     Example:
         >>> from noisereg.noise import Flip
@@ -76,3 +131,7 @@ def describe(rule: Rule) -> str:
     """
     mode = "in expectation" if rule.expected else "drawn once a sample" if rule.frozen else "drawn anew each time"
     return f"{type(rule).__name__}, {mode},"
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -130,11 +130,12 @@ class Counts(Callback):
         self.noise, self.parts = noise, parts
 
     def on_train_start(self, trainer, pl_module):
-        saved = {"callbacks": {self.noise.state_key: {"counts": torch.tensor(self.parts).double()}}}
+        counts = torch.tensor([[[0, seen, seen]] for seen in self.parts]).double()
+        saved = {"callbacks": {self.noise.state_key: {"counts": counts, "num_batches": 0}}}
         self.noise.on_load_checkpoint(trainer, pl_module, saved)
 
 
-@pytest.mark.parametrize("parts", [[[0, 24]], [[0, 20], [0, 4]], [[0, 8], [0, 8], [0, 8]]])
+@pytest.mark.parametrize("parts", [[24], [20, 4], [8, 8, 8]])
 def test_the_measured_rate_goes_on_from_the_counts_that_some_processes_had(parts):
     noise = LabelCorruption(Flip(p=1.0), num_classes=4)
     _, trainer = _fit(_lists(batch_size=8), noise, callbacks=[Counts(noise, parts)])
@@ -147,7 +148,7 @@ def test_a_checkpoint_of_a_training_without_noise_leaves_the_counts_at_zero():
     noise.on_load_checkpoint(trainer, Plain(), {"callbacks": {}})
     checkpoint = {"callbacks": {}}
     noise.on_save_checkpoint(trainer, Plain(), checkpoint)
-    assert checkpoint["callbacks"][noise.state_key]["counts"].tolist() == [[0, 0]]
+    assert checkpoint["callbacks"][noise.state_key]["counts"].tolist() == [[[0, 0, 0]]]
 
 
 def test_a_schedule_scales_the_strength_epoch_by_epoch():
@@ -205,3 +206,87 @@ def test_a_batch_of_another_form_is_refused_with_what_is_needed(collate, got):
 
     with pytest.raises(TypeError, match=rf"needs a dict batch with an int64 'label'.*{got}"):
         _fit(_lists(batch_size=8, collate_fn=collate_fn), LabelCorruption(Resample(p=0.1), num_classes=4))
+
+
+@pytest.mark.parametrize("accumulated", [1, 4])
+def test_batches_without_an_index_have_draws_of_their_own_within_an_accumulated_step_too(accumulated):
+    data = DataLoader(TensorDataset(torch.zeros(160, 3), torch.zeros(160, dtype=torch.int64)), batch_size=16)
+    noise = LabelCorruption(Resample(p=0.5), num_classes=4)
+    module, _ = _fit(data, noise, accumulate_grad_batches=accumulated)
+    assert len({tuple(target.tolist()) for target in module.seen}) == 10
+
+
+def test_the_number_of_the_batch_goes_on_where_a_checkpoint_ends():
+    def fit(batches, checkpoint=None):
+        noise, module = LabelCorruption(Resample(p=0.5), num_classes=4), Plain()
+        trainer = make_trainer(noise)
+        if checkpoint:
+            noise.on_load_checkpoint(trainer, module, checkpoint)
+        trainer.fit(module, DataLoader(TensorDataset(torch.zeros(8 * batches, 3), torch.arange(8 * batches) % 4), 8))
+        saved = {"callbacks": {}}
+        noise.on_save_checkpoint(trainer, module, saved)
+        return module.seen, saved
+
+    whole, _ = fit(6)
+    first, saved = fit(3)
+    second, _ = fit(3, saved)
+    assert [target.tolist() for target in whole] == [target.tolist() for target in first + second]
+
+
+class Triples(Dataset):
+    """Samples with a third entry."""
+
+    def __init__(self, third):
+        self.third = third
+
+    def __len__(self):
+        return 400
+
+    def __getitem__(self, i):
+        return torch.zeros(3), i % 4, self.third(i)
+
+
+@pytest.mark.parametrize(
+    "third", [lambda i: 1.0, lambda i: f"{i}.png", lambda i: torch.zeros(2, dtype=torch.int64), lambda i: i % 2 == 0]
+)
+def test_a_third_entry_that_is_no_index_is_left_alone(third):
+    module, trainer = _fit(DataLoader(Triples(third), batch_size=40), LabelCorruption(Resample(p=0.5), num_classes=4))
+    assert len({tuple(target.tolist()) for target in module.seen}) == 10
+    rate, sigma = 0.5 * 3 / 4, (0.375 * 0.625 / 400) ** 0.5
+    assert trainer.callback_metrics["noise/measured_rate"] == pytest.approx(rate, abs=5 * sigma)
+
+
+def test_one_index_for_all_samples_is_refused_and_one_that_comes_twice_is_told():
+    noise = LabelCorruption(Resample(p=0.5), num_classes=4)
+    with pytest.raises(ValueError, match="the index of every sample in the batch is 1, so all would share one draw"):
+        _fit(DataLoader(Triples(lambda i: 1), batch_size=40), noise)
+    with pytest.warns(UserWarning, match="an index comes twice in a batch"):
+        _fit(DataLoader(Triples(lambda i: i // 2), batch_size=40), LabelCorruption(Resample(p=0.5), num_classes=4))
+
+
+@pytest.mark.parametrize("label", [-1, 4, -100])
+def test_a_label_outside_the_classes_is_refused(label):
+    labels = torch.arange(N) % 4
+    labels[17] = label
+    data = DataLoader(TensorDataset(torch.zeros(N, 3), labels), batch_size=8)
+    with pytest.raises(ValueError, match=rf"labels must be in \[0, 4\), got {label}; ignore_index={label} leaves"):
+        _fit(data, LabelCorruption(Resample(p=0.5), num_classes=4))
+
+
+@pytest.mark.parametrize("expected", [False, True])
+def test_samples_that_are_to_be_ignored_keep_their_label_and_do_not_count(expected):
+    labels = torch.arange(N) % 4
+    labels[::2] = -100
+    noise = LabelCorruption(
+        Flip(p=1.0) if not expected else Resample(p=0.4, expected=True), num_classes=4, ignore_index=-100
+    )
+    trainer = make_trainer(noise)
+    module = Plain()
+    trainer.fit(module, DataLoader(TensorDataset(torch.zeros(N, 3), labels), batch_size=N))
+    (target,) = module.seen
+    if expected:
+        assert (target[::2] == 0).all() and target[1::2].sum(dim=1).allclose(torch.ones(N // 2))
+        assert trainer.callback_metrics["noise/measured_rate"] == pytest.approx(0.3)
+    else:
+        assert (target[::2] == -100).all() and (target[1::2] != labels[1::2]).all()
+        assert trainer.callback_metrics["noise/measured_rate"] == 1

@@ -4,7 +4,7 @@ from typing import Literal, TypedDict, Unpack
 import pytest
 import torch
 
-from noisereg.config.arguments import check_arguments
+from noisereg.config.arguments import check_arguments, qualify
 from noisereg.errors import ConfigError
 
 
@@ -84,3 +84,30 @@ def test_a_class_that_takes_any_name_is_given_any_name():
 def test_a_type_that_cannot_be_known_refuses_nothing():
     check_arguments("scheduler", {"milestones": [1, 2]}, unknown)
     check_arguments("scheduler", {"milestones": [1, 2]}, torch.optim.lr_scheduler.MultiStepLR)
+
+
+class Data:
+    def __init__(self, train_size: int, order: str = "shuffle", *, root: str = "data", seed: int = 0):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train_size must be at most 3, got 4", "dataset.train_size must be at most 3, got 4"),
+        ("dataset.train_size must be at most 3, got 4", "dataset.train_size must be at most 3, got 4"),
+        ("order must keep the order, got x", "dataset.order must keep the order, got x"),
+        ("must be below train_size=3, from which it is", "must be below dataset.train_size=3, from which it is"),
+        ("must be below dataset.train_size=3", "must be below dataset.train_size=3"),
+        ("x is not there; name a folder with root=PATH", "x is not there; name a folder with dataset.root=PATH"),
+        (
+            "x is not there; name a folder with dataset.root=PATH",
+            "x is not there; name a folder with dataset.root=PATH",
+        ),
+        ("change batch_size, train_size, or the order", "change batch_size, dataset.train_size, or the order"),
+        ("the root of data/train_size/order=3 and (order=3)", "the root of data/train_size/order=3 and (order=3)"),
+        ("seed must be at least 0", "seed must be at least 0"),
+    ],
+)
+def test_the_arguments_that_an_error_names_become_keys(text, expected):
+    assert qualify(text, "dataset", Data, given=["seed"]) == expected

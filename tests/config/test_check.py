@@ -4,7 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from noisereg.config.check import check, conf_dir, nearest
+from noisereg.config.check import check, nearest
+from noisereg.config.composing import conf_dir
 from noisereg.errors import ConfigError
 
 

@@ -4,7 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from noisereg.config.check import conf_dir
+from noisereg.config.composing import conf_dir
 from noisereg.config.hydra_section import check_hydra
 from noisereg.errors import ConfigError
 

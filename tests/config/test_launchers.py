@@ -11,10 +11,11 @@ from functools import partial
 import psutil
 import pytest
 import slurm
-import swept
+import sweep_process
 import torch
-from program import ROOT, Program, read_result, run_program
-from restarts import CASES, differences, make_images
+from interruptions import INTERRUPTION
+from restarts import CASES, find_differences, write_images
+from run_program import ROOT, Program, read_result, run_program
 
 from noisereg.config.command_line import check_command_line
 from noisereg.config.launchers import check_installed
@@ -23,8 +24,7 @@ from noisereg.errors import ConfigError
 SWEEP = ["-m", "seed=0,1", "seeds=1", "noise.p=0.2", "engine=none", "dataset.train_size=60"]
 SWEEP += ["dataset.test_size=60", "dataset.batch_size=10", "trainer.max_epochs=20", "trainer.accelerator=cpu"]
 SWEEP += ["callbacks.sparsity.every_n_epochs=10"]
-STRIKES = ["+callbacks.strike={_target_: strikes.Strike}", "trust=[strikes]"]
-IMAGES = [*CASES["minibatches"], *STRIKES, "logger=csv"]
+IMAGES = [*CASES["minibatches"], *INTERRUPTION, "logger=csv"]
 TWO_DEVICES = ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2", "hydra.launcher.ray.init.num_gpus=2"]
 TWO_CORES = ["hydra/launcher=ray_cpu", "hydra.launcher.ray.init.num_cpus=2"]
 FOUND = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
@@ -42,12 +42,12 @@ def jobs(sweep):
     return {path.parent.name: path.parent for path in sweep.glob("*/result.json")}
 
 
-def assert_alike(sweep, other):
-    """All jobs of two sweeps are finished, and equal bit by bit."""
+def assert_equal_sweeps(sweep, other):
+    """Check that all jobs of two sweeps are finished, and equal bit by bit."""
     assert jobs(sweep).keys() == jobs(other).keys()
     for name, folder in jobs(sweep).items():
         assert read_result(folder)["status"] == "finished"
-        assert differences(folder, other / name) == []
+        assert find_differences(folder, other / name) == []
 
 
 @pytest.mark.parametrize(("launcher", "extra"), [("ray_cpu", "ray"), ("slurm", "slurm"), ("submitit_local", "slurm")])
@@ -85,7 +85,7 @@ def test_with_ray_jobs_at_once_have_a_device_each_and_come_to_what_they_do_one_b
     done = run_program(*SWEEP, *TWO_DEVICES, "hydra.sweep.dir=ray", cwd=tmp_path, **ray_home)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    assert_alike(tmp_path / "basic", tmp_path / "ray")
+    assert_equal_sweeps(tmp_path / "basic", tmp_path / "ray")
     folders = jobs(tmp_path / "ray").values()
     assert sorted(read_result(folder)["environment"]["visible_devices"] for folder in folders) == ["0", "1"]
     last_began = max((folder / ".hydra" / "config.yaml").stat().st_mtime for folder in folders)
@@ -105,7 +105,7 @@ def test_with_ray_on_cores_the_module_runs_from_any_folder_with_a_thread_a_job(t
 
 def kill(cwd, *, begun, delay, alone):
     """Start the sweep, and kill it a while after so many jobs have begun: all its processes, or only the first one."""
-    program = swept.start(cwd, *TWO_CORES)
+    program = sweep_process.start_sweep(cwd, *TWO_CORES)
     while len(jobs(cwd / "sweep")) < begun:
         time.sleep(0.02)
     time.sleep(delay)
@@ -113,27 +113,27 @@ def kill(cwd, *, begun, delay, alone):
     others = first.children(recursive=True)
     for process in [first] if alone else [first, *others]:
         process.kill()
-    program.end()
+    program.wait()
     _, alive = psutil.wait_procs([process for process in others if "_run_job" in process.name()], timeout=30)
     assert not alive
 
 
 @pytest.mark.slow
 def test_a_sweep_with_ray_killed_three_times_ends_as_one_left_alone(tmp_path, ray_home, monkeypatch):
-    swept.undisturbed(tmp_path / "whole")
-    monkeypatch.setattr(swept, "Program", partial(Program, **ray_home))
+    sweep_process.time_sweep(tmp_path / "whole")
+    monkeypatch.setattr(sweep_process, "Program", partial(Program, **ray_home))
     draws, before = random.Random(0), {}
     for begun, alone in ((2, False), (6, True), (10, False)):
         kill(tmp_path / "cut", begun=begun, delay=draws.uniform(0, 1), alone=alone)
-        after = swept.finished(tmp_path / "cut")
+        after = sweep_process.finished_jobs(tmp_path / "cut")
         assert before.items() <= after.items()
-        assert len(after) < swept.JOBS
+        assert len(after) < sweep_process.JOBS
         before = after
-    swept.assert_ends_alike(tmp_path / "whole", tmp_path / "cut", *TWO_CORES)
+    sweep_process.finish_and_compare(tmp_path / "whole", tmp_path / "cut", *TWO_CORES)
 
 
 def test_the_settings_for_slurm_reach_it(tmp_path):
-    cluster = slurm.install(tmp_path / "slurm")
+    cluster = slurm.install_commands(tmp_path / "slurm")
     (tmp_path / "slurm" / "sbatch").write_text("#!/bin/sh\nexit 1\n")
     arguments = [*SWEEP, "hydra/launcher=slurm", "hydra.launcher.partition=long", "hydra.sweep.dir=sweep"]
     assert run_program(*arguments, cwd=tmp_path, **cluster).returncode == 1
@@ -144,9 +144,9 @@ def test_the_settings_for_slurm_reach_it(tmp_path):
 
 
 def test_within_slurm_a_signal_ends_a_run_without_a_requeue_by_lightning(tmp_path):
-    make_images(tmp_path / "images")
-    around = {**slurm.install(tmp_path / "slurm"), **slurm.ALONE, "SLURM_JOB_ID": "7", **FOUND}
-    done = run_program(*IMAGES, "hydra.run.dir=run", cwd=tmp_path, STRIKE="step 13 SIGUSR1", **around)
+    write_images(tmp_path / "images")
+    around = {**slurm.install_commands(tmp_path / "slurm"), **slurm.ONE_TASK, "SLURM_JOB_ID": "7", **FOUND}
+    done = run_program(*IMAGES, "hydra.run.dir=run", cwd=tmp_path, INTERRUPT_AT="step 13 SIGUSR1", **around)
     assert done.returncode == 138, done.stderr
     assert read_result(tmp_path / "run")["status"] == "stopped"
     assert (tmp_path / "slurm" / "calls").read_text() == ""
@@ -156,16 +156,16 @@ def test_within_slurm_a_signal_ends_a_run_without_a_requeue_by_lightning(tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["slurm", "submitit_local"])
 def test_a_job_whose_time_is_up_is_started_again_by_submitit_alone_and_goes_on(launcher, tmp_path):
-    make_images(tmp_path / "images")
-    cluster = slurm.install(tmp_path / "slurm")
+    write_images(tmp_path / "images")
+    cluster = slurm.install_commands(tmp_path / "slurm")
     whole = run_program("-m", "seed=0,1", *IMAGES, "hydra.sweep.dir=basic", cwd=tmp_path, **FOUND)
     assert whole.returncode == 0, whole.stderr
     arguments = ["-m", "seed=0,1", *IMAGES, f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep"]
-    done = run_program(*arguments, cwd=tmp_path, STRIKE="step 13 SIGUSR2", **FOUND, **cluster)
+    done = run_program(*arguments, cwd=tmp_path, INTERRUPT_AT="step 13 SIGUSR2", **FOUND, **cluster)
     assert done.returncode == 0, done.stderr
-    assert_alike(tmp_path / "basic", tmp_path / "sweep")
+    assert_equal_sweeps(tmp_path / "basic", tmp_path / "sweep")
     logs = [path.read_text() for path in (tmp_path / "sweep" / ".submitit").rglob("*_log.out")]
-    told = [line for text in logs for line in text.splitlines() if line.startswith("Requeued job")]
+    requeued = [line for text in logs for line in text.splitlines() if line.startswith("Requeued job")]
     calls = (tmp_path / "slurm" / "calls").read_text().splitlines()
-    assert len(told) == len(set(told)) == 2
+    assert len(requeued) == len(set(requeued)) == 2
     assert sorted(calls) == (["requeue 7_0", "requeue 7_1"] if launcher == "slurm" else [])

@@ -1,17 +1,12 @@
 import pytest
-from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
-from noisereg.config.plan import trains_replicas, why_not_stacked
+from noisereg.config.composing import compose_settings
+from noisereg.config.plan import Plan
 from noisereg.errors import ConfigError
 
 
-def _settings(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=list(overrides)))
-
-
-ONE = ("noise.p=0.1", "seeds=1")
+def _plan(*overrides):
+    return Plan(compose_settings(*overrides))
 
 
 @pytest.mark.parametrize(
@@ -22,56 +17,92 @@ ONE = ("noise.p=0.1", "seeds=1")
         ["dataset=mnist"],
         ["trainer.precision=64-true"],
         ["dataset.batch_size=8"],
-        ["engine=blocked"],
         ["scheduler=cosine", "noise/schedule=linear"],
+        ["+optimizer.fused=true"],
+        ["model._target_=noisereg.models.two_layer.TwoLayer", "optimizer._target_=torch.optim.sgd.SGD"],
     ],
 )
-def test_networks_with_one_hidden_layer_and_plain_sgd_are_stacked(overrides):
-    assert trains_replicas(_settings(*overrides))
+def test_networks_with_one_hidden_layer_and_plain_sgd_are_blocked(overrides):
+    assert "blocked" not in _plan(*overrides).obstacles()
 
 
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["model=mlp"], r"model MLP cannot be stacked \(two_layer and neuron can\)"),
-        (["model=resnet20"], "model ResNet cannot be stacked"),
-        (["engine=none"], "engine=none trains one network"),
-        (["optimizer=adam"], "Adam is not plain SGD"),
+        (["model=mlp"], "model MLP is not TwoLayer or Neuron"),
+        (["optimizer=adam"], "optimizer Adam is not plain SGD"),
         (["optimizer.momentum=0.9"], "optimizer.momentum is not plain SGD"),
         (["optimizer.weight_decay=0.1"], "optimizer.weight_decay is not plain SGD"),
         (["+optimizer.dampening=0.1"], "optimizer.dampening is not plain SGD"),
-        (["trainer.devices=2"], "trainer.devices=2 shares one network"),
-        (["trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed is not an engine's"),
-        (["+trainer.gradient_clip_val=1"], "trainer.gradient_clip_val is not for an engine"),
+        (["+optimizer.maximize=true"], "optimizer.maximize is not plain SGD"),
+        (["compile=true"], "compile=true is for any network"),
         (["callbacks.sparsity.layers=[relu]"], "callbacks.sparsity chooses layers"),
+    ],
+)
+def test_what_only_networks_of_any_kind_do_keeps_the_engines_of_one_kind(overrides, reason):
+    obstacles = _plan(*overrides).obstacles()
+    assert (obstacles["fused"], obstacles["blocked"]) == (reason, reason)
+    assert "stacked" not in obstacles
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["trainer.devices=2"], "trainer.devices=2 shares one network"),
+        (["trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed is for one network"),
+        (["+trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches is for one network"),
+        (["+trainer.deterministic=true"], "trainer.deterministic is for one network"),
+        (["channels_last=true"], "channels_last=true is for one network"),
+        (["dataset=image_folder", "dataset.stream=true"], "dataset.stream=true reads images batch by batch"),
+        (["callbacks.finite_loss.action=skip"], "callbacks.finite_loss.action=skip is for one network"),
         (["callbacks.checkpoint.every_n_train_steps=9"], "callbacks.checkpoint counts the steps of one network"),
     ],
 )
-def test_what_cannot_be_stacked_is_trained_alone_and_its_lists_are_refused_with_the_reason(overrides, reason):
-    assert not trains_replicas(_settings(*overrides, *ONE))
-    with pytest.raises(
-        ConfigError, match=rf"^noise.p=\[0, 0.2\] trains replicas in one run, but {reason}.*; for a run "
-    ):
-        trains_replicas(_settings(*overrides, "noise.p=[0,0.2]", "seeds=1"))
+def test_what_only_lightning_does_keeps_all_engines_but_single(overrides, reason):
+    obstacles = _plan(*overrides).obstacles()
+    assert obstacles.keys() == {"fused", "blocked", "stacked"}
+    assert obstacles["stacked"] == reason
 
 
-def test_each_list_is_refused_with_the_multirun_that_does_the_same():
-    alone = ["model=mlp", "noise.p=0.1", "seeds=1"]
-    with pytest.raises(ConfigError, match=r"-m noise.p=0,0.2$"):
-        trains_replicas(_settings(*alone, "noise.p=[0,0.2]"))
-    with pytest.raises(ConfigError, match=r"^seeds=3 trains .* -m seed=5,6,7$"):
-        trains_replicas(_settings(*alone, "seeds=3", "seed=5"))
-    with pytest.raises(ConfigError, match=r"^seeds=\[4, 9\] trains .* -m seed=4,9$"):
-        trains_replicas(_settings(*alone, "seeds=[4,9]"))
-    with pytest.raises(ConfigError, match=r"^optimizer.lr=\[0.1, 1\] trains .* -m optimizer.lr=0.1,1$"):
-        trains_replicas(_settings(*alone, "optimizer.lr=[0.1,1]"))
-    assert why_not_stacked(_settings(*alone, "seeds=[4]", "noise.p=[0.1]")) is not None
-    assert not trains_replicas(_settings(*alone, "seeds=[4]", "noise.p=[0.1]"))
+def test_fused_takes_one_sample_a_step():
+    reason = "dataset.batch_size=8, and it takes one sample a step"
+    assert _plan("dataset.batch_size=8").obstacles() == {"fused": reason}
 
 
-def test_an_engine_or_a_stop_that_one_network_does_not_have_is_refused():
-    alone = ["model=mlp", "noise.p=0.1", "seeds=1"]
-    with pytest.raises(ConfigError, match=r"^engine=fused cannot run: model MLP cannot be stacked.*; set engine=auto$"):
-        trains_replicas(_settings(*alone, "engine=fused"))
-    with pytest.raises(ConfigError, match=r"^stopping.extra_epochs needs an engine, but model MLP cannot be stacked"):
-        trains_replicas(_settings(*alone, "stopping.extra_epochs=3"))
+def test_an_optimizer_that_evaluates_the_loss_several_times_is_not_stacked():
+    obstacles = _plan("optimizer._target_=torch.optim.LBFGS").obstacles()
+    assert obstacles["stacked"] == "optimizer LBFGS evaluates the loss several times a step"
+
+
+def test_gradients_may_be_clipped_where_networks_are_stacked():
+    assert _plan("+trainer.gradient_clip_val=1").obstacles().keys() == {"fused", "blocked"}
+
+
+def test_an_engine_that_cannot_is_refused_with_the_reason():
+    with pytest.raises(ConfigError, match=r"^engine=fused cannot run: model MLP is not TwoLayer .*; set engine=auto$"):
+        _plan("model=mlp", "engine=fused").check_engine()
+    for engine in ("auto", "single", "none", "blocked"):
+        _plan(f"engine={engine}").check_engine()
+
+
+def test_none_is_another_name_of_single():
+    assert _plan("engine=none").asked == _plan("engine=single").asked == "single"
+
+
+def test_the_grid_runs_over_learning_rates_p_and_seeds():
+    plan = _plan("optimizer.lr=[0.1,1]", "noise.p=[0,0.2]", "seeds=[4,9]")
+    assert len(plan.replicas) == 8
+    assert plan.names[:3] == [
+        {"p": 0, "seed": 4, "lr": 0.1},
+        {"p": 0, "seed": 9, "lr": 0.1},
+        {"p": 0.2, "seed": 4, "lr": 0.1},
+    ]
+    assert plan.folder_names()[-1] == "p=0.2,seed=9,lr=1"
+    assert _plan("seeds=2", "seed=5", "noise.p=0.1").names == [{"p": 0.1, "seed": 5}, {"p": 0.1, "seed": 6}]
+
+
+def test_one_replica_is_a_run_of_its_own_with_the_same_configuration_but_for_the_grid():
+    plan = _plan("optimizer.lr=[0.1,1]", "noise.p=[0,0.2]", "seeds=[4,9]")
+    alone = plan.settings_of(7)
+    assert Plan(alone).replicas == [{"lr": 1, "p": 0.2, "seed": 9}]
+    assert {key for key in alone if alone[key] != plan.settings[key]} == {"seed", "seeds", "noise", "optimizer"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noisereg.config.run_folder import clear, differing
+from noisereg.config.run_folder import check_unlocked, check_writable_folder, differing, identity, remove_refused_folder
 from noisereg.errors import ConfigError
 from noisereg.files.lock import locked
 
@@ -101,7 +101,7 @@ def scaffold(folder):
 def test_the_folder_of_a_refused_run_is_taken_away_with_the_empty_ones_above_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scaffold(tmp_path / "outputs" / "day" / "run")
-    clear(tmp_path / "outputs" / "day" / "run")
+    remove_refused_folder(tmp_path / "outputs" / "day" / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,7 +111,7 @@ def test_a_folder_that_holds_anything_else_is_left_as_it_is(name, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
     before = sorted(tmp_path.rglob("*"))
-    clear(tmp_path)
+    remove_refused_folder(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -119,8 +119,56 @@ def test_the_folder_that_one_is_in_and_those_outside_it_stay(tmp_path, monkeypat
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     scaffold(tmp_path / "here")
-    clear(tmp_path / "here")
+    remove_refused_folder(tmp_path / "here")
     scaffold(tmp_path / "other" / "run")
-    clear(tmp_path / "other" / "run")
+    remove_refused_folder(tmp_path / "other" / "run")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other"]
     assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_what_cannot_change_a_result_is_no_part_of_a_runs_identity():
+    config = {"seed": 0, "threads": 1, "dataset": {"d": 3, "root": "a", "workers": 0}, "logger": {"csv": True}}
+    same = {**config, "dataset": {"d": 3, "root": "b", "workers": 4}, "logger": {}, "trust": ["mine"], "arm": "x"}
+    assert differing(config, same) == []
+    assert identity(config) == identity(same)
+
+
+def test_the_number_of_threads_decides_the_last_bits_and_so_is_part_of_an_identity():
+    assert differing({"threads": 1}, {"threads": 2}) == ["threads"]
+    assert identity({"threads": 1}) != identity({"threads": 2})
+
+
+def test_a_key_that_begins_like_one_without_effect_has_an_effect():
+    assert differing({"armour": 1, "dataset": {"roots": 1}}, {}) == ["armour", "dataset.roots"]
+
+
+def test_a_list_differs_as_one_value():
+    assert differing({"noise": {"p": [0, 0.1]}}, {"noise": {"p": (0, 0.2)}}) == ["noise.p"]
+    assert differing({"noise": {"p": [0, 0.1]}}, {"noise": {"p": (0, 0.1)}}) == []
+
+
+def test_a_folder_that_can_be_written_to_is_not_made(tmp_path):
+    check_writable_folder(tmp_path / "a" / "b", key="hydra.run.dir")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_is_refused_with_the_reason(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ConfigError, match=rf"^x={tmp_path}/file/run cannot be written to \({tmp_path}/file: Not a directory\);"
+    ):
+        check_writable_folder(tmp_path / "file" / "run", key="x")
+
+
+def test_a_folder_is_unlocked_once_its_holder_is_gone_and_gets_no_lock_by_the_check(tmp_path):
+    check_unlocked(tmp_path, key="hydra.run.dir")
+    assert list(tmp_path.iterdir()) == []
+    holder = SPAWN.Process(target=hold, args=(str(tmp_path),))
+    holder.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    with pytest.raises(ConfigError, match=rf"^hydra.sweep.dir={tmp_path} is written by process {holder.pid} on "):
+        check_unlocked(tmp_path, key="hydra.sweep.dir")
+    holder.kill()
+    holder.join()
+    check_unlocked(tmp_path, key="hydra.sweep.dir")

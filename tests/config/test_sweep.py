@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from program import Program, read_result, run_program
+from run_program import Program, read_result, run_program
 
 TINY = ["dataset.train_size=50", "dataset.test_size=50", "dataset.batch_size=10", "trainer.max_epochs=2"]
 TINY += ["engine=none", "seeds=1", "logger=csv", "hydra.sweep.dir=sweep"]
@@ -13,14 +13,14 @@ GRID = ["-m", *TINY, "noise.p=0,0.1"]
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def half_failed(tmp_path_factory):
     """A sweep with two jobs that are finished and two that diverge: its folder, and what was printed."""
-    cwd = tmp_path_factory.mktemp("swept")
+    cwd = tmp_path_factory.mktemp("half_failed")
     return cwd, run_program(*GRID, "optimizer.lr=0.05,1e30", cwd=cwd)
 
 
-def test_a_job_that_fails_fails_alone(swept):
-    cwd, done = swept
+def test_a_job_that_fails_fails_alone(half_failed):
+    cwd, done = half_failed
     assert done.returncode == 1
     status = {path.parent.name: read_result(path.parent)["status"] for path in cwd.glob("sweep/*/result.json")}
     assert status == {
@@ -31,8 +31,8 @@ def test_a_job_that_fails_fails_alone(swept):
     }
 
 
-def test_the_end_of_a_sweep_says_what_came_of_each_job_and_where_its_log_is(swept):
-    cwd, done = swept
+def test_the_end_of_a_sweep_says_what_came_of_each_job_and_where_its_log_is(half_failed):
+    cwd, done = half_failed
     *_, first, second, last = done.stdout.splitlines()
     for line, p in ((first, "0"), (second, "0.1")):
         name = f"noise.p={p},optimizer.lr=1e+30"
@@ -43,31 +43,31 @@ def test_the_end_of_a_sweep_says_what_came_of_each_job_and_where_its_log_is(swep
     assert last == "2 done, 2 failed; to go on, give the same command again"
 
 
-def test_the_same_command_skips_what_is_finished_and_tries_what_failed(swept):
-    cwd, _ = swept
+def test_the_same_command_skips_what_is_finished_and_tries_what_failed(half_failed):
+    cwd, _ = half_failed
     done = run_program(*GRID, "optimizer.lr=0.05,1e30", cwd=cwd)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("2 skipped, 2 failed")
 
 
-def test_more_values_add_jobs_to_a_sweep(swept):
-    cwd, _ = swept
+def test_more_values_add_jobs_to_a_sweep(half_failed):
+    cwd, _ = half_failed
     done = run_program(*GRID, "optimizer.lr=0.05,0.02", cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "2 skipped, 2 done"
     assert (cwd / "sweep" / "noise.p=0.1,optimizer.lr=0.02" / "result.json").exists()
 
 
-def test_a_sweep_in_which_all_is_finished_starts_nothing(swept):
-    cwd, _ = swept
+def test_a_sweep_in_which_all_is_finished_starts_nothing(half_failed):
+    cwd, _ = half_failed
     done = run_program(*GRID, "optimizer.lr=0.05", "hydra.sweep.subdir='noise.p=${noise.p},optimizer.lr=0.05'", cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert "Launching" not in done.stdout
     assert done.stdout.splitlines()[-1] == "2 skipped"
 
 
-def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(swept):
-    cwd, _ = swept
+def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(half_failed):
+    cwd, _ = half_failed
     done = run_program(*GRID, "optimizer.lr=0.07,0.05", "dataset.d=61", cwd=cwd)
     assert done.returncode == 2
     assert "holds a run of another configuration (dataset.d differ)" in done.stderr
@@ -105,7 +105,7 @@ def test_a_sweep_is_stopped_and_goes_on(tmp_path):
     assert second.returncode == 2
     assert f"hydra.sweep.dir={tmp_path / 'sweep'} is written by process {program.process.pid} on " in second.stderr
     program.process.terminate()
-    done = program.end()
+    done = program.wait()
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stdout.splitlines()[-1] == "1 stopped, 1 not started; to go on, give the same command again"
     step = read_result(first)["status"], json.loads((first / "result.json").read_text())["reason"]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,3 +48,11 @@ def make_tree():
         return pixels
 
     return make
+
+
+@pytest.fixture
+def unchecked():
+    """Annotations that are not checked, as for a user."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

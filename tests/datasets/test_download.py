@@ -27,7 +27,7 @@ def test_a_failed_download_leaves_no_new_folder(tmp_path):
     with pytest.raises(
         DatasetError,
         match=r"new/data/MNIST/raw does not exist and the download failed \(Name or "
-        r"service not known\); .* dataset.root=PATH",
+        r"service not known\); .* root=PATH",
     ):
         download(root, "MNIST/raw", fetch_half)
     assert list(tmp_path.iterdir()) == []

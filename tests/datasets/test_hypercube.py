@@ -70,11 +70,11 @@ def test_a_larger_split_begins_with_a_smaller_one():
 
 @pytest.mark.parametrize("eps", [0.0, 1.0, -0.1, float("nan")])
 def test_eps_must_lie_between_the_cubes(eps):
-    with pytest.raises(ValueError, match=rf"dataset.eps must be in \(0, 1\), got {eps}"):
+    with pytest.raises(ValueError, match=rf"^eps must be in \(0, 1\), got {eps}"):
         Hypercube(eps=eps)
 
 
 @pytest.mark.parametrize("key", ["d", "train_size", "test_size"])
 def test_sizes_must_be_positive(key):
-    with pytest.raises(ValueError, match=f"dataset.{key} must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match=f"^{key} must be a positive whole number, got 0"):
         Hypercube(**{key: 0})

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisereg.datasets.image_files import decode, files_of_tree, list_tree, subfolders, tree_identity
+from noisereg.datasets.image_files import decode_images, list_subfolders, list_tree, list_tree_files, tree_identity
 from noisereg.errors import DatasetError
 
 
 def load(root, classes, **settings):
-    return decode(files_of_tree(root), classes, where=root, **{"size": 32, "resize": False, **settings})
+    return decode_images(list_tree_files(root), classes, where=root, **{"size": 32, "resize": False, **settings})
 
 
 def test_pixels_and_labels_are_those_of_the_files_in_order(tmp_path, make_tree):
@@ -62,8 +62,8 @@ def test_an_image_that_does_not_decode_is_named(tmp_path, make_tree, content):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=rf"{tmp_path}/none cannot be read \(No such file .* dataset.root=PATH"):
-        subfolders(tmp_path / "none")
+    with pytest.raises(DatasetError, match=rf"{tmp_path}/none cannot be read \(No such file .* root=PATH"):
+        list_subfolders(tmp_path / "none")
 
 
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.listdir", refuse)
     with pytest.raises(DatasetError, match=rf"{tmp_path} cannot be read \(Permission denied\)"):
-        subfolders(tmp_path)
+        list_subfolders(tmp_path)
 
 
 def test_the_identity_of_a_tree_changes_with_its_files(tmp_path, make_tree):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 
 from noisereg.datasets import BatchLoader, ImageFolder, StreamLoader
-from noisereg.datasets.image_folder import most_bytes
+from noisereg.datasets.image_folder import memory_limit
 from noisereg.datasets.resized_crop import resized_crop
 from noisereg.errors import DatasetError
 
@@ -73,7 +73,7 @@ def test_standard_normalisation_measures_the_training_images(tmp_path, make_tree
 
 
 def test_a_missing_root_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=f"{tmp_path}/none/train cannot be read .* dataset.root=PATH"):
+    with pytest.raises(DatasetError, match=f"{tmp_path}/none/train cannot be read .* root=PATH"):
         ImageFolder(tmp_path / "none")
 
 
@@ -92,7 +92,7 @@ def test_training_and_test_classes_must_agree(tmp_path, make_tree):
 
 
 def test_image_size_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match=r"dataset.image_size must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match=r"^image_size must be a positive whole number, got 0"):
         ImageFolder(tmp_path, image_size=0)
 
 
@@ -138,7 +138,7 @@ def test_resized_crops_are_of_the_training_photos_alone(photos):
 
 @pytest.mark.parametrize(("most", "streamed"), [(17 * 3 * 16**2 - 1, True), (17 * 3 * 16**2, False)])
 def test_images_are_streamed_if_they_take_more_memory_than_the_limit(photos, monkeypatch, most, streamed):
-    monkeypatch.setattr("noisereg.datasets.image_folder.most_bytes", lambda: most)
+    monkeypatch.setattr("noisereg.datasets.image_folder.memory_limit", lambda: most)
     data = set_up(photos, image_size=16)
     assert data.streamed is streamed
     assert type(data.train_dataloader()) is (StreamLoader if streamed else BatchLoader)
@@ -161,7 +161,7 @@ def test_the_limit_is_a_quarter_of_the_free_memory_and_at_most_four_gigabytes(mo
         return text
 
     monkeypatch.setattr("pathlib.Path.read_text", read_text)
-    assert most_bytes() == most
+    assert memory_limit() == most
 
 
 def test_the_end_of_a_training_ends_its_workers(photos):
@@ -177,20 +177,23 @@ def test_the_end_of_a_training_ends_its_workers(photos):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"augment": "crop"}, r"dataset.augment must be true, false or resized_crop, got crop"),
-        ({"stream": "yes"}, r"dataset.stream must be true, false or auto, got yes"),
-        ({"workers": -1}, r"dataset.workers must be at least 0, got -1"),
-        ({"augment": "resized_crop", "stream": False}, r"resized_crop takes parts .* set dataset.stream=true"),
-        ({"normalize": "standard", "stream": True}, r"needs all images in memory; set dataset.normalize=imagenet, or"),
+        ({"augment": "crop"}, r"^augment must be True, False or resized_crop, got crop"),
+        ({"augment": 1}, r"^augment must be True, False or resized_crop, got 1"),
+        ({"augment": "resized_crop", "stream": 0}, r"^stream must be True, False or auto, got 0"),
+        ({"stream": "yes"}, r"^stream must be True, False or auto, got yes"),
+        ({"workers": -1}, r"^workers must be at least 0, got -1"),
+        ({"augment": "resized_crop", "stream": False}, r"resized_crop takes parts .* set stream=True"),
+        ({"normalize": "standard", "stream": True}, r"needs all images in memory; set normalize=imagenet, or"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_options_that_cannot_be_had_are_refused(photos, settings, message):
     with pytest.raises(ValueError, match=message):
         ImageFolder(photos, **settings)
 
 
 def test_statistics_of_images_too_large_for_memory_are_refused(photos, monkeypatch):
-    monkeypatch.setattr("noisereg.datasets.image_folder.most_bytes", lambda: 0)
+    monkeypatch.setattr("noisereg.datasets.image_folder.memory_limit", lambda: 0)
     with pytest.raises(ValueError, match=r"normalize=standard needs all images in memory"):
         set_up(photos, normalize="standard")
 

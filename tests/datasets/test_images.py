@@ -90,8 +90,15 @@ def test_channel_statistics_are_mean_and_standard_deviation():
 
 
 def test_normalisation_must_be_known():
-    with pytest.raises(ValueError, match=r"dataset.normalize must be one of unit, standard, imagenet, got none"):
+    with pytest.raises(ValueError, match=r"^normalize must be one of unit, standard, imagenet, got none"):
         set_up(normalize="none")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("augment", ["resized_crop", 1, None])
+def test_augmentation_must_be_asked_for_or_not(augment):
+    with pytest.raises(ValueError, match=f"^augment must be True or False, got {augment}"):
+        set_up(augment=augment)
 
 
 def test_a_root_without_permission_is_named(monkeypatch):
@@ -100,7 +107,7 @@ def test_a_root_without_permission_is_named(monkeypatch):
 
     data = set_up()
     monkeypatch.setattr(Path, "exists", refuse)
-    with pytest.raises(DatasetError, match=r"data/MNIST cannot be read \(Permission denied\); .* dataset.root=PATH"):
+    with pytest.raises(DatasetError, match=r"data/MNIST cannot be read \(Permission denied\); .* root=PATH"):
         data.holds(data.root / "MNIST")
 
 

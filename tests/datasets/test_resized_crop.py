@@ -6,7 +6,7 @@ from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
-from noisereg.datasets.resized_crop import crop_decision, resized_crop
+from noisereg.datasets.resized_crop import draw_crop, resized_crop
 
 FIVE_SIGMA = 5.7e-7  # probability beyond, both sides
 
@@ -16,7 +16,7 @@ def photo(width, height):
 
 
 def decisions(width, height, n=2000):
-    return [crop_decision(width, height, seed=3, draw=1, index=index) for index in range(n)]
+    return [draw_crop(width, height, seed=3, draw=1, index=index) for index in range(n)]
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (120, 240)])
@@ -57,7 +57,7 @@ def test_pixels_are_those_of_torchvision():
     picture = photo(50, 40)
     seen = set()
     for index in range(6):
-        (left, top, right, bottom), flip = crop_decision(50, 40, seed=0, draw=2, index=index)
+        (left, top, right, bottom), flip = draw_crop(50, 40, seed=0, draw=2, index=index)
         part = functional.resized_crop(picture, top, left, bottom - top, right - left, [16, 16])
         expected = functional.horizontal_flip(part) if flip else part
         mine = resized_crop(picture, 16, seed=0, draw=2, index=index)
@@ -68,7 +68,7 @@ def test_pixels_are_those_of_torchvision():
 
 def test_each_seed_draw_and_index_has_a_part_of_its_own():
     names = [(seed, draw, index) for seed in range(3) for draw in range(3) for index in range(3)]
-    parts = {crop_decision(500, 400, seed=seed, draw=draw, index=index).box for seed, draw, index in names}
+    parts = {draw_crop(500, 400, seed=seed, draw=draw, index=index).box for seed, draw, index in names}
     assert len(parts) == len(names)
 
 

@@ -86,6 +86,16 @@ def test_kept_workers_serve_the_next_epoch_after_one_that_was_left(pictures):
     assert workers.isdisjoint(multiprocessing.active_children())
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_does_not_end_early_without_a_word(pictures, workers):
+    loader = StreamLoader(make_split(), 2, pictures=pictures, workers=workers, keep=True)
+    batches = iter(loader)
+    next(batches)
+    loader.close()
+    with pytest.raises(RuntimeError, match="closed after 1 of 5 batches of an epoch"):
+        next(batches)
+
+
 def test_workers_that_are_not_kept_end_with_the_epoch(pictures):
     before = set(multiprocessing.active_children())
     batches = iter(StreamLoader(make_split(), 5, pictures=pictures, workers=1))
@@ -204,3 +214,30 @@ sys.exit(3)
 """
     command = [sys.executable, "-c", program]
     assert subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode == 3
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_program_that_is_interrupted_while_it_waits_for_a_worker_ends(pictures, keep):
+    program = f"""
+import signal, time, torch
+from pathlib import Path
+from noisereg.datasets import Pictures, Split, StreamLoader
+from noisereg.datasets.image_files import list_tree
+root = Path({str(pictures.root)!r})
+
+class Slow(Pictures):
+    def __getitem__(self, visits):
+        time.sleep(1)
+        return super().__getitem__(visits)
+
+split = Split(torch.arange(10), torch.zeros(10, dtype=torch.int64))
+files = Slow(root, list_tree(root, ("a", "b")).names, size=4)
+loader = StreamLoader(split, 1, pictures=files, workers=1, keep={keep})
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+next(iter(loader))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=False, timeout=120, capture_output=True, text=True
+    )
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt"), done.stderr

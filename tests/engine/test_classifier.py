@@ -5,6 +5,7 @@ import pytest
 import torch
 from foreign_project import make_trainer
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from noisereg import rng
 from noisereg.callbacks import LabelCorruption
@@ -13,7 +14,7 @@ from noisereg.engine.classifier import Classifier
 from noisereg.losses import CrossEntropy, Logistic
 from noisereg.metrics import predictions
 from noisereg.models import MLP, TwoLayer
-from noisereg.noise import Flip
+from noisereg.noise import Flip, Resample
 
 
 class Points(InMemory):
@@ -159,3 +160,28 @@ class Flattened(nn.Module):
 
     def forward(self, inputs):
         return inputs.reshape(len(inputs), -1)
+
+
+def test_plain_loaders_of_tuples_are_trained_on_and_evaluated_as_val_val2_and_test():
+    inputs, labels = torch.randn(12, 2, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+    whole, part = (DataLoader(TensorDataset(inputs[:n], labels[:n]), batch_size=5) for n in (12, 6))
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    module = Classifier(torch.nn.Linear(2, 3), CrossEntropy(), num_classes=3, optimizer=optimizer)
+    trainer = make_trainer(LabelCorruption(Resample(p=0.5), num_classes=3), max_epochs=1)
+    trainer.fit(module, whole, [whole, part])
+    found = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    trainer.test(module, part, verbose=False)
+    right = module.model(inputs).argmax(dim=1) == labels
+    assert found["val/error"] == pytest.approx(1 - right.float().mean().item())
+    assert found["val2/error"] == pytest.approx(1 - right[:6].float().mean().item())
+    assert float(trainer.callback_metrics["test/error"]) == pytest.approx(found["val2/error"])
+
+
+@pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
+def test_a_batch_of_another_form_is_refused_in_one_line():
+    rows = [{"image": torch.zeros(2), "labels": 0} for _ in range(4)]
+    module = Classifier(torch.nn.Linear(2, 3), CrossEntropy(), num_classes=3, optimizer=torch.optim.Adam)
+    with pytest.raises(
+        ValueError, match=r"^batches must be a dict with 'input' .*, got a dict with 'image', 'labels'$"
+    ):
+        make_trainer(max_epochs=1).fit(module, DataLoader(rows))

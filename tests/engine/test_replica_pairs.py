@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from replica_runs import Recipe, Replica, Stacked
+from replica_runs import Recipe, Replica, StackedTraining
 
 from noisereg.datasets import Hypercube
 
@@ -16,6 +16,6 @@ def test_a_replica_alone_has_the_bits_of_one_among_others_in_shorter_chunks(monk
     data = partial(Hypercube, d=6, train_size=train_size, test_size=30)
     recipe = Recipe(data=data, halve_every=halve_every)
     replicas = [Replica(p=p, seed=seed) for p in (0.2, 0.5) for seed in range(4)]
-    together = Stacked(replicas, recipe).run()
-    alone = Stacked(replicas[-1:], recipe).run()
+    together = StackedTraining(replicas, recipe).run()
+    alone = StackedTraining(replicas[-1:], recipe).run()
     assert torch.equal(together.weights(len(replicas) - 1), alone.weights(0))

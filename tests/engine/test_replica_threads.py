@@ -1,7 +1,7 @@
 import pytest
 import torch
 from lightning.pytorch import Callback
-from replica_runs import Recipe, Replica, Stacked
+from replica_runs import Recipe, Replica, StackedTraining
 
 REPLICAS = (Replica(p=0.25), Replica(p=0.25, seed=1))
 SHORT = Recipe(num_epochs=2)
@@ -42,7 +42,7 @@ def two_threads():
 @pytest.mark.parametrize(("engine", "within"), [("fused", 1), ("blocked", 2)])
 def test_torch_has_one_thread_while_a_fused_engine_trains_and_its_own_after(engine, within):
     watch = Watch()
-    Stacked(REPLICAS, SHORT, engine=engine, callbacks=[watch]).run()
+    StackedTraining(REPLICAS, SHORT, engine=engine, callbacks=[watch]).run()
     assert watch.seen == [within, within]
     assert torch.get_num_threads() == 2
 
@@ -50,12 +50,12 @@ def test_torch_has_one_thread_while_a_fused_engine_trains_and_its_own_after(engi
 def test_torch_has_its_threads_again_after_a_training_that_failed():
     watch = Watch(fails=True)
     with pytest.raises(Interrupted):
-        Stacked(REPLICAS, SHORT, callbacks=[watch]).run()
+        StackedTraining(REPLICAS, SHORT, callbacks=[watch]).run()
     assert watch.seen == [1, 1]
     assert torch.get_num_threads() == 2
 
 
 def test_torch_keeps_its_threads_where_a_training_fails_before_it_begins():
     with pytest.raises(Interrupted):
-        Stacked(REPLICAS, SHORT, callbacks=[FailsBeforeFit()]).run()
+        StackedTraining(REPLICAS, SHORT, callbacks=[FailsBeforeFit()]).run()
     assert torch.get_num_threads() == 2

@@ -4,10 +4,10 @@ import stat
 import numpy as np
 import pytest
 import torch
-from small_disk import fill, make_read_only, names, small_disk
+from small_disk import fill_disk, list_names, make_read_only, small_disk
 
 from noisereg.errors import DiskError
-from noisereg.files.atomic import write_atomically
+from noisereg.files.atomic import remove_leftovers, write_atomically
 from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.curves import CurveTable
 from noisereg.runs.record import RunRecord
@@ -87,7 +87,7 @@ def test_on_a_full_disk_the_old_file_stays_whole_and_one_line_tells(write, leave
         write(disk, 1)
         ((name, before),) = contents(disk).items()
         assert len(before) > 300_000
-        fill(disk, leave=leave)
+        fill_disk(disk, leave=leave)
         with pytest.raises(DiskError) as told:
             write(disk, 2)
         assert contents(disk) == {name: before}
@@ -108,7 +108,7 @@ def test_a_disk_that_became_read_only_is_told(write, tmp_path):
         write(disk, 1)
         before = contents(disk)
         make_read_only(disk)
-        (name,) = names(disk)
+        (name,) = list_names(disk)
         with pytest.raises(
             DiskError, match=f"^disk is read-only while writing {disk / name}: let it be written to, or"
         ):
@@ -120,13 +120,34 @@ def test_a_checkpoint_from_before_the_disk_was_full_can_be_loaded(tmp_path):
     weights = torch.ones(SIZE // 4)
     with small_disk(tmp_path / "disk") as disk:
         AtomicCheckpointIO().save_checkpoint({"weights": weights}, disk / "last.ckpt")
-        fill(disk, leave=300_000)
+        fill_disk(disk, leave=300_000)
         with pytest.raises(DiskError, match="disk full"):
             AtomicCheckpointIO().save_checkpoint({"weights": 2 * weights}, disk / "last.ckpt")
         loaded = AtomicCheckpointIO().load_checkpoint(disk / "last.ckpt", weights_only=True)
     assert torch.equal(loaded["weights"], weights)
 
 
+def test_what_a_killed_write_left_is_deleted_and_nothing_else(tmp_path):
+    kept = [".hydra", ".tmp", "a.tmp", ".note.tmp", ".last.ckpt.12345678.tmp.py", "last.ckpt", ".x.1234567.tmp"]
+    for name in kept:
+        (tmp_path / name).touch()
+    (tmp_path / "arm").mkdir()
+    (tmp_path / "arm" / ".result.json.abcdefgh.tmp").touch()
+    left = tmp_path / left_by_a_kill(tmp_path / "last.ckpt")
+    assert remove_leftovers(tmp_path, tmp_path / "checkpoints") == [left]
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "arm"}
+    assert (tmp_path / "arm" / ".result.json.abcdefgh.tmp").exists()
+
+
+def left_by_a_kill(path):
+    """Return the name of what a process leaves that dies in the middle of a write."""
+    if (child := os.fork()) == 0:
+        write_atomically(path, lambda file: os._exit(9))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    (left,) = path.parent.glob(f".{path.name}.*.tmp")
+    return left.name if len(left.name) == len(".last.ckpt.12345678.tmp") else None
+
+
 def contents(disk):
-    """The bytes of each file, but not of what fills the disk."""
-    return {name: (disk / name).read_bytes() for name in names(disk)}
+    """Return the bytes of each file, but not of what fills the disk."""
+    return {name: (disk / name).read_bytes() for name in list_names(disk)}

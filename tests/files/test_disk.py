@@ -4,11 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_disk import fill, make_read_only, names, small_disk
+from small_disk import fill_disk, list_names, make_read_only, small_disk
 
 from noisereg.errors import DiskError
-from noisereg.files.atomic import write_atomically
-from noisereg.files.disk import check_space, disk_error, remove_leftovers
+from noisereg.files.disk import check_space, disk_error
 
 
 def test_a_folder_with_room_is_accepted_and_left_empty(tmp_path):
@@ -30,10 +29,10 @@ def test_a_disk_without_the_room_is_refused_with_both_numbers(tmp_path):
 
 def test_the_probe_finds_a_full_disk_and_leaves_nothing(tmp_path):
     with small_disk(tmp_path / "disk") as disk:
-        fill(disk)
+        fill_disk(disk)
         with pytest.raises(DiskError, match=f"^disk full: 0 bytes free in {disk} while writing .*: make room"):
             check_space(disk, 0)
-        assert names(disk) == set()
+        assert list_names(disk) == set()
 
 
 def test_the_probe_finds_a_disk_that_is_read_only(tmp_path):
@@ -56,24 +55,3 @@ def test_every_fault_of_a_disk_is_one_line_that_names_the_file_and_the_mend(code
 def test_other_errors_are_no_fault_of_the_disk():
     assert disk_error(FileNotFoundError(errno.ENOENT, "No such file"), Path("x")) is None
     assert disk_error(OSError("words alone"), Path("x")) is None
-
-
-def test_what_a_killed_write_left_is_deleted_and_nothing_else(tmp_path):
-    kept = [".hydra", ".tmp", "a.tmp", ".note.tmp", ".last.ckpt.12345678.tmp.py", "last.ckpt", ".x.1234567.tmp"]
-    for name in kept:
-        (tmp_path / name).touch()
-    (tmp_path / "arm").mkdir()
-    (tmp_path / "arm" / ".result.json.abcdefgh.tmp").touch()
-    left = tmp_path / _left_by_a_kill(tmp_path / "last.ckpt")
-    assert remove_leftovers(tmp_path, tmp_path / "checkpoints") == [left]
-    assert {path.name for path in tmp_path.iterdir()} == {*kept, "arm"}
-    assert (tmp_path / "arm" / ".result.json.abcdefgh.tmp").exists()
-
-
-def _left_by_a_kill(path):
-    """Let a process die in the middle of a write, and give the name of what it left."""
-    if (child := os.fork()) == 0:
-        write_atomically(path, lambda file: os._exit(9))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    (left,) = path.parent.glob(f".{path.name}.*.tmp")
-    return left.name if len(left.name) == len(".last.ckpt.12345678.tmp") else None

@@ -6,7 +6,14 @@ import pytest
 import scipy.stats
 import torch
 
-from noisereg.metrics import associated, associated_by_rate, count_firings, label_entropy, summarize, turnover
+from noisereg.metrics import (
+    associated,
+    associated_by_rate,
+    count_firings,
+    count_turnover,
+    label_entropy,
+    summarize_counts,
+)
 
 
 def _count_by_loop(activations, labels, num_classes):
@@ -88,7 +95,7 @@ def test_counting_takes_no_part_in_the_graph():
 def test_summary_of_a_layer_counted_by_hand():
     # Five units on six samples, two of class 0: one dead, one always on, one on class 1 alone, two on one of each.
     fires = torch.tensor([[0, 2, 0, 1, 1], [0, 4, 3, 1, 1]])
-    summary = {key: float(value) for key, value in summarize(fires, torch.tensor([2, 4])).items()}
+    summary = {key: float(value) for key, value in summarize_counts(fires, torch.tensor([2, 4])).items()}
     one_third = -math.log2(1 / 3) / 3 - math.log2(2 / 3) * 2 / 3  # entropy of (1/3, 2/3)
     assert summary == {
         "active_neurons": pytest.approx(13 / 6),
@@ -103,18 +110,18 @@ def test_summary_of_a_layer_counted_by_hand():
 
 
 def test_summary_without_samples_is_nan():
-    summary = summarize(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
+    summary = summarize_counts(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
     assert all(value.isnan() for value in summary.values())
     assert len(summary) == 8
 
 
 def test_a_layer_whose_units_are_all_dead_has_no_entropy_but_all_other_values():
-    summary = summarize(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([4, 1]))
+    summary = summarize_counts(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([4, 1]))
     assert [key for key, value in summary.items() if value.isnan()] == ["label_entropy"]
 
 
 def test_one_row_of_counts_has_no_values_by_class():
-    summary = summarize(torch.tensor([[1]]), torch.tensor([1]))
+    summary = summarize_counts(torch.tensor([[1]]), torch.tensor([1]))
     assert not summary.keys() & {"associated_neurons", "associated_by_rate_neurons", "label_entropy"}
 
 
@@ -156,11 +163,11 @@ def test_a_stack_of_layers_is_summarised_one_by_one(samples):
     seen = torch.tensor(samples)
     share = torch.rand(2, 4, 3, 20, generator=torch.Generator().manual_seed(0)).mul(1.5).sub(0.25).clamp(0, 1)
     fires = (share * seen[..., None]).round().long()
-    together = summarize(fires, seen)
+    together = summarize_counts(fires, seen)
     assert len(together) == 8
     layers = list(zip(fires.flatten(0, 1), seen.expand(2, 4, 3).flatten(0, 1), strict=True))
     for key, values in together.items():
-        alone = torch.stack([summarize(layer, mine)[key] for layer, mine in layers]).view(2, 4)
+        alone = torch.stack([summarize_counts(layer, mine)[key] for layer, mine in layers]).view(2, 4)
         torch.testing.assert_close(values, alone, equal_nan=True)
 
 
@@ -185,7 +192,7 @@ def test_entropy_by_hand_of_units_that_are_dead_or_fire_for_one_or_for_all_class
 
 def test_turnover_counts_what_sets_of_units_say():
     before, after = torch.rand(2, 3, 40, generator=torch.Generator().manual_seed(0)) < 0.5
-    found = turnover(before, after)
+    found = count_turnover(before, after)
     for layer in range(3):
         then, now = ({unit for unit in range(40) if mask[layer][unit]} for mask in (before, after))
         assert found["died_neurons"][layer] == len(then - now) > 0
@@ -194,7 +201,7 @@ def test_turnover_counts_what_sets_of_units_say():
 
 def test_nothing_turns_over_between_equal_measurements():
     units = torch.tensor([True, False])
-    assert {key: value.item() for key, value in turnover(units, units).items()} == {
+    assert {key: value.item() for key, value in count_turnover(units, units).items()} == {
         "died_neurons": 0,
         "revived_neurons": 0,
     }

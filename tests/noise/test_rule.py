@@ -47,7 +47,7 @@ def test_strength_out_of_range_is_refused(p):
 
 @pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
 def test_factor_out_of_range_is_refused(factor):
-    with pytest.raises(ValueError, match=r"the factor of p must be in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"factor must be in \[0, 1\]"):
         Resample(p=0.1).scaled(factor)
 
 

@@ -1,99 +1,200 @@
 import csv
+import io
+import os
 
+import numpy as np
+import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from torch.utils.data import DataLoader
 
-from noisereg.callbacks import RunCheckpoint
-from noisereg.runs.curves import CurveTable
+from noisereg.engine.measurement import Measurement
+from noisereg.runs.curves import Curves
 
-
-def _file_rows(path):
-    return list(csv.DictReader(path.read_text().splitlines()))
+GRID = [{"p": 0.0, "seed": 0}, {"p": 0.2, "seed": 0}, {"p": 0.2, "seed": 2**62 + 1}]
+ALL = [0, 1, 2]
 
 
-def test_values_of_one_step_share_a_row_and_later_columns_are_empty_before(tmp_path):
-    table = CurveTable(tmp_path / "metrics.csv", p=0.1, seed=4)
-    table.log_metrics({"epoch": 0, "a": 1.0}, step=0)
-    table.log_metrics({"epoch": 1, "a": 0.5}, step=10)
-    table.log_metrics({"epoch": 1, "b": 2.0}, step=10)
-    table.finalize("success")
-    assert _file_rows(tmp_path / "metrics.csv") == [
-        {"step": "0", "epoch": "0", "p": "0.1", "seed": "4", "a": "1.0", "b": ""},
-        {"step": "10", "epoch": "1", "p": "0.1", "seed": "4", "a": "0.5", "b": "2.0"},
+def observe(curves, step, *, replicas=ALL, **values):
+    named = {name.replace("_", "/"): np.array(column) for name, column in values.items()}
+    curves.observe(Measurement(step, step // 10, replicas, named))
+
+
+def file_rows(path):
+    return list(csv.reader(path.read_text().splitlines()))
+
+
+def rounded(value):
+    """A value as the curves keep it."""
+    curves = Curves(None, GRID[:1])
+    observe(curves, 0, replicas=[0], a=[value])
+    return curves.frame()["a"].item()
+
+
+def test_a_row_a_replica_and_measurement_and_a_column_a_metric(tmp_path):
+    curves = Curves(tmp_path / "run" / "metrics.csv", GRID)
+    observe(curves, 0, a=[1.0, 2.0, 3.0])
+    observe(curves, 20, a=[4.0, 5.0, 6.0], b=[0.5, 0.25, 0.125])
+    curves.write()
+    assert file_rows(tmp_path / "run" / "metrics.csv") == [
+        ["step", "epoch", "p", "seed", "a", "b"],
+        ["0", "0", "0.0", "0", "1.0", ""],
+        ["0", "0", "0.2", "0", "2.0", ""],
+        ["0", "0", "0.2", str(2**62 + 1), "3.0", ""],
+        ["20", "2", "0.0", "0", "4.0", "0.5"],
+        ["20", "2", "0.2", "0", "5.0", "0.25"],
+        ["20", "2", "0.2", str(2**62 + 1), "6.0", "0.125"],
     ]
 
 
-def test_a_table_takes_up_the_rows_of_the_checkpoint_and_not_of_its_file(tmp_path):
-    first, checkpoint = CurveTable(tmp_path / "metrics.csv", p=0.1, seed=0), {}
-    trainer = Trainer(logger=False, accelerator="cpu")
-    for epoch in range(4):
-        first.log_metrics({"epoch": epoch, "a": float(epoch)}, step=10 * epoch)
-        if epoch == 1:
-            first.on_save_checkpoint(trainer, LightningModule(), checkpoint)
-    first.write()
-    second = CurveTable(tmp_path / "metrics.csv", p=0.1, seed=0)
-    assert second.rows == []
-    second.on_load_checkpoint(trainer, LightningModule(), checkpoint)
-    second.log_metrics({"epoch": 2, "a": 7.0}, step=20)
-    assert [(row["step"], row["a"]) for row in second.rows] == [(0, 0.0), (10, 1.0), (20, 7.0)]
+def test_parts_of_one_evaluation_share_a_row():
+    curves = Curves(None, GRID[:1])
+    observe(curves, 0, replicas=[0], a=[1.0])
+    observe(curves, 10, replicas=[0], a=[0.5])
+    observe(curves, 10, replicas=[0], b=[2.0])
+    assert curves.frame()[["step", "a"]].values.tolist() == [[0, 1.0], [10, 0.5]]
+    assert curves.frame()["b"].tolist()[1:] == [2.0]
+    assert curves.has_last("b") and not curves.has_last("c")
 
 
-class Logs(LightningModule):
-    """Log a value as an epoch ends."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def training_step(self, batch, batch_idx):
-        return (self.weight * batch).sum()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    def on_train_epoch_end(self):
-        self.log_dict({"a": 7.0, "step": float(self.global_step), "epoch": self.current_epoch + 1.0})
+def test_rows_lie_in_the_order_of_the_steps_although_replicas_come_one_after_the_other():
+    curves = Curves(None, GRID[:2])
+    for replica, step in ((0, 0), (0, 10), (1, 0), (1, 10)):
+        observe(curves, step, replicas=[replica], a=[10.0 * replica + step])
+    assert curves.frame()[["step", "p", "a"]].values.tolist() == [
+        [0, 0.0, 0],
+        [0, 0.2, 10],
+        [10, 0.0, 10],
+        [10, 0.2, 20],
+    ]
 
 
-def test_a_checkpoint_at_the_end_of_an_epoch_holds_what_is_logged_after_it(tmp_path):
-    table = CurveTable(None, p=0.1, seed=0)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 2, "accelerator": "cpu"}
-    trainer = Trainer(callbacks=[table, RunCheckpoint(tmp_path)], logger=table, log_every_n_steps=1, **quiet)
-    trainer.fit(Logs(), DataLoader(torch.ones(3)))
-    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert checkpoint["curves"] == table.rows
-    assert [(row["step"], row["epoch"], row["a"]) for row in table.rows] == [(3, 1, 7.0), (6, 2, 7.0)]
+def test_a_replica_that_has_stopped_has_no_more_rows():
+    curves = Curves(None, GRID)
+    observe(curves, 0, a=[1.0, 2.0, 3.0])
+    observe(curves, 10, a=[4.0, 6.0], replicas=[0, 2])
+    observe(curves, 20, a=[7.0], replicas=[0])
+    assert curves.frame()["a"].tolist() == [1.0, 2.0, 3.0, 4.0, 6.0, 7.0]
 
 
-def test_last_and_best_values():
-    table = CurveTable(None, p=0.0, seed=0)
-    for epoch, error in enumerate([0.5, 0.2, 0.3]):
-        table.log_metrics({"epoch": epoch, "test/error": error}, step=epoch)
-    table.log_metrics({"epoch": 3, "train/loss": 1.5}, step=3)
-    assert table.last() == {"test/error": 0.3, "train/loss": 1.5}
-    assert table.best("test/error") == {"best/test/error": 0.2, "best/test/error/epoch": 1}
-    assert table.best("val/error") == {}
+def test_what_names_a_replica_may_be_its_learning_rate_too():
+    curves = Curves(None, [{"p": 0.1, "seed": 0, "lr": lr} for lr in (0.5, 0.25)])
+    observe(curves, 0, replicas=[0, 1], test_error=[0.5, 0.75])
+    assert list(curves.frame()) == ["step", "epoch", "p", "seed", "lr", "test/error"]
 
 
-def test_values_are_kept_to_the_digits_of_float32():
-    table = CurveTable(None, p=0.0, seed=0)
-    table.log_metrics({"noise/effective_rate": 0.10000000149011612}, step=0)
-    assert table.last() == {"noise/effective_rate": 0.1}
-
-
-def test_a_table_without_a_path_writes_no_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    table = CurveTable(None, p=0.0, seed=0)
-    table.log_metrics({"a": 1.0}, step=0)
-    table.finalize("success")
-    assert not list(tmp_path.iterdir())
+def test_the_newest_and_the_best_value_of_each_replica():
+    curves = Curves(None, GRID)
+    observe(curves, 0, test_error=[0.5, 0.5, 0.5])
+    observe(curves, 10, test_error=[0.25, 0.125, 0.75], noise_rate=[0.0, 0.1, 0.2])
+    observe(curves, 20, test_error=[0.25, 0.375], noise_rate=[0.0, 0.3], replicas=[0, 1])
+    assert curves.last() == [
+        {"test/error": 0.25, "noise/rate": 0.0},
+        {"test/error": 0.375, "noise/rate": 0.3},
+        {"test/error": 0.75, "noise/rate": 0.2},
+    ]
+    assert curves.best("test/error") == [
+        {"best/test/error": value, "best/test/error/epoch": epoch} for value, epoch in ((0.25, 1), (0.125, 1), (0.5, 0))
+    ]
+    assert curves.best("val/error") == [{}, {}, {}]
 
 
 def test_the_selected_value_is_that_of_the_first_least_validation_error():
-    table = CurveTable(None, p=0.0, seed=0)
+    curves = Curves(None, GRID[:1])
     for epoch, (val, test) in enumerate([(0.5, 0.1), (0.2, 0.4), (0.3, 0.2), (0.2, 0.3)]):
-        table.log_metrics({"epoch": epoch, "val/error": val, "test/error": test}, step=epoch)
-    table.log_metrics({"epoch": 4, "val/error": 0.0}, step=4)
-    assert table.selected("test/error", by="val/error") == {"selected/test/error": 0.4, "selected/test/error/epoch": 1}
-    assert table.selected("test/error", by="train/error") == {}
+        observe(curves, 10 * epoch, replicas=[0], val_error=[val], test_error=[test])
+    observe(curves, 40, replicas=[0], val_error=[0.0])
+    assert curves.selected("test/error", by="val/error") == [
+        {"selected/test/error": 0.4, "selected/test/error/epoch": 1}
+    ]
+    assert curves.selected("test/error", by="train/error") == [{}]
+
+
+def test_resumed_curves_go_on_where_the_checkpoint_ends(tmp_path):
+    def measure(curves, steps):
+        for step in steps:
+            generator = np.random.default_rng(step)
+            left = ALL if step < 30 else [0, 1]
+            later = {"b": generator.random(len(left))} if step else {}
+            observe(curves, step, replicas=left, a=generator.random(len(left)), **later)
+
+    whole, first, second = (Curves(tmp_path / name, GRID) for name in ("whole.csv", "same.csv", "same.csv"))
+    measure(whole, [0, 10, 20, 30, 40])
+    measure(first, [0, 10])
+    checkpoint = io.BytesIO()
+    torch.save(first.state(), checkpoint)
+    measure(first, [20, 30])  # of the run that was cut off
+    first.write()
+    checkpoint.seek(0)
+    second.load_state(torch.load(checkpoint, weights_only=True))
+    measure(second, [20, 30, 40])
+    for curves in (whole, second):
+        curves.write()
+    assert (tmp_path / "same.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert second.last() == whole.last() and second.best("a") == whole.best("a")
+
+
+def test_the_state_may_hold_a_measurement_that_is_about_to_come():
+    curves, resumed = Curves(None, GRID[:1]), Curves(None, GRID[:1])
+    observe(curves, 0, replicas=[0], a=[1.0])
+    resumed.load_state(curves.state(Measurement(10, 1, [0], {"a": np.array([2.0])})))
+    assert curves.frame()["a"].tolist() == [1.0]
+    assert resumed.frame()["a"].tolist() == [1.0, 2.0]
+
+
+def test_the_file_of_one_replica_is_read_to_the_bit_in_place_of_what_there_was(tmp_path):
+    one, all_of_them = Curves(tmp_path / "one.csv", GRID[1:2]), Curves(None, GRID)
+    for step in (0, 10, 20):
+        more = {"b": [step / 3]} if step else {}
+        observe(one, step, replicas=[0], a=[1 / (step + 7)], **more)
+    one.write()
+    for _ in range(2):
+        all_of_them.read_replica(tmp_path / "one.csv", 1)
+    frame = all_of_them.frame()
+    assert frame["p"].tolist() == [0.2] * 3 and frame["step"].tolist() == [0, 10, 20]
+    for key in ("a", "b"):
+        np.testing.assert_array_equal(frame[key], one.frame()[key])
+
+
+def test_values_have_the_seven_digits_of_float32():
+    generator = np.random.default_rng(0)
+    values = np.concatenate(
+        [generator.normal(size=5000), 10 ** generator.uniform(-30, 30, 5000), [1e-20, 1e20, -1e-20]]
+    )
+    curves = Curves(None, [{"p": 0.0, "seed": seed} for seed in range(len(values))])
+    observe(curves, 0, replicas=range(len(values)), a=values)
+    expected = np.array([float(f"{value:.7g}") for value in values])
+    assert (np.abs(curves.frame()["a"] - expected) <= np.spacing(np.abs(expected))).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, -1.0, 1e-20, 1e20, 123456700.0, float("inf"), float("-inf")])
+def test_values_that_have_seven_digits_stay_as_they_are(value):
+    assert rounded(value) == pytest.approx(value, rel=2**-52, abs=0)
+    assert rounded(float(torch.tensor(value))) == pytest.approx(value, rel=2**-52, abs=0)
+
+
+def test_nan_stays_nan():
+    assert np.isnan(rounded(float("nan")))
+
+
+def test_curves_without_a_path_write_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    curves = Curves(None, GRID)
+    observe(curves, 0, a=[1.0, 2.0, 3.0])
+    curves.write()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_write_that_fails_leaves_the_file_before_it(tmp_path, monkeypatch):
+    curves = Curves(tmp_path / "metrics.csv", GRID)
+    observe(curves, 0, a=[1.0, 2.0, 3.0])
+    curves.write()
+    before = (tmp_path / "metrics.csv").read_text()
+    observe(curves, 10, a=[1.0, 2.0, 3.0])
+
+    def full(handle):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space left"):
+            curves.write()
+    assert (tmp_path / "metrics.csv").read_text() == before

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from noisereg.runs.environment import environment
+from noisereg.runs.environment import describe_environment
 
 
 def test_the_environment_is_plain_and_names_the_commit_of_the_checkout():
-    around = environment(torch.device("cpu"))
+    around = describe_environment(torch.device("cpu"))
     assert json.loads(json.dumps(around)) == around
     assert around["python"] == platform.python_version()
     assert around["packages"]["torch"] == torch.__version__.partition("+")[0]
@@ -20,6 +20,6 @@ def test_the_environment_is_plain_and_names_the_commit_of_the_checkout():
 
 def test_the_environment_tells_which_devices_were_left_to_the_process(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert environment(torch.device("cpu"))["visible_devices"] == "1"
+    assert describe_environment(torch.device("cpu"))["visible_devices"] == "1"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert environment(torch.device("cpu"))["visible_devices"] is None
+    assert describe_environment(torch.device("cpu"))["visible_devices"] is None

@@ -1,17 +1,150 @@
 import io
+import re
 
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from replica_runs import Recipe, Replica, StackedTraining
 from rich.console import Console
 
-from noisereg.runs.progress import summary
+from noisereg.engine import chunks
+from noisereg.runs import progress as module_under_test
+from noisereg.runs.progress import RunProgress
 
 
-def test_the_summary_sets_the_first_and_the_last_value_side_by_side():
-    rows = [{"test/error": 0.5, "test/active_neurons": 120.0}, {"train/loss": 2.0}, {"test/error": 0.125}]
-    console = Console(file=io.StringIO(), width=100)
-    console.print(summary(rows))
-    lines = console.file.getvalue().splitlines()
-    (error,) = [line for line in lines if "test error" in line]
-    assert "50.00 %" in error
-    assert "12.50 %" in error
-    assert any("active neurons, test" in line and line.count("120.0") == 2 for line in lines)
-    assert not any("train error" in line for line in lines)
+class Counter(LightningModule):
+    """So many epochs of ten steps done."""
+
+    def __init__(self, epochs=0):
+        super().__init__()
+        self.move_to(epochs)
+
+    def move_to(self, epochs):
+        self.epochs_done, self.steps_done = float(epochs), 10 * epochs
+
+
+class Fault(Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        raise OSError("disk full")
+
+
+def make_console(terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A list with the time of day in seconds."""
+    now = [100.0]
+    monkeypatch.setattr(module_under_test, "time", type("Clock", (), {"monotonic": lambda: now[0]}))
+    return now
+
+
+@pytest.fixture
+def trainer():
+    made = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, limit_val_batches=0
+    )
+    made.state.fn = TrainerFn.FITTING
+    return made
+
+
+def lines_at(progress, trainer, module, *, clock, times):
+    """What is printed when the module has done so many epochs at those times."""
+    for epochs, seconds in times.items():
+        module.move_to(epochs)
+        clock[0] = 100 + seconds
+        progress.on_validation_end(trainer, module)
+    return progress._console.file.getvalue().splitlines()
+
+
+def test_a_line_says_what_is_done_and_what_is_left(clock, trainer):
+    progress, module = RunProgress(make_console(False), 100, num_replicas=7, at_once=7), Counter()
+    progress.on_train_start(trainer, module)
+    trainer.callback_metrics["test/error"] = torch.tensor(0.125)
+    assert lines_at(progress, trainer, module, clock=clock, times={0: 0, 20: 4}) == [
+        "epoch 20 of 100: mean test error 12.50 %; 350 steps/s, 16 s left"
+    ]
+
+
+def test_a_line_without_a_measured_value_leaves_it_out(clock, trainer):
+    progress, module = RunProgress(make_console(False), 2000, num_replicas=220, at_once=220), Counter()
+    progress.on_train_start(trainer, module)
+    (line,) = lines_at(progress, trainer, module, clock=clock, times={1000: 10})
+    assert line == "epoch 1,000 of 2,000; 0.22 M steps/s, 10 s left"
+
+
+def test_there_are_some_twenty_lines_however_many_measurements(clock, trainer):
+    progress, module = RunProgress(make_console(False), 1000), Counter()
+    progress.on_train_start(trainer, module)
+    assert len(lines_at(progress, trainer, module, clock=clock, times={t: t for t in range(1000)})) == 19
+
+
+def test_a_resumed_training_counts_from_where_it_went_on(clock, trainer):
+    progress, module = RunProgress(make_console(False), 100), Counter(50)
+    progress.on_train_start(trainer, module)
+    lines = lines_at(progress, trainer, module, clock=clock, times={50: 0, 60: 20})
+    assert lines == ["epoch 60 of 100; 5 steps/s, 80 s left"]
+
+
+def test_trainings_one_after_the_other_share_a_display_that_says_which_and_what_is_left_of_all(clock, trainer):
+    progress = RunProgress(make_console(False), 10, num_replicas=3)
+    for place, began in enumerate((0, 10, 20)):
+        progress.place, module = place, Counter()
+        clock[0] = 100 + began
+        progress.on_train_start(trainer, module)
+        lines_at(progress, trainer, module, clock=clock, times={5: began + 5})
+        module.move_to(10)
+        clock[0] = 100 + began + 10
+        progress.on_train_end(trainer, module)
+    assert progress._console.file.getvalue().splitlines() == [
+        "replica 1 of 3, epoch 5 of 10; 10 steps/s, 25 s left",
+        "replica 2 of 3, epoch 5 of 10; 10 steps/s, 15 s left",
+        "replica 3 of 3, epoch 5 of 10; 10 steps/s, 5 s left",
+    ]
+
+
+@pytest.fixture
+def make_training(monkeypatch):
+    """A function that makes a training of eight epochs, measured every two, and the console of its progress."""
+    monkeypatch.setattr(chunks, "_REPLICA_DRAWS", 2 * 15)
+
+    def make(terminal, *callbacks):
+        console = make_console(terminal)
+        callbacks = [RunProgress(console, 8, num_replicas=2, at_once=2), *callbacks]
+        replicas = [Replica(), Replica(seed=1)]
+        run = StackedTraining(replicas, Recipe(num_epochs=8), engine="blocked", every_n_epochs=2, callbacks=callbacks)
+        return run, console
+
+    return make
+
+
+def test_off_a_terminal_a_training_prints_lines(make_training):
+    run, console = make_training(False)
+    run.run()
+    means = run.curves.frame().groupby("epoch")["test/error"].mean()
+    for line, epoch in zip(console.file.getvalue().splitlines(), (2, 4, 6), strict=True):
+        assert line.startswith(
+            f"epoch {epoch} of 8: mean test error {100 * means[epoch]:.2f} %, active fraction, test "
+        )
+        assert re.search(r"; [\d,.]+( M)? steps/s, [\d,]+ s left$", line)
+
+
+def test_on_a_terminal_a_training_shows_a_bar(make_training):
+    run, console = make_training(True)
+    run.run()
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", console.file.getvalue())
+    last = [line for line in re.split(r"[\r\n]+", text) if line.strip()][-1]
+    assert re.match(r"epoch 8 of 8 ━+ [\d,.]+( M)? steps/s \d:\d\d:\d\d left \d:\d\d:\d\d", last)
+    assert "mean" not in text
+
+
+def test_the_bar_is_taken_away_when_a_training_fails(make_training):
+    run, console = make_training(True, Fault())
+    with pytest.raises(OSError, match="disk full"):
+        run.run()
+    assert "\x1b[?25h" in console.file.getvalue()  # the cursor is shown again
+    before = console.file.getvalue()
+    console.print("told")
+    assert console.file.getvalue() == before + "told\n"

@@ -5,7 +5,7 @@ from torch import nn
 from noisereg.losses import Hinge, Logistic
 from noisereg.models import MLP
 from noisereg.theory import gradient_flow
-from noisereg.theory.gradient_flow import flow_checks, integrate, verify_gradient_flow
+from noisereg.theory.gradient_flow import check_flow, integrate, verify_gradient_flow
 
 INPUTS = torch.randn(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 PURE_NOISE = torch.full((12, 2), 0.5, dtype=torch.float64)
@@ -38,7 +38,7 @@ def test_two_linear_layers_follow_the_solution_of_their_equation():
 
 def test_half_the_step_leaves_a_quarter_of_the_error():
     def error(steps):
-        checks = by_id(flow_checks(network(), INPUTS, PURE_NOISE, loss=Logistic(), duration=0.5, steps=steps))
+        checks = by_id(check_flow(network(), INPUTS, PURE_NOISE, loss=Logistic(), duration=0.5, steps=steps))
         return checks["Du"].measured
 
     ratios = [error(steps) / error(2 * steps) for steps in (25, 50)]
@@ -57,29 +57,29 @@ def test_every_layer_falls_at_twice_the_loss(p):
 
 
 def test_the_logistic_loss_keeps_the_balance_but_not_the_rate():
-    checks = by_id(flow_checks(network(), INPUTS, PURE_NOISE, loss=Logistic(), **SHORT))
+    checks = by_id(check_flow(network(), INPUTS, PURE_NOISE, loss=Logistic(), **SHORT))
     assert not checks["C1-rate"].holds
     assert checks["C1-together"].holds
     assert checks["Du"].holds
 
 
 def test_a_flow_uphill_fails(monkeypatch):
-    move = gradient_flow._move
-    monkeypatch.setattr(gradient_flow, "_move", lambda *args: move(*args[:3], -args[3]))
-    checks = by_id(flow_checks(network(), INPUTS, PURE_NOISE, loss=Hinge(), **SHORT))
+    move = gradient_flow._move_parameters
+    monkeypatch.setattr(gradient_flow, "_move_parameters", lambda *args: move(*args[:3], -args[3]))
+    checks = by_id(check_flow(network(), INPUTS, PURE_NOISE, loss=Hinge(), **SHORT))
     assert checks["C1-rate"].measured < 0
     assert not checks["C1-rate"].holds
     assert not checks["C1-monotone"].holds
 
 
 def test_a_flow_that_leaves_out_a_layer_fails(monkeypatch):
-    move = gradient_flow._move
+    move = gradient_flow._move_parameters
 
     def frozen(parameters, start, slopes, h):
         move(parameters, start, [slopes[0], 0 * slopes[1], slopes[2]], h)
 
-    monkeypatch.setattr(gradient_flow, "_move", frozen)
-    checks = by_id(flow_checks(network(), INPUTS, PURE_NOISE, loss=Hinge(), **SHORT))
+    monkeypatch.setattr(gradient_flow, "_move_parameters", frozen)
+    checks = by_id(check_flow(network(), INPUTS, PURE_NOISE, loss=Hinge(), **SHORT))
     assert not any(checks[id].holds for id in ("C1-rate", "C1-together", "Du"))
 
 
@@ -87,12 +87,12 @@ def test_the_numbers_fail_for_gelu_if_nobody_looks_at_the_network(monkeypatch):
     monkeypatch.setattr(gradient_flow, "obstacles", lambda *_: [])
     net = network()
     net.relu1, net.relu2 = nn.GELU(), nn.GELU()
-    checks = by_id(flow_checks(net, INPUTS, PURE_NOISE, loss=Hinge(), **SHORT))
+    checks = by_id(check_flow(net, INPUTS, PURE_NOISE, loss=Hinge(), **SHORT))
     assert not any(checks[id].holds for id in ("C1-rate", "C1-together", "Du"))
 
 
 def test_a_network_with_biases_is_not_judged():
-    (check,) = flow_checks(network(bias="same", append_one=False), INPUTS, PURE_NOISE, loss=Hinge(), **SHORT)
+    (check,) = check_flow(network(bias="same", append_one=False), INPUTS, PURE_NOISE, loss=Hinge(), **SHORT)
     assert not check.applicable
     assert not check.holds
     assert "layer linear1 has a bias" in check.note
@@ -101,7 +101,7 @@ def test_a_network_with_biases_is_not_judged():
 def test_a_flow_without_errors_is_not_judged():
     net = network()
     right = torch.nn.functional.one_hot((net(INPUTS)[:, 0] > 0).long(), 2).double()
-    (check,) = flow_checks(net, INPUTS, right, loss=Hinge(), **SHORT)
+    (check,) = check_flow(net, INPUTS, right, loss=Hinge(), **SHORT)
     assert not check.applicable
     assert check.note == "no sample is misclassified, and nothing moves"
 

@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from noisereg.losses import Hinge, Logistic
-from noisereg.theory.perceptron import perceptron_checks, separable, train_perceptron, verify_perceptron
+from noisereg.theory.perceptron import check_perceptron, draw_separable, train_perceptron, verify_perceptron
 
 SMALL = {"seeds": 5, "n": 30, "d": 6, "margin": 0.3, "lr": 0.1}
 
 
 def test_separable_points_keep_their_distance_from_the_diagonal_plane():
-    inputs, labels = separable(50, 4, margin=0.25, seed=3)
+    inputs, labels = draw_separable(50, 4, margin=0.25, seed=3)
     side = inputs.sum(dim=1) / 2  # the plane's unit normal is (1, 1, 1, 1) / 2
     assert (side.abs() >= 0.25 - 1e-12).all()
     assert torch.equal(side > 0, labels == 1)
@@ -22,7 +22,7 @@ def test_a_perceptron_makes_the_mistakes_that_a_hand_count_finds():
 
 @pytest.mark.parametrize("lr", [0.01, 1.0])
 def test_the_number_of_mistakes_does_not_depend_on_the_learning_rate(lr):
-    inputs, labels = separable(40, 5, margin=0.2, seed=1)
+    inputs, labels = draw_separable(40, 5, margin=0.2, seed=1)
     mistakes = train_perceptron(inputs, labels, loss=Hinge(), lr=lr)
     assert mistakes.number == train_perceptron(inputs, labels, loss=Hinge(), lr=0.3).number
     assert 0 < mistakes.number <= mistakes.bound
@@ -36,7 +36,7 @@ def test_the_slides_rules_hold_for_the_hinge_loss():
 
 @pytest.mark.parametrize("loss", [Logistic(), Hinge(beta=1.0)])
 def test_the_slides_rules_fail_for_another_loss(loss):
-    one, two, _ = perceptron_checks(loss, **SMALL)
+    one, two, _ = check_perceptron(loss, **SMALL)
     assert not one.holds
     assert not two.holds
 
@@ -46,5 +46,5 @@ def test_the_bound_fails_for_a_step_in_the_wrong_direction():
         def slope(self, logits, target):
             return -super().slope(logits, target)
 
-    *_, bound = perceptron_checks(Backwards(), **SMALL)
+    *_, bound = check_perceptron(Backwards(), **SMALL)
     assert not bound.holds

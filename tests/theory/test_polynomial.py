@@ -11,9 +11,9 @@ from noisereg.theory.polynomial import (
     ActivityPolynomial,
     Task,
     activity_polynomial,
-    courses,
+    check_polynomial,
     expected_activity,
-    polynomial_checks,
+    list_courses,
     verify_polynomial,
 )
 
@@ -79,7 +79,7 @@ def test_without_noise_it_is_its_value_at_zero():
 
 
 def test_courses_are_all_different():
-    index, flips = courses(3, 2)
+    index, flips = list_courses(3, 2)
     assert len({tuple(course) for course in torch.cat([index, flips], dim=1).tolist()}) == 6**2
     assert torch.bincount(index.flatten()).tolist() == [24, 24, 24]
     assert torch.bincount(flips.flatten()).tolist() == [36, 36]
@@ -106,7 +106,7 @@ def test_the_verifier_agrees_with_drawn_runs():
 )
 def test_a_wrong_polynomial_fails(wrong):
     checks = {
-        check.id: check for check in polynomial_checks(task(4), wrong(activity_polynomial(task(4))), replicas=1000)
+        check.id: check for check in check_polynomial(task(4), wrong(activity_polynomial(task(4))), replicas=1000)
     }
     assert checks["D13-degree"].holds
     assert not checks["D13-rules"].holds

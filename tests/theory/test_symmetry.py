@@ -22,7 +22,7 @@ def test_nan_is_not_half():
 
 
 def test_nothing_measured_is_refused():
-    with pytest.raises(ValueError, match="needs at least 1 fraction and 1 sample, got 0 and 3"):
+    with pytest.raises(ValueError, match="must be at least one each, got 0 and 3"):
         check_half_active([], num_samples=3)
     with pytest.raises(ValueError, match="got 1 and 0"):
         check_half_active([0.5], num_samples=0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
-from program import read_result, run_program
+from run_program import read_result, run_program
 from torch import nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -51,6 +51,13 @@ def _trainer(precision="32-true"):
     return Trainer(accelerator="cpu", precision=precision, enable_model_summary=False, **quiet)
 
 
+def run_analysis(module, data, trainer):
+    plugin = trainer.precision_plugin
+    return analyse(
+        module, data, device=torch.device("cpu"), context=plugin.forward_context, convert=plugin.convert_input
+    )
+
+
 def _module(model, **settings):
     return Classifier(
         model, CrossEntropy(), num_classes=4, optimizer=partial(torch.optim.SGD, lr=0.1), seed=0, **settings
@@ -68,7 +75,7 @@ def _features(model, inputs):
 
 def test_calibration_is_that_of_a_plain_pass_over_the_test_split(model):
     data = _data()
-    found, test = analyse(_module(model), data, _trainer()), data.splits["test"]
+    found, test = run_analysis(_module(model), data, _trainer()), data.splits["test"]
     probabilities = model(test.inputs).softmax(dim=1)
     right = probabilities[torch.arange(50), test.labels]
     assert found.values["test/nll"] == pytest.approx(-right.log().mean().item(), rel=1e-5)
@@ -82,10 +89,10 @@ def test_calibration_is_that_of_a_plain_pass_over_the_test_split(model):
 
 def test_points_and_tightness_are_those_of_plain_passes_over_both_splits(model):
     data = _data()
-    found = analyse(_module(model), data, _trainer())
+    found = run_analysis(_module(model), data, _trainer())
     origin, basis = class_plane(model.output.weight[:3])
     place = partial(project_features, origin=origin, basis=basis)
-    for name, split in (("test", data.splits["test"]), ("train", data.evaluated("train"))):
+    for name, split in (("test", data.splits["test"]), ("train", data.eval_samples("train"))):
         chosen = split.labels < 3
         points, labels = place(_features(model, split.inputs[chosen])), split.labels[chosen]
         assert found.arrays[f"plane_{name}_points"].dtype == np.float32
@@ -108,14 +115,14 @@ def test_planted_copies_and_dead_units_do_not_count(model):
     firsts = [live[group.index(True)] for group in groups]
     active = (hidden[:, firsts] > 0).sum(axis=1).mean()
 
-    values = analyse(_module(model), data, _trainer()).values
+    values = run_analysis(_module(model), data, _trainer()).values
     assert values["test/distinct_neurons/relu2"] == len(firsts) <= 16
     assert values["test/distinct_active_neurons/relu2"] == pytest.approx(active)
     assert values["test/distinct_active_fraction/relu2"] == pytest.approx(active / len(firsts))
 
 
 def test_a_process_that_evaluates_a_share_analyses_whole_splits(model):
-    whole, shared = (analyse(_module(model), _data(kind), _trainer()) for kind in (Blobs, Shared))
+    whole, shared = (run_analysis(_module(model), _data(kind), _trainer()) for kind in (Blobs, Shared))
     assert shared.values == pytest.approx(whole.values, rel=1e-5)
     for name, array in whole.arrays.items():
         np.testing.assert_allclose(shared.arrays[name], array, atol=1e-5)
@@ -125,7 +132,7 @@ def test_the_module_is_left_as_it_was():
     module = _module(ResNet(SHAPE, 4, depth=8), channels_last=True)
     module.model.bn1.eval()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    found = analyse(module, _data(), _trainer())
+    found = run_analysis(module, _data(), _trainer())
     assert found.values["test/distinct_neurons/layer3.0.relu2"] <= 64 * 2 * 2
     assert {name for name, part in module.named_modules() if not part.training} == {"model.bn1"}
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
@@ -138,15 +145,17 @@ def test_the_network_runs_in_the_precision_of_the_trainer(model):
     data = _data()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = nn.functional.cross_entropy(model(data.splits["test"].inputs).double(), data.splits["test"].labels)
-    found = {precision: analyse(_module(model), data, _trainer(precision)) for precision in ("bf16-mixed", "32-true")}
+    found = {
+        precision: run_analysis(_module(model), data, _trainer(precision)) for precision in ("bf16-mixed", "32-true")
+    }
     assert found["bf16-mixed"].values["test/nll"] == pytest.approx(expected.item(), rel=1e-6)
     assert found["32-true"].values["test/nll"] != pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_double_precision_is_kept(model):
     data = _data()
-    expected = analyse(_module(model), data, _trainer()).values
-    found = analyse(_module(model.double()), data, _trainer("64-true")).values
+    expected = run_analysis(_module(model), data, _trainer()).values
+    found = run_analysis(_module(model.double()), data, _trainer("64-true")).values
     assert found == pytest.approx(expected, rel=1e-4)
 
 
@@ -154,7 +163,7 @@ def test_a_network_of_one_output_without_relus_has_its_calibration_alone():
     data = _data()
     for split in data.splits.values():
         split.labels.clamp_(max=1)
-    found = analyse(_module(Neuron(SHAPE, 1)), data, _trainer())
+    found = run_analysis(_module(Neuron(SHAPE, 1)), data, _trainer())
     assert found.values.keys() == {"test/ece", "test/nll", "test/brier"}
     assert all(name.startswith("reliability") for name in found.arrays)
     assert found.notes == []
@@ -162,7 +171,7 @@ def test_a_network_of_one_output_without_relus_has_its_calibration_alone():
 
 def test_templates_on_a_line_leave_the_plane_out_and_say_so(model):
     model.output.weight[1] = model.output.weight[0]
-    found = analyse(_module(model), _data(), _trainer())
+    found = run_analysis(_module(model), _data(), _trainer())
     (note,) = found.notes
     assert note.startswith("the plane of three classes: templates must not lie on a line")
     assert not any("tightness" in name for name in found.values)
@@ -172,22 +181,22 @@ def test_templates_on_a_line_leave_the_plane_out_and_say_so(model):
 
 def test_a_layer_of_too_many_units_is_left_out_and_said_so(model, monkeypatch):
     monkeypatch.setattr(analysis, "_MAX_UNITS", 19)
-    found = analyse(_module(model), _data(), _trainer())
+    found = run_analysis(_module(model), _data(), _trainer())
     assert found.notes == ["distinct units: relu2 has 20, more than 19"]
     assert not any("distinct" in name for name in found.values)
 
 
 def test_the_first_points_of_each_class_are_kept(model, monkeypatch):
-    whole = analyse(_module(model), _data(), _trainer())
+    whole = run_analysis(_module(model), _data(), _trainer())
     monkeypatch.setattr(analysis, "_POINTS", 2)
-    found = analyse(_module(model), _data(), _trainer())
+    found = run_analysis(_module(model), _data(), _trainer())
     assert found.values == whole.values
     assert found.arrays["plane_test_labels"].tolist() == [0, 2, 1, 0, 2, 1]  # of 0 3 2 1 0 3 2 1 ...
     np.testing.assert_array_equal(found.arrays["plane_test_points"], whole.arrays["plane_test_points"][:6])
 
 
 def test_a_value_that_is_no_number_is_left_out(model):
-    found = analyse(_module(model), _data(train_eval_size=1), _trainer())  # of one class
+    found = run_analysis(_module(model), _data(train_eval_size=1), _trainer())  # of one class
     assert "test/tightness" in found.values and "train/tightness" not in found.values
     assert found.arrays["plane_train_points"].shape == (1, 2)
 
@@ -211,7 +220,7 @@ def test_streamed_images_are_analysed_as_those_in_memory(images):
     model, found = MLP(SHAPE, 3, hidden=6), {}
     for stream in (False, True):
         data = _data(ImageFolder, root=images, image_size=8, stream=stream, train_eval_size=None)
-        found[stream] = analyse(_module(model), data, _trainer())
+        found[stream] = run_analysis(_module(model), data, _trainer())
     assert found[True].values == found[False].values
     assert found[True].arrays.keys() == found[False].arrays.keys()
 
@@ -232,7 +241,7 @@ def test_a_run_leaves_its_analysis(images, tmp_path):
     assert row["selected/test/error"] >= row["best/test/error"]
     assert row["selected/test/error/epoch"] in (0, 1, 2)
     with np.load(tmp_path / "run" / "analysis.npz", allow_pickle=False) as arrays:
-        assert arrays["reliability_count"].sum() == 9
-        assert arrays["plane_templates"].shape == (3, 2)
-        assert arrays["plane_test_points"].shape == (9, 2)
-        assert len(arrays["plane_train_points"]) == len(arrays["plane_train_labels"]) == 8
+        assert arrays["0/reliability_count"].sum() == 9
+        assert arrays["0/plane_templates"].shape == (3, 2)
+        assert arrays["0/plane_test_points"].shape == (9, 2)
+        assert len(arrays["0/plane_train_points"]) == len(arrays["0/plane_train_labels"]) == 8

@@ -1,85 +1,127 @@
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from noisereg.config.check import check, conf_dir
+from noisereg.config.composing import compose_settings
+from noisereg.datasets import Hypercube
 from noisereg.errors import ConfigError
 from noisereg.models import TwoLayer
 from noisereg.noise import Linear, Resample
-from noisereg.training.build import build, build_data, build_loss, build_model, build_rule, build_schedule
-
-
-def _settings(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return check(compose("train", overrides=list(overrides)))
+from noisereg.training.build import (
+    as_config_error,
+    as_data_config_error,
+    build,
+    build_data,
+    build_loss,
+    build_model,
+    build_rule,
+    build_schedule,
+)
 
 
 def test_two_classes_have_one_output_and_more_have_one_each():
     for num_classes, outputs in [(2, 1), (3, 3), (10, 10)]:
-        model = build_model(_settings(), 0, input_shape=(5,), num_classes=num_classes)
+        model = build_model(compose_settings(), 0, input_shape=(5,), num_classes=num_classes)
         assert isinstance(model, TwoLayer)
         assert model(torch.zeros(1, 5)).shape == (1, outputs)
-    two = build_model(_settings("model.num_outputs=2"), 0, input_shape=(5,), num_classes=2)
+    two = build_model(compose_settings("model.num_outputs=2"), 0, input_shape=(5,), num_classes=2)
     assert two(torch.zeros(1, 5)).shape == (1, 2)
 
 
 @pytest.mark.parametrize(("outputs", "num_classes"), [(5, 10), (1, 10), (12, 10), (3, 2)])
 def test_a_number_of_outputs_that_does_not_fit_the_classes_is_refused(outputs, num_classes):
     with pytest.raises(ConfigError, match=f"model.num_outputs={outputs} does not fit the {num_classes} classes"):
-        build_model(_settings(f"model.num_outputs={outputs}"), 0, input_shape=(5,), num_classes=num_classes)
+        build_model(compose_settings(f"model.num_outputs={outputs}"), 0, input_shape=(5,), num_classes=num_classes)
 
 
 def test_a_neuron_has_one_output_and_so_two_classes():
     with pytest.raises(ConfigError, match=r"model: .*two classes"):
-        build_model(_settings("model=neuron"), 0, input_shape=(5,), num_classes=10)
+        build_model(compose_settings("model=neuron"), 0, input_shape=(5,), num_classes=10)
 
 
 def test_the_seed_reaches_the_data_and_the_weights():
-    data = {seed: build_data(_settings(), seed) for seed in (0, 1)}
+    data = {seed: build_data(compose_settings(), seed) for seed in (0, 1)}
     assert not torch.equal(data[0].splits["train"].inputs, data[1].splits["train"].inputs)
-    models = {seed: build_model(_settings(), seed, input_shape=(60,), num_classes=2) for seed in (0, 1)}
+    models = {seed: build_model(compose_settings(), seed, input_shape=(60,), num_classes=2) for seed in (0, 1)}
     assert not torch.equal(models[0].hidden.weight, models[1].hidden.weight)
 
 
 def test_the_rule_is_built_for_a_strength_and_without_its_schedule():
-    chosen = _settings("noise.p=[0,0.3]", "noise/schedule=linear")
+    chosen = compose_settings("noise.p=[0,0.3]", "noise/schedule=linear")
     assert build_rule(chosen, 0.3, num_classes=2) == Resample(p=0.3)
     assert build_schedule(chosen) == Linear()
 
 
 def test_a_rule_for_other_classes_is_refused():
-    with pytest.raises(ConfigError, match="moves must stay within classes 0 to 1, got 9 -> 1"):
-        build_rule(_settings("noise=asymmetric"), 0.2, num_classes=2)
+    with pytest.raises(ConfigError, match=r"^noise.moves must stay within classes 0 to 1, got 9 -> 1"):
+        build_rule(compose_settings("noise=asymmetric"), 0.2, num_classes=2)
 
 
 def test_an_argument_that_a_class_does_not_have_is_told_with_the_nearest_one():
     with pytest.raises(ConfigError, match=r"^noise.frozn=True: Resample has no such argument; did you mean frozen\?$"):
-        build_rule(_settings("+noise.frozn=true"), 0.2, num_classes=2)
+        build_rule(compose_settings("+noise.frozn=true"), 0.2, num_classes=2)
     with pytest.raises(
         ConfigError, match=r"^optimizer.nesterof=True: SGD has no such argument; did you mean nesterov\?$"
     ):
-        build("optimizer", _settings("+optimizer.nesterof=true")["optimizer"])
+        build("optimizer", compose_settings("+optimizer.nesterof=true")["optimizer"])
     with pytest.raises(
         ConfigError, match=r"^trainer.max_epoch=3: Trainer has no such argument; did you mean max_epochs"
     ):
-        build("trainer", _settings("+trainer.max_epoch=3")["trainer"])
+        build("trainer", compose_settings("+trainer.max_epoch=3")["trainer"])
     with pytest.raises(
         ConfigError, match=r"^dataset.trainsize=3: Hypercube has no such argument; did you mean train_size"
     ):
-        build_data(_settings("+dataset.trainsize=3"), 0)
+        build_data(compose_settings("+dataset.trainsize=3"), 0)
 
 
 def test_what_a_class_refuses_is_told_with_the_part_of_the_configuration():
-    with pytest.raises(ConfigError, match=r"^model: init must be one of .* got 'normal'$"):
-        build_model(_settings("model.init=normal"), 0, input_shape=(5,), num_classes=2)
+    with pytest.raises(ConfigError, match=r"^model.init must be one of .* got 'normal'$"):
+        build_model(compose_settings("model.init=normal"), 0, input_shape=(5,), num_classes=2)
     with pytest.raises(ConfigError, match=r"^noise: each row of matrix .* sum to 1, row 1 is \[0.5, 0.4\]$"):
-        build_rule(_settings("noise=transition", "noise.matrix=[[1,0],[0.5,0.4]]"), 0.2, num_classes=2)
-    with pytest.raises(ConfigError, match=r"^noise: frozen must be false when expected is true"):
-        build_rule(_settings("noise.expected=true", "noise.frozen=true"), 0.2, num_classes=2)
-    with pytest.raises(ConfigError, match=r"^loss: kink must be 'right' or 'left', got 'up'$"):
-        build_loss(_settings("loss=hinge", "loss.kink=up"))
+        build_rule(compose_settings("noise=transition", "noise.matrix=[[1,0],[0.5,0.4]]"), 0.2, num_classes=2)
+    with pytest.raises(ConfigError, match=r"^noise.frozen must be false when expected is true"):
+        build_rule(compose_settings("noise.expected=true", "noise.frozen=true"), 0.2, num_classes=2)
+    with pytest.raises(ConfigError, match=r"^loss.kink must be 'right' or 'left', got 'up'$"):
+        build_loss(compose_settings("loss=hinge", "loss.kink=up"))
 
 
 def test_a_size_beyond_the_data_is_refused_by_its_key(tmp_path):
     with pytest.raises(ConfigError, match=r"^dataset.val_size must be at least 0 and below dataset.train_size=10"):
-        build_data(_settings("dataset.train_size=10", "dataset.val_size=10"), 0)
+        build_data(compose_settings("dataset.train_size=10", "dataset.val_size=10"), 0)
+
+
+class OldWords(Hypercube):
+    """A data set whose errors name keys of the configuration, as a user's may."""
+
+    def __init__(self, *, train_size: int, **more):
+        raise ValueError(f"dataset.train_size must be below 3, got {train_size}")
+
+
+class NewWords(Hypercube):
+    """A data set whose errors name its arguments."""
+
+    def __init__(self, *, train_size: int, **more):
+        raise ValueError(f"train_size must be below 3, got {train_size}")
+
+
+@pytest.mark.parametrize("cls", [OldWords, NewWords])
+def test_an_argument_in_an_error_is_told_by_its_key(cls):
+    with (
+        pytest.raises(ConfigError, match=r"^dataset.train_size must be below 3, got 4$"),
+        as_config_error("dataset", cls),
+    ):
+        cls(train_size=4)
+
+
+@pytest.mark.parametrize(
+    "words", ["dataset.val_size must be below dataset.train_size=3", "val_size must be below train_size=3"]
+)
+def test_an_argument_that_does_not_fit_the_data_is_told_by_its_key(words):
+    data = Hypercube(train_size=3, test_size=3)
+    line = r"^dataset.val_size must be below dataset.train_size=3$"
+    with pytest.raises(ConfigError, match=line), as_data_config_error(data):
+        raise ValueError(words)
+
+
+def test_an_error_without_an_argument_is_told_by_its_part():
+    with pytest.raises(ConfigError, match=r"^model: two classes are needed$"), as_config_error("model", TwoLayer):
+        raise ValueError("two classes\nare needed")

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from noisereg.errors import ConfigError
-from noisereg.training.findings import make_checks, read_experiment
+from noisereg.training.findings import read_experiment, run_checks
 
 QUIET = Console(file=io.StringIO())
 PERCEPTRON = {"_target_": "noisereg.theory.verify_perceptron", "seeds": 1, "n": 10, "d": 3}
@@ -24,7 +24,7 @@ def test_numbers_stand_in_place_of_what_computes_them():
 
 
 def test_checks_come_as_plain_rows():
-    rows = make_checks({"experiment": {"checks": {"perceptron": PERCEPTRON}}}, QUIET)
+    rows = run_checks({"experiment": {"checks": {"perceptron": PERCEPTRON}}}, QUIET)
     assert [(row["id"], row["holds"]) for row in rows] == [("S1", True), ("S2", True), ("S9", True)]
 
 
@@ -40,7 +40,7 @@ def test_checks_come_as_plain_rows():
 )
 def test_what_is_no_check_is_told_by_its_key(section, message):
     with pytest.raises(ConfigError, match=message):
-        make_checks({"experiment": {"checks": {"own": section}}}, QUIET)
+        run_checks({"experiment": {"checks": {"own": section}}}, QUIET)
 
 
 @pytest.mark.parametrize(

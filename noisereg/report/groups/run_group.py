@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from noisereg.config.run_folder import is_within, result_settings
+from noisereg.config.run_folder import result_settings
+from noisereg.config.walk import is_below
 from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection
 from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork
@@ -188,7 +189,8 @@ def _settings(run: Run) -> dict[str, str]:
     return identifier | {
         key: json.dumps(value, sort_keys=True)
         for key, value in result_settings(dict(run.config)).items()
-        if is_within(key, _OF_THE_EXPERIMENT) or not is_within(key, (*_GROUPED_OVER, "experiment"))
+        if any(is_below(key, part) for part in _OF_THE_EXPERIMENT)
+        or not any(is_below(key, part) for part in (*_GROUPED_OVER, "experiment"))
     }
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from noisereg.config.walk import leaves
+from noisereg.config.walk import walk
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
 from noisereg.report.page.results import commit_of
 from noisereg.runs.reading import Run
@@ -117,4 +117,8 @@ def settings_of(run: Run, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
 def _settings_as_json(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the values by dotted key, but for those that describe an experiment."""
     settings = {key: value for key, value in config.items() if key != "experiment"}
-    return {key: json.dumps(value, default=str) for key, value in leaves(settings, whole_lists=True)}
+    return {
+        key: json.dumps(value, default=str)
+        for key, value in walk(settings, into=(dict,))
+        if not isinstance(value, dict)
+    }

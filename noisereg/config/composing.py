@@ -1,0 +1,195 @@
+"""From overrides to the configurations of runs: composed by Hydra, one for each arm, and checked whole."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from noisereg.config.allowed import check_targets
+from noisereg.config.check import Settings, check, nearest
+from noisereg.config.hydra_section import check_hydra
+from noisereg.config.overrides import (
+    describe_unreadable,
+    first_line,
+    is_for_user_only,
+    parse_overrides,
+    trusted_packages,
+)
+from noisereg.config.secrets import check_secrets
+from noisereg.config.walk import walk
+from noisereg.errors import ConfigError
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configuration: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def compose_settings(*overrides: str) -> Settings:
+    """Compose and check the configuration of `python train.py` with some overrides, as plain values.
+
+    What it would build and whether it holds a secret is not looked at: the overrides are the caller's own.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+
+    Example:
+        >>> compose_settings("dataset.d=30")["dataset"]["d"]
+        30
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return check(compose("train", overrides=list(overrides)))
+
+
+def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
+    """Compose a configuration with Hydra's part, and check that part: Hydra builds it before the run begins.
+
+    Hydra must be initialised.
+
+    Args:
+        name: of the primary configuration.
+        overrides: of the command line.
+
+    Raises:
+        ConfigError: naming the override that is wrong, or the key that is in Hydra's part.
+    """
+    try:
+        config = compose(name, overrides=overrides, return_hydra_config=True)
+    except MissingConfigException as error:
+        raise ConfigError(_describe_unknown_option(error)) from None
+    except OverrideParseException as error:
+        raise ConfigError(describe_unreadable(error)) from None
+    except ConfigCompositionException as error:
+        raise ConfigError(_find_misuse(overrides) or _find_unknown_key(overrides) or first_line(error)) from None
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise ConfigError(_find_misuse(overrides) or first_line(error)) from None
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    keys = [override.key_or_group for override in parse_overrides(overrides)]
+    check_secrets({"hydra": hydra})
+    check_hydra(hydra, overrides=overrides, keys=keys, trust=trusted_packages(overrides))
+    return config
+
+
+def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, DictConfig]:
+    """Compose the runs that a configuration stands for: one for each arm of its experiment, in its short form if asked.
+
+    What the user says on the command line goes over what an arm says. Hydra must be initialised.
+
+    Args:
+        config: of the whole.
+        overrides: of the command line that it was composed from.
+
+    Returns:
+        The configuration of each arm by its name, or of the one that `arm` chooses, without the experiment; if there
+        are no arms, one configuration by the name "".
+
+    Raises:
+        ConfigError: if an arm cannot be composed, or there is no arm of that name.
+    """
+    experiment = check_safe(config, overrides)["experiment"]
+    fast, arms = experiment.get("fast", []) if config.fast else [], experiment.get("arms", {})
+    if config.arm is not None and config.arm not in arms:
+        hint = nearest(config.arm, arms) or (f" (known: {', '.join(arms)})" if arms else "")
+        raise ConfigError(f"arm={config.arm}: the experiment has no such arm{hint}")
+    for override in parse_overrides([*fast, *(line for arm in arms.values() for line in arm)]):
+        if is_for_user_only(override):
+            raise ConfigError(f"experiment: an arm cannot set {override.input_line}; give it on the command line")
+    if not arms:
+        return {"": _compose_part(fast, overrides) if fast else config}
+    chosen = arms if config.arm is None else {config.arm: arms[config.arm]}
+    parts = {name: _compose_part([*arm, *fast], overrides) for name, arm in chosen.items()}
+    for part in parts.values():
+        part.experiment, part.arm = {}, None
+        part.logger.group = part.logger.group or experiment.get("id")
+    return parts
+
+
+def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
+    """Check a configuration, and that it builds nothing but what the command line allows and holds no secret.
+
+    Args:
+        config: without Hydra's own part.
+        overrides: of the command line.
+
+    Returns:
+        The configuration as plain values.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+    """
+    check_secrets(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
+    try:
+        settings = check(config)
+    except ConfigError:
+        for override in parse_overrides(overrides):  # what is missing without an option may stand far from its group
+            if override.value() == [] and (conf_dir() / override.key_or_group).is_dir():
+                group = override.key_or_group
+                raise ConfigError(f"{group}=[]: {group} must be the name of one of its options") from None
+        raise
+    trust = trusted_packages(overrides)
+    if settings.get("trust", []) != trust:
+        raise ConfigError(f"trust={settings['trust']} stands in a file; it counts on the command line only")
+    check_targets(settings, trust=trust)
+    check_secrets(settings)
+    return settings
+
+
+def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> DictConfig:
+    try:
+        part = compose("train", overrides=[*lines, *overrides])
+    except HydraException as error:
+        raise ConfigError(f"experiment: {first_line(error)}") from None
+    check_safe(part, overrides)
+    return part
+
+
+def _describe_unknown_option(error: MissingConfigException) -> str:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    options = error.options or []
+    return f"{group}={name}: there is no such {group}{nearest(name, options)} (known: {', '.join(options)})"
+
+
+def _find_misuse(overrides: list[str]) -> str | None:
+    """Return what is wrong with the first override that is not written as one of its kind; None if there is none."""
+    for override in parse_overrides(overrides):
+        key, value = override.key_or_group, override.value()
+        if override.is_sweep_override():
+            return f"{override.input_line}: for a run each give -m; a list is written '{key}=[1,2]'"
+        if key == "sweeps" and not override.is_add():
+            return f"{override.input_line}: a sweep is added, with a plus: -m +{override.input_line}"
+        if key and (conf_dir() / key).is_dir() and not isinstance(value, str | list):
+            return f"{override.input_line}: {key} must be the name of one of its options"
+    return None
+
+
+def _find_unknown_key(overrides: list[str]) -> str | None:
+    """Return what is wrong with the first override whose group or key does not exist; None if there is none."""
+    given = parse_overrides(overrides)
+    groups = [str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*") if path.is_dir()]
+    choosing = {*groups, "hydra.searchpath"}
+    choices = [str(override.input_line) for override in given if override.key_or_group in choosing]
+    try:
+        chosen = compose("train", overrides=choices)
+    except (HydraException, OmegaConfBaseException):
+        return None  # it is an option that is wrong, and not an override
+    keys = (key for key, _ in walk(OmegaConf.to_container(chosen), into=(dict,)) if key)
+    known = list(dict.fromkeys([*keys, *groups]))
+    for override in given:
+        key = override.key_or_group
+        if not (override.is_add() or key in known or key.startswith("hydra")):
+            return f"{override.input_line}: there is no key or group {key}{_suggest_key(key, known)}"
+    return None
+
+
+def _suggest_key(key: str, known: list[str]) -> str:
+    """Return the hint at the same name in another section, or at the nearest one of the same section."""
+    section, _, name = key.rpartition(".")
+    if elsewhere := [full for full in known if full.rpartition(".")[2] == name]:
+        return f"; did you mean {elsewhere[0]}?"
+    return nearest(name, [full.rpartition(".")[2] for full in known if full.rpartition(".")[0] == section])

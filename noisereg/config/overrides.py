@@ -1,0 +1,70 @@
+"""The overrides of a command line, read as Hydra reads them."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+
+from noisereg.errors import ConfigError
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Read overrides. A glob over options finds them where Hydra is initialised.
+
+    Args:
+        overrides: as they are written.
+
+    Raises:
+        ConfigError: naming the one that cannot be read.
+    """
+    loader = GlobalHydra.instance().config_loader() if GlobalHydra.instance().is_initialized() else None
+    try:
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(describe_unreadable(error)) from None
+    except HydraException as error:
+        raise ConfigError(first_line(error)) from None
+
+
+def shared_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that have one value: those that all runs of a sweep share.
+
+    Raises:
+        ConfigError: naming an override that cannot be read.
+    """
+    return [str(override.input_line) for override in parse_overrides(overrides) if not override.is_sweep_override()]
+
+
+def trusted_packages(overrides: Sequence[str]) -> list[str]:
+    """Return the packages that a command line trusts.
+
+    Example:
+        >>> trusted_packages(["seed=1", "trust=[mine]"])
+        ['mine']
+    """
+    given: list[Any] = [item.value() for item in parse_overrides(overrides) if item.key_or_group == "trust"]
+    return given[-1] if given and isinstance(given[-1], list) else []  # anything else is refused by the checks
+
+
+def is_for_user_only(override: Override) -> bool:
+    """Return whether only the user's own command line may hold an override: of Hydra, or of what is trusted.
+
+    Example:
+        >>> [is_for_user_only(item) for item in parse_overrides(["+hydra.callbacks={}", "trust=[mine]", "seed=1"])]
+        [True, True, False]
+    """
+    return re.split(r"[./]", override.key_or_group)[0] in ("hydra", "trust")
+
+
+def describe_unreadable(error: OverrideParseException) -> str:
+    """Return in one line that an override cannot be read, and how they are written."""
+    return f"{error.override}: cannot be read; write key=value, and quote what is special to your shell: 'key=[1,2]'"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text."""
+    return str(error).strip().splitlines()[0]

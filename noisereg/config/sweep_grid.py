@@ -1,0 +1,101 @@
+"""The grid of a sweep: the overrides of each of its runs, and the folders that are named after them."""
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra has no other way to split a sweep
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from noisereg.config.composing import conf_dir
+from noisereg.config.overrides import first_line, parse_overrides
+from noisereg.errors import ConfigError
+
+_BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
+_LONGEST_NAME = 120
+_UNNAMED = ("hydra", "logger", "trust")
+
+
+class SweepGrid:
+    """What a sweep varies: the values on the command line, over those that its file gives.
+
+    Args:
+        overrides: of the command line.
+        config: composed without what is varied, with Hydra's part.
+
+    Attributes:
+        jobs: the overrides of each run.
+        placing: overrides that give the sweep and its runs their folders, where the user and the file name none.
+
+    Raises:
+        ConfigError: if there is no run in it, or an override cannot be read.
+    """
+
+    def __init__(self, overrides: Sequence[str], config: DictConfig) -> None:
+        values = _last_of_each(parse_overrides([*_params(config), *overrides]))
+        try:
+            batches = BasicSweeper.split_arguments(list(values.values()), max_batch_size=None)
+        except HydraException as error:
+            raise ConfigError(first_line(error)) from None
+        self.jobs = [job for batch in batches for job in batch]
+        if not self.jobs:
+            given = " ".join(overrides)
+            raise ConfigError(f"-m {given}: this is no run at all; a glob or a range in it holds no value")
+        self.placing = _place_folders(config, overrides, values)
+
+
+def has_other_sweeper(config: DictConfig) -> bool:
+    """Return whether another sweeper than Hydra's own chooses the runs."""
+    return OmegaConf.select(config, "hydra.sweeper._target_") != _BASIC
+
+
+def unfixed_keys(overrides: Sequence[str], config: DictConfig) -> list[str]:
+    """Return the keys that the file of a sweep varies and the command of a single run gives no value."""
+    given, varied = (_last_of_each(parse_overrides(lines)) for lines in (overrides, _params(config)))
+    return [key for key, value in varied.items() if value.is_sweep_override() and key not in given]
+
+
+def _params(config: DictConfig) -> list[str]:
+    params = OmegaConf.to_container(config.hydra.sweeper, resolve=True).get("params")  # type: ignore[union-attr]
+    return [f"{key}={value}" for key, value in (params or {}).items()]
+
+
+def _last_of_each(overrides: Sequence[Override]) -> dict[str, Override]:
+    """Return what counts of each key: what comes last."""
+    return {override.get_key_element(): override for override in overrides}
+
+
+def _place_folders(config: DictConfig, overrides: Sequence[str], values: dict[str, Override]) -> list[str]:
+    shipped = OmegaConf.load(conf_dir() / "train.yaml")
+    sections: list[Any] = [OmegaConf.to_container(part.hydra.sweep, resolve=False) for part in (shipped, config)]
+    default, written = sections
+    is_named = written["dir"] != default["dir"]
+    folder = Path(config.hydra.sweep.dir) if is_named else Path("multirun") / folder_name(overrides)
+    place = str(folder.absolute()).replace("'", "\\'")  # a worker may be in another folder
+    placing = [f"hydra.sweep.dir='{place}'"]
+    same = [value.key_or_group for value in values.values() if not value.is_sweep_override()]
+    if len(same) < len(values) and written["subdir"] == default["subdir"]:
+        excluded = ",".join(f"'{key}'" for key in same)
+        placing.append("hydra.sweep.subdir=${hydra.job.override_dirname}")
+        placing.append(f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]")
+    return placing
+
+
+def folder_name(overrides: Sequence[str]) -> str:
+    """Return the name of a sweep's folder where none is given, so that the same command finds it again.
+
+    Example:
+        >>> folder_name(["model=mlp", "noise.p=0,0.1", "logger=csv"])
+        'model=mlp,noise.p=0,0.1'
+        >>> folder_name(["model=mlp", "model.hidden=[10],[20]"])
+        'model=mlp,model.hidden=_10_,_20_-2c336a60'
+    """
+    text = ",".join(line for line in overrides if re.split(r"[./=]", line.lstrip("+~"))[0] not in _UNNAMED)
+    name = re.sub(r"[^\w.,=+-]+", "_", text)
+    if name == text and len(name) <= _LONGEST_NAME:
+        return name or "default"
+    return f"{name[:_LONGEST_NAME]}-{sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,525 @@
+"""R networks of any one architecture, trained together: each tensor has the replicas as its first axis.
+
+`torch.func` computes the losses and gradients of all replicas in one pass through the network. Optimisers are torch's
+own, over views of the stacked weights. Where an update is elementwise, the weights of neighbouring replicas with one
+learning rate are to an optimiser a tensor like any other, and a step of it is the step of all of them; where it is not,
+each replica has an optimiser of its own. Neighbours that are no longer alike, since one stops or their rates differ,
+are cut apart, and the optimiser's state with them.
+"""
+
+import warnings
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from functools import partial
+from inspect import signature
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64, Shaped
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.linalg import vector_norm
+from torch.nn.functional import batch_norm
+from torch.nn.parameter import is_lazy
+from torch.optim import (
+    ASGD,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from noisereg.engine.classifier import MakeOptimizer
+from noisereg.losses import CrossEntropy, Loss
+
+# What these do to an entry of a weight depends on that entry, its gradients, the rates and the number of steps alone.
+_ELEMENTWISE = (SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax, ASGD, Rprop)
+_WITH_KERNEL = (SGD, Adam, AdamW)  # which goes through the memory once, on CPUs too
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_ADAM_STATE = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
+_RECORD_AT = 200  # steps: recording one takes about as long as so many
+
+_Tensors = dict[str, Tensor]
+_Computed = tuple[_Tensors, tuple[Tensor, _Tensors]]  # gradients, (losses, buffers)
+_State = dict[str, list[Any]]
+
+
+class StackedNetworks(nn.Module):
+    """R networks with their optimisers, each trained exactly as if it were alone.
+
+    A batch norm has running statistics for each replica. Weights with `requires_grad` False are left alone. Layers are
+    in the mode, training or evaluation, that they have in the first model.
+
+    Args:
+        models: R networks that differ in the values of their weights and buffers only. They are copied; see `why_not`.
+        loss: of the logits and the targets.
+        optimizer: makes an optimiser of any class but LBFGS; `rates` take the place of the learning rate it has.
+        rates: learning rate of each replica.
+        clip_norm: greatest norm of the gradient of a replica; a longer one is scaled down to it. None for any.
+        compile: whether the losses and gradients of whole batches go through `torch.compile`. Shorter batches than the
+            longest so far run eagerly, and so does what is left when half of the replicas have stopped.
+
+    Attributes:
+        networks: a module of the same architecture whose parameters and buffers are stacked, (R, *shape).
+
+    Raises:
+        ValueError: no models, models that are not alike, too few rates, or a `clip_norm` not above 0.
+        TypeError: the optimiser needs a closure, or has no learning rate, or several groups of parameters.
+
+    Example:
+        >>> models = [nn.Linear(4, 3) for _ in range(2)]
+        >>> stacked = StackedNetworks(models, CrossEntropy(), optimizer=torch.optim.Adam, rates=[0.1, 0.01])
+        >>> stacked.step(torch.zeros(2, 8, 4), torch.zeros(2, 8, dtype=torch.int64)).shape
+        torch.Size([2])
+        >>> stacked.networks.weight.shape
+        torch.Size([2, 3, 4])
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        loss: Loss,
+        *,
+        optimizer: MakeOptimizer,
+        rates: Sequence[float],
+        clip_norm: float | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_alike(models)
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"clip_norm must be above 0 or None, got {clip_norm}")
+        self.networks = _stack(models)
+        self._loss, self._make_optimizer, self._clip_norm = loss, optimizer, clip_norm
+        self._differentiate: Callable[..., _Computed] = vmap(grad_and_value(self._mean_loss, has_aux=True))
+        self._recorded: dict[object, Callable[..., _Computed]] = {}
+        self._num_calls: Counter[object] = Counter()
+        self._compiles, self._has_begun, self._longest = compile, False, 0
+        self._compiled = torch.compile(self._differentiate, dynamic=False)
+        self._compiled_step = torch.compile(self._step_of_all, dynamic=False)
+        self._unreached: set[str] | None = None
+        self._everyone = self._running = list(range(len(models)))
+        self.set_rates(rates)
+        self._parts = self._make_parts()
+        self._address = self._find_address()
+
+    def __len__(self) -> int:
+        return len(self._everyone)
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """Change the learning rate of each replica, from the next step on.
+
+        Args:
+            rates: a number for each replica, running or not.
+        """
+        if len(rates) != len(self):
+            raise ValueError(f"rates must hold a number for each of the {len(self)} replicas, got {len(rates)}")
+        self._rates = [float(rate) for rate in rates]
+        self._is_cut = False
+
+    @torch.no_grad()
+    def step(
+        self,
+        inputs: Float[Tensor, "running batch *shape"],
+        targets: Shaped[Tensor, "running batch *classes"],
+        running: Int64[Tensor, " running"] | None = None,
+    ) -> Float[Tensor, " running"]:
+        """Take one step with each running replica. All that belongs to the others stays as it is, bit by bit.
+
+        Args:
+            inputs: a batch for each running replica.
+            targets: labels, int64 (running, batch), or distributions over labels, (running, batch, C).
+            running: numbers of those replicas, ascending, on the CPU; None for all.
+
+        Returns:
+            The mean loss of each batch, before the step.
+        """
+        self._follow(self._everyone if running is None else running.tolist())
+        some = len(self._running) < len(self)
+        compiled = self._is_compiled(inputs.shape[1])
+        computed: slice | Tensor = slice(None)
+        found: slice | Tensor = slice(None)
+        rows: slice | Tensor = slice(None)
+        if some:
+            rows = index = torch.tensor(self._running, device=inputs.device)
+            if compiled:  # for all replicas, as each number of them would be compiled anew
+                inputs, targets = (_spread(tensor, index, len(self)) for tensor in (inputs, targets))
+                found = index
+            else:
+                computed = index
+        given = (*self._select(computed, inputs, targets), inputs, targets)
+        if compiled and not some and len(self._parts) == 1 and self._kind in _WITH_KERNEL:
+            (part,) = self._parts
+            dtype = next(iter(given[0].values())).dtype
+            rate = torch.tensor(self._rates[0], dtype=dtype)  # as a number it would be compiled in
+            losses, buffers = self._compiled_step(given, part.state(given[0]), part.settings(), rate)
+        else:
+            gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
+            self._update(gradients, self._everyone if compiled else self._running)
+        self._has_begun = True
+        for name, buffer in self.networks.named_buffers():
+            buffer[rows] = buffers[name][found]
+        return losses[found]
+
+    @torch.no_grad()
+    def finite(self) -> Bool[Tensor, " replicas"]:
+        """Return which replicas have finite weights only."""
+        ends = [end for weight in self.parameters() for end in weight.reshape(len(self), -1).aminmax(dim=1)]
+        return torch.stack(ends).isfinite().all(dim=0)  # where a weight is nan, both ends are
+
+    @torch.no_grad()
+    def copy_to(self, model: nn.Module, replica: int) -> None:
+        """Write the parameters and buffers of a replica into a model of the architecture that was stacked."""
+        stacked = _named_tensors(self.networks)
+        for name, tensor in _named_tensors(model).items():
+            tensor.copy_(stacked[name][replica])
+
+    def optimizer_state(self) -> list[dict[str, Any]]:
+        """Return torch's state of each optimiser, and the replicas it is for, from `first` to before `stop`."""
+        return [{"first": part.first, "stop": part.stop, "state": part.optimizer.state_dict()} for part in self._parts]
+
+    def load_optimizer_state(self, state: Sequence[dict[str, Any]]) -> None:
+        """Take up what `optimizer_state` returned. The learning rates stay those of `set_rates`."""
+        if [replica for saved in state for replica in range(saved["first"], saved["stop"])] != self._everyone:
+            raise ValueError(f"state must be that of {len(self)} replicas, got that of others")
+        self._parts = [self._make_part(saved["first"], saved["stop"]) for saved in state]
+        for part, saved in zip(self._parts, state, strict=True):
+            part.optimizer.load_state_dict(saved["state"])
+        self._is_cut = False
+
+    def _mean_loss(
+        self, weights: _Tensors, others: _Tensors, buffers: _Tensors, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, _Tensors]:
+        """Compute the mean loss of one replica, and its buffers afterwards."""
+        tensors = {**weights, **others, **{name: buffer.clone() for name, buffer in buffers.items()}}
+        logits = functional_call(
+            self.networks, tensors, (inputs,)
+        )  # enters a buffer that a layer replaces in `tensors`
+        return self._loss.per_sample(logits, targets).mean(), {name: tensors[name] for name in buffers}
+
+    def _step_of_all(
+        self, given: tuple[Any, ...], state: _State, settings: dict[str, Any], rate: Tensor
+    ) -> tuple[Tensor, _Tensors]:
+        """Compute losses, gradients and buffers, and update the weights by torch's own formulas, for one graph."""
+        gradients, (losses, buffers) = self._differentiate(*given)
+        if self._clip_norm is not None:
+            _clip(gradients, self._clip_norm)
+        weights = [given[0][name] for name in gradients]
+        how: dict[str, Any] = {**settings, "lr": rate, "foreach": False, "fused": False}
+        if self._kind is SGD:
+            sgd(weights, [*gradients.values()], [*state.get("momentum_buffer", [None] * len(weights))], **how)
+        else:
+            first, second, most, steps = (state.get(key, []) for key in _ADAM_STATE)
+            adam(weights, [*gradients.values()], first, second, most, steps, **how)
+        return losses, buffers
+
+    def _select(self, rows: slice | Tensor, inputs: Tensor, targets: Tensor) -> tuple[_Tensors, _Tensors, _Tensors]:
+        """Return trained weights, other weights, and buffers of some replicas."""
+        if self._unreached is None:
+            self._unreached = self._find_unreached(inputs, targets)
+        weights: _Tensors = {}
+        others: _Tensors = {}
+        for name, parameter in self.networks.named_parameters():
+            trained = parameter.requires_grad and name not in self._unreached
+            (weights if trained else others)[name] = parameter.detach()[rows]
+        return weights, others, {name: buffer[rows] for name, buffer in self.networks.named_buffers()}
+
+    @torch.enable_grad()
+    def _find_unreached(self, inputs: Tensor, targets: Tensor) -> set[str]:
+        """Return the weights that the loss does not depend on, which torch's optimisers leave alone.
+
+        Their gradients are zeros to `torch.func`, and a weight decay would act on them.
+        """
+        weights: _Tensors = {}
+        others: _Tensors = {}
+        for name, parameter in self.networks.named_parameters():
+            (weights if parameter.requires_grad else others)[name] = parameter.detach()[0]
+        buffers = {name: buffer[0] for name, buffer in self.networks.named_buffers()}
+        for weight in weights.values():
+            weight.requires_grad_()
+        loss, _ = self._mean_loss(weights, others, buffers, inputs[0], targets[0])
+        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        return {name for name, gradient in zip(weights, gradients, strict=True) if gradient is None}
+
+    def _is_compiled(self, batch_size: int) -> bool:
+        """Return whether a step is compiled; the first is not, as optimisers make their state in it."""
+        self._longest = max(self._longest, batch_size)
+        return self._compiles and self._has_begun and batch_size == self._longest and 2 * len(self._running) > len(self)
+
+    def _eager(self, given: tuple[Any, ...]) -> Callable[..., _Computed]:
+        """Return what computes gradients of such shapes: the recorded operations of a step, without what Python costs.
+
+        Small networks train up to twice as fast. Until a recording pays, there is none.
+        """
+        inputs, targets = given[-2:]
+        key = inputs.shape, inputs.dtype, targets.shape
+        self._num_calls[key] += 1
+        if self._num_calls[key] < _RECORD_AT:
+            return self._differentiate
+        if key not in self._recorded:
+            self._recorded[key] = make_fx(lambda *given: self._differentiate(*given))(*given)  # noqa: PLW0108  hides self
+        return self._recorded[key]
+
+    def _update(self, gradients: _Tensors, computed: list[int]) -> None:
+        """Take a step of the optimisers of the running replicas; `computed` has the replica of each row."""
+        if self._clip_norm is not None:
+            _clip(gradients, self._clip_norm)
+        running = set(self._running)
+        for part in self._parts:
+            if part.first in running:
+                part.step(gradients, bisect_left(computed, part.first), self._rates[part.first])
+
+    def _follow(self, running: list[int]) -> None:
+        """Cut the parts so that in each all replicas or none are running, with one learning rate."""
+        if (address := self._find_address()) != self._address:  # moved to another device, or converted
+            self._recorded.clear()
+            self.load_optimizer_state(self.optimizer_state())
+            self._address = address
+        if self._is_cut and running == self._running:
+            return
+        active = set(running)
+        if not running or running != sorted(active) or running[0] < 0 or running[-1] >= len(self):
+            raise ValueError(f"running must hold ascending numbers of the {len(self)} replicas, got {running}")
+        parts = []
+        for part in self._parts:
+            alike = groupby(range(part.first, part.stop), key=lambda replica: (replica in active, self._rates[replica]))
+            runs = [list(run) for _, run in alike]
+            parts += [part] if len(runs) == 1 else [self._cut(part, run[0], run[-1] + 1) for run in runs]
+        self._parts, self._running, self._is_cut = parts, running, True
+
+    def _find_address(self) -> int:
+        return next(self.networks.parameters()).data_ptr()
+
+    def _make_parts(self) -> list["_Part"]:
+        """Make one optimiser for all replicas, or one for each."""
+        self._kind = _check_optimizer(self._make_optimizer([nn.Parameter(torch.zeros(1, 1))]))
+        width = len(self) if self._kind in _ELEMENTWISE else 1
+        return [self._make_part(first, first + width) for first in range(0, len(self), width)]
+
+    def _make_part(self, first: int, stop: int) -> "_Part":
+        """Make the optimiser of some replicas over views of their weights, in the shapes of one network if need be."""
+        rows = slice(first, stop) if self._kind in _ELEMENTWISE else first
+        trained = ((name, weight) for name, weight in self.networks.named_parameters() if weight.requires_grad)
+        weights = {name: nn.Parameter(weight.detach()[rows]) for name, weight in trained}
+        optimizer = self._make_optimizer(list(weights.values()))
+        for group in optimizer.param_groups:
+            plain = not any(group.get(key) for key in ("foreach", "capturable", "differentiable"))
+            if self._kind in _WITH_KERNEL and plain and group["fused"] is None:
+                group["fused"] = next(iter(weights.values())).device.type in ("cpu", "cuda")
+        return _Part(first, stop, weights, optimizer)
+
+    def _cut(self, part: "_Part", first: int, stop: int) -> "_Part":
+        """Make the optimiser of some replicas of a part, which goes on with their state."""
+        new = self._make_part(first, stop)
+        (group,), (old_group,) = new.optimizer.param_groups, part.optimizer.param_groups
+        group |= {key: value for key, value in old_group.items() if key != "params"}
+        rows = slice(first - part.first, stop - part.first)
+        for name, weight in part.weights.items():
+            if weight in part.optimizer.state:
+                new.optimizer.state[new.weights[name]] = {
+                    key: value[rows] if isinstance(value, Tensor) and value.shape == weight.shape else deepcopy(value)
+                    for key, value in part.optimizer.state[weight].items()
+                }
+        return new
+
+
+class _Part(NamedTuple):
+    """The optimiser of the replicas from `first` to before `stop`, over views of their weights."""
+
+    first: int
+    stop: int
+    weights: dict[str, nn.Parameter]
+    optimizer: Optimizer
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """The only group of parameters."""
+        return self.optimizer.param_groups[0]
+
+    def step(self, gradients: _Tensors, first_row: int, rate: float) -> None:
+        """Take a step with gradients of replicas, of which those of this part begin at a row."""
+        for name, gradient in gradients.items():
+            weight = self.weights[name]
+            rows = gradient[first_row : first_row + self.stop - self.first]
+            weight.grad = rows.view_as(weight)
+        self.group["lr"] = rate
+        self.optimizer.step()
+        for weight in self.weights.values():
+            weight.grad = None  # its memory, which is still in the processor's cache, serves the next step
+
+    def state(self, names: Iterable[str]) -> _State:
+        """Return the state of some weights, a list for each kind of it."""
+        states = [self.optimizer.state[self.weights[name]] for name in names]
+        return {key: [state[key] for state in states] for key, value in states[0].items() if value is not None}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the formula of SGD or Adam takes beside the learning rate."""
+        first, second = self.group.get("betas", (None, None))
+        given = {**self.group, "beta1": first, "beta2": second}
+        names = {*signature(sgd if isinstance(self.optimizer, SGD) else adam).parameters}
+        return {name: given[name] for name in names & given.keys() - {"params", "lr", "foreach", "fused"}}
+
+
+def why_not(model: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> str | None:
+    """Return what keeps networks of this architecture from being stacked, or None.
+
+    Two copies of the model, on the inputs and on their reverse, are compared with the plain module, stacked and not:
+    losses, gradients and buffers, twice, as what depends on a count of calls would not be alike.
+
+    Args:
+        model: on the device of the inputs, in the mode in which it is trained. It stays as it is.
+        inputs: a few of them, at least as many as a batch norm needs.
+
+    Example:
+        >>> why_not(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.ones(2, 4))
+        >>> why_not(nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5)), torch.ones(2, 4))
+        'its layer 1 is a Dropout, which draws random numbers'
+    """
+    return _find_forbidden(model) or _find_difference(model, inputs)
+
+
+def _find_forbidden(model: nn.Module) -> str | None:
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        if isinstance(module, _DROPOUT) and module.p > 0:
+            return f"its layer {name} is a {kind}, which draws random numbers"
+        for key, value in vars(module).items():
+            if isinstance(value, Tensor):
+                return f"its tensor {key} in {name or kind} is neither a parameter nor a buffer"
+    for name, tensor in _named_tensors(model).items():
+        if is_lazy(tensor):
+            return f"its {name} is lazy and has no shape before the first batch"
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            return f"its parameter {name} is {str(parameter.dtype).removeprefix('torch.')}, not real"
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return "it has no parameter that is trained"
+    return None
+
+
+def _find_difference(model: nn.Module, inputs: Tensor) -> str | None:
+    """Compare two stacked copies of a model with two plain ones in two steps of length zero."""
+    batches = torch.stack([inputs, inputs.flip(0)])
+    labels = torch.zeros(batches.shape[:2], dtype=torch.int64, device=inputs.device)
+    plain, loss = [deepcopy(model) for _ in batches], CrossEntropy()
+    with torch.random.fork_rng(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for number in range(2):
+            try:
+                wanted = [loss(copy(batch), label) for copy, batch, label in zip(plain, batches, labels, strict=True)]
+            except Exception as error:
+                return f"it fails on inputs of shape {tuple(inputs.shape)}: {_first_line(error)}"
+            try:
+                if number == 0:
+                    stacked = StackedNetworks([deepcopy(model)] * 2, loss, optimizer=SGD, rates=[0.0, 0.0])
+                found = stacked.step(batches, labels)
+            except Exception as error:
+                return _explain(error)
+            pairs = [(torch.stack(wanted), found)]
+            for name, buffer in stacked.networks.named_buffers():
+                pairs.append((torch.stack([copy.get_buffer(name) for copy in plain]), buffer))
+            if not all(torch.allclose(first, second, rtol=1e-3, atol=1e-3, equal_nan=True) for first, second in pairs):
+                return "its losses are others when it is stacked: does it depend on anything but weights and inputs?"
+    for warning in caught:
+        if "batching rule" in str(warning.message):
+            return f"torch.func.vmap would run it one network at a time: {_first_line(warning.message)}"
+    return None
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    if "random" in text:
+        return "it draws random numbers, as dropout does"
+    if any(cause in text for cause in ("control flow", ".item()", "dynamic shape")):
+        return "its operations depend on the values of its tensors: control flow, .item() or indexing by a mask"
+    return f"torch.func.vmap cannot map it: {_first_line(error)}"
+
+
+def _first_line(error: object) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _check_alike(models: Sequence[nn.Module]) -> None:
+    if not models:
+        raise ValueError("models must hold at least one network, got none")
+    first, *others = ((str(model), _describe_tensors(model)) for model in models)
+    for number, other in enumerate(others, start=1):
+        if other != first:
+            raise ValueError(
+                f"models must differ in the values of their weights only, but number {number} is built otherwise than 0"
+            )
+
+
+def _describe_tensors(model: nn.Module) -> list[tuple[Any, ...]]:
+    return [(name, t.shape, t.dtype, t.requires_grad) for name, t in _named_tensors(model).items()]
+
+
+def _check_optimizer(optimizer: Optimizer) -> type[Optimizer]:
+    """Return its class, if it is one that can train stacked networks."""
+    kind = type(optimizer)
+    if isinstance(optimizer, LBFGS):
+        raise TypeError("optimizer must take a step from one gradient, got LBFGS, which needs a closure")
+    if len(optimizer.param_groups) != 1 or "lr" not in optimizer.param_groups[0]:
+        raise TypeError(
+            f"optimizer must have one group of parameters with a learning rate, got {kind.__name__} otherwise"
+        )
+    return kind
+
+
+def _named_tensors(module: nn.Module) -> _Tensors:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+@torch.no_grad()
+def _stack(models: Sequence[nn.Module]) -> nn.Module:
+    """Copy the first model with the tensors of all in place of its own; what is shared within it stays so."""
+    networks = deepcopy(models[0])
+    tensors = [_named_tensors(model) for model in models]
+    for name, tensor in _named_tensors(networks).items():
+        tensor.data = torch.stack([own[name] for own in tensors])
+        tensor.grad = None
+    for module in networks.modules():
+        if type(module) in _BATCH_NORM and module.momentum is None and module.track_running_stats:
+            module.forward = partial(_average_batch_norm, module)
+    return networks
+
+
+def _average_batch_norm(module: Any, inputs: Tensor) -> Tensor:
+    """Normalise, and average statistics over all batches; torch's own code makes a number of the tensor that counts."""
+    mean, variance = module.running_mean, module.running_var
+    if not module.training:
+        return batch_norm(inputs, mean, variance, module.weight, module.bias, eps=module.eps)
+    module.num_batches_tracked += 1
+    of_batch = torch.zeros_like(mean), torch.zeros_like(variance)
+    outputs = batch_norm(inputs, *of_batch, module.weight, module.bias, training=True, momentum=1.0, eps=module.eps)
+    for average, new in zip((mean, variance), of_batch, strict=True):
+        average.add_((new - average) / module.num_batches_tracked)
+    return outputs
+
+
+def _clip(gradients: _Tensors, max_norm: float) -> None:
+    """Scale the gradients of each replica in place, as torch.nn.utils.clip_grad_norm_ does."""
+    norms = [vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients.values()]
+    factors = (max_norm / (vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)
+    for gradient in gradients.values():
+        gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+
+
+def _spread(tensor: Tensor, rows: Tensor, size: int) -> Tensor:
+    """Place the running replicas' batches among empty ones."""
+    return tensor.new_zeros(size, *tensor.shape[1:]).index_copy_(0, rows, tensor)

@@ -1,0 +1,163 @@
+"""The engine `stacked`: networks of any one architecture at once, by minibatches, under any optimiser."""
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64, Shaped
+from torch import Tensor, nn
+
+from noisereg.datasets import Split
+from noisereg.engine.engine import SharedData
+from noisereg.engine.stacked import StackedNetworks
+from noisereg.losses import Loss
+from noisereg.metrics import (
+    ActivationSparsity,
+    ReluCounter,
+    Turnover,
+    bias_statistics,
+    collect_layer_values,
+    eval_mode,
+    find_relus,
+    predictions,
+    weight_norms,
+)
+
+_ROWS_AT_ONCE = 1000  # samples of an evaluation
+_MOST_CLASSES = 100  # beyond, a histogram a unit is not kept
+
+
+class StackedEngine:
+    """Train `StackedNetworks`, and measure each as a network of its own, with hooks on its activations.
+
+    Args:
+        networks: with their optimisers.
+        model: a network of the same architecture; it takes the weights of each replica that is measured.
+        loss: that is minimised, and that is measured on clean labels.
+        batch_size: samples of a step.
+        layers: patterns of the names of the layers to measure, as in `find_relus`; None: all ReLUs.
+    """
+
+    name = "stacked"
+    threads = 0
+    crosses_epochs = False
+
+    def __init__(
+        self,
+        networks: StackedNetworks,
+        model: nn.Module,
+        loss: Loss,
+        *,
+        batch_size: int,
+        layers: Sequence[str] | None = None,
+    ) -> None:
+        self.networks = networks
+        self._model, self._loss, self._batch_size, self._layers = deepcopy(model), loss, batch_size, layers
+        self._rates = torch.zeros(len(networks), dtype=torch.float64)
+        self._turnovers = [Turnover() for _ in range(len(networks))]
+        self._fires: dict[int, Int64[Tensor, "classes units"]] = {}
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def prepare(self, inputs: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """Return the inputs in the precision of the weights."""
+        return inputs.to(next(self.networks.parameters()).dtype).contiguous()
+
+    def train(
+        self,
+        inputs: Float[Tensor, "n *shape"],
+        *,
+        index: Int64[Tensor, "k draws"],
+        targets: Shaped[Tensor, "k draws *classes"],
+        rates: Float[Tensor, " k"],
+        replicas: Int64[Tensor, " k"],
+    ) -> Float[Tensor, " k"]:
+        """Train k of the replicas in place, see `Engine`."""
+        running = replicas.cpu()
+        self._rates[running] = rates.double().cpu()
+        self.networks.set_rates(self._rates.tolist())
+        some = running if len(running) < len(self) else None
+        sums = torch.zeros(len(running), dtype=torch.float64, device=inputs.device)
+        for rows, wanted in zip(index.split(self._batch_size, 1), targets.split(self._batch_size, 1), strict=True):
+            sums += rows.shape[1] * self.networks.step(inputs[rows], wanted, some)
+        return sums
+
+    @torch.no_grad()
+    def measure(
+        self, data: Iterable[SharedData], running: Sequence[bool], *, num_classes: int, first: bool
+    ) -> dict[str, Float[Tensor, " replicas"]]:
+        """Measure the running replicas, see `Engine`."""
+        weight = next(self.networks.parameters())
+        self._model.to(weight.device, weight.dtype)
+        found: dict[str, Tensor] = {}
+        for replicas, splits in data:
+            for replica in (number for number in replicas if running[number]):
+                self.networks.copy_to(self._model, replica)
+                for key, value in self._measure_one(replica, splits, num_classes=num_classes).items():
+                    blank = torch.full((len(self),), torch.nan, dtype=weight.dtype, device=weight.device)
+                    found.setdefault(key, blank)[replica] = value
+        return found
+
+    def _measure_one(self, replica: int, splits: dict[str, Split], *, num_classes: int) -> dict[str, Tensor]:
+        model, values = self._model, {}
+        relus = find_relus(model, self._layers)
+        counted = num_classes if num_classes <= _MOST_CLASSES else None
+        for name, split in splits.items():
+            wrong, losses = [], []
+            with eval_mode(model), ReluCounter(relus, num_classes=counted) as counter:
+                for inputs, labels in zip(
+                    split.inputs.split(_ROWS_AT_ONCE), split.labels.split(_ROWS_AT_ONCE), strict=True
+                ):
+                    counter.start_batch(labels)
+                    logits = model(inputs)
+                    wrong.append(predictions(logits) != labels)
+                    losses.append(self._loss.per_sample(logits, labels))
+            values[f"{name}/error"] = torch.cat(wrong).float().mean()
+            values["train/clean_loss" if name == "train" else f"{name}/loss"] = torch.cat(losses).mean()
+            metrics = {layer: metric for layer, metric in counter.metrics.items() if metric.num_units}
+            if metrics:
+                of_layers = collect_layer_values(metrics, find_relus(model))
+                if name == "train":
+                    of_layers |= self._turnovers[replica].measure(metrics)
+                    self._keep_fires(replica, metrics)
+                values |= {f"{name}/{key}": value for key, value in of_layers.items()}
+        values |= {f"norm/{layer}": norm for layer, norm in weight_norms(model).items()}
+        for layer, statistics in bias_statistics(model).items():
+            values |= {f"bias_{key}/{layer}": value for key, value in statistics.items()}
+        return values
+
+    def _keep_fires(self, replica: int, metrics: dict[str, ActivationSparsity]) -> None:
+        layers = list(metrics.values())
+        if len(layers) == 1 and layers[0].num_classes is not None:
+            self._fires[replica] = layers[0].fires.cpu()
+
+    def finite(self) -> Bool[Tensor, " replicas"]:
+        """Return which replicas have finite weights only."""
+        return self.networks.finite()
+
+    def copy_to(self, model: nn.Module, replica: int) -> None:
+        """Write the weights and buffers of one replica into a network."""
+        self.networks.copy_to(model, replica)
+
+    def fires(self) -> Int64[Tensor, "replicas classes units"] | None:
+        """Return how often each unit fired for each class, where one layer is measured."""
+        if len(self._fires) < len(self):
+            return None
+        return torch.stack([self._fires[replica] for replica in range(len(self))])
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the optimisers, which units were alive, and the counts of the last measurement."""
+        return {
+            "optimizers": self.networks.optimizer_state(),
+            "live": [changes.live for changes in self._turnovers],
+            "fires": self._fires,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the state of the run that is resumed."""
+        self.networks.load_optimizer_state(state["optimizers"])
+        for changes, live in zip(self._turnovers, state["live"], strict=True):
+            changes.live = live
+        self._fires = state["fires"]

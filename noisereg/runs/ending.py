@@ -1,0 +1,153 @@
+"""How a run ends: written down, with a last line that says what to do next, whatever ends it."""
+
+import logging
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from rich.console import Console
+
+from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
+from noisereg.config.run_folder import remove_refused_folder
+from noisereg.errors import ConfigError, DatasetError, DiskError
+from noisereg.files.atomic import remove_leftovers
+from noisereg.files.lock import locked
+from noisereg.runs.environment import is_first_process
+from noisereg.runs.record import RunRecord
+
+_ONE_LINE = (
+    FloatingPointError,
+    DatasetError,
+    DiskError,
+    MemoryError,
+    torch.OutOfMemoryError,
+)  # their text is a whole report
+
+
+def print_lines(console: Console, *lines: str) -> None:
+    """Print lines as they are."""
+    console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
+
+
+def is_job_of_sweep() -> bool:
+    """Return whether this run is a job of a sweep."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def exit_with_parent() -> None:
+    """Exit as soon as the process that started this one is gone: killed, it cannot stop the others any more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
+    """Write to the record why a run ended early, and end the run of W&B as failed.
+
+    Bad input leaves nothing behind, but for a job of a sweep.
+
+    Args:
+        record: of the run.
+        known: what else the record holds.
+    """
+    try:
+        yield
+    except BaseException as error:
+        by = _stopped_by(error)
+        if record.path.exists() or is_job_of_sweep() or not isinstance(error, ConfigError):
+            reason = by.name if by else f"{type(error).__name__}: {error}"
+            record.write("stopped" if by else "failed", **known, reason=reason)
+        if by and wandb.run is not None:
+            wandb.run.mark_preempting()
+        wandb.finish(exit_code=128 + by if by else 1)
+        raise
+
+
+@contextmanager
+def exit_message(console: Console, folder: Path) -> Iterator[None]:
+    """Print as the last line what to do next, if a run ends early.
+
+    A job of a sweep fails alone, and says why in its log.
+
+    Args:
+        console: to print on.
+        folder: of the run.
+
+    Raises:
+        SystemExit: with 1 if the run failed, or 128 and the number of the signal that stopped it.
+        CompactHydraException: if a job of a sweep failed.
+    """
+    again = f"python train.py resume={shlex.quote(str(folder))}"
+    try:
+        yield
+    except ConfigError as error:
+        if is_job_of_sweep():
+            logging.getLogger(__name__).error("failed: %s", error)
+        raise
+    except BaseException as error:
+        if by := _stopped_by(error):
+            print_lines(console, f"stopped by {by.name}; to go on: {again}")
+            raise SystemExit(128 + by) if isinstance(error, KeyboardInterrupt) else error from None
+        if is_job_of_sweep():
+            logging.getLogger(__name__).error("failed: %s", error, exc_info=not isinstance(error, _ONE_LINE))
+            raise CompactHydraException(f"{type(error).__name__}: {error}") from None
+        if not isinstance(error, _ONE_LINE):
+            traceback.print_exc()
+        print(f"failed: {error}\nto go on, once that is mended: {again}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def exclusive_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this run, and remove what a killed one left half written; the first process does both.
+
+    Args:
+        folder: of the run; made if it does not exist.
+
+    Raises:
+        ConfigError: if another process has it.
+    """
+    with locked(folder) if is_first_process() else nullcontext():
+        if is_first_process():
+            remove_leftovers(folder, folder / "checkpoints", folder / "figures")
+        yield
+
+
+@contextmanager
+def removed_if_refused(folder: Path) -> Iterator[None]:
+    """Remove the folder again where bad input kept a run from beginning; a job of a sweep keeps its record there."""
+    try:
+        yield
+    except ConfigError:
+        if is_first_process():
+            remove_refused_folder(folder)
+        raise
+
+
+def _stopped_by(error: BaseException) -> signal.Signals | None:
+    """Return the signal that ended a run; None if it was none."""
+    if isinstance(error, Stopped):
+        return error.signal
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGINT
+    codes = {128 + number: number for number in SIGNALS}
+    return codes.get(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else None

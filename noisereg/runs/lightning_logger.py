@@ -1,0 +1,84 @@
+"""The one Lightning logger of a run: what is measured goes to its curves, dashboard and progress display."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.trainer.states import TrainerFn
+
+from noisereg.engine.measurement import Measurement, Observer
+from noisereg.runs.curves import Curves
+
+
+class ObserverLogger(Logger, Callback):
+    """Hand what is measured to the observers of a run, and keep its curves in the checkpoint.
+
+    An engine of many replicas calls `observe`. What Lightning logs of one network is the measurement of one replica.
+    As a callback of the same trainer it keeps the curves in the checkpoint, so a resumed run has no gap and no row
+    twice.
+
+    Args:
+        curves: of what the trainer trains.
+        others: observers of the whole run.
+        replica: number of the network among the replicas of the whole run, for the others.
+
+    Example:
+        >>> logger = ObserverLogger(Curves(None, [{"p": 0.1, "seed": 0}]))
+        >>> logger.log_metrics({"test/error": 0.5, "epoch": 0}, step=240)
+        >>> logger.log_metrics({"train/error": 0.25, "epoch": 0}, step=240)
+        >>> logger.curves.last()
+        [{'test/error': 0.5, 'train/error': 0.25}]
+    """
+
+    def __init__(self, curves: Curves, others: Sequence[Observer] = (), *, replica: int = 0) -> None:
+        super().__init__()
+        self.curves = curves
+        self._others, self._replica = others, replica
+
+    def observe(self, measurement: Measurement) -> None:
+        """Take a measurement."""
+        self.curves.observe(measurement)
+        if len(self.curves.replicas) == 1:
+            measurement = measurement._replace(replicas=[self._replica])
+        for observer in self._others:
+            observer.observe(measurement)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Take what Lightning logs of one network."""
+        self.observe(_measurement(metrics, step or 0))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the rows, and what the end of an epoch has measured, which is logged after the checkpoint."""
+        # Lightning has no public way to ask for what it is about to log: `logged_metrics` mixes it with what it logged.
+        results = trainer._results if trainer.state.fn == TrainerFn.FITTING else None
+        pending = dict(results.metrics(on_step=False)["log"]) if results else {}
+        step = pending.pop("step", None)
+        checkpoint["curves"] = self.curves.state(None if step is None else _measurement(pending, int(step)))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up the rows of the run that is resumed."""
+        self.curves.load_state(checkpoint["curves"])
+
+    def finalize(self, status: str) -> None:
+        """Write the curves a last time."""
+        self.curves.write()
+
+    @property
+    def name(self) -> str:
+        """Lightning's name for it: none."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Lightning's version of it: none."""
+        return ""
+
+    def log_hyperparams(self, *arguments: Any, **keywords: Any) -> None:
+        """Skip what Lightning would log: the configuration is in result.json."""
+
+
+def _measurement(metrics: Mapping[str, Any], step: int) -> Measurement:
+    values = {key: np.array([float(value)]) for key, value in metrics.items() if key != "epoch"}
+    return Measurement(step, int(metrics.get("epoch", 0)), [0], values)

@@ -1,0 +1,43 @@
+"""What the replicas of a run came to, as a table for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas
+from rich.box import SIMPLE
+from rich.table import Table
+
+from noisereg.labels import Label, label_of
+from noisereg.statistics import mean_interval
+
+_ERRORS = ("test/error", "val/error", "train/error")
+_OF_ONE_LAYER = ("test/active_neurons", "train/active_neurons", "train/associated_neurons")
+_OF_SEVERAL_LAYERS = ("test/active_fraction", "train/active_fraction", "test/dead_fraction")
+
+
+def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out the mean over the seeds, with half its 95 % t interval, in a row for each p (and learning rate).
+
+    Args:
+        rows: of the replicas, as in result.json.
+    """
+    frame = pandas.DataFrame(rows)
+    by = [name for name in ("lr", "p") if name in frame]
+    has_layers = any(column.startswith("test/active_fraction/") for column in frame)
+    metrics = (*_ERRORS, *(_OF_SEVERAL_LAYERS if has_layers else _OF_ONE_LAYER), "noise/measured_rate")
+    labels = {metric: label_of(metric) for metric in metrics if metric in frame}
+    table = Table(box=SIMPLE, caption="mean ± 95 % t interval", padding=0)  # within 80 columns
+    for words in (*by, "seeds", *(label.title for label in labels.values())):
+        table.add_column(words, justify="right", overflow="fold", max_width=11)
+    for values, group in frame.groupby(by):
+        cells = [_cell(group[metric], label) for metric, label in labels.items()]
+        table.add_row(*(f"{value:g}" for value in values), str(len(group)), *cells)
+    return table
+
+
+def _cell(values: pandas.Series, label: Label) -> str:
+    """Return mean and half interval, and of how many replicas they are if some have no value."""
+    interval, digits = mean_interval(label.factor * values), label.digits
+    half = f"±{interval.high - interval.mean:.{digits}f}" if interval.n > 1 else ""
+    missing = f" ({interval.n} of {len(values)})" if interval.n < len(values) else ""
+    return f"{interval.mean:,.{digits}f}{half}{missing}"

@@ -1,0 +1,170 @@
+"""The training of all replicas of a run at once, by an engine."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from lightning.pytorch import Callback
+from rich.console import Console
+from torch import Tensor
+
+from noisereg.callbacks import LabelCorruption, RunCheckpoint
+from noisereg.config.check import Settings
+from noisereg.config.plan import Plan
+from noisereg.datasets import InMemory
+from noisereg.engine.chunks import Timeline
+from noisereg.engine.engine import Engine
+from noisereg.engine.replica_data import ReplicaData
+from noisereg.engine.replicas import Replicas
+from noisereg.engine.two_layer import TwoLayerEngine
+from noisereg.errors import ConfigError
+from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
+from noisereg.runs.lightning_logger import ObserverLogger
+from noisereg.runs.progress import RunProgress
+from noisereg.training.analysis import Analysis, analyse
+from noisereg.training.build import (
+    as_config_error,
+    build,
+    build_data,
+    build_model,
+    build_schedule,
+    build_scheduler,
+    precision,
+)
+from noisereg.training.training import Training
+
+_OURS = ("sparsity", "norms", "checkpoint")  # callbacks whose work `Replicas` and its engine do
+
+
+class AllAtOnce(Training):
+    """All replicas, trained by one engine in one go.
+
+    Args:
+        plan: of the run.
+        data: of the first seed.
+        folder: of the run.
+        console: to print on.
+        networks: the engine with the networks of all replicas.
+        engine: the same in words.
+    """
+
+    def __init__(
+        self, plan: Plan, data: InMemory, *, folder: Path, console: Console, networks: Engine, engine: str
+    ) -> None:
+        super().__init__(plan, data, folder=folder, console=console)
+        settings = plan.settings
+        self._engine, self.engine = networks, engine
+        self.timeline = build_timeline(settings, n=len(self.data.epoch_samples(0)))
+        seeds = [replica["seed"] for replica in plan.replicas]
+        self.module = Replicas(
+            networks,
+            timeline=self.timeline,
+            rates=learning_rates(
+                settings, [replica["lr"] for replica in plan.replicas], num_epochs=self.timeline.num_epochs
+            ),
+            extra_epochs=settings["stopping"]["extra_epochs"],
+            names=[" ".join(f"{key}={value:g}" for key, value in replica.items()) for replica in plan.replicas],
+        ).to(precision(settings))
+        self.fit_data = ReplicaData(
+            lambda seed: self.data if seed == seeds[0] else build_data(settings, seed),
+            seeds,
+            self.timeline,
+            prepare=networks.prepare,
+            crosses_epochs=networks.crosses_epochs,
+        )
+        if isinstance(networks, TwoLayerEngine):
+            networks.begin_compiling(self.fit_data.first_rows())
+        self._logger = ObserverLogger(self.curves, self.observers)
+        self.trainer = build(
+            "trainer",
+            {**settings["trainer"], "max_epochs": self.timeline.num_legs, "max_steps": -1, "gradient_clip_val": None},
+            callbacks=self._callbacks(seeds),
+            logger=[self._logger],
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=False,
+            limit_val_batches=0,
+            default_root_dir=str(self.folder),
+        )
+        self.device = self.trainer.strategy.root_device
+        self.num_weights = sum(weight[0].numel() for weight in networks.networks.parameters())
+        self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
+
+    def _callbacks(self, seeds: list[int]) -> list[Callback]:
+        settings, timeline = self.settings, self.timeline
+        others = {name: section for name, section in settings["callbacks"].items() if name not in _OURS}
+        num_epochs = math.ceil(timeline.num_draws / timeline.n)
+        num_replicas = len(self.plan.replicas)
+        every = settings["callbacks"].get("checkpoint", {}).get("every_n_epochs", timeline.every_n_epochs)
+        return [
+            LabelCorruption(self.rules, seed=seeds, schedule=build_schedule(settings)),
+            RunProgress(self.console, num_epochs, num_replicas=num_replicas, at_once=num_replicas),
+            self._logger,
+            RunCheckpoint(self.folder / "checkpoints", every_n_epochs=max(1, every // timeline.every_n_epochs)),
+            *(build(f"callbacks.{name}", section) for name, section in others.items()),
+        ]
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        """Steps of the optimiser that each replica has made which was not stopped."""
+        return self.module.steps_done
+
+    def train(self) -> None:
+        """Train, with a measurement at the start and one after each stretch."""
+        checkpoints = self.folder / "checkpoints"
+        self.trainer.fit(self.module, self.fit_data, ckpt_path=find_checkpoint(checkpoints), weights_only=True)
+        self.trainer.save_checkpoint(checkpoints / "last.ckpt")
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Analyse each network, one after the other."""
+        with self.console.status("analysing"):
+            analyses = [self._analyse(number) for number in range(len(self.plan.replicas))]
+        fires = self._engine.fires()
+        return self.leave_results(analyses, None if fires is None else fires.cpu().numpy(), self.module.status())
+
+    def _analyse(self, number: int) -> Analysis:
+        if not self.module.finite[number]:
+            return Analysis()
+        shape, classes = self.data.input_shape, self.data.num_classes
+        seed = self.plan.replicas[number]["seed"]
+        model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
+        model.to(self.device, precision(self.settings))
+        self._engine.copy_to(model, number)
+        return analyse(model, self.fit_data.data_of(number), device=self.device)
+
+
+def build_timeline(settings: Settings, *, n: int) -> Timeline:
+    """Compute how long the training is, and how often it stops for a measurement."""
+    trainer = settings["trainer"]
+    every = settings["callbacks"].get("sparsity", {}).get("every_n_epochs", 1)
+    return Timeline(
+        num_epochs=trainer["max_epochs"],
+        every_n_epochs=min(every, trainer["max_epochs"]),
+        n=n,
+        batch_size=settings["dataset"]["batch_size"],
+        max_steps=None if trainer["max_steps"] < 0 else trainer["max_steps"],
+    )
+
+
+def learning_rates(settings: Settings, base: list[float], *, num_epochs: int) -> Float64[Tensor, "epochs replicas"]:
+    """Tabulate the learning rate of each replica in each epoch, as the scheduler of torch computes it.
+
+    Raises:
+        ConfigError: if the schedule moves something else than the learning rate.
+    """
+    make = build_scheduler(settings)
+    if make is None:
+        return torch.tensor([base], dtype=torch.float64)
+    distinct = list(dict.fromkeys(base))
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in distinct]
+    optimizer = torch.optim.SGD(groups, momentum=0.9)
+    with as_config_error("scheduler"):
+        scheduler, table = make(optimizer), []
+    for _ in range(num_epochs):
+        table.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+        if any(group["momentum"] != 0.9 for group in optimizer.param_groups):
+            raise ConfigError("scheduler moves the momentum too, which only engine=single does; set engine=single")
+    return torch.tensor(table, dtype=torch.float64)[:, [distinct.index(lr) for lr in base]]

@@ -1,0 +1,122 @@
+"""Which engine trains the replicas of a plan: the fastest that can, and why a faster one cannot."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from noisereg.config.plan import ENGINES, Plan
+from noisereg.config.targets import target_name
+from noisereg.datasets import InMemory
+from noisereg.engine import Blocked, Fused, Stack
+from noisereg.engine.engine import Engine
+from noisereg.engine.slopes import compiled_slope
+from noisereg.engine.stacked import StackedNetworks, why_not
+from noisereg.engine.stacked_engine import StackedEngine
+from noisereg.engine.two_layer import TwoLayerEngine
+from noisereg.errors import ConfigError
+from noisereg.metrics import eval_mode
+from noisereg.training.build import build_loss, build_model, build_optimizer
+
+_MOST_FLOPS = 10_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine of a run.
+
+    Attributes:
+        name: of the engine.
+        passed_over: what kept the next faster one; empty if there is none.
+    """
+
+    name: str
+    passed_over: str
+
+    def in_words(self, plan: Plan) -> str:
+        """Return which engine trains what, as in "fused: 40 replicas at once (20 seeds for each p)"."""
+        count, seeds = len(plan.replicas), len(plan.axes["seed"])
+        if self.name != "single":
+            what = f"{count} replicas at once ({seeds} seeds for each p)"
+        else:
+            what = "one network" if count == 1 else f"{count} replicas, one after the other"
+        return f"{self.name}: {what}" + (f"; {self.passed_over}" if self.passed_over else "")
+
+
+def choose_engine(plan: Plan, data: InMemory) -> Choice:
+    """Take the engine that the configuration names, or the fastest that can train the replicas.
+
+    Args:
+        plan: of the run.
+        data: of the first seed.
+
+    Raises:
+        ConfigError: if the one that is named cannot, saying why.
+    """
+    obstacles = _built_obstacles(plan, data) | plan.obstacles()
+    asked = plan.asked
+    if asked != "auto":
+        if reason := obstacles.get(asked):
+            raise ConfigError(f"engine={asked} cannot run: {reason}; set engine=auto")
+        return Choice(asked, "")
+    name = next(engine for engine in ENGINES if engine not in obstacles)
+    faster = ENGINES[: ENGINES.index(name)]
+    return Choice(name, f"not {faster[-1]}, as {obstacles[faster[-1]]}" if faster else "")
+
+
+def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
+    """Build an engine with the networks of all replicas; the initial weights of a seed are made once."""
+    settings, loss = plan.settings, build_loss(plan.settings)
+    shape, classes = data.input_shape, data.num_classes
+    seeds = [replica["seed"] for replica in plan.replicas]
+    models = {
+        seed: build_model(settings, seed, input_shape=shape, num_classes=classes) for seed in dict.fromkeys(seeds)
+    }
+    networks, batch_size = [models[seed] for seed in seeds], settings["dataset"]["batch_size"]
+    if name != "stacked":
+        threads = torch.get_num_threads()
+        steps = Fused(loss, threads=threads) if name == "fused" else Blocked(loss, batch_size=batch_size)
+        return TwoLayerEngine(Stack.of(networks), steps, loss)
+    rates = [replica["lr"] for replica in plan.replicas]
+    stacked = StackedNetworks(
+        networks,
+        loss,
+        optimizer=build_optimizer(settings, rates[0], weights=list(networks[0].parameters())),
+        rates=rates,
+        clip_norm=settings["trainer"].get("gradient_clip_val"),
+        compile=settings["compile"],
+    )
+    layers = settings["callbacks"].get("sparsity", {}).get("layers")
+    return StackedEngine(stacked, networks[0], loss, batch_size=batch_size, layers=layers)
+
+
+def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
+    """Return for each engine what keeps it from the training, as far as the built parts tell."""
+    settings, found = plan.settings, dict[str, str]()
+    batch_size = settings["dataset"]["batch_size"]
+    loss = build_loss(settings)
+    if compiled_slope(loss) is None:
+        found["fused"] = f"loss {target_name(settings['loss'])} is not compiled"
+    if settings["trainer"]["accelerator"] != "cpu" and torch.accelerator.is_available():
+        found["fused"] = "it runs on CPUs (trainer.accelerator=cpu)"
+    if getattr(data, "streamed", False):
+        found |= dict.fromkeys(("fused", "blocked", "stacked"), "dataset.stream reads images batch by batch")
+    elif plan.asked == "auto" and len(plan.replicas) == 1:
+        found["stacked"] = "one network gains nothing by it"
+    elif "stacked" not in plan.obstacles() and plan.asked in ("auto", "stacked"):
+        model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
+        inputs = torch.linspace(-1, 1, 4 * math.prod(data.input_shape)).view(4, *data.input_shape)
+        if reason := why_not(model, inputs):
+            found["stacked"] = f"{type(model).__name__} cannot be stacked: {reason}"
+        elif plan.asked == "auto" and (flops := _count_flops(model, inputs) * batch_size) > _MOST_FLOPS:
+            found["stacked"] = f"a step of {flops / 1e6:,.0f} million multiplications gains nothing by it"
+    return found
+
+
+def _count_flops(model: nn.Module, inputs: Tensor) -> float:
+    """Count the multiplications of a forward pass, for a sample."""
+    with eval_mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(inputs)
+    return counter.get_total_flops() / 2 / len(inputs)

@@ -1,0 +1,267 @@
+"""The training of replicas one after the other, by Lightning's own loop with all that it offers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback
+from rich.console import Console
+
+from noisereg.callbacks import LabelCorruption, SparsityMonitor, StopWhenFitted
+from noisereg.config.check import Settings
+from noisereg.config.plan import Plan
+from noisereg.datasets import InMemory, check_shares
+from noisereg.engine.classifier import Classifier
+from noisereg.files.atomic import remove_leftovers
+from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
+from noisereg.runs.environment import is_first_process
+from noisereg.runs.lightning_logger import ObserverLogger
+from noisereg.runs.progress import RunProgress
+from noisereg.runs.record import RunRecord
+from noisereg.training.analysis import Analysis, analyse
+from noisereg.training.build import (
+    as_config_error,
+    as_data_config_error,
+    build,
+    build_data,
+    build_loss,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    build_scheduler,
+    precision,
+)
+from noisereg.training.training import ANALYSIS, FIRES, Training, save_arrays
+
+
+class OneNetwork(Training):
+    """One replica.
+
+    Args:
+        plan: of one replica.
+        data: of its seed.
+        folder: where it is trained.
+        console: to print on.
+        engine: which one trains it, in words.
+        progress: the display of the whole run; None for one of its own.
+        number: of the replica in the whole run.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        data: InMemory,
+        *,
+        folder: Path,
+        console: Console,
+        engine: str = "single: one network",
+        progress: RunProgress | None = None,
+        number: int = 0,
+    ) -> None:
+        super().__init__(plan, data, folder=folder, console=console)
+        (replica,), self.engine, settings = plan.replicas, engine, plan.settings
+        world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
+        with as_data_config_error(data):
+            check_shares(len(data.epoch_samples(0)), data.batch_size, world=world)
+        self.fit_data, self._checkpoints = data, folder / "checkpoints"
+        self.module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
+        self._logger = ObserverLogger(self.curves, self.observers, replica=number)
+        self._stop = StopWhenFitted(settings["stopping"]["extra_epochs"])
+        self._monitor: SparsityMonitor | None = None
+        callbacks: list[Callback] = [
+            LabelCorruption(self.rules[0], seed=replica["seed"], schedule=build_schedule(settings)),
+            progress or RunProgress(console, settings["trainer"]["max_epochs"]),
+            self._logger,
+            self._stop,
+        ]
+        for name, section in settings["callbacks"].items():
+            where = {"dirpath": str(self._checkpoints)} if name == "checkpoint" else {}
+            callback = build(f"callbacks.{name}", section, **where)
+            callbacks.append(callback)
+            if isinstance(callback, SparsityMonitor):
+                self._monitor = callback
+                with as_config_error(f"callbacks.{name}", type(callback)):
+                    callback.find(self.module)
+        self.trainer = build(
+            "trainer",
+            settings["trainer"],
+            callbacks=callbacks,
+            logger=[self._logger],
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=False,
+            default_root_dir=str(folder),
+        )
+        self.device = self.trainer.strategy.root_device
+        self.num_weights = sum(weight.numel() for weight in self.module.model.parameters())
+        self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
+        self._failure = ""
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        """Steps of the optimiser that were made."""
+        return self.trainer.global_step
+
+    def train(self) -> None:
+        """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
+        found = find_checkpoint(self._checkpoints)
+        if found is None:
+            with as_data_config_error(self.data):  # a callback may not fit the data
+                self.trainer.validate(self.module, self.data, verbose=False)
+        self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
+        if not self.curves.has_last("test/error"):
+            self.trainer.validate(self.module, self.data, verbose=False)
+        self.trainer.save_checkpoint(self._checkpoints / "last.ckpt")
+
+    def train_unless_it_diverges(self) -> None:
+        """Train, and keep a loss that is infinite or nan as the end of this replica."""
+        try:
+            self.train()
+        except FloatingPointError as error:
+            self._failure = str(error)
+            self.console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the loss became infinite or nan."""
+        return bool(self._failure)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Analyse the network in the first process, and wait there for it: the others read what it writes."""
+        analysis = Analysis()
+        if is_first_process() and not self.has_diverged:
+            plugin = self.trainer.precision_plugin
+            with self.console.status("analysing"):
+                analysis = analyse(
+                    self.module,
+                    self.data,
+                    device=self.device,
+                    context=plugin.forward_context,
+                    convert=plugin.convert_input,
+                )
+        ended_by = "non-finite loss" if self.has_diverged else "zero train error" if self._stop.stopped else "budget"
+        status = {"epochs": int(self.module.epochs_done), "ended_by": ended_by}
+        if self._stop.fitted_epoch is not None:
+            status["fitted_epoch"] = self._stop.fitted_epoch
+        rows = self.leave_results([analysis], self._fires(), [status])
+        self.trainer.strategy.barrier()
+        return rows
+
+    def _fires(self) -> np.ndarray | None:
+        """Return how often each unit fired for each class, where one layer is measured."""
+        layers = list(self._monitor.metrics.get("train", {}).values()) if self._monitor else []
+        if len(layers) != 1 or layers[0].num_classes is None:
+            return None
+        return layers[0].fires[None].cpu().numpy()
+
+
+class OneByOne(Training):
+    """The replicas of a plan, one after the other, each in a folder of its own below that of the run.
+
+    A folder is that of a small run: with a record, curves and checkpoints. A replica whose record says that it is
+    finished is not trained again.
+
+    Args:
+        plan: of the run.
+        data: of the first seed.
+        folder: of the run.
+        console: to print on.
+        engine: which one trains them, in words.
+    """
+
+    def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console, engine: str) -> None:
+        super().__init__(plan, data, folder=folder, console=console)
+        self.engine, self.steps = engine, 0
+        self._folders = [folder / "replicas" / name for name in plan.folder_names()]
+        num_epochs = plan.settings["trainer"]["max_epochs"]
+        self._progress = RunProgress(console, num_epochs, num_replicas=len(plan.replicas))
+        self._first: OneNetwork | None = self._network(0)
+        self.device, self.num_weights = self._first.device, self._first.num_weights
+        self.num_bytes = self._first.num_bytes * len(plan.replicas)
+        self._rows: list[dict[str, Any]] = []
+
+    def train(self) -> None:
+        """Train each replica that is not finished, and leave its record in its folder.
+
+        Raises:
+            FloatingPointError: if the losses of all replicas became infinite or nan.
+        """
+        for number, folder in enumerate(self._folders):
+            record = RunRecord(folder, self.plan.settings_of(number))
+            if record.status != "finished":
+                self._train_one(number, record)
+                record = RunRecord(folder, record.config)
+            self.curves.read_replica(folder / "metrics.csv", number)
+            self._rows += record.found["replicas"]
+            self.steps = max(self.steps, record.found["steps"])
+        if all(row["ended_by"] == "non-finite loss" for row in self._rows):
+            raise FloatingPointError("the loss of every replica became infinite or nan: try a smaller optimizer.lr")
+
+    def _train_one(self, number: int, record: RunRecord) -> None:
+        folder = self._folders[number]
+        if is_first_process():
+            remove_leftovers(folder, folder / "checkpoints")
+        network = self._first if number == 0 and self._first else self._network(number)
+        self._first = None  # its memory is for the next one
+        network.observers[:] = self.observers
+        self._progress.place = number
+        record.write("running")
+        try:
+            network.train_unless_it_diverges()
+        finally:
+            network.curves.write()
+        rows = network.finish()
+        record.write("finished", steps=network.steps, replicas=rows)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Join what the replicas have left in their folders."""
+        if is_first_process():
+            analyses = [_read_arrays(folder / ANALYSIS) for folder in self._folders]
+            fires = [_read_arrays(folder / FIRES) for folder in self._folders]
+            joined = {
+                f"{number}/{name.partition('/')[2]}": array
+                for number, arrays in enumerate(analyses)
+                for name, array in arrays.items()
+            }
+            save_arrays(self.folder / ANALYSIS, joined)
+            if all(fires):
+                save_arrays(self.folder / FIRES, {"train": np.concatenate([arrays["train"] for arrays in fires])})
+        return self._rows
+
+    def _network(self, number: int) -> OneNetwork:
+        plan = Plan(self.plan.settings_of(number), shown=tuple(self.plan.names[0]))
+        seed = plan.replicas[0]["seed"]
+        data = self.data if number == 0 else build_data(self.settings, seed)
+        return OneNetwork(
+            plan,
+            data,
+            folder=self._folders[number],
+            console=self.console,
+            engine=self.engine,
+            progress=self._progress,
+            number=number,
+        )
+
+
+def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) -> Classifier:
+    """Build the network for the data, and the module that trains it."""
+    model = build_model(settings, seed, input_shape=data.input_shape, num_classes=data.num_classes)
+    weights = list(model.parameters())
+    optimizer = build_optimizer(settings, lr, weights=weights)
+    module = Classifier(
+        model,
+        build_loss(settings),
+        num_classes=data.num_classes,
+        optimizer=optimizer,
+        scheduler=build_scheduler(settings, optimizer(weights)),
+        seed=seed,
+        channels_last=settings["channels_last"],
+        compile=settings["compile"],
+    )
+    return module.to(precision(settings))
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -1,0 +1,73 @@
+"""All that a training needs, built before any work is done; what does not fit is refused here."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from noisereg.config.check import Settings
+from noisereg.config.plan import Plan
+from noisereg.errors import ConfigError, DiskError
+from noisereg.files.disk import check_space
+from noisereg.training.at_once import AllAtOnce
+from noisereg.training.build import build_data
+from noisereg.training.engines import build_engine, choose_engine
+from noisereg.training.one_by_one import OneByOne, OneNetwork
+from noisereg.training.training import Training
+
+_COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
+_DEFAULT_THREADS = torch.get_num_threads()
+
+
+def prepare(settings: Settings, *, folder: Path, console: Console) -> Training:
+    """Build the data, the networks and the engine of a run, and what trains them.
+
+    Args:
+        settings: the whole configuration.
+        folder: of the run.
+        console: to print on.
+
+    Raises:
+        ConfigError: naming what does not fit.
+    """
+    plan = Plan(settings)
+    torch.set_num_threads(_num_threads(plan))
+    data = build_data(settings, plan.replicas[0]["seed"])
+    choice = choose_engine(plan, data)
+    where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan)}
+    if choice.name != "single":
+        return AllAtOnce(plan, data, networks=build_engine(choice.name, plan, data), **where)
+    return (OneNetwork if len(plan.replicas) == 1 else OneByOne)(plan, data, **where)
+
+
+def check_disk(training: Training) -> None:
+    """Check that the folder of a training can be written to and has room for its checkpoints.
+
+    Raises:
+        ConfigError: if not.
+    """
+    try:
+        check_space(training.folder, _COPIES * training.num_bytes)
+    except DiskError as error:
+        raise ConfigError(str(error)) from None
+
+
+def quiet_libraries() -> None:
+    """Keep off the screen what a user can do nothing about: notes on hardware, and calls between libraries."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # A user is told what is wrong, and not in which line of a library: `warnings` has no other way to say how.
+    warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+
+
+def _num_threads(plan: Plan) -> int:
+    """Return what is asked for, or one for networks that take one sample a step, which gain nothing from more."""
+    settings = plan.settings
+    one_sample_a_step = settings["dataset"]["batch_size"] == 1 and plan.obstacles().keys() >= {"fused", "blocked"}
+    return settings["threads"] or (1 if one_sample_a_step else _DEFAULT_THREADS)

@@ -1,0 +1,43 @@
+"""A callback that sends its own process a signal at a chosen moment: the words of the variable INTERRUPT_AT.
+
+`INTERRUPT_AT="step 70 SIGKILL"` sends it as step 70 ends; `evaluation 3`, `epoch 2` and `save 4` as the third batch
+is evaluated, the second epoch ends, and while the fourth checkpoint is written. A resumed run counts anew.
+"""
+
+import os
+import signal
+import threading
+from functools import partial
+
+from lightning.pytorch import Callback
+
+INTERRUPTION = [
+    "+callbacks.interruption={_target_: interruptions.Interruption}",
+    "trust=[interruptions]",
+]  # the overrides that bring it
+
+
+class Interruption(Callback):
+    """Count what happens, and send the signal at its moment."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def on_train_batch_end(self, trainer, pl_module, *rest):
+        self._count("step", getattr(pl_module, "steps_done", trainer.global_step))
+
+    def on_validation_batch_start(self, *rest):
+        self._count("evaluation")
+
+    def on_train_epoch_end(self, *rest):
+        self._count("epoch")
+
+    def on_save_checkpoint(self, *rest):
+        self._count("save", delay=0.004)
+
+    def _count(self, what, number=None, *, delay=0.0):
+        self._counts[what] = number or self._counts.get(what, 0) + 1
+        when, count, name = os.environ.get("INTERRUPT_AT", "never 0 SIGTERM").split()
+        if (what, self._counts[what]) == (when, int(count)):
+            send = partial(os.kill, os.getpid(), signal.Signals[name])
+            threading.Timer(delay, send).start() if delay else send()
