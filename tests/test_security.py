@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from report.run_folders import CONFIG
 from run_program import run_program
+from runs.run_folders import CONFIG
 
 from noisereg.config.command_line import check_command_line, expand_resume
 from noisereg.config.composing import check_safe, conf_dir

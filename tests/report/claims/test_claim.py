@@ -5,7 +5,7 @@ import sys
 import pytest
 import yaml
 
-from noisereg.config.check import conf_dir
+from noisereg.config.composing import conf_dir
 from noisereg.report.claims.claim import Claim
 from noisereg.report.claims.selection import Selection
 from noisereg.report.claims.stated import is_component
