@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from functools import partial
+from typing import ClassVar
 
 from lightning.pytorch import Callback
 
@@ -20,8 +21,7 @@ INTERRUPTION = [
 class Interruption(Callback):
     """Count what happens, and send the signal at its moment."""
 
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+    _counts: ClassVar[dict[str, int]] = {}  # of all trainings of a process
 
     def on_train_batch_end(self, trainer, pl_module, *rest):
         self._count("step", getattr(pl_module, "steps_done", trainer.global_step))

@@ -97,7 +97,7 @@ def test_the_installed_command_reads_nothing_of_the_checkout(installed, tmp_path
     script = "import noisereg.config.composing as config; print(config.__file__, config.conf_dir())"
     module, conf = run(installed / "python", "-c", script, cwd=tmp_path).split()
     (package,) = installed.parent.glob("lib/python*/site-packages/noisereg")
-    assert Path(module) == package / "config.py"
+    assert Path(module) == package / "config" / "composing.py"
     assert Path(conf) == package / "conf"
 
 

@@ -27,7 +27,7 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     metrics = (*_ERRORS, *(_OF_SEVERAL_LAYERS if has_layers else _OF_ONE_LAYER), "noise/measured_rate")
     labels = {metric: label_of(metric) for metric in metrics if metric in frame}
     table = Table(box=SIMPLE, caption="mean ± 95 % t interval", padding=0)  # within 80 columns
-    for words in (*by, "seeds", *(label.title for label in labels.values())):
+    for words in (*by, "n", *(label.title for label in labels.values())):
         table.add_column(words, justify="right", overflow="fold", max_width=11)
     for values, group in frame.groupby(by):
         cells = [_cell(group[metric], label) for metric, label in labels.items()]
@@ -39,5 +39,5 @@ def _cell(values: pandas.Series, label: Label) -> str:
     """Return mean and half interval, and of how many replicas they are if some have no value."""
     interval, digits = mean_interval(label.factor * values), label.digits
     half = f"±{interval.high - interval.mean:.{digits}f}" if interval.n > 1 else ""
-    missing = f" ({interval.n} of {len(values)})" if interval.n < len(values) else ""
+    missing = f"\n({interval.n} of {len(values)})" if interval.n < len(values) else ""
     return f"{interval.mean:,.{digits}f}{half}{missing}"

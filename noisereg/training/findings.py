@@ -8,7 +8,7 @@ from rich.console import Console
 from noisereg.config.check import Settings
 from noisereg.config.targets import target_name
 from noisereg.errors import ConfigError
-from noisereg.report import against_p, curves, save
+from noisereg.report import run_figures, save
 from noisereg.report.claims.claim import Claim
 from noisereg.report.figures.figure import figure_of, panels_of
 from noisereg.report.figures.panel import PanelSpec
@@ -38,7 +38,7 @@ def read_experiment(settings: Settings) -> dict[str, Any]:
 
 
 def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
-    """Draw the curves of a run, and the end of training against p if there are several, into its folder.
+    """Draw the curves of a run, and the end of training against what its replicas differ in, into its folder.
 
     Args:
         training: that is finished.
@@ -51,9 +51,7 @@ def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
     model, loss = (target_name(settings[part]) for part in ("model", "loss"))
     title = f"{model} on {training.data.source} under {rule}"
     subtitle = f"{settings['trainer']['max_epochs']:,} epochs, loss {loss}"
-    charts = {"curves": curves(training.curves.frame(), title=title, subtitle=subtitle)}
-    if len(training.plan.axes["p"]) > 1:
-        charts["against_p"] = against_p(rows, title=title, subtitle=subtitle)
+    charts = run_figures(rows, training.curves.frame(), title=title, subtitle=subtitle)
     for name, chart in charts.items():
         save(chart, training.folder / "figures" / name)
     return [training.folder / "figures" / f"{name}.png" for name in charts]

@@ -211,6 +211,7 @@ class OneByOne(Training):
             network.curves.write()
         rows = network.finish()
         record.write("finished", steps=network.steps, replicas=rows)
+        network.trainer.strategy.barrier()  # the others are about to read it
 
     def finish(self) -> list[dict[str, Any]]:
         """Join what the replicas have left in their folders."""

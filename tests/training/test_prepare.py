@@ -86,10 +86,10 @@ class Dropped(torch.nn.Module):
 
     def __init__(self, input_shape, num_outputs, seed):
         super().__init__()
-        self.linear = torch.nn.Linear(input_shape[0], num_outputs)
+        self.linear, self.relu = torch.nn.Linear(input_shape[0], num_outputs), torch.nn.ReLU()
 
     def forward(self, inputs):
-        return torch.nn.functional.dropout(self.linear(inputs), training=self.training)
+        return torch.nn.functional.dropout(self.relu(self.linear(inputs)), training=self.training)
 
 
 def test_a_network_that_draws_random_numbers_is_not_stacked_and_the_refusal_says_why(tmp_path, monkeypatch):
