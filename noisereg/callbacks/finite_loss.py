@@ -73,7 +73,7 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Put back what the forward pass changed."""
+        """Restore what the forward pass changed."""
         if self._bad_batch:
             pl_module.load_state_dict(self._before, strict=False)
             self._bad_batch = False
@@ -97,7 +97,7 @@ class FiniteLoss(Callback):
         self.skipped_steps = state_dict["skipped_steps"]
 
     def _is_bad(self, trainer: Trainer) -> bool:
-        """Tell whether the loss is infinite or nan in any of the processes, whose gradients are averaged."""
+        """Return whether the loss is infinite or nan in any of the processes, whose gradients are averaged."""
         bad = not bool(torch.isfinite(self._loss).all())  # type: ignore[arg-type]
         return trainer.strategy.reduce_boolean_decision(bad, all=False)
 

@@ -97,7 +97,7 @@ class LabelCorruption(Callback):
         )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Put the targets into the batch."""
+        """Add the targets to the batch."""
         corruption = cast(Corruption, self._corruption)
         if isinstance(pl_module, Replicas):
             factor = self._factors(batch["epoch"], pl_module.timeline.num_epochs)
@@ -130,7 +130,7 @@ class LabelCorruption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Put the clean labels back into a list batch."""
+        """Restore the clean labels of a list batch."""
         if isinstance(batch, list):
             batch[1], self._clean = self._clean, None
 

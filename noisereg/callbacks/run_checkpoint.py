@@ -64,8 +64,11 @@ class RunCheckpoint(Checkpoint):
         self._handlers: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep Lightning from handling SIGTERM: it calls the other processes from within, and can wait for ever."""
-        trainer._signal_connector.register_signal_handlers = _do_nothing  # type: ignore[method-assign]
+        """Keep Lightning from handling SIGTERM: it calls the other processes from within, and can wait for ever.
+
+        Its signal connector is private, and no option turns it off.
+        """
+        trainer._signal_connector.register_signal_handlers = _skip  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals."""
@@ -88,14 +91,14 @@ class RunCheckpoint(Checkpoint):
         self._save(trainer, asked=self._agreed(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back, before Lightning does so."""
-        self._give_back()
+        """Restore the handlers of the signals, before Lightning does so."""
+        self._restore_handlers()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Restore the handlers of the signals."""
+        self._restore_handlers()
 
-    def _give_back(self) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -117,10 +120,10 @@ class RunCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path)
             self._due = False
         if asked:
-            self._hand_on(asked)
+            self._call_submitit(asked)
             self._leave(trainer, asked)
 
-    def _hand_on(self, asked: int) -> None:
+    def _call_submitit(self, asked: int) -> None:
         """Let submitit queue its job again: it is the one that does, so Lightning's own handlers are not called."""
         handler = self._handlers.get(asked)
         if asked == signal.SIGUSR2 and callable(handler):
@@ -134,5 +137,5 @@ class RunCheckpoint(Checkpoint):
         raise Stopped(asked, code=None if trainer.is_global_zero else 0)
 
 
-def _do_nothing() -> None:
-    """Take no signal."""
+def _skip() -> None:
+    """Leave the signals to this callback."""

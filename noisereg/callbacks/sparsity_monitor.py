@@ -94,7 +94,7 @@ class SparsityMonitor(Callback):
             self._has_fitted = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the live units of the last measurement on the training data."""
+        """Return the live units of the last measurement on the training data."""
         return {"live": self._turnover.live}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -236,7 +236,7 @@ class SparsityMonitor(Callback):
 
 
 def _unmeasured(module: nn.Module, relus: Mapping[str, nn.Module]) -> str | None:
-    """Say which activations are not measured where all ReLUs are; None if there are no others."""
+    """Describe which activations are not measured where all ReLUs are; None if there are no others."""
     if reason := why_no_relus(module):
         return f"SparsityMonitor measures nothing: {reason}"
     others = [child for child in module.modules() if isinstance(child, KEEP_SIGN) and child not in relus.values()]

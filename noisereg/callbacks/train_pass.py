@@ -13,7 +13,7 @@ from noisereg.metrics import eval_mode
 
 
 def can_visit(loader: Any) -> bool:
-    """Tell whether the data of a loader can be visited in order: it is a DataLoader over a data set with len and [].
+    """Return whether the data of a loader can be visited in order: it is a DataLoader over a data set with len and [].
 
     Example:
         >>> can_visit(DataLoader([1, 2, 3])), can_visit(iter([1, 2, 3]))
@@ -25,7 +25,7 @@ def can_visit(loader: Any) -> bool:
 def visit_training_data(
     trainer: Trainer, pl_module: LightningModule, *, max_samples: int | None, visit: Callable[[Any], object]
 ) -> None:
-    """Give each batch of the training data, in order, to a function that calls the network on it.
+    """Call a function with each batch of the training data, in order; it calls the network.
 
     The network is in eval mode and without gradients; its modes and all random generators are put back after it.
 

@@ -88,7 +88,7 @@ class Classifier(LightningModule):
         return (self.trainer.fit_loop.total_batch_idx + 1) / batches if 0 < batches < math.inf else 0.0
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
-        """Give the logits."""
+        """Compute the logits."""
         return self.model(self._laid_out(inputs))
 
     def configure_optimizers(self) -> Any:

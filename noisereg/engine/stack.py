@@ -95,7 +95,7 @@ class Stack(nn.Module):
         return pad(vectors, (0, 1), value=1.0) if self.appends_one else vectors.contiguous()
 
     def layers(self) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """Give the weight (R, out, in) and the bias (R, out) of each layer by its name, as nn.Linear has them."""
+        """Return the weight (R, out, in) and the bias (R, out) of each layer by its name, as nn.Linear has them."""
         if self.hidden is None:
             return {"output": _split(self.output, self.has_bias)}
         return {"hidden": _split(self.hidden.mT, self.has_bias), "output": (self.output, self.output_bias)}
@@ -126,7 +126,7 @@ class Stack(nn.Module):
 
     @torch.no_grad()
     def finite(self) -> Bool[Tensor, " replicas"]:
-        """Tell which replicas have finite weights only."""
+        """Return which replicas have finite weights only."""
         sums = torch.stack([tensor.flatten(1).sum(dim=1) for tensor in self.parameters()])
         if sums.isfinite().all():  # what is not finite stays so in a sum, but one of large weights may overflow
             return torch.ones(len(self), dtype=torch.bool, device=sums.device)
@@ -135,7 +135,7 @@ class Stack(nn.Module):
 
 
 def can_stack(model: nn.Module) -> bool:
-    """Tell whether networks of this kind can be stacked.
+    """Return whether networks of this kind can be stacked.
 
     Example:
         >>> can_stack(Neuron((3,), 1)), can_stack(nn.Linear(3, 1))

@@ -69,7 +69,7 @@ def find_checkpoint(folder: Path) -> Path | None:
 
 
 def _fault(path: Path) -> str:
-    """Say what is wrong with a checkpoint; nothing if it is whole."""
+    """Describe what is wrong with a checkpoint; nothing if it is whole."""
     try:
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
