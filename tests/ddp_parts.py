@@ -60,9 +60,13 @@ class Witness(Callback):
             "batches": self.batches,
             "losses": self.losses,
             "state": pl_module.state_dict(),
-            "rows": trainer.loggers[0].rows,
+            "rows": [_known(row) for row in trainer.loggers[0].curves.frame().to_dict("records")],
         }
         torch.save(seen, Path(trainer.default_root_dir) / f"witness{trainer.global_rank}.pt")
+
+
+def _known(row):
+    return {key: value for key, value in row.items() if value == value}  # noqa: PLR0124 - all but nan
 
 
 def make_module():

@@ -13,7 +13,6 @@ import pytest
 import torch
 from hydra.utils import get_object, instantiate
 from lightning.pytorch import Callback, Trainer
-from noisereg.training.classifier import build_module
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
@@ -27,6 +26,7 @@ from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.noise import Corruption, Rule, Schedule
 from noisereg.training.build import build_data, build_loss, build_model, build_rule
+from noisereg.training.one_by_one import build_module
 
 
 def options(group):

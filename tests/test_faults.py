@@ -14,9 +14,10 @@ from small_disk import fill_disk, list_names, small_disk
 import noisereg
 from noisereg.config.composing import compose_settings
 from noisereg.datasets.image_files import tree_identity
+from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.files.cache import cached
-from noisereg.runs.curves import CurveTable
+from noisereg.runs.curves import Curves
 from noisereg.training.run import prepare
 
 PACKAGE = Path(noisereg.__file__).parent
@@ -77,15 +78,14 @@ def test_an_image_that_is_moved_to_another_class_is_seen(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"step,epoch,p,seed,a\n10,1,0.1,0,0.", b"\x00\xff", b"step,a\n10,x\n"])
 def test_damaged_curves_are_written_anew_from_the_checkpoint(damage, tmp_path):
-    path, checkpoint = tmp_path / "metrics.csv", {}
-    first = CurveTable(path, p=0.1, seed=0)
+    path = tmp_path / "metrics.csv"
+    first, second = (Curves(path, [{"p": 0.1, "seed": 0}]) for _ in range(2))
     for epoch in range(3):
-        first.log_metrics({"epoch": epoch, "a": 0.125 * epoch}, step=10 * epoch)
+        first.observe(Measurement(10 * epoch, epoch, [0], {"a": np.array([0.125 * epoch])}))
     first.write()
-    whole, checkpoint["curves"] = path.read_bytes(), first.rows
+    whole = path.read_bytes()
     path.write_bytes(damage)
-    second = CurveTable(path, p=0.1, seed=0)
-    second.rows = checkpoint["curves"]
+    second.load_state(first.state())
     second.write()
     assert path.read_bytes() == whole
 

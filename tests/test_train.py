@@ -23,7 +23,7 @@ def test_a_run_prints_its_numbers_and_leaves_its_files(tmp_path):
     assert "W&B     offline as there is no key; look with: wandb leet" in done.stdout
     assert "a label changes with probability 0.25" in done.stdout
     assert "test error" in done.stdout
-    assert "active neurons, test" in done.stdout
+    assert "engine  single: one network" in done.stdout
 
     folder = tmp_path / "run"
     result = read_result(folder)
@@ -128,7 +128,7 @@ def test_a_multirun_makes_a_run_for_each_value(tmp_path):
         (["model=resnet20", "dataset=hypercube"], "error: "),
         (["noise=asymmetric"], "error: noise.moves must stay within classes 0 to 1, got 9 -> 1"),
         (["callbacks.sparsity.layers=[rel]"], "rel"),
-        (["seeds=3"], "error: seeds=3 trains replicas in one run, but engine=none trains one network; for a run each"),
+        (["engine=blocked", "optimizer=adam"], "error: engine=blocked cannot run: optimizer Adam is not plain SGD"),
         (["trainer.accelerator=gpu"], "error: trainer: "),
     ],
 )

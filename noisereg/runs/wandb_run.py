@@ -136,7 +136,7 @@ class WandbBands:
         table = pandas.DataFrame(rows)
         images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
         self._run.log({"replicas": wandb.Table(dataframe=table), **images})
-        self._run.summary.update(self._bands(table.select_dtypes("number")))
+        self._run.summary.update(rows[0] if len(rows) == 1 else self._bands(table.select_dtypes("number")))
 
     def _bands(self, replicas: pandas.DataFrame) -> dict[str, float]:
         """Return means and ends by name, from a row for each replica."""

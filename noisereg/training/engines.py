@@ -20,7 +20,7 @@ from noisereg.errors import ConfigError
 from noisereg.metrics import eval_mode
 from noisereg.training.build import build_loss, build_model, build_optimizer
 
-_MOST_FLOPS = 10_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
+_MOST_FLOPS = 200_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
 
 
 @dataclass(frozen=True)

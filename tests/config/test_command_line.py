@@ -47,10 +47,13 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         (["-m", "noise.p=0,"], "noise.p=0,: cannot be read"),
         (["-m", "sweeps=p_mnist"], r"sweeps=p_mnist: a sweep is added, with a plus: -m \+sweeps=p_mnist"),
         (["-m", "+sweeps=p_mnst"], r"sweeps=p_mnst: there is no such sweeps; did you mean p_mnist\?"),
-        (["model=mlp", "noise.p=0", "seeds=3"], "seeds=3 trains replicas in one run, but model MLP cannot be stacked"),
         (
-            ["-m", "engine=none", "optimizer.lr=0.1,0.2"],
-            r"noise.p=\[0, 0.2\] trains replicas .*; for a run each: -m noise",
+            ["model=mlp", "engine=fused"],
+            "engine=fused cannot run: model MLP is not TwoLayer or Neuron; set engine=auto",
+        ),
+        (
+            ["-m", "engine=stacked", "optimizer.lr=0.1,0.2", "trainer.devices=2"],
+            "engine=stacked cannot run: trainer.devices=2 shares one network; set engine=auto",
         ),
         (["+sweeps=p_vs_width"], "model.hidden has several values in the file of a sweep: give -m"),
     ],
