@@ -14,10 +14,11 @@ from small_disk import fill_disk, list_names, small_disk
 import noisereg
 from noisereg.config.composing import compose_settings
 from noisereg.datasets.image_files import tree_identity
+from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.files.cache import cached
-from noisereg.runs.curves import CurveTable
-from noisereg.training.run import prepare
+from noisereg.runs.curves import Curves
+from noisereg.training.prepare import prepare
 
 PACKAGE = Path(noisereg.__file__).parent
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "os.path.getmtime"}
@@ -78,14 +79,14 @@ def test_an_image_that_is_moved_to_another_class_is_seen(tmp_path):
 @pytest.mark.parametrize("damage", [b"", b"step,epoch,p,seed,a\n10,1,0.1,0,0.", b"\x00\xff", b"step,a\n10,x\n"])
 def test_damaged_curves_are_written_anew_from_the_checkpoint(damage, tmp_path):
     path, checkpoint = tmp_path / "metrics.csv", {}
-    first = CurveTable(path, p=0.1, seed=0)
+    first = Curves(path, [{"p": 0.1, "seed": 0}])
     for epoch in range(3):
-        first.log_metrics({"epoch": epoch, "a": 0.125 * epoch}, step=10 * epoch)
+        first.observe(Measurement(10 * epoch, epoch, [0], {"a": np.array([0.125 * epoch])}))
     first.write()
-    whole, checkpoint["curves"] = path.read_bytes(), first.rows
+    whole, checkpoint["curves"] = path.read_bytes(), first.state()
     path.write_bytes(damage)
-    second = CurveTable(path, p=0.1, seed=0)
-    second.rows = checkpoint["curves"]
+    second = Curves(path, [{"p": 0.1, "seed": 0}])
+    second.load_state(checkpoint["curves"])
     second.write()
     assert path.read_bytes() == whole
 
@@ -147,8 +148,6 @@ callbacks.finite_loss.action=halt | callbacks.finite_loss.action must be stop or
 callbacks.finite_loss.action=skip callbacks.finite_loss.every_n_steps=2 | callbacks.finite_loss.action=skip must
 +noise.pp=0.1 | noise.pp=0.1: Resample has no such argument; did you mean p?
 engine=fused | engine=fused cannot run
-seeds=3 | seeds=3 trains replicas in one run, but
-stopping.extra_epochs=3 | stopping.extra_epochs needs an engine
 """
 CASES = [tuple(line.split(" | ")) for line in LINES.strip("\n").splitlines()]
 ONE = ["engine=none", "seeds=1", "noise.p=0.2", "logger=csv", "dataset.train_size=20", "dataset.test_size=20"]

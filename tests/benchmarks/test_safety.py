@@ -27,7 +27,7 @@ def test_the_guards_of_the_training_itself_are_left_out_by_name():
     names = [
         "[Callback]FiniteLoss.on_before_backward",
         "[Callback]RunCheckpoint{}.on_train_end",
-        "[Callback]CurveTable.x",
+        "[Callback]ObserverLogger.x",
     ]
     profiler.recorded_durations.update({name: [1.0] for name in names})
     assert [safety._is_guard(name) for name in profiler.recorded_durations] == [True, True, False]

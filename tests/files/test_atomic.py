@@ -6,10 +6,11 @@ import pytest
 import torch
 from small_disk import fill_disk, list_names, make_read_only, small_disk
 
+from noisereg.engine.measurement import Measurement
 from noisereg.errors import DiskError
 from noisereg.files.atomic import remove_leftovers, write_atomically
 from noisereg.runs.checkpoints import AtomicCheckpointIO
-from noisereg.runs.curves import CurveTable
+from noisereg.runs.curves import Curves
 from noisereg.runs.record import RunRecord
 
 SIZE = 600_000  # bytes of each file; a disk of 2 MiB holds three
@@ -59,8 +60,9 @@ def many_tensors(folder, value):
 
 
 def curves(folder, value):
-    table = CurveTable(folder / "metrics.csv", p=0.1, seed=0)
-    table.rows = [{"step": step, "epoch": 0, "p": 0.1, "seed": 0, "loss": value} for step in range(SIZE // 15)]
+    replicas = [{"p": 0.1, "seed": seed} for seed in range(SIZE // 15)]
+    table = Curves(folder / "metrics.csv", replicas)
+    table.observe(Measurement(10, 0, range(len(replicas)), {"loss": np.full(len(replicas), float(value))}))
     table.write()
 
 

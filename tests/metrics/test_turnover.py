@@ -1,11 +1,10 @@
 import pytest
 import torch
 from foreign_project import Plain, make_data, make_net, make_trainer
-from noisereg.callbacks.turnover import Turnover
 from torch.utils.data import DataLoader
 
 from noisereg.callbacks import SparsityMonitor
-from noisereg.metrics import ActivationSparsity
+from noisereg.metrics import ActivationSparsity, Turnover
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
