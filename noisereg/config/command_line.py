@@ -11,8 +11,8 @@ from hydra._internal.utils import get_args_parser  # what hydra.main reads the o
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from noisereg.config.check import Settings, check
-from noisereg.config.composing import compose_arms, compose_with_hydra, conf_dir
+from noisereg.config.check import Settings
+from noisereg.config.composing import compose_run, compose_with_hydra, conf_dir
 from noisereg.config.launchers import check_installed, check_launcher
 from noisereg.config.overrides import is_for_user_only, parse_overrides, shared_overrides
 from noisereg.config.plan import Plan
@@ -145,12 +145,12 @@ def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Setting
     folder = OmegaConf.select(config, key)
     with_hydra = OmegaConf.to_container(config, resolve=False)
     ours = OmegaConf.create({part: value for part, value in with_hydra.items() if part != "hydra"})  # type: ignore[union-attr]
-    arms = {name: check(part) for name, part in compose_arms(ours, overrides).items()}
-    for arm in arms.values():
+    composed = compose_run(ours, overrides)
+    for arm in composed.arms.values():
         if arm["experiment"].get("train", True):
             Plan(arm).check_engine()
     if not folder:
         raise ConfigError(f"{key} must name a folder, got {folder!r}; the one that you are in is .")
     check_secrets({key: folder})
     check_writable_folder(Path(folder), key=key)
-    return arms.get(ours.arm or "") or check(ours)
+    return composed.settings

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -76,8 +76,21 @@ def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
     return config
 
 
-def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, DictConfig]:
-    """Compose the runs that a configuration stands for: one for each arm of its experiment, in its short form if asked.
+class ComposedRun(NamedTuple):
+    """What a configuration stands for, as plain values.
+
+    Attributes:
+        settings: of the run: of the arm that `arm` chooses, else of the whole.
+        arms: the configuration of each arm that is trained by its name, without the experiment; if there are no arms,
+            that of the run by the name "".
+    """
+
+    settings: Settings
+    arms: dict[str, Settings]
+
+
+def compose_run(config: DictConfig, overrides: Sequence[str]) -> ComposedRun:
+    """Compose and check what a configuration stands for: a run, or one for each arm of its experiment.
 
     What the user says on the command line goes over what an arm says. Hydra must be initialised.
 
@@ -85,14 +98,11 @@ def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, Dict
         config: of the whole.
         overrides: of the command line that it was composed from.
 
-    Returns:
-        The configuration of each arm by its name, or of the one that `arm` chooses, without the experiment; if there
-        are no arms, one configuration by the name "".
-
     Raises:
-        ConfigError: if an arm cannot be composed, or there is no arm of that name.
+        ConfigError: naming the first key that is wrong; if an arm cannot be composed, or there is no arm of that name.
     """
-    experiment = check_safe(config, overrides)["experiment"]
+    whole = check_safe(config, overrides)
+    experiment = whole["experiment"]
     fast, arms = experiment.get("fast", []) if config.fast else [], experiment.get("arms", {})
     if config.arm is not None and config.arm not in arms:
         hint = nearest(config.arm, arms) or (f" (known: {', '.join(arms)})" if arms else "")
@@ -101,13 +111,14 @@ def compose_arms(config: DictConfig, overrides: Sequence[str]) -> dict[str, Dict
         if is_for_user_only(override):
             raise ConfigError(f"experiment: an arm cannot set {override.input_line}; give it on the command line")
     if not arms:
-        return {"": _compose_part(fast, overrides) if fast else config}
+        settings = _compose_part(fast, overrides) if fast else whole
+        return ComposedRun(settings, {"": settings})
     chosen = arms if config.arm is None else {config.arm: arms[config.arm]}
     parts = {name: _compose_part([*arm, *fast], overrides) for name, arm in chosen.items()}
     for part in parts.values():
-        part.experiment, part.arm = {}, None
-        part.logger.group = part.logger.group or experiment.get("id")
-    return parts
+        part |= {"experiment": {}, "arm": None}
+        part["logger"] = {**part["logger"], "group": part["logger"]["group"] or experiment.get("id")}
+    return ComposedRun(parts.get(config.arm or "", whole), parts)
 
 
 def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
@@ -140,13 +151,12 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
     return settings
 
 
-def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> DictConfig:
+def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> Settings:
     try:
         part = compose("train", overrides=[*lines, *overrides])
     except HydraException as error:
         raise ConfigError(f"experiment: {first_line(error)}") from None
-    check_safe(part, overrides)
-    return part
+    return check_safe(part, overrides)
 
 
 def _describe_unknown_option(error: MissingConfigException) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 # Whole numbers up to here are exact: sums over so many rows.
 _EXACT_ROWS = {torch.float32: 2**24, torch.bfloat16: 2**8}
 _CACHED = 2**21  # numbers at a time that stay in the cache of a CPU
+UNKNOWN = -(2**40)  # count of a unit that was nan; whatever is added to it, it stays below 0
 
 
 def count_firings(
@@ -21,7 +22,8 @@ def count_firings(
     """Count how often each unit fires on the samples of each class.
 
     A unit fires on a sample if its output after ReLU is > 0. The counts are exact for any number of rows, in any
-    precision, and also under autocast. Nothing waits for the device.
+    precision, and also under autocast. Nothing waits for the device. A unit that is nan on a sample neither fires nor
+    does not: all counts of its layer are below 0.
 
     Args:
         activations: outputs after ReLU; the axes behind the first are flattened to units.
@@ -45,7 +47,7 @@ def count_firings(
 def summarize_counts(
     fires: Int64[Tensor, "*stack classes units"], samples: Int64[Tensor, "*#stack classes"]
 ) -> dict[str, Tensor]:
-    """Compute the metrics of one layer from its counts; all are nan if no sample was seen.
+    """Compute the metrics of one layer from its counts; all are nan if no sample was seen, or a unit was nan on one.
 
     Args:
         fires: how often each unit fired, one row a class, or a single row if classes are not told apart. Axes before
@@ -82,7 +84,8 @@ def summarize_counts(
         }.items():
             summary[key] = units.sum(dim=-1).float().where(seen > 0, torch.nan)
         summary["label_entropy"] = label_entropy(histogram).nanmean(dim=-1)
-    return summary
+    is_known = (fires >= 0).all(dim=-1).all(dim=-1)
+    return {key: value.where(is_known, torch.nan) for key, value in summary.items()}
 
 
 def associated(histogram: Num[Tensor, "*units classes"]) -> Bool[Tensor, "*units"]:
@@ -168,4 +171,5 @@ def _count_by_class(
         for part, classes in zip(laid.split(rows), one_hot.split(rows, dim=1), strict=True):
             active = torch.gt(part, 0, out=buffer[: len(part)])
             counts += (classes @ active.view(len(part), units.numel())).long()
+            counts += UNKNOWN * part.sum().isnan()
     return counts.view(num_classes, *units)

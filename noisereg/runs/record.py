@@ -35,6 +35,7 @@ class RunRecord:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.path = folder / RECORD
         self.config = config
+        self.identity = identity(config)
         self.found = read_record(folder, config)
 
     @property
@@ -46,7 +47,5 @@ class RunRecord:
         """Replace the record; of several processes only the first one does."""
         if not is_first_process():
             return
-        text = json.dumps(
-            {"status": status, "identity": identity(self.config), "config": self.config, **contents}, indent=2
-        )
+        text = json.dumps({"status": status, "identity": self.identity, "config": self.config, **contents}, indent=2)
         write_atomically(self.path, lambda file: file.write(text.encode()))

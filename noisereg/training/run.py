@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from noisereg.config.check import Settings, check
-from noisereg.config.composing import compose_arms
+from noisereg.config.check import Settings
+from noisereg.config.composing import compose_run
 from noisereg.runs.ending import (
     exclusive_folder,
     exit_message,
@@ -58,9 +58,9 @@ def run(config: DictConfig) -> dict[str, Any]:
 def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any]:
     """Train, check and judge what is not finished yet, and return its record."""
     overrides = list(HydraConfig.get().overrides.task)
-    arms = {name: check(arm) for name, arm in compose_arms(config, overrides).items()}
+    settings, arms = compose_run(config, overrides)
     arm = config.arm or ""
-    settings, folder = arms.get(arm) or check(config), folder / arm
+    folder = folder / arm
     record = RunRecord(folder, settings)
     if record.status == "finished":
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do")

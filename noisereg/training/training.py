@@ -13,7 +13,7 @@ from rich.console import Console
 from noisereg.config.plan import Plan
 from noisereg.config.targets import target_name
 from noisereg.datasets import InMemory
-from noisereg.engine.measurement import Observer
+from noisereg.engine.measurement import DIVERGED, Observer
 from noisereg.files.atomic import write_atomically
 from noisereg.noise import Rule
 from noisereg.runs.curves import Curves
@@ -109,10 +109,16 @@ class Training(ABC):
             [analysis.values for analysis in analyses],
             status,
         )
-        return [
+        rows = [
             {key: value for values in of_one for key, value in values.items() if not _is_nan(value)}
             for of_one in zip(*parts, strict=True)
         ]
+        return [self._without_end(row) if row["ended_by"] in DIVERGED else row for row in rows]
+
+    def _without_end(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return what is left of a replica that diverged: its name and how it ended, as no value is that of its end."""
+        kept = (*self.plan.names[0], "epochs", "ended_by", "fitted_epoch")
+        return {key: row[key] for key in kept if key in row}
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -2,34 +2,34 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from noisereg.config.command_line import check_command_line
-from noisereg.config.composing import compose_arms, conf_dir
+from noisereg.config.composing import compose_run, conf_dir
 from noisereg.errors import ConfigError
 
 
 def arms(*overrides):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose_arms(compose("train", overrides=list(overrides)), overrides)
+        return compose_run(compose("train", overrides=list(overrides)), overrides).arms
 
 
 def test_each_arm_of_an_experiment_is_a_run_without_an_experiment():
     parts = arms("experiment=fig2_neuron", "seeds=3")
-    assert {name: part.loss._target_.rpartition(".")[2] for name, part in parts.items()} == {
+    assert {name: part["loss"]["_target_"].rpartition(".")[2] for name, part in parts.items()} == {
         "hinge": "Hinge",
         "logistic": "Logistic",
     }
-    assert all(part.seeds == 3 and part.experiment == {} for part in parts.values())
-    assert {part.logger.group for part in parts.values()} == {"F2"}
+    assert all(part["seeds"] == 3 and part["experiment"] == {} for part in parts.values())
+    assert {part["logger"]["group"] for part in parts.values()} == {"F2"}
 
 
 def test_the_short_form_goes_over_the_experiment_and_the_user_goes_over_both():
-    assert arms("experiment=fig2_neuron")["hinge"].trainer.max_epochs == 60
-    assert arms("experiment=fig2_neuron", "fast=true")["hinge"].trainer.max_epochs == 10
-    assert arms("experiment=fig2_neuron", "fast=true", "trainer.max_epochs=7")["hinge"].trainer.max_epochs == 7
+    assert arms("experiment=fig2_neuron")["hinge"]["trainer"]["max_epochs"] == 60
+    assert arms("experiment=fig2_neuron", "fast=true")["hinge"]["trainer"]["max_epochs"] == 10
+    assert arms("experiment=fig2_neuron", "fast=true", "trainer.max_epochs=7")["hinge"]["trainer"]["max_epochs"] == 7
 
 
 def test_without_arms_there_is_the_run_itself():
     (part,) = arms("experiment=fig1_hypercube", "fast=true").values()
-    assert (part.experiment.id, part.seeds) == ("F1", 3)
+    assert (part["experiment"]["id"], part["seeds"]) == ("F1", 3)
 
 
 @pytest.mark.parametrize(

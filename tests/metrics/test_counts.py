@@ -61,8 +61,8 @@ def test_a_batch_is_counted_whole_where_it_is_counted_in_parts(dtype, rows, shap
 
 
 def test_a_unit_at_exactly_zero_does_not_fire():
-    activations = torch.tensor([[0.0, -0.0, 1e-45, -1.0, torch.inf, torch.nan]])
-    assert count_firings(activations, torch.tensor([0]), 1).tolist() == [[0, 0, 1, 0, 1, 0]]
+    activations = torch.tensor([[0.0, -0.0, 1e-45, -1.0, torch.inf]])
+    assert count_firings(activations, torch.tensor([0]), 1).tolist() == [[0, 0, 1, 0, 1]]
 
 
 def test_firings_beyond_the_whole_numbers_of_float32_are_counted():
@@ -205,3 +205,20 @@ def test_nothing_turns_over_between_equal_measurements():
         "died_neurons": 0,
         "revived_neurons": 0,
     }
+
+
+def test_a_unit_that_is_nan_is_neither_active_nor_silent():
+    activations = torch.tensor([[1.0, 0.0], [float("nan"), 2.0], [3.0, 0.0]])
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        fires = count_firings(activations.to(dtype), torch.tensor([0, 1, 1]), 2)
+        assert (fires < 0).all()
+        summary = summarize_counts(fires + fires, 2 * torch.tensor([1, 2]))
+        assert all(value.isnan() for value in summary.values())
+
+
+def test_the_network_beside_one_that_is_nan_is_known():
+    fires = torch.stack(
+        [count_firings(torch.tensor([[value, 1.0]]), torch.tensor([0]), 1) for value in (math.nan, 0.0)]
+    )
+    summary = summarize_counts(fires, torch.tensor([1]))
+    assert summary["active_neurons"][0].isnan() and summary["active_neurons"][1] == 1
