@@ -16,7 +16,7 @@ from noisereg.training.run import run
 
 SMALL = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
 ALONE = [*SMALL, "noise.p=0.1", "seeds=1", "logger=csv", "engine=blocked"]
-ARMS = ["+experiment.arms={short: [], wide: ['model.hidden=8']}", "+experiment.id=A1", "+experiment.title=two widths"]
+ARMS = ["+experiment.arms={slow: [], quick: ['optimizer.lr=0.2']}", "+experiment.id=A1", "+experiment.title=two rates"]
 CHECKS = "+experiment.checks={perceptron: {_target_: noisereg.theory.verify_perceptron, seeds: 1, n: 10, d: 3}}"
 
 
@@ -103,31 +103,31 @@ def test_a_run_that_fails_says_why_in_its_record(tmp_path, capsys):
 
 def test_arms_are_trained_in_folders_of_their_own_and_joined(tmp_path, pictures):
     record = start(tmp_path, *ALONE, *ARMS)
-    assert [row["arm"] for row in record["replicas"]] == ["short", "wide"]
-    for arm, hidden, row in zip(("short", "wide"), (4, 8), record["replicas"], strict=True):
+    assert [row["arm"] for row in record["replicas"]] == ["slow", "quick"]
+    for arm, lr, row in zip(("slow", "quick"), (0.1, 0.2), record["replicas"], strict=True):
         own = read(tmp_path / arm)
-        assert (own["status"], own["config"]["model"]["hidden"]) == ("finished", hidden)
+        assert (own["status"], own["config"]["optimizer"]["lr"]) == ("finished", lr)
         assert row == {**own["replicas"][0], "arm": arm}
     assert record["steps"] == 16
-    assert record["experiment"]["title"] == "two widths"
+    assert record["experiment"]["title"] == "two rates"
     assert pictures == [tmp_path]  # of the experiment, not of each arm
 
 
 def test_an_arm_that_is_finished_is_not_trained_again(tmp_path):
     start(tmp_path, *ALONE, *ARMS)
-    before = (tmp_path / "short" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    before = (tmp_path / "slow" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     (tmp_path / "result.json").unlink()
-    (tmp_path / "wide" / "result.json").unlink()
+    (tmp_path / "quick" / "result.json").unlink()
     record = start(tmp_path, *ALONE, *ARMS)
-    assert [row["arm"] for row in record["replicas"]] == ["short", "wide"]
-    assert (tmp_path / "short" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+    assert [row["arm"] for row in record["replicas"]] == ["slow", "quick"]
+    assert (tmp_path / "slow" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
 def test_one_arm_can_be_trained_alone(tmp_path):
-    record = start(tmp_path, *ALONE, *ARMS, "arm=wide")
-    assert record == read(tmp_path / "wide")
+    record = start(tmp_path, *ALONE, *ARMS, "arm=quick")
+    assert record == read(tmp_path / "quick")
     assert "arm" not in record["replicas"][0]
-    assert not (tmp_path / "short").exists() and not (tmp_path / "result.json").exists()
+    assert not (tmp_path / "slow").exists() and not (tmp_path / "result.json").exists()
 
 
 def test_an_experiment_without_a_training_is_judged_by_its_checks(tmp_path, pictures):
