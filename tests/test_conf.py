@@ -20,7 +20,7 @@ from torch import nn
 import noisereg
 from noisereg import models
 from noisereg.config.composing import compose_settings, conf_dir
-from noisereg.config.plan import spread
+from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
@@ -90,7 +90,7 @@ def test_every_data_set_composes_with_every_loss(dataset, loss):
 def test_every_noise_composes_with_every_loss(noise, loss):
     chosen = settings(f"noise={noise}", f"loss={loss}", *([MATRIX] if noise == "transition" else []))
     num_classes = 2 if noise == "transition" else 10
-    rule = build_rule(chosen, spread(chosen)["p"][-1], num_classes=num_classes)
+    rule = build_rule(chosen, Plan(chosen).axes["p"][-1], num_classes=num_classes)
     labels = torch.arange(num_classes)
     targets = Corruption(rule, num_classes=num_classes, seed=0)(labels, 0, labels)
     assert targets.is_floating_point() == (noise == "smoothing")
@@ -141,7 +141,7 @@ def test_every_data_set_without_a_download_loads(dataset, images, tmp_path, monk
 def test_every_noise_builds_a_rule_whose_rows_are_laws(noise):
     chosen = settings(f"noise={noise}", *([MATRIX] if noise == "transition" else []))
     num_classes = 2 if noise == "transition" else 10
-    for p in spread(chosen)["p"]:
+    for p in Plan(chosen).axes["p"]:
         transition = build_rule(chosen, p, num_classes=num_classes).transition(num_classes)
         assert transition.sum(dim=1).tolist() == pytest.approx([1.0] * len(transition))
 

@@ -14,7 +14,7 @@ _ACTIONS = ("stop", "skip")
 
 
 class FiniteLoss(Callback):
-    """Look at the loss of a training step before its gradients are made.
+    """Check the loss of each training step before its gradients are made.
 
     With "stop" a loss that is infinite or nan ends the training; weights and optimiser are as they were before the
     step. With "skip" the step is left out: weights, optimiser and all that the module's state holds beside its weights
@@ -51,12 +51,12 @@ class FiniteLoss(Callback):
         self._bad_batch = self._bad_step = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keep what the forward pass changes, if it may have to come back."""
+        """Copy what the forward pass changes, if it may have to be restored."""
         if self._skip:
             self._before = _state_beside_weights(pl_module)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Look at the loss."""
+        """Check the loss."""
         self._loss = loss.detach()
         if trainer.global_step % self._every_n_steps == 0 and self._is_bad(trainer):
             if not self._skip:
@@ -64,7 +64,7 @@ class FiniteLoss(Callback):
             self._bad_batch = self._bad_step = True
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Take the gradients away: an optimiser leaves a weight without one, and its state, alone."""
+        """Remove the gradients: an optimiser leaves a weight without one, and its state, alone."""
         if self._bad_step:
             optimizer.zero_grad(set_to_none=True)
             self.skipped_steps += 1
@@ -89,11 +89,11 @@ class FiniteLoss(Callback):
             raise FloatingPointError(self._report(trainer))
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the number of skipped steps."""
+        """Return the number of skipped steps."""
         return {"skipped_steps": self.skipped_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the number of skipped steps."""
+        """Restore the number of skipped steps."""
         self.skipped_steps = state_dict["skipped_steps"]
 
     def _is_bad(self, trainer: Trainer) -> bool:

@@ -152,12 +152,12 @@ class LabelCorruption(Callback):
             pl_module.log_dict({key: rate[0] for key, rate in rates.items()}, sync_dist=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep what each process has counted so far, and the number of batches."""
+        """Add to the checkpoint what each process has counted so far, and the number of batches."""
         counts = gather_parts(self._counts.to(trainer.strategy.root_device))
         checkpoint["callbacks"][self.state_key] = {"counts": counts.cpu(), "num_batches": self._num_batches}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up what this process had counted, and the number of batches."""
+        """Restore what this process had counted, and the number of batches."""
         if state := checkpoint["callbacks"].get(self.state_key):
             self._counts = own_part(state["counts"]).to(trainer.strategy.root_device)
             self._num_batches = state["num_batches"]

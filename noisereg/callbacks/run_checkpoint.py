@@ -4,7 +4,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -64,14 +64,12 @@ class RunCheckpoint(Checkpoint):
         self._handlers: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep Lightning from handling SIGTERM: it calls the other processes from within, and can wait for ever.
-
-        Its signal connector is private, and no option turns it off.
-        """
+        """Stop Lightning from handling SIGTERM: it calls the other processes from within, and can wait for ever."""
+        # Lightning has no option that turns its handlers off; what installs them is its private connector alone.
         trainer._signal_connector.register_signal_handlers = _skip  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals."""
+        """Register this callback as the handler of the signals."""
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
 
@@ -104,7 +102,7 @@ class RunCheckpoint(Checkpoint):
         self._handlers = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        """Take down the signal, and no more: it may come in the middle of anything."""
+        """Save the number of the signal, and no more: it may come in the middle of anything."""
         if number == self._asked == signal.SIGINT:
             raise Stopped(number)
         self._asked = number
@@ -121,10 +119,11 @@ class RunCheckpoint(Checkpoint):
             self._due = False
         if asked:
             self._call_submitit(asked)
-            self._leave(trainer, asked)
+            # Lightning kills the first process as soon as another one ends with a code that is not 0.
+            raise Stopped(asked, code=None if trainer.is_global_zero else 0)
 
     def _call_submitit(self, asked: int) -> None:
-        """Let submitit queue its job again: it is the one that does, so Lightning's own handlers are not called."""
+        """Call submitit to queue its job again: it is the one that does, so Lightning's own handlers are not called."""
         handler = self._handlers.get(asked)
         if asked == signal.SIGUSR2 and callable(handler):
             try:
@@ -132,10 +131,6 @@ class RunCheckpoint(Checkpoint):
             except SystemExit as end:
                 raise Stopped(asked, code=end.code if isinstance(end.code, int) else None) from None
 
-    def _leave(self, trainer: Trainer, asked: int) -> NoReturn:
-        """End the process. Lightning kills the first one as soon as another one ends with a code that is not 0."""
-        raise Stopped(asked, code=None if trainer.is_global_zero else 0)
-
 
 def _skip() -> None:
-    """Leave the signals to this callback."""
+    """Register no handler, in place of what would register Lightning's."""

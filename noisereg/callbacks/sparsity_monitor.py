@@ -98,11 +98,11 @@ class SparsityMonitor(Callback):
         return {"live": self._turnover.live}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the live units of the run that is resumed."""
+        """Restore the live units of the run that is resumed."""
         self._turnover.live = state_dict["live"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the patterns, and say if there is nothing to measure."""
+        """Check the patterns, and warn if there is nothing to measure."""
         self.find(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -134,21 +134,21 @@ class SparsityMonitor(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Hand the batch's clean labels to the counter of its loader."""
+        """Start the batch in the counter of its loader, with its clean labels."""
         self._start_batch(batch, dataloader_idx)
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Hand the batch's clean labels to the counter of its loader."""
+        """Start the batch in the counter of its loader, with its clean labels."""
         self._start_batch(batch, dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log, and take the hooks away."""
+        """Log, and remove the hooks."""
         self._finish(pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log, and take the hooks away."""
+        """Log, and remove the hooks."""
         self._finish(pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -164,11 +164,11 @@ class SparsityMonitor(Callback):
             self._finish(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the hooks away."""
+        """Remove the hooks."""
         self._close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the hooks away."""
+        """Remove the hooks."""
         self._close()
 
     def find(self, module: nn.Module) -> dict[str, nn.Module]:
@@ -193,7 +193,8 @@ class SparsityMonitor(Callback):
         return trainer.state.fn != TrainerFn.FITTING or (trainer.current_epoch + 1) % self._every_n_epochs == 0
 
     def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
-        measured = trainer.enable_validation and "train" in _eval_splits(trainer)
+        evaluated = getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
+        measured = trainer.enable_validation and "train" in evaluated
         return self._max_train_samples != 0 and not measured and bool(find_relus(pl_module, self._layers))
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, splits: Sequence[str]) -> None:
@@ -247,10 +248,6 @@ def _unmeasured(module: nn.Module, relus: Mapping[str, nn.Module]) -> str | None
         f"SparsityMonitor measures {len(relus)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
         "count where their outputs are > 0, name them beside the ReLUs in layers=[...]"
     )
-
-
-def _eval_splits(trainer: Trainer) -> Sequence[str]:
-    return getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
 
 
 def _num_classes(trainer: Trainer) -> int | None:

@@ -7,7 +7,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 
 class StopWhenFitted(Callback):
-    """Note the first evaluation that finds no error on the training data, and stop some epochs after it.
+    """Find the first evaluation without an error on the training data, and stop some epochs after it.
 
     It looks at `train/error`, which a `Classifier` logs in every evaluation.
 
@@ -33,7 +33,7 @@ class StopWhenFitted(Callback):
         self._extra_epochs = extra_epochs
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the error on the training data."""
+        """Read the error on the training data, and stop if that is due."""
         if trainer.sanity_checking:
             return
         epoch = trainer.current_epoch + (
@@ -46,13 +46,13 @@ class StopWhenFitted(Callback):
         trainer.should_stop |= self.stopped
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End a training at once that was stopped before."""
+        """Stop a training at once that was stopped before it was interrupted."""
         trainer.should_stop |= self.stopped
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was noted."""
+        """Return the epoch that fitted first, and whether that has stopped the training."""
         return {"fitted_epoch": self.fitted_epoch, "stopped": self.stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what was noted before the training was resumed."""
+        """Restore what `state_dict` returned."""
         self.fitted_epoch, self.stopped = state_dict["fitted_epoch"], state_dict["stopped"]

@@ -14,7 +14,7 @@ _ROWS_IN_A_BLOCK = 32
 
 
 class Blocked:
-    """K sequential steps of SGD for R replicas, exactly, with few passes over the weights.
+    """Train R replicas by K sequential steps of SGD, exactly, with few passes over the weights.
 
     Within a block of steps the pre-activation of a sample x is W_0 x + sum_s delta_s <x_s, x>, where s runs over the
     samples of the steps before, delta_s is the step that sample s made its pre-activations take, and W_0 are the

@@ -24,7 +24,7 @@ MakeScheduler = Callable[[Optimizer], LRScheduler]
 
 
 class Classifier(LightningModule):
-    """A network, a loss, and the recipe that trains it by minibatches.
+    """Train a network by minibatches, with a loss and the recipe of its optimiser.
 
     It learns from the "target" of a batch, which `LabelCorruption` adds, or from the "label" where there is none. Logs
     `train/loss`, the mean over an epoch of the loss that training sees, and for each split that is evaluated
@@ -99,7 +99,7 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Let dropout depend on the seed, the step and the process alone, not on what was drawn before."""
+        """Seed torch's generators for the step, so that dropout does not depend on what was drawn before."""
         start = rng.hash_key(self.seed, rng.Stream.DROPOUT, self.global_step) ^ self.global_rank
         torch.default_generator.manual_seed(start)
         if self.device.type == "cuda":
@@ -125,11 +125,11 @@ class Classifier(LightningModule):
         self._log_step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what each process has of the mean loss of an epoch that is under way."""
+        """Add to the checkpoint what each process has of the mean loss of an epoch that is under way."""
         self._convert_train_loss(checkpoint, gather_parts)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up this process's part of the mean loss of an epoch that was under way."""
+        """Restore this process's part of the mean loss of an epoch that was under way."""
         self._convert_train_loss(checkpoint, lambda parts: own_part(parts.reshape(-1)))
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -152,7 +152,7 @@ class Classifier(LightningModule):
             self._log_scores(split)
 
     def _log_step(self) -> None:
-        """Place what is logged at the end of an epoch at the steps and epochs done; Lightning splits it over two."""
+        """Log the steps and epochs done, by which what an epoch logs is one row; Lightning splits it over two."""
         within = self.trainer.state.fn == TrainerFn.FITTING  # the epoch that ends is not counted yet
         done = {"step": self.global_step, "epoch": self.current_epoch + within}
         self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in done.items()}, sync_dist=True)
@@ -166,7 +166,7 @@ class Classifier(LightningModule):
         return inputs.to(memory_format=self.memory_format) if inputs.ndim == 4 else inputs
 
     def _batch_size(self) -> int | None:
-        """Of a whole batch in this process."""
+        """Return the number of samples of a whole batch in this process; None if the loader has no batch size."""
         whole = getattr(self.trainer.train_dataloader, "batch_size", None)
         return whole and whole // self.trainer.world_size
 

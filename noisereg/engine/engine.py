@@ -86,4 +86,4 @@ class Engine(Protocol):
         """Return what a checkpoint holds beside the weights, as plain values and tensors."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""

@@ -23,7 +23,7 @@ _ROWS_JUDGED = 256  # for that share, evenly spread
 
 
 class Fused:
-    """K sequential steps of SGD for R replicas, one sample a step, on all cores of a CPU.
+    """Train R replicas by K sequential steps of SGD, one sample a step, on all cores of a CPU.
 
     A replica is trained by one thread, in an order that depends on nothing else: the result is the same, bit by bit,
     for any number of threads, alone or among others, and in chunks of any even length (steps are made in pairs). Inputs

@@ -158,7 +158,7 @@ def one_thread_each(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def _several(groups: Iterable[SharedData], threads: int) -> Iterator[list[SharedData]]:
-    """Take groups together, one for each thread and as many more as are small."""
+    """Yield groups together, one for each thread and as many more as are small."""
     some: list[SharedData] = []
     size = 0
     for group in groups:

@@ -76,7 +76,7 @@ class ReplicaData(LightningDataModule):
         return self._data(int(self._slot[replica]) if len(self._makers) > 1 else 0)
 
     def train_dataloader(self) -> ChunkLoader:
-        """Chunks of draws, as `ChunkLoader` makes them."""
+        """Return the loader of the chunks of draws."""
         width = None
         if self._varies:
             one = torch.zeros(1, dtype=torch.int64)
@@ -140,7 +140,7 @@ class ReplicaData(LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _pooled_rows(self, index: Int64[Tensor, "runs k"], draw: Tensor, **where: Any) -> tuple[Split, Tensor]:
-        """Point to the rows of all training samples, which are kept."""
+        """Return all training samples, which are kept, and the row of each draw among them."""
         offset = torch.arange(len(index))[:, None] * self._timeline.n if len(self._makers) > 1 else 0
         return self._all_training(), index + offset
 
@@ -155,7 +155,7 @@ class ReplicaData(LightningDataModule):
     def _fresh_rows(
         self, index: Int64[Tensor, "runs k"], draw: Int64[Tensor, " k"], *, epochs: Tensor, cut: slice
     ) -> tuple[Split, Tensor]:
-        """Make the samples of this chunk, which no other has."""
+        """Make the samples of this chunk, which no other has, and return the row of each draw among them."""
         inputs, labels = [], []
         for slot, mine in enumerate(index):
             data = self._data(slot if len(self._makers) > 1 else 0)

@@ -90,7 +90,7 @@ class Replicas(LightningModule):
         self._noted |= values
 
     def configure_callbacks(self) -> list[Callback]:
-        """Leave the cores to an engine that has threads of its own."""
+        """Return what leaves the cores to an engine that has threads of its own."""
         return [_OneTorchThread()] if self.engine.threads else []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -129,11 +129,11 @@ class Replicas(LightningModule):
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the engine holds beside the weights."""
+        """Add to the checkpoint what the engine holds beside the weights."""
         checkpoint["engine"] = self.engine.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up what the engine held beside the weights."""
+        """Restore what the engine held beside the weights."""
         self.engine.load_state(checkpoint["engine"])
 
     def status(self) -> list[dict[str, Any]]:
@@ -188,7 +188,7 @@ class Replicas(LightningModule):
 
 
 class _OneTorchThread(Callback):
-    """Leave one thread to torch while a training lasts.
+    """Limit torch to one thread while a training lasts.
 
     What it does between two calls of the engine is small: threads that wait for each other after every operation cost
     more than they save, and the more so where other programs want the same cores.

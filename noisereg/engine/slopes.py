@@ -14,7 +14,7 @@ Slope = Callable[[np.ndarray, np.ndarray], None]
 
 
 def compiled_slope(loss: Loss) -> Slope | None:
-    """Compile the derivative of a loss, or give None for a loss that this engine does not know.
+    """Compile the derivative of a loss; return None for a loss that this engine does not know.
 
     Args:
         loss: of the logits. A subclass of a known loss is not known: it may differ.

@@ -142,7 +142,7 @@ class StackedNetworks(nn.Module):
         targets: Shaped[Tensor, "running batch *classes"],
         running: Int64[Tensor, " running"] | None = None,
     ) -> Float[Tensor, " running"]:
-        """Take one step with each running replica. All that belongs to the others stays as it is, bit by bit.
+        """Train each running replica by one step. All that belongs to the others stays as it is, bit by bit.
 
         Args:
             inputs: a batch for each running replica.
@@ -197,7 +197,7 @@ class StackedNetworks(nn.Module):
         return [{"first": part.first, "stop": part.stop, "state": part.optimizer.state_dict()} for part in self._parts]
 
     def load_optimizer_state(self, state: Sequence[dict[str, Any]]) -> None:
-        """Take up what `optimizer_state` returned. The learning rates stay those of `set_rates`."""
+        """Restore what `optimizer_state` returned. The learning rates stay those of `set_rates`."""
         if [replica for saved in state for replica in range(saved["first"], saved["stop"])] != self._everyone:
             raise ValueError(f"state must be that of {len(self)} replicas, got that of others")
         self._parts = [self._make_part(saved["first"], saved["stop"]) for saved in state]
@@ -244,7 +244,7 @@ class StackedNetworks(nn.Module):
         return weights, others, buffers
 
     def _find_tensors(self) -> None:
-        """Keep at hand what `networks` has, as finding it anew in each step takes longer than a small network."""
+        """Find the tensors of `networks` once: to do so in each step takes longer than a small network."""
         self._trained = {name: weight.detach() for name, weight in _named_trained(self.networks)}
         parameters = self.networks.named_parameters()
         self._constants = {name: weight.detach() for name, weight in parameters if name not in self._trained}
@@ -286,7 +286,7 @@ class StackedNetworks(nn.Module):
         return self._recorded[key]
 
     def _update(self, gradients: _Tensors, computed: list[int]) -> None:
-        """Take a step of the optimisers of the running replicas; `computed` has the replica of each row."""
+        """Move the weights of the running replicas by their optimisers; `computed` has the replica of each row."""
         if self._clip_norm is not None:
             _clip(gradients, self._clip_norm)
         running = set(self._running)
@@ -358,7 +358,7 @@ class _Part(NamedTuple):
         return self.optimizer.param_groups[0]
 
     def step(self, gradients: _Tensors, first_row: int, rate: float) -> None:
-        """Take a step with gradients of replicas, of which those of this part begin at a row."""
+        """Move the weights of this part by gradients of replicas, of which its own begin at a row."""
         for name, gradient in gradients.items():
             weight = self.weights[name]
             rows = gradient[first_row : first_row + self.stop - self.first]

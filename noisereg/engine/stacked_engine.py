@@ -156,7 +156,7 @@ class StackedEngine:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up the state of the run that is resumed."""
+        """Restore the state of the run that is resumed."""
         self.networks.load_optimizer_state(state["optimizers"])
         for changes, live in zip(self._turnovers, state["live"], strict=True):
             changes.live = live

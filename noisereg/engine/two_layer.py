@@ -100,5 +100,5 @@ class TwoLayerEngine:
         return {"fires": self._fires}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up the counts of the run that is resumed."""
+        """Restore the counts of the run that is resumed."""
         self._fires = state["fires"]

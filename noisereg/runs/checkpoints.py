@@ -19,7 +19,7 @@ _BEFORE = "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written beside their place and moved there; the one before is kept.
+    """Write Lightning's checkpoint files beside their place and move them there; the one before is kept.
 
     What was at the path stays beside it as `previous.ckpt`. Whatever moment the process dies at, one of the two is
     whole.

@@ -22,7 +22,7 @@ _LEAST_SECONDS = 5.0  # between two writes
 
 
 class Curves:
-    """Keep what is measured of every replica of a run, and write it to a csv file if given one.
+    """Collect what is measured of every replica of a run, and write it to a csv file if given one.
 
     Rows begin with step, epoch and what names the replica (p, seed and, if there are several, lr). A replica that has
     stopped has no more rows. Values have the seven digits that float32 has. The file is written whole, from time to
@@ -106,12 +106,12 @@ class Curves:
         return {key: torch.from_numpy(column) for key, column in {**where, "replica": numbers, **values}.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the rows of the run that is resumed."""
+        """Restore the rows of the run that is resumed."""
         columns = {key: column.numpy() for key, column in state.items()}
         self._load({key: columns.pop(key) for key in PLACE}, columns.pop("replica"), columns)
 
     def read_replica(self, path: Path, replica: int) -> None:
-        """Take over the rows of one replica from the file of a run with that replica alone.
+        """Read the rows of one replica from the file of a run with that replica alone.
 
         Args:
             path: of the file, as `write` left it.

@@ -13,7 +13,7 @@ from noisereg.runs.curves import Curves
 
 
 class ObserverLogger(Logger, Callback):
-    """Hand what is measured to the observers of a run, and keep its curves in the checkpoint.
+    """Log what is measured to the observers of a run, and save its curves with the checkpoint.
 
     An engine of many replicas calls `observe`. What Lightning logs of one network is the measurement of one replica.
     As a callback of the same trainer it keeps the curves in the checkpoint, so a resumed run has no gap and no row
@@ -38,7 +38,7 @@ class ObserverLogger(Logger, Callback):
         self._others, self._replica = others, replica
 
     def observe(self, measurement: Measurement) -> None:
-        """Take a measurement."""
+        """Pass a measurement on to the curves and the other observers."""
         self.curves.observe(measurement)
         if len(self.curves.replicas) == 1:
             measurement = measurement._replace(replicas=[self._replica])
@@ -46,11 +46,11 @@ class ObserverLogger(Logger, Callback):
             observer.observe(measurement)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Take what Lightning logs of one network."""
+        """Pass on what Lightning logs of one network."""
         self.observe(_measurement(metrics, step or 0))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the rows, and what the end of an epoch has measured, which is logged after the checkpoint."""
+        """Add to the checkpoint the rows, and what the end of an epoch has measured, which is logged after it."""
         # Lightning has no public way to ask for what it is about to log: `logged_metrics` mixes it with what it logged.
         results = trainer._results if trainer.state.fn == TrainerFn.FITTING else None
         pending = dict(results.metrics(on_step=False)["log"]) if results else {}
@@ -58,7 +58,7 @@ class ObserverLogger(Logger, Callback):
         checkpoint["curves"] = self.curves.state(None if step is None else _measurement(pending, int(step)))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up the rows of the run that is resumed."""
+        """Restore the rows of the run that is resumed."""
         self.curves.load_state(checkpoint["curves"])
 
     def finalize(self, status: str) -> None:
@@ -67,12 +67,12 @@ class ObserverLogger(Logger, Callback):
 
     @property
     def name(self) -> str:
-        """Lightning's name for it: none."""
+        """Return an empty name, as Lightning asks every logger for one."""
         return ""
 
     @property
     def version(self) -> str:
-        """Lightning's version of it: none."""
+        """Return an empty version, as Lightning asks every logger for one."""
         return ""
 
     def log_hyperparams(self, *arguments: Any, **keywords: Any) -> None:

@@ -15,7 +15,7 @@ _SHOWN = ("test/error", "val/error", "test/active_fraction")
 
 
 class RunProgress(Callback):
-    """Show the epochs done, the steps a second of all replicas together, and the time left for the whole run.
+    """Print the epochs done, the steps a second of all replicas together, and the time left for the whole run.
 
     On a terminal this is a bar; elsewhere it is a line after a measurement, some twenty in all. One display serves all
     trainers of a run, one after the other.
@@ -94,7 +94,7 @@ class RunProgress(Callback):
         self.stop()
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Stop the bar, and remove it."""
         if self._bar:
             self._bar.stop()
             self._bar = None

@@ -106,7 +106,9 @@ class Run:
     def replicas(self) -> pd.DataFrame:
         """One row for each replica, as it ended; p and seed are the configuration's where the rows lack them."""
         rows = [row for row in _list(self.record.get("replicas")) if isinstance(row, Mapping)]
-        return self._named(pd.DataFrame([{key: row[key] for key in row if not _is_nested(row[key])} for row in rows]))
+        return self._named(
+            pd.DataFrame([{key: row[key] for key in row if not isinstance(row[key], dict | list)} for row in rows])
+        )
 
     def curves(self) -> pd.DataFrame:
         """Read the curves: a row for each replica and measurement, with a column `arm` if there are arms.
@@ -275,10 +277,6 @@ def _natural(folder: Path) -> list[tuple[int, int, str]]:
 
 def _class_name(section: Any) -> str:
     return str(_mapping(section).get("_target_") or "unknown").rpartition(".")[2]
-
-
-def _is_nested(node: Any) -> bool:
-    return isinstance(node, dict | list)
 
 
 def _mapping(node: Any) -> Mapping[str, Any]:

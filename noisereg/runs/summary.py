@@ -16,7 +16,7 @@ _OF_SEVERAL_LAYERS = ("test/active_fraction", "train/active_fraction", "test/dea
 
 
 def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay out the mean over the seeds, with half its 95 % t interval, in a row for each p (and learning rate).
+    """Tabulate the mean over the seeds, with half its 95 % t interval, in a row for each p (and learning rate).
 
     Args:
         rows: of the replicas, as in result.json.

@@ -39,7 +39,7 @@ _OURS = ("sparsity", "norms", "checkpoint")  # callbacks whose work `Replicas` a
 
 
 class AllAtOnce(Training):
-    """All replicas, trained by one engine in one go.
+    """Train all replicas at once by one engine.
 
     Args:
         plan: of the run.

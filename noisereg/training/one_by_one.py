@@ -17,6 +17,7 @@ from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.lightning_logger import ObserverLogger
 from noisereg.runs.progress import RunProgress
+from noisereg.runs.reading import read_arrays
 from noisereg.runs.record import RunRecord
 from noisereg.training.analysis import Analysis, analyse
 from noisereg.training.build import (
@@ -35,7 +36,7 @@ from noisereg.training.training import ANALYSIS, FIRES, Training, save_arrays
 
 
 class OneNetwork(Training):
-    """One replica.
+    """Train one replica by Lightning's own loop.
 
     Args:
         plan: of one replica.
@@ -113,7 +114,7 @@ class OneNetwork(Training):
         self.trainer.save_checkpoint(self._checkpoints / "last.ckpt")
 
     def train_unless_it_diverges(self) -> None:
-        """Train, and keep a loss that is infinite or nan as the end of this replica."""
+        """Train; a loss that is infinite or nan is the end of this replica, and no error."""
         try:
             self.train()
         except FloatingPointError as error:
@@ -155,7 +156,7 @@ class OneNetwork(Training):
 
 
 class OneByOne(Training):
-    """The replicas of a plan, one after the other, each in a folder of its own below that of the run.
+    """Train the replicas of a plan one after the other, each in a folder of its own below that of the run.
 
     A folder is that of a small run: with a record, curves and checkpoints. A replica whose record says that it is
     finished is not trained again.
@@ -216,8 +217,8 @@ class OneByOne(Training):
     def finish(self) -> list[dict[str, Any]]:
         """Join what the replicas have left in their folders."""
         if is_first_process():
-            analyses = [_read_arrays(folder / ANALYSIS) for folder in self._folders]
-            fires = [_read_arrays(folder / FIRES) for folder in self._folders]
+            analyses = [read_arrays(folder / ANALYSIS) or {} for folder in self._folders]
+            fires = [read_arrays(folder / FIRES) or {} for folder in self._folders]
             joined = {
                 f"{number}/{name.partition('/')[2]}": array
                 for number, arrays in enumerate(analyses)
@@ -259,10 +260,3 @@ def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) ->
         compile=settings["compile"],
     )
     return module.to(precision(settings))
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)

@@ -56,7 +56,7 @@ def check_disk(training: Training) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep off the screen what a user can do nothing about: notes on hardware, and calls between libraries."""
+    """Stop libraries from printing what a user can do nothing about: notes on hardware, and their own calls."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # A user is told what is wrong, and not in which line of a library: `warnings` has no other way to say how.

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from noisereg.metrics import ActivationSparsity, collect_layer_values
+
+
+def measured(*batches, labels=None, num_classes=None):
+    metric = ActivationSparsity(num_classes)
+    for batch in batches:
+        metric.update(torch.tensor(batch), None if labels is None else torch.tensor(labels))
+    return metric
+
+
+def plain(values):
+    return {key: pytest.approx(value.item()) for key, value in values.items()}
+
+
+ROWS = measured([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])  # of three units one fires always, one on half, one never
+# two channels of 1 x 2 positions; the second is dead, and so is one position of the first
+IMAGES = measured([[[[0.0, 2.0]], [[0.0, 0.0]]], [[[0.0, 0.0]], [[0.0, -1.0]]]])
+
+
+def test_one_layer_has_the_values_of_all_and_none_of_its_own():
+    assert plain(collect_layer_values({"relu": ROWS}, {"relu"})) == {
+        "active_neurons": 1.5,
+        "active_fraction": 0.5,
+        "dead_fraction": 1 / 3,
+        "always_on_fraction": 1 / 3,
+    }
+
+
+def test_several_layers_are_counted_together_and_each_by_its_name():
+    values = plain(collect_layer_values({"a": ROWS, "b": IMAGES}, {"a", "b"}))
+    # of the four positions one fires, on one of two images
+    assert values == {
+        "active_neurons": 2.0,
+        "active_fraction": 2 / 7,
+        "dead_fraction": 4 / 7,
+        "always_on_fraction": 1 / 7,
+        "active_fraction/a": 0.5,
+        "active_fraction/b": 1 / 8,
+        "dead_fraction/a": 1 / 3,
+        "dead_fraction/b": 3 / 4,
+        "dead_channel_fraction": 0.5,
+        "dead_channel_fraction/b": 0.5,
+    }
+
+
+def test_channels_are_told_of_relus_alone_and_of_their_second_calls_too():
+    assert "dead_channel_fraction" not in collect_layer_values({"gelu": IMAGES}, {"relu"})
+    both = collect_layer_values({"relu": IMAGES, "relu:2": IMAGES}, {"relu"})
+    assert both["dead_channel_fraction/relu:2"].item() == 0.5
+
+
+def test_classes_are_counted_where_there_are_labels():
+    # units of class 0 alone, of class 1 alone, of both
+    metric = measured([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], labels=[0, 1], num_classes=2)
+    values = collect_layer_values({"relu": metric}, {"relu"})
+    assert values["associated_neurons"] == values["associated_by_rate_neurons"] == 2

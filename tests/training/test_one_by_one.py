@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from noisereg.config.composing import compose_settings
+from noisereg.engine.measurement import Measurement
+from noisereg.training.one_by_one import OneByOne, OneNetwork
+from noisereg.training.prepare import prepare
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+QUIET = Console(quiet=True)
+SMALL = ["dataset.train_size=12", "dataset.test_size=8", "dataset.d=8", "model.hidden=6", "logger=csv", "engine=single"]
+SHORT = ["dataset.batch_size=6", "trainer.max_epochs=2"]
+NAMES = ["p=0.1,seed=0", "p=0.1,seed=1", "p=0.1,seed=2"]
+
+
+def make(folder, *overrides):
+    training = prepare(compose_settings(*SMALL, *SHORT, "noise.p=0.1", *overrides), folder=folder, console=QUIET)
+    assert isinstance(training, OneByOne)
+    return training
+
+
+class Count:
+    """Keeps the numbers of the replicas that are measured."""
+
+    def __init__(self):
+        self.seen = []
+
+    def observe(self, measurement: Measurement) -> None:
+        self.seen += [number for number in measurement.replicas if number not in self.seen]
+
+
+def run(training):
+    """Train and finish, and return the rows and the numbers of the replicas that were trained."""
+    count = Count()
+    training.observers.append(count)
+    training.train()
+    return training.finish(), count.seen
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one_by_one")
+    training = make(folder, "seeds=3")
+    return training, *run(training)
+
+
+def test_each_replica_leaves_a_folder_and_a_row_in_the_order_of_the_grid(trained):
+    training, rows, seen = trained
+    assert sorted(path.name for path in (training.folder / "replicas").iterdir()) == NAMES
+    assert [(row["p"], row["seed"]) for row in rows] == [(0.1, 0), (0.1, 1), (0.1, 2)]
+    assert seen == [0, 1, 2]
+    for name, row in zip(NAMES, rows, strict=True):
+        record = json.loads((training.folder / "replicas" / name / "result.json").read_text())
+        assert (record["status"], record["replicas"], record["steps"]) == ("finished", [row], 4)
+        assert (record["config"]["seed"], record["config"]["seeds"]) == (row["seed"], 1)
+    assert training.steps == 4
+
+
+def test_curves_and_arrays_of_the_run_hold_what_the_parts_hold(trained):
+    training, rows, _ = trained
+    curves = training.curves.frame()
+    fires = np.load(training.folder / "fires.npz")["train"]
+    analysis = dict(np.load(training.folder / "analysis.npz"))
+    assert fires.shape == (3, 2, 6)
+    for number, name in enumerate(NAMES):
+        part = training.folder / "replicas" / name
+        np.testing.assert_array_equal(fires[number], np.load(part / "fires.npz")["train"][0])
+        own = {key.partition("/")[2]: array for key, array in np.load(part / "analysis.npz").items()}
+        found = {key.partition("/")[2]: array for key, array in analysis.items() if key.startswith(f"{number}/")}
+        assert found.keys() == own.keys() and own
+        for key, array in own.items():
+            np.testing.assert_array_equal(found[key], array)
+        mine = curves[curves["seed"] == number]
+        assert mine["step"].tolist() == [0, 2, 4]
+        assert mine["test/error"].iloc[-1] == rows[number]["test/error"]
+    assert len(curves) == 9
+
+
+def test_a_replica_is_trained_as_a_run_of_its_own(trained, tmp_path):
+    _, rows, _ = trained
+    alone = prepare(
+        compose_settings(*SMALL, *SHORT, "noise.p=0.1", "seed=1", "seeds=1"), folder=tmp_path / "alone", console=QUIET
+    )
+    assert isinstance(alone, OneNetwork)
+    alone.train()
+    assert alone.finish() == [rows[1]]
+
+
+def test_finished_replicas_are_not_trained_again(trained):
+    training, rows, _ = trained
+    again = make(training.folder, "seeds=3")
+    assert run(again) == (rows, [])
+    assert again.curves.frame().equals(training.curves.frame())
+
+
+def test_only_what_is_not_finished_is_trained(tmp_path, trained):
+    _, rows, _ = trained
+    run(make(tmp_path, "seeds=2"))
+    found, seen = run(make(tmp_path, "seeds=3"))
+    assert (found, seen) == (rows, [2])
+
+
+def test_a_replica_whose_loss_becomes_nan_is_kept_as_that_and_the_others_go_on(tmp_path):
+    rows, seen = run(make(tmp_path, "optimizer.lr=[1e30,0.1]", "seeds=1", "loss=squared_error"))
+    assert [row["ended_by"] for row in rows] == ["non-finite loss", "budget"]
+    assert seen == [0, 1]
+    assert "test/ece" not in rows[0] and "test/ece" in rows[1]
+    assert rows[1]["epochs"] == 2
+    records = [json.loads(path.read_text())["status"] for path in sorted(tmp_path.glob("replicas/*/result.json"))]
+    assert records == ["finished", "finished"]
+
+
+def test_a_run_fails_if_every_loss_becomes_nan(tmp_path):
+    training = make(tmp_path, "optimizer.lr=[1e30,1e31]", "seeds=1", "loss=squared_error")
+    with pytest.raises(FloatingPointError, match=r"^the loss of every replica became infinite or nan: try a smaller"):
+        training.train()

@@ -1,0 +1,137 @@
+"""A run from its configuration to its record, in this process; tests/test_train.py runs the whole program."""
+
+import json
+import logging
+import warnings
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
+
+from noisereg.config.composing import conf_dir
+from noisereg.errors import ConfigError
+from noisereg.training import run as story
+from noisereg.training.run import run
+
+SMALL = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
+ALONE = [*SMALL, "noise.p=0.1", "seeds=1", "logger=csv", "engine=blocked"]
+ARMS = ["+experiment.arms={slow: [], quick: ['optimizer.lr=0.2']}", "+experiment.id=A1", "+experiment.title=two rates"]
+CHECKS = "+experiment.checks={perceptron: {_target_: noisereg.theory.verify_perceptron, seeds: 1, n: 10, d: 3}}"
+
+
+@pytest.fixture(autouse=True)
+def pictures(monkeypatch):
+    """The folders that pictures are drawn in, which takes seconds; loggers and warnings are as before after a test."""
+    drawn = []
+    monkeypatch.setattr(story, "draw_replicas", lambda training, rows: drawn.append(training.folder) or [])
+    monkeypatch.setattr(story, "draw_experiment", lambda folder, console: drawn.append(folder))
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch.utilities.rank_zero", "pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        yield drawn
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def start(folder, *overrides):
+    """Run as `python train.py` does with these overrides, in a folder."""
+    folder.mkdir(exist_ok=True)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", overrides=list(overrides), return_hydra_config=True)
+        with open_dict(config):
+            config.hydra.runtime.output_dir, config.hydra.mode = str(folder), "RUN"
+        HydraConfig.instance().set_config(config)
+        with open_dict(config):
+            del config["hydra"]
+        try:
+            return run(config)
+        finally:
+            HydraConfig.instance().cfg = None
+
+
+def read(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_a_run_leaves_its_record_with_the_command_the_environment_and_a_row(tmp_path, pictures, capsys):
+    record = start(tmp_path, *ALONE)
+    assert record == read(tmp_path)
+    assert (record["status"], record["steps"], record["data"]) == ("finished", 8, "hypercube")
+    assert record["command"].startswith("python train.py dataset.d=6 ")
+    assert record["environment"]["device"].startswith("cpu")
+    assert [(row["p"], row["seed"], row["epochs"]) for row in record["replicas"]] == [(0.1, 0, 1)]
+    assert pictures == [tmp_path]
+    out = capsys.readouterr().out
+    assert f"folder  {tmp_path}" in out and "engine  blocked: 1 replicas at once (1 seeds for each p)" in out
+    assert f"8 steps in {record['seconds']:,.1f} s; all numbers in {tmp_path / 'result.json'}" in out
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
+    record = start(tmp_path, *ALONE)
+    before = (tmp_path / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    capsys.readouterr()
+    assert start(tmp_path, *ALONE) == record
+    assert capsys.readouterr().out == f"{tmp_path} holds the finished run of this configuration; nothing to do\n"
+    assert (tmp_path / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_bad_input_leaves_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"^dataset.d must be a positive whole number, got 0"):
+        start(tmp_path / "run", *ALONE, "dataset.d=0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_configuration_in_the_same_folder_is_refused_and_changes_nothing(tmp_path):
+    start(tmp_path, *ALONE)
+    before = (tmp_path / "result.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds a run of another configuration \(optimizer.lr differ\)"):
+        start(tmp_path, *ALONE, "optimizer.lr=0.3")
+    assert (tmp_path / "result.json").read_bytes() == before
+
+
+def test_a_run_that_fails_says_why_in_its_record(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        start(tmp_path, *ALONE, "optimizer.lr=1e30", "loss=squared_error")
+    assert ended.value.code == 1
+    record = read(tmp_path)
+    assert record["status"] == "failed" and record["reason"].startswith("FloatingPointError: infinite or nan weights")
+    assert record["environment"]["device"].startswith("cpu")
+    assert "failed: infinite or nan weights" in capsys.readouterr().err
+
+
+def test_arms_are_trained_in_folders_of_their_own_and_joined(tmp_path, pictures):
+    record = start(tmp_path, *ALONE, *ARMS)
+    assert [row["arm"] for row in record["replicas"]] == ["slow", "quick"]
+    for arm, lr, row in zip(("slow", "quick"), (0.1, 0.2), record["replicas"], strict=True):
+        own = read(tmp_path / arm)
+        assert (own["status"], own["config"]["optimizer"]["lr"]) == ("finished", lr)
+        assert row == {**own["replicas"][0], "arm": arm}
+    assert record["steps"] == 16
+    assert record["experiment"]["title"] == "two rates"
+    assert pictures == [tmp_path]  # of the experiment, not of each arm
+
+
+def test_an_arm_that_is_finished_is_not_trained_again(tmp_path):
+    start(tmp_path, *ALONE, *ARMS)
+    before = (tmp_path / "slow" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    (tmp_path / "result.json").unlink()
+    (tmp_path / "quick" / "result.json").unlink()
+    record = start(tmp_path, *ALONE, *ARMS)
+    assert [row["arm"] for row in record["replicas"]] == ["slow", "quick"]
+    assert (tmp_path / "slow" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_one_arm_can_be_trained_alone(tmp_path):
+    record = start(tmp_path, *ALONE, *ARMS, "arm=quick")
+    assert record == read(tmp_path / "quick")
+    assert "arm" not in record["replicas"][0]
+    assert not (tmp_path / "slow").exists() and not (tmp_path / "result.json").exists()
+
+
+def test_an_experiment_without_a_training_is_judged_by_its_checks(tmp_path, pictures):
+    record = start(tmp_path, *ALONE, "+experiment.train=false", "+experiment.id=S1", CHECKS)
+    assert (record["replicas"], record["steps"]) == ([], 0)
+    assert [check["id"] for check in record["checks"]] == ["S1", "S2", "S9"]
+    assert pictures == [tmp_path]
