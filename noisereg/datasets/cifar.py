@@ -20,6 +20,7 @@ from torchvision.datasets.utils import download_url
 
 from noisereg.datasets.download import download
 from noisereg.datasets.image_files import (
+    DECODING,
     ImageFile,
     archive_identity,
     decode_images,
@@ -122,7 +123,7 @@ class Cifar10(Images):
             self._check_files(files, where)
             return decode_images(files, self.classes, where=where, size=32, resize=False)
 
-        return cached(self.stem, identity, build)
+        return cached(self.stem, (DECODING, identity), build)
 
     def _check_files(self, files: list[ImageFile], where: Path) -> None:
         mend = f"put a whole copy there, or delete {where} and start again to download"

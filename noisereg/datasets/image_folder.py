@@ -7,14 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 import torch
 
 from noisereg.datasets.image_files import (
+    DECODING,
+    EXTENSIONS,
+    SPLITS,
     FileList,
     decode_images,
+    describe_left_out,
     list_subfolders,
     list_tree,
-    list_tree_files,
     tree_identity,
 )
 from noisereg.datasets.images import Images, Sized, build_splits, channel_statistics
@@ -27,14 +31,18 @@ from noisereg.files.cache import Arrays, cached
 
 RESIZED_CROP = "resized_crop"
 _MOST_BYTES = 4 << 30  # of memory, which may be that of a GPU, or be shared with other processes of the run
+_MOST_NAMED = 5  # of classes in an error
 _NO_STATISTICS = "normalize=standard needs all images in memory; set normalize=imagenet, or stream=False"
 
 
 class ImageFolder(Images):
     """Images in root/{train,test}/<class>/*: small data decoded once into memory, large data read batch by batch.
 
-    Classes are the sorted names of the folders in root/train. An image is scaled until it covers the square, and its
-    centre is taken. Both ways give the same batches, bit for bit.
+    Classes are the sorted names of the folders in root/train. An image is turned upright as its EXIF orientation says,
+    scaled until it covers the square, and its centre is taken. Gray levels of 16 bits are scaled by their whole range;
+    pixels of 32 bits, signed ones and floats are refused, as nothing says which of them is white. What is transparent
+    keeps its colour. Both ways give the same batches, bit for bit. Files that are not read as images (by their suffix,
+    hidden, or not directly in the folder of a class) are counted in `source`.
 
     Args:
         root: folder that holds train and test.
@@ -54,7 +62,8 @@ class ImageFolder(Images):
 
     Raises:
         ValueError: for an option that is unknown, or cannot be had the way that `stream` says.
-        DatasetError: if root/train or root/test is missing, or their classes differ.
+        DatasetError: if root/train or root/test is missing, their classes differ or are fewer than two; from `setup`
+            on if a class has no images, or one cannot be read.
     """
 
     def __init__(
@@ -96,6 +105,8 @@ class ImageFolder(Images):
 
     def load(self) -> tuple[Split, Split]:
         """Read both splits from the cache, or decode them; of streamed images, number the files."""
+        if self._files.left_out:
+            self.source += f", {describe_left_out(self._files.left_out)}"
         if self.streamed:
             self.source += f", streamed from disk ({self._decoded_bytes / 1e9:.3g} GB decoded)"
             n, k = len(self._files.labels), self._files.num_train
@@ -159,7 +170,9 @@ class ImageFolder(Images):
 
     @cached_property
     def _files(self) -> FileList:
-        return list_tree(self.root, self.classes)
+        files = list_tree(self.root, self.classes)
+        _check_classes_have_images(files, self.classes, self.root)
+        return files
 
     @property
     def _decoded_bytes(self) -> int:
@@ -167,14 +180,13 @@ class ImageFolder(Images):
 
     @cached_property
     def _decoded(self) -> Arrays:
-        identity = (tree_identity(self.root / "train"), tree_identity(self.root / "test"), self.image_size)
+        trees = (tree_identity(self.root / split) for split in SPLITS)
 
         def build() -> Arrays:
-            return decode_images(
-                list_tree_files(self.root), self.classes, where=self.root, size=self.image_size, resize=True
-            )
+            files = self._files.image_files(self.root)
+            return decode_images(files, self.classes, where=self.root, size=self.image_size, resize=True)
 
-        return cached("image_folder", identity, build)
+        return cached("image_folder", (DECODING, *trees, self.image_size), build)
 
 
 def memory_limit() -> int:
@@ -212,4 +224,21 @@ def _find_classes(root: Path) -> tuple[str, ...]:
         raise DatasetError(f"{root}/train has no class folders; put root/train/<class>/<image> there")
     if wrong := sorted(set(train) ^ set(test)):
         raise DatasetError(f"{root}/train and {root}/test must have the same classes, differ in {', '.join(wrong)}")
+    if len(train) < 2:
+        raise DatasetError(f"root={root} has one class, {train[0]}, and at least 2 are needed; add root/train/<class>")
     return tuple(train)
+
+
+def _check_classes_have_images(files: FileList, classes: tuple[str, ...], root: Path) -> None:
+    empty = [
+        f"{split}/{classes[label]}"
+        for split, labels in zip(SPLITS, np.split(files.labels, [files.num_train]), strict=True)
+        for label in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)
+    ]
+    if empty:
+        named = ", ".join(empty[:_MOST_NAMED]) + (f" and {len(empty) - _MOST_NAMED} more" * (len(empty) > _MOST_NAMED))
+        found = f" ({describe_left_out(files.left_out)})" if files.left_out else ""
+        raise DatasetError(
+            f"root={root} has no images in {named}{found}; put some of {', '.join(EXTENSIONS)} there, "
+            f"or remove these classes from {' and '.join(SPLITS)}"
+        )

@@ -39,7 +39,8 @@ class Images(InMemory):
     Args:
         root: folder of the data; what it holds is said by each data set.
         normalize: "unit" scales pixels to [0, 1]; "standard" then takes off the data set's mean and divides by its
-            standard deviation, channel by channel; "imagenet" does so with those of ImageNet.
+            standard deviation, channel by channel, where a channel that is constant becomes 0; "imagenet" does so with
+            those of ImageNet.
         augment: whether training images are cropped at random (4 pixels of zeros around) and flipped left to right.
         common: see `InMemory`.
 
@@ -111,6 +112,10 @@ class Images(InMemory):
 class Normalize:
     """Turn bytes to floats: x / 255, and then (x - mean) / std if there are statistics.
 
+    A standard deviation of 0 counts as 1: a channel that is constant in training becomes 0 and says nothing, and one
+    that is not so in the test images stays finite. Nothing else would be of use, and a blue channel that is always
+    dark is no fault of the data.
+
     Example:
         >>> unit = Normalize(None, (1, 1, 2))
         >>> unit(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
@@ -122,7 +127,7 @@ class Normalize:
     ) -> None:
         mean, std = statistics or Statistics((0.0,) * shape[0], (1.0,) * shape[0])
         self.shift = _per_pixel(mean, shape).to(device) if statistics else None
-        self.scale = _per_pixel(std, shape).to(device)
+        self.scale = _per_pixel(tuple(channel or 1.0 for channel in std), shape).to(device)
 
     def __call__(
         self,
@@ -164,7 +169,7 @@ def channel_statistics(images: UInt8[Tensor, "n c h w"]) -> Statistics:
     values = torch.arange(256, device=images.device).double() / 255
     shares = counts / counts.sum(dim=1, keepdim=True)
     mean = shares @ values
-    std = (shares @ values**2 - mean**2).sqrt()
+    std = (shares @ values**2 - mean**2).sqrt()  # exactly 0 where a channel is constant: its one share is 1
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
 
 

@@ -93,9 +93,16 @@ class InMemory(LightningDataModule, ABC):
         return self.splits["train"]
 
     def setup(self, stage: str = "fit") -> None:
-        """Load the data if they are not, and move them to the trainer's device."""
+        """Load the data if they are not, and move them to the trainer's device.
+
+        Raises:
+            ValueError: if a label is not in [0, num_classes), or a size is larger than the data.
+        """
         if not self.splits:
-            self.splits = self._divide_splits(*self.load())
+            loaded = self.load()
+            for split in loaded:
+                split.check_labels(self.num_classes)
+            self.splits = self._divide_splits(*loaded)
         self.splits = {name: split.to(self.device) for name, split in self.splits.items()}
 
     @property

@@ -16,7 +16,7 @@ class Split:
         labels: (n,), int64 class indices.
 
     Raises:
-        ValueError: if the two differ in length.
+        ValueError: if the two differ in length, or the labels are no vector of int64.
 
     Example:
         >>> split = Split(torch.eye(3), torch.tensor([0, 1, 1]))
@@ -30,9 +30,29 @@ class Split:
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.labels):
             raise ValueError(f"inputs and labels must be of one length, got {len(self.inputs)} and {len(self.labels)}")
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
+            kind, shape = str(self.labels.dtype).removeprefix("torch."), tuple(self.labels.shape)
+            raise ValueError(
+                f"labels must be class indices, int64 of shape ({len(self)},), got {kind} of shape {shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def check_labels(self, num_classes: int) -> None:
+        """Raise ValueError if a label is not in [0, num_classes).
+
+        Example:
+            >>> Split(torch.eye(2), torch.tensor([0, 3])).check_labels(3)
+            Traceback (most recent call last):
+            ValueError: labels must be in [0, 3), got 3 for sample 1
+        """
+        outside = ((self.labels < 0) | (self.labels >= num_classes)).nonzero()
+        if len(outside):
+            sample = int(outside[0])
+            raise ValueError(
+                f"labels must be in [0, {num_classes}), got {int(self.labels[sample])} for sample {sample}"
+            )
 
     def to(self, device: torch.device | str) -> "Split":
         """Move both tensors; a split that is there already is not copied."""

@@ -8,6 +8,7 @@ import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from noisereg.datasets.image_files import cover_square, open_image
+from noisereg.datasets.image_files import cover_square, open_image, read_file
 from noisereg.datasets.loader import Batch, BatchLoader, Transform
 from noisereg.datasets.resized_crop import resized_crop
 from noisereg.datasets.split import Split
@@ -70,7 +71,7 @@ class Pictures(Dataset[Any]):
 
     def _decode_visit(self, number: int, *, draw: int, index: int) -> Image.Image:
         path = self.root / os.fsdecode(self.names[number])
-        picture = open_image(path.read_bytes, path)
+        picture = open_image(partial(read_file, path), path)
         if self.crop_seed is None:
             return cover_square(picture, self.size)
         return resized_crop(picture, self.size, seed=self.crop_seed, draw=draw, index=index)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from noisereg.datasets import Cifar10, Cifar100
 from noisereg.datasets.cifar import fetch_archive, read_batch, unpack_files
@@ -99,6 +100,30 @@ def test_an_archive_holds_the_same_and_is_not_extracted(tree, archive):
     data = set_up(Cifar10, archive.parent)
     np.testing.assert_array_equal(data.splits["train"].inputs.numpy(), expected_pixels(tree, "train"))
     assert list(archive.parent.iterdir()) == [archive]
+
+
+def test_deep_turned_and_foreign_files_in_an_archive_are_read_as_in_a_tree(tree, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # half a turn
+    stored = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 64
+    path = tmp_path / "cifar10/train/airplane/0000.png"
+    Image.fromarray(stored).save(path, exif=exif)
+    (path.parent / "._0000.png").write_bytes(b"\0\x05\x16\x07")
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    pack(tmp_path, packed / "cifar10.tgz")
+    expected = np.round(stored[::-1, ::-1] / 257)
+    for root in (tmp_path, packed):
+        train = set_up(Cifar10, root).splits["train"]
+        assert len(train) == 20
+        np.testing.assert_array_equal(train.inputs[0].numpy(), np.stack([expected] * 3))
+
+
+def test_arrays_that_another_decoder_cached_are_not_used(archive, cache, monkeypatch):
+    set_up(Cifar10, archive.parent)
+    monkeypatch.setattr("noisereg.datasets.cifar.DECODING", 1)
+    set_up(Cifar10, archive.parent)
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_the_second_start_takes_the_pixels_from_the_cache(archive, monkeypatch):

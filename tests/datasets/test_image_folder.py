@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_images_of_the_right_size_are_kept_pixel_by_pixel(tmp_path, make_tree):
 
 
 def test_images_are_decoded_once_for_each_size(tmp_path, make_tree, cache):
-    make_tree(tmp_path, ["a"])
+    make_tree(tmp_path, ["a", "b"])
     for image_size in (8, 8, 12):
         assert set_up(tmp_path, image_size=image_size).splits["train"].inputs.shape[2:] == (image_size, image_size)
     assert len(list(cache.iterdir())) == 2
@@ -134,6 +135,129 @@ def test_resized_crops_are_of_the_training_photos_alone(photos):
     for mine, theirs in zip(data.val_dataloader(), held.val_dataloader(), strict=True):
         assert torch.equal(next(iter(mine))["input"], next(iter(theirs))["input"])
     assert data.varies and not held.varies
+
+
+def show(data):
+    """The training images as they come out of the batches, in the order of their files."""
+    batches = list(data.train_dataloader())
+    order = torch.cat([batch["index"] for batch in batches]).argsort()
+    return torch.cat([batch["input"] for batch in batches])[order]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_ramp_has_the_mean_of_a_half_in_8_and_in_16_bits(tmp_path, stream):
+    ramp = np.tile(np.linspace(0, 1, 16), (16, 1))
+    for split in ("train", "test"):
+        for label, pixels in {"a": (ramp * 255).astype(np.uint8), "b": (ramp * 65535).astype(np.uint16)}.items():
+            (tmp_path / split / label).mkdir(parents=True)
+            Image.fromarray(pixels).save(tmp_path / split / label / "ramp.png")
+    images = show(set_up(tmp_path, image_size=16, normalize="unit", stream=stream))
+    torch.testing.assert_close(images.mean(dim=(1, 2, 3)), torch.tensor([0.5, 0.5]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"stream": False}, {"stream": True}, {"augment": "resized_crop"}], ids=["held", "streamed", "crops"]
+)
+def test_photos_are_turned_upright(tmp_path, settings):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # of a camera held upright: the stored rows are the columns, its top is at the left
+    stored = np.zeros((32, 64), dtype=np.uint8)
+    stored[:, :32] = 255
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.fromarray(stored).save(tmp_path / place / "1.png", exif=exif)
+    upright = Image.fromarray(np.repeat([255, 0], 32)[:, None].repeat(32, axis=1).astype(np.uint8)).convert("RGB")
+    images = show(set_up(tmp_path, image_size=32, normalize="unit", seed=1, **settings))
+    for index, image in enumerate(images):
+        expected = upright.crop((0, 16, 32, 48))
+        if "augment" in settings:
+            expected = resized_crop(upright, 32, seed=1, draw=0, index=index)
+        np.testing.assert_array_equal((255 * image).round().numpy(), np.asarray(expected).transpose(2, 0, 1))
+
+
+def test_arrays_that_another_decoder_cached_are_not_used(photos, cache, monkeypatch):
+    set_up(photos, stream=False, image_size=8)
+    monkeypatch.setattr("noisereg.datasets.image_folder.DECODING", 1)
+    set_up(photos, stream=False, image_size=8)
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_files_that_are_left_out_are_counted_in_the_source(photos, stream):
+    (photos / "train/a/1.gif").write_bytes(b"GIF89a")
+    (photos / "train/a/._0.png").write_bytes(b"\0\x05\x16\x07")
+    (photos / "test/b/deeper").mkdir()
+    (photos / "test/b/2.png").rename(photos / "test/b/deeper/2.png")
+    data = set_up(photos, stream=stream, image_size=8)
+    counts = "3 files left out (1 .gif, 1 AppleDouble, 1 in folders below a class)"
+    assert data.source.removesuffix(", streamed from disk (3.07e-06 GB decoded)") == f"images of {photos}, {counts}"
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 12, "test": 4}
+
+
+@pytest.mark.parametrize("stream", [False, True, "auto"])
+def test_a_class_without_images_is_named(photos, stream):
+    for path in (photos / "train/b").iterdir():
+        path.rename(path.with_suffix(".gif"))
+    for path in (photos / "test/a").iterdir():
+        path.unlink()
+    fault = r"has no images in train/b, test/a \(4 files left out \(4 \.gif\)\); put some of \.jpg, .* or remove"
+    with pytest.raises(DatasetError, match=f"^root={photos} {fault}"):
+        set_up(photos, stream=stream)
+
+
+def test_of_many_classes_without_images_a_few_are_named(tmp_path, make_tree):
+    make_tree(tmp_path, [f"{number:02}" for number in range(8)], per_class=0)
+    with pytest.raises(DatasetError, match=r"no images in train/00, .*, train/04 and 11 more; put some of"):
+        set_up(tmp_path)
+
+
+def test_one_class_is_none_to_learn(tmp_path, make_tree):
+    make_tree(tmp_path, ["cat"])
+    with pytest.raises(
+        DatasetError, match=rf"^root={tmp_path} has one class, cat, and at least 2 are needed; add root"
+    ):
+        ImageFolder(tmp_path)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("nowhere"), lambda path: path.symlink_to(path)]
+)
+def test_what_is_no_file_is_refused_and_never_opened(photos, stream, make):
+    make(photos / "train/a/x.png")
+    with pytest.raises(
+        DatasetError, match=f"^{photos}/train/a/x.png cannot be read .* put an image there, or remove it"
+    ):
+        set_up(photos, stream=stream)
+
+
+def test_a_file_that_becomes_a_pipe_is_refused_when_it_is_read(photos):
+    data = set_up(photos, stream=True)
+    (photos / "train/a/0.png").unlink()
+    os.mkfifo(photos / "train/a/0.png")
+    with pytest.raises(DatasetError, match=rf"^{photos}/train/a/0.png cannot be read \(it is no regular file\)"):
+        list(data.train_dataloader())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_floats_are_refused_in_one_line(photos, stream):
+    Image.fromarray(np.ones((9, 9), dtype=np.float32)).save(photos / "train/a/f.tif")
+    with pytest.raises(DatasetError, match=rf"^{photos}/train/a/f.tif has signed, 32-bit or float pixels") as caught:
+        list(set_up(photos, stream=stream, image_size=8).train_dataloader())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_channel_that_is_constant_in_training_is_zero_and_finite_in_the_test_images(tmp_path, make_tree):
+    pixels = make_tree(tmp_path, ["a", "b"])
+    for (split, label), images in pixels.items():
+        for number, image in enumerate(images):
+            image[..., 2] = 100 if split == "train" else 151
+            Image.fromarray(image).save(tmp_path / split / label / f"{number:04}.png")
+    data = set_up(tmp_path, image_size=32, normalize="standard")
+    test, train = (next(iter(loader))["input"] for loader in data.val_dataloader())
+    assert (train[:, 2] == 0).all()
+    torch.testing.assert_close(test[:, 2], torch.full((4, 32, 32), 0.2))
+    torch.testing.assert_close(train[:, :2].std(dim=(0, 2, 3), correction=0), torch.ones(2), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("most", "streamed"), [(17 * 3 * 16**2 - 1, True), (17 * 3 * 16**2, False)])

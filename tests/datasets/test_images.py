@@ -89,6 +89,19 @@ def test_channel_statistics_are_mean_and_standard_deviation():
     torch.testing.assert_close(torch.tensor(std), pixels.std(dim=(0, 2, 3), correction=0).float())
 
 
+@pytest.mark.parametrize("level", [0, 1, 77, 254, 255])
+def test_a_constant_channel_has_no_deviation_at_all(level):
+    images = make_images(3)
+    images[:, 1] = level
+    assert channel_statistics(images).std[1] == 0.0
+
+
+def test_a_channel_without_deviation_is_centred_and_not_scaled():
+    images = torch.tensor([[[[100, 151]]]], dtype=torch.uint8)
+    normalized = Normalize(Statistics((100 / 255,), (0.0,)), (1, 1, 2))(images)
+    torch.testing.assert_close(normalized, torch.tensor([[[[0.0, 0.2]]]]))
+
+
 def test_normalisation_must_be_known():
     with pytest.raises(ValueError, match=r"^normalize must be one of unit, standard, imagenet, got none"):
         set_up(normalize="none")

@@ -189,3 +189,15 @@ def test_training_takes_even_shares_of_batches_and_evaluation_any(monkeypatch):
     with pytest.raises(ValueError, match=r"divide among 2 processes, got batches of 1 and a last one of 0; change"):
         data.train_dataloader()
     assert [len(batch["index"]) for batch in data.val_dataloader()[0]] == [25]
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_labels_outside_the_classes_are_refused_at_setup(wrong):
+    class Mislabelled(Numbered):
+        def load(self):
+            splits = [number(100), number(50)]
+            splits[wrong] = Split(splits[wrong].inputs, splits[wrong].labels + 1)
+            return tuple(splits)
+
+    with pytest.raises(ValueError, match=r"^labels must be in \[0, 2\), got 2 for sample 1$"):
+        Mislabelled(train_size=1, test_size=1).setup()

@@ -20,3 +20,19 @@ def test_moving_to_where_it_is_copies_nothing():
     split = Split(torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64))
     assert split.to("cpu").inputs.data_ptr() == split.inputs.data_ptr()
     assert split.to("meta").labels.device.type == "meta"
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(3), torch.zeros(3, dtype=torch.int32), torch.eye(3).long()])
+@pytest.mark.usefixtures("unchecked")
+def test_labels_are_class_indices(labels):
+    with pytest.raises(ValueError, match=r"^labels must be class indices, int64 of shape \(3,\), got (float32|int)"):
+        Split(torch.zeros(3, 4), labels)
+
+
+@pytest.mark.parametrize(("label", "sample"), [(-1, 0), (3, 2), (255, 1)])
+def test_a_label_outside_the_classes_is_named(label, sample):
+    labels = torch.tensor([0, 1, 2])
+    Split(torch.zeros(3), labels).check_labels(3)
+    labels[sample] = label
+    with pytest.raises(ValueError, match=rf"^labels must be in \[0, 3\), got {label} for sample {sample}$"):
+        Split(torch.zeros(3), labels).check_labels(3)
