@@ -55,11 +55,12 @@ def overview_table(groups: Sequence[RunGroup]) -> Table:
     table = Table("experiment", "runs", "verdicts", caption=count_diverged(groups) or None)
     for group in groups:
         claims = [judgement for judgement in group.judgements if judgement.kind != "identity"]
-        of_code = [judgement.verdict == "reproduced" for judgement in group.judgements if judgement.kind == "identity"]
+        of_code = [judgement.verdict for judgement in group.judgements if judgement.kind == "identity"]
         verdicts = _coloured(count_verdicts(claims))
         if of_code:
-            words = f"{sum(of_code)} of {len(of_code)} checks of the code hold"
-            verdicts = Text("; ").join([*([verdicts] if claims else []), Text(words, "" if all(of_code) else "red")])
+            words = f"{of_code.count('reproduced')} of {len(of_code)} checks of the code hold"
+            style = "red" if "not reproduced" in of_code else ""
+            verdicts = Text("; ").join([*([verdicts] if claims else []), Text(words, style)])
         table.add_row(Text(group.title), str(len(group.runs)), verdicts)
     return table
 
