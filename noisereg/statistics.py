@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtrit  # the quantile of scipy.stats.t, which takes a second longer to load
 
 CELL = ("arm", "lr", "p")  # what tells means apart, as far as there are several
-MEAN = ("mean", "low", "high", "n")
+MEAN = ("mean", "low", "high", "n", "replicas")
 DIFFERENCE = ("difference", "difference_low", "difference_high", "pairs")
 
 
@@ -76,12 +76,11 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         >>> f"{mean} ± {high - mean:.3f}, n = {n}"
         '3.0 ± 1.963, n = 5'
     """
-    numbers = np.asarray(values, dtype=float).ravel()
-    table = bands(pd.DataFrame({"value": numbers, "group": 0}), "value", by=["group"], level=level)
-    if table.empty:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    mean, low, high, n = table.loc[0, ["mean", "low", "high", "n"]]
-    return Interval(float(mean), float(low), float(high), int(n))
+    given = pd.Series(np.asarray(values, dtype=float).ravel())
+    mean, n = float(given.mean()), int(given.count())
+    with np.errstate(invalid="ignore"):  # an infinite value leaves no deviation
+        half = float(half_width(given.std(), n, level))
+    return Interval(mean, mean - half, mean + half, n)
 
 
 def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float = 0.95) -> pd.DataFrame:
@@ -94,7 +93,8 @@ def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float =
         level: of the intervals, in (0, 1).
 
     Returns:
-        One row a group, in their order: the columns of `by`, then mean, low, high and n, as in `Interval`.
+        One row a group, in their order: the columns of `by`; mean, low, high and n, as in `Interval`; replicas, the
+        number of rows, with those that have no value.
 
     Raises:
         ValueError: if level is not in (0, 1).
@@ -102,15 +102,15 @@ def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float =
     Example:
         >>> rows = pd.DataFrame({"p": [0.0, 0.0, 0.2], "test/error": [0.3, 0.5, 0.1]})
         >>> bands(rows, "test/error", by=["p"]).round(2)
-             p  mean   low  high  n
-        0  0.0   0.4 -0.87  1.67  2
-        1  0.2   0.1   NaN   NaN  1
+             p  mean   low  high  n  replicas
+        0  0.0   0.4 -0.87  1.67  2         2
+        1  0.2   0.1   NaN   NaN  1         1
     """
-    table = frame.groupby(list(by))[metric].agg(["mean", "std", "count"])
+    table = frame.groupby(list(by))[metric].agg(["mean", "std", "count", "size"])
     n = table["count"].to_numpy()
     half = half_width(table["std"], n, level)
     ends = {"mean": table["mean"], "low": table["mean"] - half, "high": table["mean"] + half, "n": n}
-    return pd.DataFrame(ends, index=table.index).reset_index()
+    return pd.DataFrame(ends | {"replicas": table["size"]}, index=table.index).reset_index()
 
 
 def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -124,9 +124,10 @@ def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
         metrics: names of columns.
 
     Returns:
-        Columns arm and lr if there are any, p, metric, mean, low, high and n, then difference, difference_low,
-        difference_high and pairs: the interval over seeds that have both, nan and 0 where there is no p = 0 to compare
-        with or where it is p = 0 itself. In the unit of the metric; in the order of the cells, then of the metrics.
+        Columns arm and lr if there are any, p, metric, mean, low, high, n (with a value) and replicas (with and without
+        one), then difference, difference_low, difference_high and pairs: the interval over seeds that have both, nan
+        and 0 where there is no p = 0 to compare with or where it is p = 0 itself. In the unit of the metric; in the
+        order of the cells, then of the metrics.
 
     Raises:
         ValueError: if a metric is no column.
@@ -146,7 +147,9 @@ def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
     changes = pd.concat([_changes(replicas, rows, metrics) for _, rows in replicas.groupby(cells)])
     parts = [
         bands(replicas, metric, by=cells)
-        .merge(bands(changes, metric, by=cells).set_axis([*cells, *DIFFERENCE], axis=1), on=cells)
+        .merge(
+            bands(changes, metric, by=cells).drop(columns="replicas").set_axis([*cells, *DIFFERENCE], axis=1), on=cells
+        )
         .assign(metric=metric)
         for metric in metrics
     ]

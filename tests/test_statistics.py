@@ -67,10 +67,16 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
 def test_bands_gives_each_group_its_own_interval_in_order():
     frame = pd.DataFrame({"p": [0.2, 0.0, 0.2, 0.0, 0.2], "epoch": 1, "x": [5.0, 1.0, 7.0, 2.0, 9.0]})
     table = bands(frame, "x", by=["p", "epoch"])
-    assert list(table) == ["p", "epoch", "mean", "low", "high", "n"]
+    assert list(table) == ["p", "epoch", "mean", "low", "high", "n", "replicas"]
     assert table["p"].tolist() == [0.0, 0.2]
-    assert tuple(table.iloc[0, 2:]) == pytest.approx(mean_interval([1.0, 2.0]))
-    assert tuple(table.iloc[1, 2:]) == pytest.approx(mean_interval([5.0, 7.0, 9.0]))
+    assert tuple(table.iloc[0, 2:6]) == pytest.approx(mean_interval([1.0, 2.0]))
+    assert tuple(table.iloc[1, 2:6]) == pytest.approx(mean_interval([5.0, 7.0, 9.0]))
+
+
+def test_bands_and_means_count_the_replicas_without_a_value_too():
+    frame = pd.DataFrame({"p": [0.2, 0.2, 0.2, 0.0], "seed": [0, 1, 2, 0], "x": [5.0, math.nan, 7.0, math.nan]})
+    for table in (bands(frame, "x", by=["p"]), paired_means(frame, ["x"])):
+        assert table[["p", "n", "replicas"]].to_numpy().tolist() == [[0.0, 0, 1], [0.2, 2, 3]]
 
 
 @pytest.mark.parametrize("level", [0, 1, 95])

@@ -12,7 +12,7 @@ from noisereg.config.composing import compose_settings
 from noisereg.report.groups.run_group import RunGroup, group_runs
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import csv_text, result_rows
-from noisereg.report.page.terminal import overview_table
+from noisereg.report.page.terminal import kinds_table, overview_table
 from noisereg.runs.reading import Run, find_runs
 
 
@@ -56,6 +56,8 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
         _write(folder / "results.csv", csv_text(result_rows(together)).encode())
         _write(folder / "report.html", page.encode())
     console.print(overview_table(together))
+    if (kinds := kinds_table(together)).row_count:
+        console.print(kinds)
     for run in unfinished:
         console.print(Text(f"{run.status}: {run.folder} {run.reason}"), soft_wrap=True)
     console.print(Text(f"{folder / 'report.html'}, figures and results.csv beside it"), soft_wrap=True)

@@ -46,6 +46,7 @@ class Check:
         high: upper end.
         note: why it does not apply, or what else there is to say.
         curve: what a figure shows of it.
+        identity: whether it holds by construction, for any weights and data, so that it checks the code alone.
 
     Example:
         >>> check = Check(id="T1", says="The norm shrinks.", place="theorem 1", measured=-0.1, predicted=0.0,
@@ -67,6 +68,7 @@ class Check:
     high: float | None = None
     note: str = ""
     curve: Curve | None = None
+    identity: bool = False
 
     def as_row(self) -> dict[str, Any]:
         """Return it as plain values."""

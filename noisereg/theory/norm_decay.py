@@ -210,6 +210,7 @@ def _check_euler(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shap
         relation="<=",
         holds=violation <= 1e-8,
         n=len(models) * len(inputs),
+        identity=True,
     )
 
 
@@ -225,6 +226,7 @@ def _check_share(id: str, says: str, right: Bool[Tensor, "steps factors"], *, cu
         n=right.numel(),
         note=f"{int(right.sum()):,} of {right.numel():,} steps",
         curve=curve,
+        identity=True,
     )
 
 

@@ -104,6 +104,7 @@ def verify_one_step(
             holds=all(kept),
             n=seeds,
             note=f"single rows of W may grow, as it says: {100 * sum(rows) / seeds:.0f} % of those that move do",
+            identity=True,
         ),
     ]
 
@@ -118,6 +119,7 @@ def _check_identity(id: str, says: str, errors: Sequence[float]) -> Check:
         relation="<=",
         holds=max(errors) <= _FLOAT_ERROR,
         n=len(errors),
+        identity=True,
     )
 
 

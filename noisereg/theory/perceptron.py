@@ -132,6 +132,7 @@ def check_perceptron(loss: Loss, *, seeds: int, n: int, d: int, margin: float, l
             relation="<=",
             holds=worst <= 1,
             n=seeds,
+            identity=True,
         ),
     ]
 
@@ -140,7 +141,15 @@ def _check_rule(id: str, says: str, difference: float, n: int) -> Check:
     said = f"{says} (The largest relative difference to autograd.)"
     holds = difference <= _ROUNDING
     return Check(
-        id=id, says=said, place=_PLACE, measured=difference, predicted=_ROUNDING, relation="<=", holds=holds, n=n
+        id=id,
+        says=said,
+        place=_PLACE,
+        measured=difference,
+        predicted=_ROUNDING,
+        relation="<=",
+        holds=holds,
+        n=n,
+        identity=True,
     )
 
 

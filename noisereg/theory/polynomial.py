@@ -229,6 +229,7 @@ def _check_exact(id: str, says: str, difference: float, *, n: int) -> Check:
         relation="<=",
         holds=difference <= _FLOAT_ERROR,
         n=n,
+        identity=True,
     )
 
 

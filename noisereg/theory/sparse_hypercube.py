@@ -222,4 +222,5 @@ def _parameters(size: int, square: float) -> Check:
         holds=abs(size - square) <= 0.05 * square,
         n=1,
         note="roughly: within 5 %",
+        identity=True,
     )

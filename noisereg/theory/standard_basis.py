@@ -193,7 +193,7 @@ def verify_dead_output(
     return [
         bounded(spent, "<=", 1.0, id="T3-updates", says=every, note=starts, **row | {"n": len(_INITS) * row["n"]}),
         bounded(float(last), "<", float(visits * d), id="T3-time", says=kept, curve=curve, **row),
-        bounded(float(revived), "=", 0.0, id="T3-sets", says=sets, **row),
+        bounded(float(revived), "=", 0.0, id="T3-sets", says=sets, identity=True, **row),
         bounded(ratio, "<=", 1.0 + 1e-9, id="T3-end", says=end, **row),
     ]
 

@@ -44,7 +44,7 @@ def check_half_active(fractions: Sequence[float], num_samples: int) -> Check:
     furthest = float(torch.tensor(fractions, dtype=torch.float64).sub(0.5).abs().max())
     says = "Half of the neurons are active at all times: the largest distance from 1/2, within 5 standard errors."
     bound = 5 / (2 * math.sqrt(num_samples))
-    return bounded(furthest, "<=", bound, id="X8-half", says=says, place=_PLACE, n=len(fractions))
+    return bounded(furthest, "<=", bound, id="X8-half", says=says, place=_PLACE, n=len(fractions), identity=True)
 
 
 def verify_half_active(
@@ -91,7 +91,8 @@ def verify_half_active(
         mirrored.append(_measure_active_fractions(stack, -points))
     says = "On x and -x together each neuron fires once: the largest distance of the active fraction from 1/2."
     furthest = float((torch.stack(once) + torch.stack(mirrored) - 1).abs().max() / 2)
-    pairs = bounded(furthest, "=", 0.0, id="X8-pairs", says=says, place=_PLACE, n=len(once) * replicas)
+    n = len(once) * replicas
+    pairs = bounded(furthest, "=", 0.0, id="X8-pairs", says=says, place=_PLACE, n=n, identity=True)
     return [pairs, check_half_active(torch.stack(once).flatten().tolist(), samples)]
 
 

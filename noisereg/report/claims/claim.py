@@ -38,6 +38,7 @@ class Claim(Stated):
         below: a number, a component that computes it, or a selection: the value lies below it, seed by seed.
         above: likewise.
         every: whether each replica lies there, not the mean alone.
+        identity: whether it holds by construction, so that it checks the code and not the paper.
         note: shown unless all that is claimed is met.
 
     Example:
@@ -68,6 +69,7 @@ class Claim(Stated):
     below: Bound = None
     above: Bound = None
     every: Flag = False
+    identity: Flag = False
     note: Words = ""
 
     @model_validator(mode="after")

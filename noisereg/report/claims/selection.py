@@ -18,10 +18,28 @@ _MOMENTS = {
     "highest": "at its highest",
 }
 _EQUAL = 1e-9
+_DIVERGED = ("non-finite weights", "non-finite loss")
 
 
 class NothingSelectedError(ValueError):
     """A selection that no replica, or no measurement, answers to."""
+
+
+class NothingMeasuredError(NothingSelectedError):
+    """A selection of replicas of which none has a value of the metric at the moment."""
+
+
+def have_diverged(rows: pd.DataFrame) -> pd.Series:
+    """Return of each replica whether its training ended with infinite or nan weights or losses.
+
+    Args:
+        rows: of replicas, as they ended.
+
+    Example:
+        >>> have_diverged(pd.DataFrame({"seed": [0, 1], "ended_by": ["budget", "non-finite loss"]})).tolist()
+        [False, True]
+    """
+    return rows["ended_by"].isin(_DIVERGED) if "ended_by" in rows else pd.Series(False, index=rows.index, dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,8 @@ class Selection:
             The columns that name a replica or that the selection names, and value; a replica without one is left out.
 
         Raises:
-            NothingSelectedError: if no replica has a value.
+            NothingMeasuredError: if no replica has a value.
+            NothingSelectedError: if there is no such replica or metric.
 
         Example:
             >>> rows = pd.DataFrame({"p": [0.0, 0.2], "seed": 0, "test/error": [0.4, 0.2]})
@@ -157,7 +176,7 @@ class Selection:
         found = self._at_moment(rows, metric, names).rename(columns={metric: "value"})[[*names, "value"]]
         found = found[found["value"].notna()]
         if found.empty:
-            raise NothingSelectedError(f"{metric} was not measured {self.words.rpartition(', ')[2]}")
+            raise NothingMeasuredError(f"{metric} was not measured {self.words.rpartition(', ')[2]}")
         return found
 
     def _at_moment(self, rows: pd.DataFrame, metric: str, names: Sequence[str]) -> pd.DataFrame:

@@ -5,23 +5,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import pandas as pd
 
 from noisereg.report.claims.claim import Claim
-from noisereg.report.claims.selection import NothingSelectedError, Selection, pairs
+from noisereg.report.claims.selection import NothingMeasuredError, Selection, have_diverged, pairs
 from noisereg.report.claims.stated import is_component
 from noisereg.statistics import Interval, mean_interval
 
-Verdict = Literal["reproduced", "direction only", "not reproduced", "not applicable"]
+Verdict = Literal["reproduced", "direction only", "not reproduced", "undecided", "not judged", "not applicable"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Kind = Literal["number", "direction", "prediction", "identity"]
+KINDS: dict[Kind, str] = {
+    "number": "numbers of the paper's",
+    "direction": "directions",
+    "prediction": "predictions of a theory",
+    "identity": "checks of the code (identities)",
+}
+FEWEST_REPLICAS = 3  # of two, the interval is 9 standard deviations wide either side
 RULE = (
-    "A number is met if the mean over the seeds lies within the claim's tolerance of it, or if the 95 % t interval of "
-    "the mean holds it; the number is the paper's, or the theory's where the paper has none. A direction (below or "
-    "above) is met if the whole 95 % t interval lies on the claimed side; compared with other replicas, it is the "
-    "interval of the differences seed by seed. With one seed, the value itself must lie there. Where a claim is made "
-    "of every replica, each one must. Reproduced: all that is claimed is met. Direction only: the direction is met, "
-    "the number is not. Not reproduced: anything else. Not applicable: no replica answers to the claim, or a theorem's "
-    "conditions are not met. A theorem's check is reproduced if what it predicts holds."
+    "A number is met if the whole 95 % t interval of the mean over the seeds lies within the claim's tolerance of it, "
+    "and missed if the whole interval lies outside; the number is the paper's, or the theory's where the paper has "
+    "none. A direction (below or above) is met if the whole interval lies on the claimed side, and missed if it lies "
+    "on the other; compared with other replicas, it is the interval of the differences seed by seed. Where a claim is "
+    "made of every replica, each one must lie there. Reproduced: all that is claimed is met, by three seeds or more. "
+    "Direction only: the direction is met, the number is not, or there are two seeds only. Not reproduced: a direction "
+    "is missed, or the number is and no direction is met. Undecided: nothing is missed, but the interval is too wide "
+    "to tell, or there are two seeds only. Not judged: there is one seed, or a replica has no value, as one that "
+    "diverged has none. Not applicable: no replica answers to the claim, or a theorem's conditions are not met. A "
+    "theorem's check is reproduced if what it predicts holds. Each claim counts once: as a number of the paper's, as a "
+    "direction, as a prediction of a theory, or as an identity, which holds by construction and so checks the code "
+    "alone."
 )
 
 
@@ -35,15 +49,17 @@ class Judgement:
         place: where it is made.
         paper: the paper's number; None if it states none.
         theory: the number that a theory gives; None if there is none.
-        mean: what was measured; nan if there is nothing.
+        mean: what was measured; nan if there is nothing, or replicas lack a value.
         low: lower end of its 95 % interval; nan if there is none.
         high: upper end.
-        n: number of seeds, or trials of a check.
+        n: number of seeds that have a value, or trials of a check.
         verdict: one of `VERDICTS`.
         why: what was met and what was not, in a line.
         unit: of the numbers that are shown.
         factor: that numbers are multiplied by when they are shown.
         of: which number it is, in words.
+        kind: what is claimed, one of `KINDS`.
+        num_replicas: number of seeds, with those that lack a value; 0 if there are none, or it is a check.
     """
 
     id: str
@@ -60,6 +76,8 @@ class Judgement:
     unit: str = ""
     factor: float = 1.0
     of: str = ""
+    kind: Kind = "direction"
+    num_replicas: int = 0
 
     @property
     def shown(self) -> dict[str, float | None]:
@@ -69,8 +87,17 @@ class Judgement:
 
 
 class _Test(NamedTuple):
-    met: bool
+    outcome: Literal["met", "missed", "undecided"]
     why: str
+    n: int
+
+
+class _UnjudgedError(ValueError):
+    """Some of the replicas that a claim speaks of have no value."""
+
+    def __init__(self, why: str, *, n: int, num_replicas: int) -> None:
+        super().__init__(why)
+        self.numbers = {"n": n, "num_replicas": num_replicas}
 
 
 def judge(
@@ -108,14 +135,25 @@ def _of_claim(claim: Any, tables: Mapping[str, pd.DataFrame]) -> Judgement:
     except ValueError as error:
         given = claim if isinstance(claim, Mapping) else {}
         texts = {key: _text(given.get(key)) for key in ("id", "says", "place")}
-        return _without_value(**texts, paper=None, theory=None, why=str(error))
+        known = texts | {"paper": None, "theory": None, "kind": _kind_of(given)}
+        return _without_mean("not applicable", why=str(error), **known)
     known = {"id": claim.id, "says": claim.says, "place": claim.place, "unit": claim.unit, "factor": claim.factor}
     theory = None if is_component(claim.predicted) else claim.predicted
-    known |= {"paper": claim.paper, "theory": theory, "of": claim.words}
+    known |= {"paper": claim.paper, "theory": theory, "of": claim.words, "kind": _kind_of(dict(claim))}
     try:
         return _judged(claim, known, tables)
+    except _UnjudgedError as error:
+        return _without_mean("not judged", why=_joined(str(error), claim.note), **known, **error.numbers)
     except ValueError as error:
-        return _without_value(**known, why=_joined(str(error), claim.note))
+        return _without_mean("not applicable", why=_joined(str(error), claim.note), **known)
+
+
+def _kind_of(claim: Mapping[str, Any]) -> Kind:
+    if claim.get("identity") is True:
+        return "identity"
+    if claim.get("paper") is not None:
+        return "number"
+    return "direction" if claim.get("predicted") is None else "prediction"
 
 
 def _judged(claim: Claim, known: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> Judgement:
@@ -124,68 +162,111 @@ def _judged(claim: Claim, known: dict[str, Any], tables: Mapping[str, pd.DataFra
     number = None if claim.number is None else _number_test(claim, interval)
     directions = [_direction_test(claim, side, table, tables) for side in claim.directions]
     tests = [*([number] if number else []), *directions]
-    if all(test.met for test in tests):
-        verdict: Verdict = "reproduced"
-    else:
-        led = directions and all(test.met for test in directions)
-        verdict = "direction only" if led else "not reproduced"
-    why = _joined(*(test.why for test in tests), "one seed" * (interval.n == 1), claim.note * (verdict != "reproduced"))
-    return Judgement(**known, **interval._asdict(), verdict=verdict, why=why)
+    verdict, n = _verdict(number, directions), min(test.n for test in tests)
+    seeds = {1: "one seed", 2: "two seeds"}.get(n, "")
+    why = _joined(*(test.why for test in tests), seeds, claim.note * (verdict != "reproduced"))
+    num_replicas = len(claim.selected.rows(tables["replicas"]))
+    return Judgement(**known, **interval._asdict(), num_replicas=num_replicas, verdict=verdict, why=why)
+
+
+def _verdict(number: _Test | None, directions: Sequence[_Test]) -> Verdict:
+    """Return what tests come to; the number alone cannot be met by two seeds, nor anything by one."""
+    tests = [*([number] if number else []), *directions]
+    fewest = min(test.n for test in tests)
+    missed, undecided = (any(test.outcome == outcome for test in directions) for outcome in ("missed", "undecided"))
+    led = bool(directions) and not missed and not undecided
+    if fewest == 1:
+        return "not judged"
+    if missed or (number and number.outcome == "missed" and not led):
+        return "not reproduced"
+    if fewest >= FEWEST_REPLICAS and all(test.outcome == "met" for test in tests):
+        return "reproduced"
+    return "direction only" if led else "undecided"
 
 
 def _values(claim: Claim, selected: Selection, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the number of each replica that a claim is about: its metric, or that minus or over another's."""
-    values = selected.values(claim.metric, **tables)
+    values = _complete_values(selected, claim.metric, tables)
     other = claim.minus if claim.minus is not None else claim.over
     if other is None:
         return values
     compared = selected.but(other)
-    both = pairs(values, compared.values(claim.metric, **tables), named=selected.differing(compared))
+    both = pairs(values, _complete_values(compared, claim.metric, tables), named=selected.differing(compared))
     value = both["left"] - both["right"] if claim.minus is not None else both["left"] / both["right"]
-    found = both.drop(columns=["left", "right"]).assign(value=value).dropna(subset="value")
-    if found.empty:
-        raise NothingSelectedError(f"{claim.words} is 0 over 0")
-    return found
+    finite = int(np.isfinite(value).sum())
+    if finite < len(both):
+        why = f"for {finite} of {len(both)} replicas {claim.words} is a finite number"
+        raise _UnjudgedError(why, n=finite, num_replicas=len(both))
+    return both.drop(columns=["left", "right"]).assign(value=value)
+
+
+def _complete_values(selected: Selection, metric: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the value of each replica that is selected, all of which must have one."""
+    rows = selected.rows(tables["replicas"])
+    number, whose = len(rows), f" ({selected.place})" if selected.place else ""
+    if failed := int(have_diverged(rows).sum()):
+        raise _UnjudgedError(f"{failed} of {number} diverged{whose}", n=number - failed, num_replicas=number)
+    try:
+        values = selected.values(metric, **tables)
+    except NothingMeasuredError:
+        if selected.at != "end":
+            raise
+        finite = 0
+    else:
+        values = values.astype({"value": float})
+        finite = int(np.isfinite(values["value"]).sum())
+    if finite < number:
+        why = f"{finite} of {number} replicas have a value ({selected.words})"
+        raise _UnjudgedError(why, n=finite, num_replicas=number)
+    return values
 
 
 def _number_test(claim: Claim, interval: Interval) -> _Test:
+    """Test whether an interval lies within the tolerance of a number, outside, or reaches over an end."""
     number = _known(claim, "predicted" if claim.paper is None else "paper")
     whose = f"{'the theory' if claim.paper is None else 'the paper'}'s {claim.shown(number)}"
-    off, tolerance = abs(interval.mean - number), f"{100 * claim.tolerance:g} %"
-    if off <= claim.tolerance * abs(number):
-        return _Test(True, f"within {tolerance} of {whose}")
-    if interval.low <= number <= interval.high:
-        return _Test(True, f"the interval holds {whose}")
+    off, margin, tolerance = abs(interval.mean - number), claim.tolerance * abs(number), f"{100 * claim.tolerance:g} %"
     distance = f"{100 * off / abs(number):.3g} %" if number else claim.shown(off)
-    held = ", and the interval does not hold it" if interval.n > 1 else ""
-    return _Test(False, f"{distance} off {whose}: more than {tolerance}{held}")
+    if interval.n == 1:
+        return _Test("undecided", f"{distance} off {whose}", 1)
+    lowest, highest = number - margin, number + margin
+    ends = f"{claim.shown(interval.low)} to {claim.shown(interval.high)}"
+    if lowest <= interval.low and interval.high <= highest:
+        return _Test("met", f"the interval lies within {tolerance} of {whose}", interval.n)
+    if interval.high < lowest or interval.low > highest:
+        away = f"{distance} off {whose}: the interval, {ends}, lies outside of {tolerance}"
+        return _Test("missed", away, interval.n)
+    return _Test("undecided", f"the interval, {ends}, is not within {tolerance} of {whose}, nor outside", interval.n)
 
 
 def _direction_test(claim: Claim, side: str, table: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> _Test:
     bound = claim.directions[side]
     if not isinstance(bound, Mapping) or is_component(bound):
-        return _lies(claim, table["value"], side=side, bound=_known(claim, side))
+        return _side_test(claim, table["value"], side=side, bound=_known(claim, side))
     other = claim.selected.but(bound, side)
     both = pairs(table, _values(claim, other, tables), named=claim.selected.differing(other))
     differences = both["left"] - both["right"]
-    met, why = _lies(claim, differences, side=side, bound=0.0)
-    return _Test(met, f"the difference to {other.words}, is {claim.shown(differences.mean())}: {why}")
+    test = _side_test(claim, differences, side=side, bound=0.0)
+    return test._replace(why=f"the difference to {other.words}, is {claim.shown(differences.mean())}: {test.why}")
 
 
-def _lies(claim: Claim, values: pd.Series, *, side: str, bound: float) -> _Test:
+def _side_test(claim: Claim, values: pd.Series, *, side: str, bound: float) -> _Test:
     """Test on which side of a bound values lie: each of them, or the whole interval of their mean."""
     sign = 1 if side == "below" else -1
     interval, place = mean_interval(values), f"{side} {claim.shown(bound)}"
     apart = sign * (bound - values) > 0
-    if claim.every and interval.n > 1:
-        return _Test(bool(apart.all()), f"{apart.sum()} of {interval.n} replicas lie {place}")
     if interval.n == 1:
-        return _Test(bool(apart.all()), f"it lies {place}" if apart.all() else f"it does not lie {place}")
-    if (interval.high < bound) if side == "below" else (interval.low > bound):
-        return _Test(True, f"the interval lies {place}")
-    return _Test(
-        False, f"the interval, {claim.shown(interval.low)} to {claim.shown(interval.high)}, does not lie {place}"
-    )
+        return _Test("undecided", f"it lies {place}" if apart.all() else f"it does not lie {place}", 1)
+    if claim.every:
+        why = f"{apart.sum()} of {interval.n} replicas lie {place}"
+        return _Test("met" if apart.all() else "missed", why, interval.n)
+    least, most = sorted((sign * (bound - interval.low), sign * (bound - interval.high)))
+    if least > 0:
+        return _Test("met", f"the interval lies {place}", interval.n)
+    ends = f"{claim.shown(interval.low)} to {claim.shown(interval.high)}"
+    if most <= 0:
+        return _Test("missed", f"the interval, {ends}, does not lie {place}", interval.n)
+    return _Test("undecided", f"the interval, {ends}, holds {claim.shown(bound)}", interval.n)
 
 
 def _known(claim: Claim, key: str) -> float:
@@ -213,11 +294,13 @@ def _of_check(row: Mapping[str, Any]) -> Judgement:
         n=int(_float(row.get("n"), 0)),
         verdict=verdict,
         why=_joined(relation if applicable else "", _text(row.get("note"))),
+        kind="identity" if row.get("identity") is True else "prediction",
     )
 
 
-def _without_value(**known: Any) -> Judgement:
-    return Judgement(**known, mean=math.nan, low=math.nan, high=math.nan, n=0, verdict="not applicable")
+def _without_mean(verdict: Verdict, **known: Any) -> Judgement:
+    nothing = {"mean": math.nan, "low": math.nan, "high": math.nan, "n": 0}
+    return Judgement(**nothing | known, verdict=verdict)
 
 
 def _text(value: Any) -> str:

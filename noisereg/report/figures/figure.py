@@ -8,14 +8,14 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from noisereg.report.claims.selection import REPLICA, Selection
+from noisereg.report.claims.selection import REPLICA, Selection, have_diverged
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.check_panel import check_chart
 from noisereg.report.figures.histogram_panel import histogram_chart
 from noisereg.report.figures.line_panel import line_chart
 from noisereg.report.figures.line_styles import choose_styles
 from noisereg.report.figures.panel import PanelSpec
-from noisereg.report.figures.panel_values import panel_means, replica_values, stops_early, thinned
+from noisereg.report.figures.panel_values import from_diverged, panel_means, replica_values, stops_early, thinned
 from noisereg.report.figures.plane_panel import plane_charts
 from noisereg.report.figures.reliability_panel import reliability_chart
 from noisereg.report.figures.usual import usual_panels
@@ -85,7 +85,8 @@ def draw_figure(
     """Draw panels.
 
     A line is the mean over seeds, its band Student's 95 % t interval of that mean; where there are few places along the
-    axis, there are points with bars. A faint point is a replica. A replica that stopped early keeps its last values.
+    axis, there are points with bars. A faint point is a replica. A replica that stopped early keeps its last values,
+    and one that diverged has none from then on; the subtitle says of how many replicas the means then are.
     Lines differ in colour by p (else learning rate, arm, metric), and in dashes by the rest. A click in the legend
     shows one colour alone, a click with shift adds another. The subtitle names panels that the runs do not allow.
 
@@ -140,7 +141,9 @@ def draw_figure(
     lines = [
         subtitle,
         _intervals_in_words([*tables.values()]),
-        "replicas that stopped early keep their last values" * _any_stops_early(over_training, curves),
+        _diverged_in_words(replicas),
+        "replicas that stopped early keep their last values"
+        * _any_stops_early(over_training, curves[~from_diverged(curves, replicas)]),
         "evenly spaced evaluations, not all" * (sum(map(len, drawn.values())) < sum(map(len, tables.values()))),
         *(f"not drawn: {fault}" for _, fault in sorted(faults.items())),
     ]
@@ -236,7 +239,14 @@ def _intervals_in_words(tables: Sequence[pd.DataFrame]) -> str:
     numbers = sorted({int(n) for table in tables for n in table["n"]})
     if not numbers:
         return ""
+    lacking = [(n, of) for table in tables for n, of in zip(table["n"], table["replicas"], strict=True) if n < of]
+    fewest = "{} of {} replicas where others have no value".format(*min(lacking)) if lacking else ""
     if numbers[-1] == 1:
-        return "one seed, no interval"
+        return ", ".join(["one seed, no interval", *([fewest] if lacking else [])])
     seeds = f"{numbers[-1]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f"band or bar: 95 % t interval of the mean over {seeds} seeds"
+    return ", ".join([f"band or bar: 95 % t interval of the mean over {seeds} seeds", *([fewest] if lacking else [])])
+
+
+def _diverged_in_words(replicas: pd.DataFrame) -> str:
+    failed = int(have_diverged(replicas).sum())
+    return f"{failed} of {len(replicas)} replicas diverged" if failed else ""

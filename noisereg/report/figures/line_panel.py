@@ -15,7 +15,7 @@ _FEWEST_FOR_A_BAND = 3  # places; between two, a band would say more than is kno
 _FEWEST_FOR_A_LINE = 5  # of layers, which stand in an order
 _NAMES_ITSELF = ("arm", "metric")  # along an axis
 _FEW_PLACES = 8  # each has its tick
-_WHOLE = ("seed", "n")
+_WHOLE = ("seed", "n", "replicas")
 _GREY = "#666"
 
 
@@ -37,6 +37,8 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
         >>> [layer.mark.type for layer in chart.layer]
         ['rule', 'text', 'area', 'line', 'circle']
     """
+    if "replicas" in table and (table["n"] == table["replicas"]).all():
+        table = table.drop(columns="replicas")
     rows = _drawable(spec, name_lines(table))
     if "quantity" in rows and rows["quantity"].nunique() == 1:  # which the title names
         rows, singles = rows.drop(columns="quantity"), singles.drop(columns="quantity", errors="ignore")
@@ -167,7 +169,7 @@ def _y_axis(spec: PanelSpec, rows: pd.DataFrame) -> Callable[[str], alt.Y]:
 def _hover(table: pd.DataFrame) -> list[alt.Tooltip]:
     """Name what is beneath the mouse."""
     shown = {name: label_of(name).words for name in ("x", "p", "lr", "arm", "quantity", "seed", "value", "mean")}
-    shown |= {"low": "95 % from", "high": "to", "n": "n"}
+    shown |= {"low": "95 % from", "high": "to", "n": "n", "replicas": "of"}
     return [
         alt.Tooltip(f"{name}:Q", title=title, format="d" if name in _WHOLE else chart_parts.NUMBER)
         if pd.api.types.is_numeric_dtype(table[name])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from noisereg.report.claims.selection import REPLICA
+from noisereg.report.claims.selection import REPLICA, have_diverged
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.groups.naming import differing_columns
 from noisereg.statistics import bands
@@ -24,8 +24,8 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
         curves: one row for each replica and measurement.
 
     Returns:
-        One row for each point: x, mean, low, high, n; p, lr and arm as far as they differ; `quantity`, the metric's
-        label, unless that is x.
+        One row for each point: x, mean, low, high, n (with a value) and replicas (with and without one); p, lr and arm
+        as far as they differ; `quantity`, the metric's label, unless that is x.
 
     Raises:
         ValueError: if the runs do not have what is asked for, or a replica has two rows.
@@ -39,10 +39,11 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
         1  0.2  10.0  1
     """
     if spec.kind == "curves":
-        return _over_training(spec, curves)
+        return _over_training(spec, replicas=replicas, curves=curves)
     values = replica_values(spec, replicas=replicas, curves=curves)
     by = [column for column in values if column not in ("seed", "value")]
     table = bands(values, "value", by=by)
+    table["replicas"] = _count_replicas(spec, table, replicas)
     for column in by:
         if not pd.api.types.is_numeric_dtype(values[column]):  # names keep the order they came in
             place = {name: place for place, name in enumerate(dict.fromkeys(values[column]))}
@@ -75,6 +76,26 @@ def replica_values(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFr
     place = table["quantity" if spec.along == "metric" else spec.along]
     keys = differing_columns(rows, known=spec.along)
     return table.assign(x=place)[["x", *keys, "seed", "quantity", "value"]]
+
+
+def from_diverged(curves: pd.DataFrame, replicas: pd.DataFrame) -> pd.Series:
+    """Return of each row of curves whether it is of a replica that diverged later on.
+
+    Args:
+        curves: one row for each replica and measurement.
+        replicas: one row for each replica, as it ended; may be empty.
+
+    Example:
+        >>> rows = pd.DataFrame({"p": 0.2, "seed": [0, 1]})
+        >>> from_diverged(rows, rows.assign(ended_by=["budget", "non-finite weights"])).tolist()
+        [False, True]
+    """
+    keys = [column for column in REPLICA if column in curves and column in replicas]
+    failed = replicas[have_diverged(replicas)]
+    if failed.empty or not keys:
+        return pd.Series(False, index=curves.index, dtype=bool)
+    found = pd.MultiIndex.from_frame(curves[keys]).isin(pd.MultiIndex.from_frame(failed[keys]))
+    return pd.Series(found, index=curves.index)
 
 
 def thinned(table: pd.DataFrame) -> pd.DataFrame:
@@ -116,8 +137,18 @@ def stops_early(curves: pd.DataFrame) -> bool:
     return bool((arms.nunique() > 1).any())
 
 
-def _over_training(spec: PanelSpec, curves: pd.DataFrame) -> pd.DataFrame:
-    """Average curve by curve; a replica that stopped early keeps its last values."""
+def _count_replicas(spec: PanelSpec, table: pd.DataFrame, replicas: pd.DataFrame) -> pd.Series:
+    """Count the replicas of each mean, with those that have no value."""
+    rows, place = spec.selected.rows(replicas), {} if spec.along == "metric" else {spec.along: "x"}
+    keys = [*differing_columns(rows, known=spec.along), *place]
+    if not keys:
+        return pd.Series(len(rows), index=table.index)
+    counts = rows.groupby(keys).size().rename("number").reset_index().rename(columns=place)
+    return table.merge(counts, on=[place.get(key, key) for key in keys], how="left")["number"]
+
+
+def _over_training(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Average curve by curve; a replica that stopped early keeps its last values, but not one that diverged."""
     if curves.empty:
         raise ValueError(f"panel {spec.title!r} needs metrics.csv, which no run wrote (logger=csv writes it)")
     if spec.along not in ("epoch", "step"):
@@ -125,22 +156,24 @@ def _over_training(spec: PanelSpec, curves: pd.DataFrame) -> pd.DataFrame:
     rows = spec.selected.rows(curves)
     _check_rows(rows, needed=("step", "epoch", "p", "seed"), once="step")
     keys = differing_columns(rows)
+    columns = spec.columns(rows)
+    rows = rows.assign(diverged=from_diverged(rows, replicas))
     parts = []
-    for column, label in spec.columns(rows).items():
+    for column, label in columns.items():
         for arm, part in rows.groupby("arm", sort=False) if "arm" in keys else [("", rows)]:
             if not part[column].notna().any():
                 continue
             table = _curve_means(part, spec.factor * part[column])
             place = table["epoch"].map(part.groupby("epoch")["step"].max()) if spec.along == "step" else table["epoch"]
             parts.append(table.assign(x=place, quantity=label, arm=arm))
-    return pd.concat(parts, ignore_index=True)[["x", *keys, "quantity", "mean", "low", "high", "n"]]
+    return pd.concat(parts, ignore_index=True)[["x", *keys, "quantity", "mean", "low", "high", "n", "replicas"]]
 
 
 def _curve_means(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     """Average a quantity over the seeds of each p and learning rate, at every epoch it was measured at.
 
     Curves may have epochs of their own. A replica that stopped before the others of its curve keeps its last value, and
-    a curve goes on to the end of the longest one.
+    a curve goes on to the end of the longest one. One that diverged has no value from then on.
     """
     curve = [column for column in ("p", "lr") if column in rows]
     replica = [*curve, "seed"]
@@ -152,6 +185,8 @@ def _curve_means(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     newest = np.minimum(np.arange(len(epochs)), last.clip(0)[:, None])
     held = pd.DataFrame(np.take_along_axis(wide.to_numpy(), newest, axis=1), index=wide.index, columns=wide.columns)
     own = wide.notna().groupby(level=curve).transform("any")
+    failed = rows.groupby(replica)["diverged"].any().to_numpy()[:, None]
+    held = held.mask(failed & (epochs > end.to_numpy()[:, None]))
     over = epochs > end.groupby(level=curve).transform("max").to_numpy()[:, None]
     long = held.where(own | over).melt(ignore_index=False, value_name="value").reset_index()
     table = bands(long, "value", by=[*curve, "epoch"])

@@ -13,13 +13,14 @@ from jaxtyping import Int64
 
 from noisereg.config.run_folder import result_settings
 from noisereg.config.walk import is_below
-from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection
+from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection, have_diverged
 from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.runs.reading import Run, join_tables
 
 _GROUPED_OVER = ("seed", "seeds", "threads", "noise.p", "optimizer.lr")  # of these a group may have several values
 _OF_THE_EXPERIMENT = ("experiment.id", "experiment.arms", "experiment.fast")  # the rest of it is words
+_NO_METRICS = (*REPLICA, "epochs", "ended_by", "fitted_epoch")  # columns of a replica's row beside its metrics
 _KEYS_IN_A_TITLE = 3
 
 
@@ -62,9 +63,13 @@ class RunGroup:
 
     @cached_property
     def replicas(self) -> pd.DataFrame:
-        """One row for each replica, as it ended."""
-        rows = join_tables(self._rated(run, run.replicas) for run in self.runs)
-        return _once(rows, [])
+        """One row for each replica, as it ended.
+
+        One that diverged has no metric: in records of older versions its last values are those before it did.
+        """
+        rows = _once(join_tables(self._rated(run, run.replicas) for run in self.runs), [])
+        metrics = [column for column in rows if column not in _NO_METRICS]
+        return rows.assign(**rows[metrics].mask(have_diverged(rows))) if have_diverged(rows).any() else rows
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -96,7 +101,9 @@ class RunGroup:
         """What a reader should know of runs that were put together, a line each."""
         doubled = sum(len(run.replicas) for run in self.runs) - len(self.replicas)
         commits = dict.fromkeys(str(run.environment["commit"]) for run in self.runs if run.environment.get("commit"))
+        diverged = count_diverged([self])
         return [
+            *([diverged] if diverged else []),
             *([f"replicas that two runs hold: {doubled}; the later folder's count"] if doubled else []),
             *([f"runs of several commits: {', '.join(commits)}"] if len(commits) > 1 else []),
         ]
@@ -153,6 +160,21 @@ class RunGroup:
         if "lr" in table or len({str(_rate(other)) for other in self.runs}) < 2:
             return table
         return table.assign(lr=_rate(run))
+
+
+def count_diverged(groups: Iterable[RunGroup]) -> str:
+    """Count how many replicas diverged, in words; nothing if none did.
+
+    Example:
+        >>> from pathlib import Path
+        >>> rows = [{"p": 0.2, "seed": seed, "ended_by": "non-finite weights"} for seed in range(6)]
+        >>> record = {"replicas": [*rows, {"p": 0.2, "seed": 6, "test/error": 0.5, "ended_by": "budget"}]}
+        >>> count_diverged([RunGroup("a sweep", "sweep-1", [Run(Path("run"), "finished", record=record)])])
+        '6 of 7 replicas diverged: they have no values at the end'
+    """
+    tables = [group.replicas for group in groups]
+    failed, number = sum(int(have_diverged(rows).sum()) for rows in tables), sum(map(len, tables))
+    return f"{failed} of {number} replicas diverged: they have no values at the end" if failed else ""
 
 
 def group_runs(runs: Iterable[Run]) -> list[RunGroup]:

@@ -3,11 +3,11 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from noisereg.config.walk import walk
-from noisereg.report.claims.verdicts import VERDICTS, Judgement
+from noisereg.report.claims.verdicts import KINDS, VERDICTS, Judgement
 from noisereg.report.page.results import commit_of
 from noisereg.runs.reading import Run
 
@@ -16,11 +16,26 @@ def count_verdicts(judgements: Sequence[Judgement]) -> dict[str, int]:
     """Count verdicts, in the order from reproduced to not applicable.
 
     Example:
-        >>> count_verdicts([])
-        {'reproduced': 0, 'direction only': 0, 'not reproduced': 0, 'not applicable': 0}
+        >>> list(count_verdicts([]))
+        ['reproduced', 'direction only', 'not reproduced', 'undecided', 'not judged', 'not applicable']
     """
     found = Counter(judgement.verdict for judgement in judgements)
     return {verdict: found[verdict] for verdict in VERDICTS}
+
+
+def count_by_kind(judgements: Iterable[Judgement]) -> dict[str, dict[str, int]]:
+    """Count verdicts for each kind of claim, under the words for it; a kind without claims is left out.
+
+    Example:
+        >>> judgement = Judgement(id="F1", says="It falls.", place="figure 1", paper=0.2, theory=None, mean=0.2,
+        ...                       low=0.1, high=0.3, n=5, verdict="reproduced", why="", kind="number")
+        >>> count_by_kind([judgement])["numbers of the paper's"]["reproduced"]
+        1
+    """
+    own: dict[str, list[Judgement]] = {kind: [] for kind in KINDS}
+    for judgement in judgements:
+        own[judgement.kind].append(judgement)
+    return {words: count_verdicts(own[kind]) for kind, words in KINDS.items() if own[kind]}
 
 
 def verdicts_in_words(counts: Mapping[str, int]) -> str:
@@ -31,6 +46,28 @@ def verdicts_in_words(counts: Mapping[str, int]) -> str:
         '2 reproduced, 1 not reproduced'
     """
     return ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
+
+
+def kinds_in_words(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Return how many claims of which kind have which verdict, in words.
+
+    Example:
+        >>> kinds_in_words({"directions": {"reproduced": 2, "undecided": 1}, "checks of the code": {"reproduced": 3}})
+        'directions: 2 reproduced, 1 undecided; checks of the code: 3 reproduced'
+    """
+    return "; ".join(f"{kind}: {verdicts_in_words(own)}" for kind, own in counts.items())
+
+
+def replicas_in_words(n: int, replicas: int) -> str:
+    """Return how many replicas a number is over; of how many, if some have no value.
+
+    Example:
+        >>> replicas_in_words(1000, 1000), replicas_in_words(3, 8), replicas_in_words(0, 0)
+        ('1,000', '3 of 8', '')
+    """
+    if n < replicas:
+        return f"{n:,} of {replicas:,}"
+    return f"{n:,}" if n else ""
 
 
 def number(value: float | None) -> str:
@@ -67,7 +104,8 @@ def claim_cells(judgement: Judgement) -> dict[str, str]:
         "theory": single["theory"],
         "ours": single["mean"],
         "interval": interval,
-        "n": f"{judgement.n:,}" if judgement.n else "",
+        "n": replicas_in_words(judgement.n, judgement.num_replicas),
+        "kind": KINDS[judgement.kind],
         "verdict": judgement.verdict,
         "why": judgement.why,
     }

@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from noisereg.report.claims.verdicts import RULE
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import png_of, vega_script
-from noisereg.report.groups.run_group import RunGroup
-from noisereg.report.page.cells import claim_cells, count_verdicts, run_facts, settings_of, verdicts_in_words
+from noisereg.report.groups.run_group import RunGroup, count_diverged
+from noisereg.report.page.cells import claim_cells, count_by_kind, kinds_in_words, run_facts, settings_of
 from noisereg.report.page.layer_table import layer_tables
 from noisereg.report.page.means_table import means_table
 from noisereg.runs.reading import Run
@@ -99,8 +99,9 @@ def render(
     return environment.get_template("page.html").render(
         title=title,
         subtitle=f"{len(groups)} experiments and sweeps, {runs} finished runs, {len(unfinished)} others",
+        diverged=count_diverged(groups),
         sections=sections,
-        total=count_verdicts([judgement for group in groups for judgement in group.judgements]),
+        total=count_by_kind(judgement for group in groups for judgement in group.judgements),
         unfinished=unfinished,
         rule=RULE,
         css=_text("page.css"),
@@ -110,7 +111,6 @@ def render(
 
 
 def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    counts = count_verdicts(group.judgements)
     experiment = group.experiment or {}
     return {
         "anchor": group.name,
@@ -121,7 +121,7 @@ def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] |
         "caption": figure.caption,
         "fault": figure.fault,
         "claims": [claim_cells(judgement) for judgement in group.judgements],
-        "counts_in_words": verdicts_in_words(counts),
+        "counts_in_words": kinds_in_words(count_by_kind(group.judgements)),
         "means": None if group.judgements else means_table(group.replicas),
         "layers": layer_tables(group.replicas),
         "missing": [*(f"Missing: {line}" for line in group.missing), *group.notes],

@@ -1,11 +1,12 @@
 """How active each layer of a deep network is, and what noise changes of it: a table with a row for each layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from noisereg.report.groups.naming import rows_by_name
+from noisereg.report.page.cells import replicas_in_words
 from noisereg.statistics import DIFFERENCE, MEAN, paired_means
 
 _FEWEST = 5  # layers; the means of fewer stand in the other tables
@@ -39,6 +40,7 @@ def _table(replicas: pd.DataFrame, split: str) -> dict[str, Any] | None:
         return None
     means = paired_means(replicas, layers)
     cells = {name: rows.set_index("metric").to_dict("index") for name, rows in rows_by_name(means).items()}
+    heads = {name: f"{name} (%{_lacking_in_words(cells[name].values())})" for name in networks}
     changed = [name for name in networks if any(cell["pairs"] for cell in cells[name].values())]
     body = [
         [
@@ -48,9 +50,16 @@ def _table(replicas: pd.DataFrame, split: str) -> dict[str, Any] | None:
         ]
         for layer in layers
     ]
-    header = ["layer", *(f"{name} (%)" for name in networks), *(f"{name} less p = 0 (points)" for name in changed)]
+    header = ["layer", *heads.values(), *(f"{name} less p = 0 (points)" for name in changed)]
     seeds = "one seed" if means["n"].max() == 1 else f"95 % t intervals over {means['n'].max()} seeds"
     return {"title": f"Active units of each layer, {split} ({seeds})", "header": header, "rows": body}
+
+
+def _lacking_in_words(cells: Iterable[Mapping[str, Any]]) -> str:
+    """Return of how many replicas the layer is that fewest have a value of, if not all have one."""
+    fewest = min(cells, key=lambda cell: cell["n"])
+    lacks = fewest["n"] < fewest["replicas"]
+    return f", {replicas_in_words(fewest['n'], fewest['replicas'])} replicas" if lacks else ""
 
 
 def _cell(cell: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
 """The means of a sweep as a table: of each metric at each p, beside the paired difference to p = 0."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from noisereg.labels import label_of
-from noisereg.report.page.cells import number
+from noisereg.report.page.cells import number, replicas_in_words
 from noisereg.statistics import DIFFERENCE, MEAN, paired_means
 
 _MOST_ROWS = 400  # results of more are in result.json
@@ -32,7 +32,9 @@ def means_table(replicas: pd.DataFrame) -> dict[str, list[Any]] | None:
             label_of(str(row["metric"])).title,
             *(number(row[cell]) if isinstance(row[cell], int | float) else str(row[cell]) for cell in cells),
             *_with_interval(row, MEAN),
+            replicas_in_words(row["n"], row["replicas"]),
             *_with_interval(row, DIFFERENCE),
+            replicas_in_words(row["pairs"], row["replicas"] if row["pairs"] else 0),
         ]
         for row in table.to_dict("records")
     ]
@@ -55,8 +57,8 @@ def sweep_metrics(replicas: pd.DataFrame) -> list[str]:
     return [name for fits in kinds for name in replicas.select_dtypes("number") if fits(name)]
 
 
-def _with_interval(row: Mapping[str, Any], names: tuple[str, str, str, str]) -> list[str]:
-    """Return a mean, its interval and the number of its values, in the unit in which its metric is shown."""
+def _with_interval(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return a mean and its interval, in the unit in which its metric is shown."""
     factor = label_of(row["metric"]).factor
     mean, low, high = (number(factor * row[name]) for name in names[:3])
-    return [mean, f"{low} to {high}" if low else "", f"{row[names[3]]:g}" if row[names[3]] else ""]
+    return [mean, f"{low} to {high}" if low else ""]

@@ -14,6 +14,7 @@ RESULT_COLUMNS = (
     "claim",
     "says",
     "place",
+    "kind",
     "paper",
     "theory",
     "ours",
@@ -21,6 +22,7 @@ RESULT_COLUMNS = (
     "high",
     "unit",
     "n",
+    "replicas",
     "verdict",
     "why",
     "of",
@@ -44,7 +46,8 @@ def result_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
         >>> from pathlib import Path
         >>> from noisereg.runs.reading import Run
         >>> claim = {"id": "F1", "metric": "test/error", "below": 0.5, "factor": 100, "unit": "%"}
-        >>> record = {"replicas": [{"p": 0.2, "seed": 0, "test/error": 0.21}], "experiment": {"claims": [claim]}}
+        >>> replicas = [{"p": 0.2, "seed": seed, "test/error": 0.21} for seed in range(3)]
+        >>> record = {"replicas": replicas, "experiment": {"claims": [claim]}}
         >>> group = RunGroup("Figure 1", "F1", [Run(Path("run"), "finished", record=record)])
         >>> result_rows([group])[["claim", "ours", "unit", "verdict"]]
           claim  ours unit     verdict
@@ -85,6 +88,7 @@ def _result_row(group: RunGroup, judgement: Judgement) -> dict[str, Any]:
         "claim": judgement.id,
         "says": judgement.says,
         "place": judgement.place,
+        "kind": judgement.kind,
         "paper": shown["paper"],
         "theory": shown["theory"],
         "ours": shown["mean"],
@@ -92,6 +96,7 @@ def _result_row(group: RunGroup, judgement: Judgement) -> dict[str, Any]:
         "high": shown["high"],
         "unit": judgement.unit,
         "n": judgement.n,
+        "replicas": judgement.num_replicas or judgement.n,
         "verdict": judgement.verdict,
         "why": judgement.why,
         "of": judgement.of,

@@ -161,7 +161,7 @@ def test_a_difference_is_compared_with_the_difference_in_another_metric():
     replicas = [
         {"arm": arm, "p": p, "seed": seed, "first": first, "last": last + seed / 100}
         for p, (arm, (first, last)) in zip((0.0, 0.1), shares.items(), strict=True)
-        for seed in range(2)
+        for seed in range(3)
     ]
     claim = {"id": "F7b", "of": {"arm": "none"}, "minus": {"arm": "smoothing"}, "factor": 100, "unit": "points"}
     deeper, shallower = judge(

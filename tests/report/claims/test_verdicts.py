@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
@@ -41,40 +42,68 @@ def test_a_judgement_has_the_mean_and_the_t_interval_of_the_selected_replicas():
         ([-1.0, -1.0, -1.0], 1.0, 0.5, "not reproduced"),
         ([0.0, 0.0, 0.0], 0.0, 0.15, "reproduced"),
         ([1e-9, 1e-9, 1e-9], 0.0, 0.15, "not reproduced"),
-        ([1.0, 2.0, 3.0], 2 + 0.99 * HALF, 0.0, "reproduced"),  # within the interval
+        ([1.0, 2.0, 3.0], 2.0, 0.51 * HALF, "reproduced"),  # 1.02 HALF allowed
+        ([1.0, 2.0, 3.0], 2.0, 0.49 * HALF, "undecided"),  # the interval is wider than what is allowed
+        ([1.0, 2.0, 3.0], 2.2, 0.46 * HALF, "undecided"),  # the mean is inside, and the interval reaches out below
+        ([1.0, 2.0, 3.0], 2 + 0.99 * HALF, 0.0, "undecided"),  # the interval holds it
         ([1.0, 2.0, 3.0], 2 + 1.01 * HALF, 0.0, "not reproduced"),
-        ([1.0], 1.1, 0.1, "reproduced"),
-        ([1.0], 1.2, 0.1, "not reproduced"),
+        ([10.0, 30.0], 94, 0.15, "undecided"),  # two seeds that differ hold any number
+        ([10.0, 10.0], 10, 0.15, "undecided"),  # two are too few to meet a number
+        ([10.0, 10.0], 94, 0.15, "not reproduced"),
+        ([1.0], 1.0, 0.1, "not judged"),
+        ([1.0], 1.2, 0.1, "not judged"),
     ],
 )
 @pytest.mark.parametrize("key", ["paper", "predicted"])
-def test_a_number_is_met_within_the_tolerance_or_within_the_interval(key, values, number, tolerance, verdict):
+def test_a_number_is_met_if_the_whole_interval_lies_within_its_tolerance(key, values, number, tolerance, verdict):
     assert judged({key: number, "tolerance": tolerance}, rows(p0=values)).verdict == verdict
 
 
 def test_the_papers_number_decides_where_there_is_a_theory_too():
     both = {"paper": 1.0, "predicted": 5.0}
-    assert judged(both, rows(p0=[1.0])).verdict == "reproduced"
-    assert judged(both, rows(p0=[5.0])).verdict == "not reproduced"
+    assert judged(both, rows(p0=[1.0] * 3)).verdict == "reproduced"
+    assert judged(both, rows(p0=[5.0] * 3)).verdict == "not reproduced"
     assert judged(both, rows(p0=[1.0])).theory == 5.0
+
+
+def share_reproduced(*, truth, spread, n, tolerance, draws=2000):
+    """Judge draws of n normal values about a truth in the unit of the paper's number."""
+    values = np.random.default_rng(0).normal(truth, spread * truth, size=(n, draws))
+    replicas = pd.DataFrame(values, columns=[f"x{draw}" for draw in range(draws)]).assign(p=0.0, seed=range(n))
+    claims = [{"id": "C1", "metric": f"x{draw}", "paper": 1.0, "tolerance": tolerance} for draw in range(draws)]
+    verdicts = [judgement.verdict for judgement in judge(claims, replicas=replicas)]
+    return verdicts.count("reproduced") / draws
+
+
+def test_a_truth_of_one_and_a_half_times_the_number_is_seldom_reproduced_by_three_uneven_seeds():
+    assert share_reproduced(truth=1.5, spread=0.3, n=3, tolerance=0.15) <= 0.05
+
+
+def test_the_truth_is_mostly_reproduced_by_twenty_seeds():
+    assert share_reproduced(truth=1.0, spread=0.1, n=20, tolerance=0.25) >= 0.95
 
 
 @pytest.mark.parametrize(
     ("values", "claim", "verdict"),
     [
         ([1.0, 2.0, 3.0], {"below": 2 + 1.01 * HALF}, "reproduced"),
-        ([1.0, 2.0, 3.0], {"below": 2 + 0.99 * HALF}, "not reproduced"),  # the mean lies there, the interval does not
+        ([1.0, 2.0, 3.0], {"below": 2 + 0.99 * HALF}, "undecided"),  # the mean lies there, the interval does not
+        ([1.0, 2.0, 3.0], {"below": 2 - 0.99 * HALF}, "undecided"),
+        ([1.0, 2.0, 3.0], {"below": 2 - 1.01 * HALF}, "not reproduced"),  # the interval lies on the other side
         ([1.0, 2.0, 3.0], {"above": 2 - 1.01 * HALF}, "reproduced"),
-        ([1.0, 2.0, 3.0], {"above": 2 - 0.99 * HALF}, "not reproduced"),
+        ([1.0, 2.0, 3.0], {"above": 2 - 0.99 * HALF}, "undecided"),
+        ([1.0, 2.0, 3.0], {"above": 2 + 1.01 * HALF}, "not reproduced"),
         ([1.0, 2.0, 3.0], {"above": -3, "below": 5}, "reproduced"),
-        ([1.0, 2.0, 3.0], {"above": -3, "below": 4}, "not reproduced"),
+        ([1.0, 2.0, 3.0], {"above": -3, "below": 4}, "undecided"),
+        ([1.0, 2.0, 3.0], {"above": 7, "below": 4}, "not reproduced"),
         ([2.0, 2.0, 2.0], {"below": 2}, "not reproduced"),  # on the bound is not below it
         ([2.0, 2.0, 2.0], {"above": 2}, "not reproduced"),
-        ([1.0], {"below": 1.5}, "reproduced"),
-        ([1.0], {"below": 1.0}, "not reproduced"),
-        ([1.0], {"above": 0.5}, "reproduced"),
-        ([1.0], {"above": 1.5}, "not reproduced"),
-        ([1.0, math.inf], {"above": 0.5}, "not reproduced"),  # there is no interval
+        ([1.0, 1.0], {"below": 1.5}, "direction only"),  # two are too few to reproduce it
+        ([1.0, 1.0], {"below": 0.5}, "not reproduced"),
+        ([1.0], {"below": 1.5}, "not judged"),
+        ([1.0], {"below": 1.0}, "not judged"),
+        ([1.0], {"above": 0.5}, "not judged"),
+        ([1.0, math.inf], {"above": 0.5}, "not judged"),  # there is no interval
     ],
 )
 def test_a_direction_is_met_if_the_whole_interval_lies_there(values, claim, verdict):
@@ -88,7 +117,8 @@ def test_a_direction_is_met_if_the_whole_interval_lies_there(values, claim, verd
         ([1.0, 2.0, 3.0], {"below": 3}, "not reproduced"),
         ([1.0, 2.0, 3.0], {"above": 0.5}, "reproduced"),
         ([1.0, 2.0, 3.0], {"above": 1}, "not reproduced"),
-        ([1.0], {"above": 1}, "not reproduced"),
+        ([1.0, 2.0], {"above": 0.5}, "direction only"),
+        ([1.0], {"above": 0.5}, "not judged"),
     ],
 )
 def test_every_asks_each_replica_and_not_the_interval(values, claim, verdict):
@@ -107,7 +137,21 @@ def test_every_asks_each_replica_and_not_the_interval(values, claim, verdict):
     ],
 )
 def test_the_direction_alone_is_its_own_verdict(claim, verdict):
-    assert judged(claim, rows(p0=[1.0, 1.0])).verdict == verdict
+    assert judged(claim, rows(p0=[1.0] * 3)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ({"paper": 2, "below": 5}, "direction only"),  # the number is undecided
+        ({"paper": 9, "below": 5}, "direction only"),
+        ({"paper": 2, "tolerance": HALF, "below": 4}, "undecided"),  # the direction is
+        ({"paper": 9, "below": 4}, "not reproduced"),
+        ({"paper": 2, "below": -1}, "not reproduced"),
+    ],
+)
+def test_a_direction_that_is_missed_refutes_and_one_that_is_undecided_does_not(claim, verdict):
+    assert judged(claim, rows(p0=[1.0, 2.0, 3.0])).verdict == verdict
 
 
 def test_a_direction_against_other_replicas_is_judged_seed_by_seed():
@@ -116,12 +160,19 @@ def test_a_direction_against_other_replicas_is_judged_seed_by_seed():
     assert judged(claim, replicas).verdict == "reproduced"
     assert judged({"of": {"p": 0.2}, "above": {"p": 0}}, replicas).verdict == "not reproduced"
     moved = rows(p0=[20.0, 30.0, 10.0], p2=[9.0, 18.9, 29.2])  # the same values at other seeds
-    assert judged(claim, moved).verdict == "not reproduced"
+    assert judged(claim, moved).verdict == "undecided"
+
+
+def test_a_direction_is_judged_by_the_pairs_that_it_has():
+    replicas = rows(p0=[10.0, 20.0], p2=[9.0, 18.9, 29.2])
+    judgement = judged({"of": {"p": 0.2}, "below": {"p": 0}, "paper": 19, "tolerance": 2}, replicas)
+    assert (judgement.n, judgement.verdict) == (3, "direction only")
+    assert judgement.why.endswith("two seeds")
 
 
 def test_every_asks_each_pair():
     replicas = rows(p0=[10.0, 20.0, 30.0], p2=[9.0, 19.0, 10.0])  # differences -1, -1, -20: a wide interval
-    assert judged({"of": {"p": 0.2}, "below": {"p": 0}}, replicas).verdict == "not reproduced"
+    assert judged({"of": {"p": 0.2}, "below": {"p": 0}}, replicas).verdict == "undecided"
     assert judged({"of": {"p": 0.2}, "below": {"p": 0}, "every": True}, replicas).verdict == "reproduced"
 
 
@@ -161,7 +212,7 @@ def test_a_direction_against_other_replicas_compares_the_same_ratio():
     claim = {"of": {"arm": "a"}, "over": {"at": "start"}, "every": True}
     above = judged(claim | {"above": {"arm": "b"}}, ENDS, CURVES)  # 1/2, 1/4 against 1/4, 1/8
     below = judged(claim | {"below": {"arm": "b"}}, ENDS, CURVES)
-    assert (above.verdict, below.verdict) == ("reproduced", "not reproduced")
+    assert (above.verdict, below.verdict) == ("direction only", "not reproduced")
 
 
 @pytest.mark.parametrize(("at", "mean"), [("end", 2.5), ("start", 6), ("lowest", 2.5), ("highest", 6), (0.5, 4.5)])
@@ -186,7 +237,6 @@ def test_all_of_one_p_and_seed_count_where_nothing_is_selected():
         ({"of": {"at": "start"}, "paper": 1}, "there are no curves"),
         ({"minus": {"p": 0.2}, "paper": 1}, "no replica has p = 0.2; there are 0"),
         ({"below": {"p": 0.2}}, "no replica has p = 0.2; there are 0"),
-        ({"over": {"at": "end"}, "metric": "zero", "paper": 1}, "zero: at the end; over at the end is 0 over 0"),
         ({"predicted": {"_target_": "a.b"}}, "predicted is yet to be computed by a.b"),
         ({"below": {"_target_": "a.b"}}, "below is yet to be computed by a.b"),
         ({"paper": "1"}, "claim 'C1': paper must be a finite number, got '1'"),
@@ -208,26 +258,99 @@ def test_what_is_no_claim_at_all_is_a_row_too():
 
 def test_a_claim_that_has_been_read_is_judged_as_well():
     claim = Claim.of({"id": "C1", "metric": "x", "paper": 1.0})
-    assert judge([claim], replicas=rows(p0=[1.0]))[0].verdict == "reproduced"
+    assert judge([claim], replicas=rows(p0=[1.0] * 3))[0].verdict == "reproduced"
+
+
+DIVERGED = {"p": 0.2, "seed": 3, "ended_by": "non-finite weights"}
+
+
+@pytest.mark.parametrize(
+    ("replicas", "claim", "why", "numbers"),
+    [
+        (rows(p2=[0.5, math.nan, math.nan]), {"below": 1}, "1 of 3 replicas have a value (at the end)", (1, 3)),
+        (rows(p2=[0.5, 0.6, math.inf]), {"below": 1}, "2 of 3 replicas have a value (at the end)", (2, 3)),
+        (rows(p2=[math.nan] * 3), {"paper": 1}, "0 of 3 replicas have a value (at the end)", (0, 3)),
+        ([*rows(p2=[0.5] * 3), DIVERGED], {"below": 1}, "1 of 4 diverged", (3, 4)),
+        ([*rows(p2=[0.5] * 3), DIVERGED | {"x": 0.5}], {"below": 1}, "1 of 4 diverged", (3, 4)),  # of older versions
+        ([*rows(p2=[0.5]), DIVERGED | {"ended_by": "non-finite loss"}], {"below": 1}, "1 of 2 diverged", (1, 2)),
+        ([DIVERGED], {"metric": "y", "below": 1}, "1 of 1 diverged", (0, 1)),
+        (
+            [*rows(p0=[1.0] * 4, p2=[0.5] * 3), DIVERGED],
+            {"of": {"p": 0}, "above": {"p": 0.2}},
+            "1 of 4 diverged (p = 0.2)",
+            (3, 4),
+        ),
+        (
+            rows(p0=[1.0, 0.0, 2.0], p2=[0.5, 0.0, 1.0]),
+            {"of": {"p": 0.2}, "over": {"p": 0}, "below": 1},
+            "for 2 of 3 replicas x: p = 0.2, at the end; over p = 0, at the end is a finite number",
+            (2, 3),
+        ),
+    ],
+)
+def test_a_claim_over_replicas_that_lack_a_value_is_not_judged_and_has_no_mean(replicas, claim, why, numbers):
+    judgement = judged(claim | {"note": "as before"}, replicas)
+    assert (judgement.verdict, judgement.why) == ("not judged", f"{why}; as before")
+    assert (judgement.n, judgement.num_replicas) == numbers
+    assert all(map(math.isnan, (judgement.mean, judgement.low, judgement.high)))
+
+
+def test_replicas_that_diverged_do_not_matter_to_a_claim_about_others():
+    replicas = [*rows(p0=[0.5] * 3), DIVERGED]
+    judgement = judged({"of": {"p": 0}, "below": 1}, replicas)
+    assert (judgement.verdict, judgement.n, judgement.num_replicas) == ("reproduced", 3, 3)
+
+
+def test_a_replica_that_was_not_measured_at_a_moment_is_not_left_out_of_it():
+    curves = CURVES[~((CURVES["seed"] == 1) & (CURVES["epoch"] == 2))]  # it stopped after epoch 1
+    judgement = judged({"of": {"arm": "a", "at": 2}, "below": 9}, ENDS, curves)
+    assert (judgement.verdict, judgement.n, judgement.num_replicas) == ("not judged", 1, 2)
+    assert judged({"of": {"arm": "a", "at": 3}, "below": 9}, ENDS, curves).verdict == "not applicable"
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind"),
+    [
+        ({"paper": 1, "below": 2}, "number"),
+        ({"paper": 1, "predicted": 2}, "number"),
+        ({"below": 2}, "direction"),
+        ({"predicted": 2, "below": 3}, "prediction"),
+        ({"predicted": 2, "identity": True}, "identity"),
+        ({"paper": 2, "below": "two"}, "number"),  # which is no claim
+    ],
+)
+def test_each_claim_is_of_one_kind(claim, kind):
+    assert judged(claim, rows(p0=[1.0] * 3)).kind == kind
+
+
+@pytest.mark.parametrize(("said", "kind"), [({}, "prediction"), ({"identity": True}, "identity")])
+def test_a_check_is_a_prediction_unless_it_holds_by_construction(said, kind):
+    assert judge([], replicas=[], checks=[CHECK | said])[0].kind == kind
 
 
 @pytest.mark.parametrize(
     ("values", "claim", "why"),
     [
-        ([0.2, 0.22], {"paper": 0.21}, "within 15 % of the paper's 21 %"),
-        ([0.1, 0.3], {"predicted": 0.3}, "the interval holds the theory's 30 %"),
+        ([0.2] * 3, {"paper": 0.21}, "the interval lies within 15 % of the paper's 21 %"),
         (
-            [0.4, 0.4],
-            {"paper": 0.5},
-            "20 % off the paper's 50 %: more than 15 %, and the interval does not hold it; as before",
+            [0.1, 0.2, 0.3],
+            {"predicted": 0.3},
+            "the interval, -4.841 % to 44.84 %, is not within 15 % of the theory's 30 %, nor outside; as before",
         ),
-        ([0.4], {"paper": 0.5}, "20 % off the paper's 50 %: more than 15 %; one seed; as before"),
-        ([0.4], {"paper": 0}, "40 % off the paper's 0 %: more than 15 %; one seed; as before"),
-        ([0.4], {"below": 0.5}, "it lies below 50 %; one seed"),
+        (
+            [0.4] * 3,
+            {"paper": 0.5},
+            "20 % off the paper's 50 %: the interval, 40 % to 40 %, lies outside of 15 %; as before",
+        ),
+        ([0.4], {"paper": 0.5}, "20 % off the paper's 50 %; one seed; as before"),
+        ([0.4], {"paper": 0}, "40 % off the paper's 0 %; one seed; as before"),
+        ([0.4], {"below": 0.5}, "it lies below 50 %; one seed; as before"),
         ([0.4], {"above": 0.5}, "it does not lie above 50 %; one seed; as before"),
-        ([0.4, 0.4], {"below": 0.5, "above": 0.3}, "the interval lies below 50 %; the interval lies above 30 %"),
-        ([0.4, 0.4], {"above": 0.5}, "the interval, 40 % to 40 %, does not lie above 50 %; as before"),
-        ([0.4, 0.6], {"above": 0.5, "every": True}, "1 of 2 replicas lie above 50 %; as before"),
+        ([0.4] * 3, {"below": 0.5, "above": 0.3}, "the interval lies below 50 %; the interval lies above 30 %"),
+        ([0.4] * 2, {"below": 0.5}, "the interval lies below 50 %; two seeds; as before"),
+        ([0.4] * 3, {"above": 0.5}, "the interval, 40 % to 40 %, does not lie above 50 %; as before"),
+        ([0.1, 0.2, 0.3], {"above": 0.1}, "the interval, -4.841 % to 44.84 %, holds 10 %; as before"),
+        ([0.4, 0.6, 0.7], {"above": 0.5, "every": True}, "2 of 3 replicas lie above 50 %; as before"),
     ],
 )
 def test_why_says_what_was_met_and_what_was_not(values, claim, why):

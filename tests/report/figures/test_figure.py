@@ -114,6 +114,20 @@ def test_the_subtitle_says_how_many_seeds_an_interval_is_over():
     ]
 
 
+def test_the_subtitle_says_how_many_replicas_diverged_and_of_how_many_a_mean_is():
+    replicas = ends(seeds=3).assign(ended_by="budget")
+    curves = training(replicas)
+    failed = (replicas["p"] == 0.2) & (replicas["seed"] > 0)
+    replicas.loc[failed, "ended_by"], replicas.loc[failed, "test/error"] = "non-finite weights", np.nan
+    curves = curves[~((curves["p"] == 0.2) & (curves["seed"] > 0) & (curves["epoch"] > 0))]
+    words = [
+        "band or bar: 95 % t interval of the mean over 1 to 3 seeds, 1 of 3 replicas where others have no value",
+        "2 of 6 replicas diverged",
+    ]
+    for panel in (CURVES, END):
+        assert draw_figure([panel], replicas=replicas, curves=curves).to_dict()["title"]["subtitle"] == words
+
+
 def test_any_figure_is_drawn_as_an_image():
     panels = (CURVES, NORMS, END, CHECK, RELIABILITY, PLANE, HISTOGRAMS)
     spec = figure(*panels, fires=fires, analyses=networks, title="All")

@@ -145,6 +145,29 @@ def test_a_replica_that_stopped_keeps_its_last_value():
     assert means(curve_means(frame), 0.0) == {0: (7.0, 2), 1: (5.0, 2), 2: (3.0, 2), 3: (2.5, 2)}
 
 
+def test_a_replica_that_diverged_has_no_value_from_then_on():
+    frame = rows((0.0, 0, {0: 8.0, 1: 6.0, 2: 2.0}), (0.0, 1, {0: 6.0, 1: 4.0}), (0.1, 0, {0: 1.0}))
+    ended = pd.DataFrame({"p": [0.0, 0.0, 0.1], "seed": [0, 1, 0]})
+    table = panel_means(
+        PanelSpec(title="x", metrics={"x": "x"}),
+        replicas=ended.assign(ended_by=["budget", "non-finite weights", "non-finite loss"]),
+        curves=frame,
+    )
+    assert means(table, 0.0) == {0: (7.0, 2), 1: (5.0, 2), 2: (2.0, 1)}
+    assert means(table, 0.1) == {0: (1.0, 1)}
+    assert table["replicas"].tolist() == [2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("along", ["p", "metric"])
+def test_the_end_counts_the_replicas_that_have_no_value(along):
+    replicas = ends(seeds=3).assign(**{"test/loss": 1.0})
+    replicas.loc[replicas["p"] == 0.2, "test/error"] = [0.2, math.nan, math.nan]
+    spec = PanelSpec(title="error", kind="end", x=along, metrics={"test/error": "e", "test/loss": "l"})
+    table = panel_means(spec, replicas=replicas, curves=replicas[:0])
+    assert table[["n", "replicas"]].to_numpy().tolist().count([1, 3]) == 1
+    assert table[["n", "replicas"]].to_numpy().tolist().count([3, 3]) == 3
+
+
 def test_a_curve_whose_replicas_all_stopped_goes_on_to_the_end_of_the_others():
     frame = rows((0.0, 0, {0: 8.0, 1: 6.0}), (0.0, 1, {0: 6.0}), (0.1, 0, {0: 1.0, 1: 1.0, 2: 3.0}))
     table = curve_means(frame)

@@ -131,10 +131,20 @@ def test_claims_and_checks_are_judged_on_all_replicas_and_curves(tmp_path):
         )
     judgements = grouped(tmp_path)[0].judgements
     assert [(j.id, j.mean, j.n, j.verdict) for j in judgements] == [
-        ("F1a", 2.5, 2, "reproduced"),
-        ("F1b", 9, 2, "reproduced"),
+        ("F1a", 2.5, 2, "undecided"),
+        ("F1b", 9, 2, "undecided"),
         ("T1", 1, 4, "reproduced"),
     ]
+
+
+def test_a_replica_that_diverged_has_no_value_at_the_end_and_the_group_counts_it(tmp_path):
+    rows = replicas(0.2, 0, 1, 2, ended_by="budget")
+    rows[1] |= {"ended_by": "non-finite weights", "epochs": 3}  # as in records of older versions, with its last values
+    write_run(tmp_path, replicas=rows)
+    (group,) = grouped(tmp_path)
+    assert group.replicas["x"].isna().tolist() == [False, True, False]
+    assert group.replicas.loc[1, ["p", "seed", "epochs"]].tolist() == [0.2, 1, 3]
+    assert group.notes == ["1 of 3 replicas diverged: they have no values at the end"]
 
 
 def test_fires_are_those_of_the_selected_replicas(tmp_path):

@@ -38,11 +38,13 @@ def test_a_number_has_four_digits(value, written):
 
 
 def test_verdicts_are_counted_in_their_order():
-    counts = count_verdicts(judged(0.21) + judged(0.5) + judged())
+    counts = count_verdicts(judged(*[0.21] * 3) + judged(*[0.5] * 3) + judged(0.5) + judged())
     assert list(counts.items()) == [
         ("reproduced", 1),
         ("direction only", 0),
         ("not reproduced", 1),
+        ("undecided", 0),
+        ("not judged", 1),
         ("not applicable", 1),
     ]
 
@@ -50,7 +52,12 @@ def test_verdicts_are_counted_in_their_order():
 def test_a_claims_cells_have_the_unit_and_the_interval():
     cells = claim_cells(*judged(0.20, 0.22))  # whose interval is 12.706 standard errors of 1 % either side
     assert (cells["paper"], cells["ours"], cells["interval"], cells["n"]) == ("21 %", "21 %", "8.294 to 33.71", "2")
-    assert (cells["verdict"], cells["theory"]) == ("reproduced", "")
+    assert (cells["verdict"], cells["theory"]) == ("undecided", "")
+
+
+def test_a_claim_says_of_how_many_replicas_its_value_is_if_some_have_none():
+    assert claim_cells(*judged(0.20, 0.22, float("nan")))["n"] == "2 of 3"
+    assert claim_cells(*judged(float("nan")))["n"] == "0 of 1"
 
 
 def test_a_claim_without_a_value_has_empty_cells():

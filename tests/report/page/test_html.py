@@ -71,7 +71,8 @@ def test_the_library_is_in_the_page_once_and_the_page_is_small(page):
 
 def test_counts_rule_claims_and_failures_are_said(page):
     text = " ".join(" ".join(Markup(page).text).split())
-    assert "2 reproduced 1 not reproduced 1 not applicable" in text
+    numbers, others = "1 direction only 1 not reproduced", "directions 1 not applicable"
+    assert f"numbers of the paper's {numbers} {others} predictions of a theory 1 reproduced" in text
     assert RULE in text
     assert "2 experiments and sweeps, 6 finished runs, 2 others" in text
     assert "Missing: p = 0.2: seeds 1" in text
@@ -93,6 +94,16 @@ def test_a_network_of_many_layers_has_a_table_of_them_and_its_panels_name_the_cl
         "test, smoothing: tightness 0.125",
     ]
     assert "airplane" in json.dumps(figure["datasets"])
+
+
+def test_the_page_says_in_a_line_how_many_replicas_diverged_and_counts_them_in_means(tmp_path):
+    rows = [{"p": 0.2, "seed": seed, "test/error": 0.25, "ended_by": "budget"} for seed in range(2)]
+    rows += [{"p": 0.2, "seed": seed, "ended_by": "non-finite weights"} for seed in range(2, 8)]
+    write_run(tmp_path, replicas=rows)
+    groups = group_runs(find_runs([tmp_path]))
+    text = " ".join(" ".join(Markup(render(groups, [DrawnFigure.of(group) for group in groups])).text).split())
+    assert "1 finished runs, 0 others 6 of 8 replicas diverged: they have no values at the end" in text
+    assert "test error (%) 0.2 25 25 to 25 2 of 8" in text
 
 
 def test_a_claim_about_what_a_run_lacks_does_not_stop_the_page(tmp_path):

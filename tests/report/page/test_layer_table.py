@@ -35,6 +35,14 @@ def test_one_seed_has_no_interval():
     assert table["rows"][0] == ["relu", "50", "25", "-25"]
 
 
+def test_a_mean_of_fewer_replicas_than_there_are_says_so():
+    rows = arms()
+    rows.loc[(rows["arm"] == "smoothing") & (rows["seed"] > 0), "test/active_fraction/relu"] = None
+    test, train = layer_tables(rows)
+    assert test["header"][1:3] == ["none (%)", "smoothing (%, 1 of 3 replicas)"]
+    assert train["header"][1:3] == ["none (%)", "smoothing (%)"]
+
+
 def test_few_layers_or_one_network_have_no_table():
     assert layer_tables(arms()[arms()["p"] == 0]) == []
     few = arms().drop(columns=[f"{split}/active_fraction/relu" for split in ("test", "train")])

@@ -16,6 +16,14 @@ def test_a_sweep_has_a_row_for_each_metric_and_p_beside_the_difference_to_none()
     assert [third[0], fourth[0]] == ["weight norm, hidden", "weight norm, hidden"]
 
 
+def test_a_mean_of_fewer_replicas_than_there_are_says_so():
+    values = {0.0: (0.5, 0.25, None), 0.2: (0.5, None, None)}
+    rows = [{"p": p, "seed": seed, "test/error": value} for p, own in values.items() for seed, value in enumerate(own)]
+    none, noisy = means_table(pd.DataFrame(rows))["rows"]
+    assert (none[2], none[4], none[7]) == ("37.5", "2 of 3", "")
+    assert (noisy[2], noisy[4], noisy[7]) == ("50", "1 of 3", "1 of 3")
+
+
 def test_the_errors_of_a_sweep_say_when_they_were_measured():
     replicas = [{"p": 0.0, "seed": 0, "test/error": 0.4, "best/test/error": 0.3, "selected/test/error": 0.35}]
     assert [row[0] for row in means_table(pd.DataFrame(replicas))["rows"]] == [

@@ -49,14 +49,26 @@ def test_a_result_row_has_the_judgement_in_the_unit_that_is_shown_and_where_it_i
         "paper": 21.0,
         "unit": "%",
         "n": 2,
-        "verdict": "reproduced",
-        "why": "within 15 % of the paper's 21 %",
+        "kind": "number",
+        "replicas": 2,
+        "verdict": "undecided",
+        "why": "the interval, 8.294 % to 33.71 %, is not within 15 % of the paper's 21 %, nor outside; two seeds",
         "of": "test/error: p = 0.2, at the end",
         "command": "python train.py seed=0; python train.py seed=1",
         "commit": "abc, abc with uncommitted changes",
         "seconds": 4.0,
         "device": "cpu (Xeon)",
     }
+
+
+def test_a_result_row_says_of_how_many_replicas_its_value_is(tmp_path):
+    failed = {"p": 0.2, "seed": 1, "ended_by": "non-finite weights", "test/error": 0.2}  # before it diverged
+    rows = [{"p": 0.2, "seed": 0, "test/error": 0.2, "ended_by": "budget"}, failed]
+    write_run(tmp_path, replicas=rows, experiment={"id": "F1", "claims": [CLAIM]})
+    (row,) = result_rows(grouped(tmp_path)).to_dict("records")
+    assert (row["n"], row["replicas"], row["verdict"]) == (1, 2, "not judged")
+    assert row["why"] == "1 of 2 diverged (p = 0.2)"
+    assert math.isnan(row["ours"])
 
 
 def test_groups_without_claims_have_no_result_rows(tmp_path):

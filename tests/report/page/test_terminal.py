@@ -5,7 +5,7 @@ from runs.run_folders import write_run
 
 from noisereg.report.claims.verdicts import judge
 from noisereg.report.groups.run_group import group_runs
-from noisereg.report.page.terminal import judgement_table, overview_table
+from noisereg.report.page.terminal import judgement_table, kinds_table, overview_table
 from noisereg.runs.reading import find_runs
 
 CLAIMS = [
@@ -26,9 +26,19 @@ def test_the_paper_stands_beside_ours_and_the_verdict():
     lines = printed(judgement_table(judge(CLAIMS, replicas=REPLICAS))).splitlines()
     first, second, third = (next(line for line in lines if f"F{number}" in line) for number in (1, 2, 3))
     assert first.split("  ")[0].strip() == "F1 It is [b]half[/b]."
-    assert first.split()[-7:] == ["[b]half[/b].", "0.5", "0.5", "±", "1.3", "2", "reproduced"]
-    assert second.split()[-6:] == ["0.5", "±", "1.3", "2", "not", "reproduced"]
+    assert first.split()[-7:] == ["[b]half[/b].", "0.5", "0.5", "±", "1.3", "2", "undecided"]
+    assert second.split()[-5:] == ["0.5", "±", "1.3", "2", "undecided"]
     assert third.split()[-2:] == ["not", "applicable"]
+
+
+def test_a_claim_that_is_not_judged_says_why_and_of_how_many_replicas():
+    failed = [{"p": 0.0, "seed": seed, "ended_by": "non-finite weights"} for seed in range(2, 8)]
+    first = next(
+        line
+        for line in printed(judgement_table(judge(CLAIMS, replicas=[*REPLICAS, *failed]))).splitlines()
+        if "F1" in line
+    )
+    assert " ".join(first.split()[-10:]) == "0.5 2 of 8 not judged: 6 of 8 diverged"
 
 
 def test_verdicts_are_counted_for_each_group(tmp_path):
@@ -36,4 +46,34 @@ def test_verdicts_are_counted_for_each_group(tmp_path):
     (line,) = (
         line for line in printed(overview_table(group_runs(find_runs([tmp_path])))).splitlines() if "Figure" in line
     )
-    assert [cell.strip() for cell in line.split("│")[1:-1]] == ["[red]Figure 1", "1", "1", "", "1", "1"]
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    assert cells == ["[red]Figure 1", "1", "2 undecided, 1 not applicable"]
+
+
+CODE = {"measured": 0.5, "predicted": 0.5, "n": 7, "identity": True}
+
+
+def test_what_holds_by_construction_is_counted_apart_and_nothing_twice(tmp_path):
+    claims = [*CLAIMS, {"id": "F4", "metric": "test/error", "predicted": 5}]
+    checks = [CODE | {"id": "S1", "holds": True}, CODE | {"id": "S2", "holds": False}, {"id": "T1", "holds": True}]
+    write_run(tmp_path, replicas=REPLICAS, experiment={"id": "F1", "title": "Figure", "claims": claims}, checks=checks)
+    groups = group_runs(find_runs([tmp_path]))
+    overview, kinds = printed(overview_table(groups)), printed(kinds_table(groups))
+    assert "1 reproduced, 1 not reproduced, 2 undecided, 1 not applicable; 1 of 2 checks of the code hold" in overview
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in kinds.splitlines() if line.startswith("│")]
+    assert rows == [
+        ["numbers of the paper's", "1", "1 undecided"],
+        ["directions", "2", "1 undecided, 1 not applicable"],
+        ["predictions of a theory", "2", "1 reproduced, 1 not reproduced"],
+        ["checks of the code (identities)", "2", "1 reproduced, 1 not reproduced"],
+    ]
+
+
+def test_the_overview_says_in_a_line_how_many_replicas_diverged(tmp_path):
+    for number in range(2):
+        rows = [{"p": 0.0, "seed": seed, "ended_by": "non-finite loss"} for seed in range(number, 3)]
+        others = [{"p": 0.1, "seed": 0, "test/error": 0.1, "ended_by": "budget"}]
+        write_run(tmp_path / str(number), config={"new": number}, replicas=[*rows, *others])
+    groups = group_runs(find_runs([tmp_path]))
+    assert "5 of 7 replicas diverged" in printed(overview_table(groups))
+    assert "diverged" not in printed(overview_table([]))
