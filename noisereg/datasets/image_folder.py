@@ -237,7 +237,7 @@ def _check_classes_have_images(files: FileList, classes: tuple[str, ...], root: 
     ]
     if empty:
         named = ", ".join(empty[:_MOST_NAMED]) + (f" and {len(empty) - _MOST_NAMED} more" * (len(empty) > _MOST_NAMED))
-        found = f" ({describe_left_out(files.left_out)})" if files.left_out else ""
+        found = f"; {describe_left_out(files.left_out)}" if files.left_out else ""
         raise DatasetError(
             f"root={root} has no images in {named}{found}; put some of {', '.join(EXTENSIONS)} there, "
             f"or remove these classes from {' and '.join(SPLITS)}"

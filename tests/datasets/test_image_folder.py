@@ -200,7 +200,7 @@ def test_a_class_without_images_is_named(photos, stream):
         path.rename(path.with_suffix(".gif"))
     for path in (photos / "test/a").iterdir():
         path.unlink()
-    fault = r"has no images in train/b, test/a \(4 files left out \(4 \.gif\)\); put some of \.jpg, .* or remove"
+    fault = r"has no images in train/b, test/a; 4 files left out \(4 \.gif\); put some of \.jpg, .* or remove"
     with pytest.raises(DatasetError, match=f"^root={photos} {fault}"):
         set_up(photos, stream=stream)
 
