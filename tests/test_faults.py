@@ -147,8 +147,6 @@ callbacks.finite_loss.action=halt | callbacks.finite_loss.action must be stop or
 callbacks.finite_loss.action=skip callbacks.finite_loss.every_n_steps=2 | callbacks.finite_loss.action=skip must
 +noise.pp=0.1 | noise.pp=0.1: Resample has no such argument; did you mean p?
 engine=fused | engine=fused cannot run
-seeds=3 | seeds=3 trains replicas in one run, but
-stopping.extra_epochs=3 | stopping.extra_epochs needs an engine
 """
 CASES = [tuple(line.split(" | ")) for line in LINES.strip("\n").splitlines()]
 ONE = ["engine=none", "seeds=1", "noise.p=0.2", "logger=csv", "dataset.train_size=20", "dataset.test_size=20"]

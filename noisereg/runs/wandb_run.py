@@ -122,7 +122,7 @@ class WandbBands:
         self._run.log({"trainer/global_step": measurement.step, "epoch": measurement.epoch, **values})
 
     def finish(self, curves: Curves, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path]) -> None:
-        """Log the table of all replicas and the figures, and take the means of the table for the run's summary.
+        """Log the table of all replicas, if there are several, and the figures, and take the means of the table for the run's summary.
 
         Args:
             curves: of all replicas.
@@ -135,7 +135,8 @@ class WandbBands:
                 self._run.log({"trainer/global_step": step, "epoch": epoch, **means})
         table = pandas.DataFrame(rows)
         images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-        self._run.log({"replicas": wandb.Table(dataframe=table), **images})
+        tables = {"replicas": wandb.Table(dataframe=table)} if len(rows) > 1 else {}
+        self._run.log({**tables, **images})
         self._run.summary.update(rows[0] if len(rows) == 1 else self._bands(table.select_dtypes("number")))
 
     def _bands(self, replicas: pandas.DataFrame) -> dict[str, float]:
