@@ -39,7 +39,8 @@ def judgement_table(judgements: Iterable[Judgement]) -> Table:
         numbers = (cells["paper"] or cells["theory"], _ours(judgement), cells["n"])
         why = f": {judgement.why}" if judgement.verdict == "not judged" else ""
         verdict = Text(f"{judgement.verdict}{why}", style=_STYLES[judgement.verdict])
-        table.add_row(Text(f"{judgement.id} {judgement.says}"), *map(Text, numbers), verdict)
+        of_code = " (a check of the code)" if judgement.kind == "identity" else ""
+        table.add_row(Text(f"{judgement.id} {judgement.says}{of_code}"), *map(Text, numbers), verdict)
     return table
 
 

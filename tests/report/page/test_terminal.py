@@ -58,6 +58,7 @@ def test_what_holds_by_construction_is_counted_apart_and_nothing_twice(tmp_path)
     checks = [CODE | {"id": "S1", "holds": True}, CODE | {"id": "S2", "holds": False}, {"id": "T1", "holds": True}]
     write_run(tmp_path, replicas=REPLICAS, experiment={"id": "F1", "title": "Figure", "claims": claims}, checks=checks)
     groups = group_runs(find_runs([tmp_path]))
+    assert printed(judgement_table(groups[0].judgements)).count("(a check of the code)") == 2
     overview, kinds = printed(overview_table(groups)), printed(kinds_table(groups))
     assert "1 reproduced, 1 not reproduced, 2 undecided, 1 not applicable; 1 of 2 checks of the code hold" in overview
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in kinds.splitlines() if line.startswith("│")]
