@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import pandas
 import pytest
 import torch
@@ -79,6 +80,14 @@ def _own_parts(monkeypatch):
     for name, kind in {"noisereg.datasets.Tiles": Tiles, "noisereg.models.Normed": Normed}.items():
         monkeypatch.setattr(name, kind, raising=False)
         monkeypatch.setattr(kind, "__module__", name.rpartition(".")[0])
+
+
+@pytest.fixture(autouse=True)
+def _unchecked():
+    """Leave annotations unchecked: the checks take longer than the steps."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def train(folder, engine, model, overrides):

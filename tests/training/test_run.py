@@ -16,7 +16,11 @@ from noisereg.training.run import run
 
 SMALL = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
 ALONE = [*SMALL, "noise.p=0.1", "seeds=1", "logger=csv", "engine=blocked"]
-ARMS = ["+experiment.arms={slow: [], quick: ['optimizer.lr=0.2']}", "+experiment.id=A1", "+experiment.title=two rates"]
+ARMS = [
+    "+experiment.arms={slow: ['optimizer.lr=0.1'], quick: ['optimizer.lr=0.2']}",
+    "+experiment.id=A1",
+    "+experiment.title=two rates",
+]
 CHECKS = "+experiment.checks={perceptron: {_target_: noisereg.theory.verify_perceptron, seeds: 1, n: 10, d: 3}}"
 
 
