@@ -105,6 +105,20 @@ class Plan:
                 found[engine] = reason
         return found
 
+    def foreign_callback(self) -> str | None:
+        """Return the key of a callback that is not ours: only `single` calls all the hooks that it may have.
+
+        An engine that is asked for by name calls those of training steps, epochs and checkpoints.
+        """
+        ours = {
+            "sparsity": "noisereg.callbacks.SparsityMonitor",
+            "norms": "noisereg.callbacks.NormMonitor",
+            "checkpoint": "noisereg.callbacks.RunCheckpoint",
+            "finite_loss": "noisereg.callbacks.FiniteLoss",
+        }
+        sections = self.settings["callbacks"].items()
+        return next((name for name, section in sections if not same_target(section, ours.get(name, ""))), None)
+
     def check_engine(self) -> None:
         """Refuse an engine that cannot train this.
 
@@ -121,13 +135,13 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
     checkpoint, finite_loss = (callbacks.get(name, {}) for name in ("checkpoint", "finite_loss"))
     unknown = sorted(key for key in set(trainer) - _TRAINER_KEYS - set(trainer_keys) if trainer[key] is not None)
     return {
-        f"trainer.devices={trainer['devices']} shares one network": trainer["devices"] > 1,
-        f"trainer.precision={trainer['precision']} is for one network": str(trainer["precision"]) not in _PRECISIONS,
-        f"trainer.{next(iter(unknown), '')} is for one network": bool(unknown),
-        "channels_last=true is for one network": settings["channels_last"],
+        f"trainer.devices={trainer['devices']} needs engine=single": trainer["devices"] > 1,
+        f"trainer.precision={trainer['precision']} needs engine=single": str(trainer["precision"]) not in _PRECISIONS,
+        f"trainer.{next(iter(unknown), '')} is beyond it": bool(unknown),
+        "channels_last=true needs engine=single": settings["channels_last"],
         "dataset.stream=true reads images batch by batch": settings["dataset"].get("stream") is True,
-        "callbacks.finite_loss.action=skip is for one network": finite_loss.get("action") == "skip",
-        "callbacks.checkpoint counts the steps of one network": bool(checkpoint.get("every_n_train_steps")),
+        "callbacks.finite_loss.action=skip needs engine=single": finite_loss.get("action") == "skip",
+        "callbacks.checkpoint.every_n_train_steps needs engine=single": bool(checkpoint.get("every_n_train_steps")),
     }
 
 

@@ -51,7 +51,7 @@ def describe_batch(batch: Any) -> str:
         >>> describe_batch({"image": 1, "labels": 2})
         "a dict with 'image', 'labels'"
     """
-    keys = f" with {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
+    keys = f" with {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) and batch else ""
     return f"a {type(batch).__name__}{keys}"
 
 

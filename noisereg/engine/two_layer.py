@@ -97,7 +97,7 @@ class TwoLayerEngine:
 
     def state(self) -> dict[str, Any]:
         """Return the counts of the last measurement."""
-        return {"fires": self._fires}
+        return {"fires": self._fires.clone()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore the counts of the run that is resumed."""

@@ -27,11 +27,16 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     metrics = (*_ERRORS, *(_OF_SEVERAL_LAYERS if has_layers else _OF_ONE_LAYER), "noise/measured_rate")
     labels = {metric: label_of(metric) for metric in metrics if metric in frame}
     table = Table(box=SIMPLE, caption="mean ± 95 % t interval", padding=0)  # within 80 columns
-    for words in (*by, "n", *(label.title for label in labels.values())):
-        table.add_column(words, justify="right", overflow="fold", max_width=11)
-    for values, group in frame.groupby(by):
-        cells = [_cell(group[metric], label) for metric, label in labels.items()]
-        table.add_row(*(f"{value:g}" for value in values), str(len(group)), *cells)
+    lines = [
+        [*(f"{value:g}" for value in values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
+        for values, group in frame.groupby(by)
+    ]
+    headings = (*by, "n", *(label.title for label in labels.values()))
+    for words, cells in zip(headings, zip(*lines, strict=True), strict=True):
+        longest = max(len(part) for cell in cells for part in cell.splitlines())
+        table.add_column(words, justify="right", overflow="fold", min_width=longest, max_width=max(longest, 10))
+    for line in lines:
+        table.add_row(*line)
     return table
 
 

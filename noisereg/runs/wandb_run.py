@@ -122,7 +122,7 @@ class WandbBands:
         self._run.log({"trainer/global_step": measurement.step, "epoch": measurement.epoch, **values})
 
     def finish(self, curves: Curves, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path]) -> None:
-        """Log the table of all replicas, if there are several, and the figures, and take the means of the table for the run's summary.
+        """Log a table of several replicas and the figures, and take the means of the table for the run's summary.
 
         Args:
             curves: of all replicas.

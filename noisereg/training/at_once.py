@@ -76,6 +76,8 @@ class AllAtOnce(Training):
         )
         if isinstance(networks, TwoLayerEngine):
             networks.begin_compiling(self.fit_data.first_rows())
+        if "sparsity" in settings["callbacks"] and not isinstance(networks, TwoLayerEngine):
+            self._check_layers(seeds[0])
         self._logger = ObserverLogger(self.curves, self.observers)
         self.trainer = build(
             "trainer",
@@ -90,6 +92,13 @@ class AllAtOnce(Training):
         self.device = self.trainer.strategy.root_device
         self.num_weights = sum(weight[0].numel() for weight in networks.networks.parameters())
         self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
+
+    def _check_layers(self, seed: int) -> None:
+        """Check the patterns of the layers to measure, and warn of activations that are not measured."""
+        shape, classes = self.data.input_shape, self.data.num_classes
+        monitor = build("callbacks.sparsity", self.settings["callbacks"]["sparsity"])
+        with as_config_error("callbacks.sparsity", type(monitor)):
+            monitor.find(build_model(self.settings, seed, input_shape=shape, num_classes=classes))
 
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline
@@ -166,5 +175,5 @@ def learning_rates(settings: Settings, base: list[float], *, num_epochs: int) ->
         optimizer.step()
         scheduler.step()
         if any(group["momentum"] != 0.9 for group in optimizer.param_groups):
-            raise ConfigError("scheduler moves the momentum too, which only engine=single does; set engine=single")
+            raise ConfigError("scheduler moves the momentum too, which needs engine=single")
     return torch.tensor(table, dtype=torch.float64)[:, [distinct.index(lr) for lr in base]]

@@ -1,5 +1,6 @@
 """The parts of a run, built from a checked configuration; an error of a part names its key."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from noisereg import rng
 from noisereg.config.allowed import check_object
 from noisereg.config.arguments import check_arguments, qualify
 from noisereg.config.check import Settings
@@ -18,6 +20,7 @@ from noisereg.config.targets import targets
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
+from noisereg.metrics import eval_mode
 from noisereg.noise import Rule, Schedule
 
 
@@ -40,7 +43,20 @@ def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], 
             f"model.num_outputs={num_outputs} does not fit the {num_classes} classes of the data: "
             "give one output a class (or one for two classes), or null"
         )
-    return build("model", arguments, input_shape=input_shape, num_outputs=num_outputs, seed=seed)
+    with rng.library_generator(seed):  # a network that knows nothing of its seed draws from torch's own generator
+        model = build("model", arguments, input_shape=input_shape, num_outputs=num_outputs, seed=seed)
+    _check_outputs(model, input_shape, num_outputs)
+    return model
+
+
+def _check_outputs(model: torch.nn.Module, input_shape: tuple[int, ...], num_outputs: int) -> None:
+    """Check that a network maps inputs to logits, before a training does."""
+    inputs = torch.linspace(-1, 1, 2 * math.prod(input_shape)).view(2, *input_shape)
+    with as_config_error("model"), eval_mode(model), torch.no_grad(), rng.library_generator(seed=0):
+        logits = model(inputs)
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        if found != (2, num_outputs):
+            raise ValueError(f"{type(model).__name__} must return logits of shape (batch, {num_outputs}), got {found}")
 
 
 def build_loss(settings: Settings) -> Loss:

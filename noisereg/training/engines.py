@@ -18,6 +18,7 @@ from noisereg.engine.stacked_engine import StackedEngine
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
 from noisereg.metrics import eval_mode
+from noisereg.training.at_once import learning_rates
 from noisereg.training.build import build_loss, build_model, build_optimizer
 
 _MOST_FLOPS = 200_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
@@ -57,6 +58,8 @@ def choose_engine(plan: Plan, data: InMemory) -> Choice:
     """
     obstacles = _built_obstacles(plan, data) | plan.obstacles()
     asked = plan.asked
+    if asked == "auto" and (name := plan.foreign_callback()):
+        obstacles |= dict.fromkeys(ENGINES[:-1], f"callbacks.{name} may need hooks that engine=single alone calls")
     if asked != "auto":
         if reason := obstacles.get(asked):
             raise ConfigError(f"engine={asked} cannot run: {reason}; set engine=auto")
@@ -101,6 +104,10 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
         found["fused"] = f"loss {target_name(settings['loss'])} is not compiled"
     if settings["trainer"]["accelerator"] != "cpu" and torch.accelerator.is_available():
         found["fused"] = "it runs on CPUs (trainer.accelerator=cpu)"
+    try:
+        learning_rates(settings, plan.axes["lr"], num_epochs=settings["trainer"]["max_epochs"])
+    except ConfigError as error:
+        found |= dict.fromkeys(("fused", "blocked", "stacked"), str(error))
     if getattr(data, "streamed", False):
         found |= dict.fromkeys(("fused", "blocked", "stacked"), "dataset.stream reads images batch by batch")
     elif plan.asked == "auto" and len(plan.replicas) == 1:

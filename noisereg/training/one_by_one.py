@@ -140,7 +140,8 @@ class OneNetwork(Training):
                     convert=plugin.convert_input,
                 )
         ended_by = "non-finite loss" if self.has_diverged else "zero train error" if self._stop.stopped else "budget"
-        status = {"epochs": int(self.module.epochs_done), "ended_by": ended_by}
+        epochs = self.trainer.current_epoch if self.has_diverged else int(self.module.epochs_done)
+        status = {"epochs": epochs, "ended_by": ended_by}
         if self._stop.fitted_epoch is not None:
             status["fitted_epoch"] = self._stop.fitted_epoch
         rows = self.leave_results([analysis], self._fires(), [status])
@@ -192,6 +193,7 @@ class OneByOne(Training):
                 self._train_one(number, record)
                 record = RunRecord(folder, record.config)
             self.curves.read_replica(folder / "metrics.csv", number)
+            self.curves.write()
             self._rows += record.found["replicas"]
             self.steps = max(self.steps, record.found["steps"])
         if all(row["ended_by"] == "non-finite loss" for row in self._rows):

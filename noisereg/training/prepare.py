@@ -63,6 +63,7 @@ def quiet_libraries() -> None:
     warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
     warnings.filterwarnings("ignore", message=".*LeafSpec")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+    warnings.filterwarnings("once", message="SparsityMonitor")  # of many replicas
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 

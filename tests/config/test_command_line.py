@@ -53,7 +53,7 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         ),
         (
             ["-m", "engine=stacked", "optimizer.lr=0.1,0.2", "trainer.devices=2"],
-            "engine=stacked cannot run: trainer.devices=2 shares one network; set engine=auto",
+            "engine=stacked cannot run: trainer.devices=2 needs engine=single; set engine=auto",
         ),
         (["+sweeps=p_vs_width"], "model.hidden has several values in the file of a sweep: give -m"),
     ],

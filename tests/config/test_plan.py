@@ -48,14 +48,17 @@ def test_what_only_networks_of_any_kind_do_keeps_the_engines_of_one_kind(overrid
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["trainer.devices=2"], "trainer.devices=2 shares one network"),
-        (["trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed is for one network"),
-        (["+trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches is for one network"),
-        (["+trainer.deterministic=true"], "trainer.deterministic is for one network"),
-        (["channels_last=true"], "channels_last=true is for one network"),
+        (["trainer.devices=2"], "trainer.devices=2 needs engine=single"),
+        (["trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed needs engine=single"),
+        (["+trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches is beyond it"),
+        (["+trainer.deterministic=true"], "trainer.deterministic is beyond it"),
+        (["channels_last=true"], "channels_last=true needs engine=single"),
         (["dataset=image_folder", "dataset.stream=true"], "dataset.stream=true reads images batch by batch"),
-        (["callbacks.finite_loss.action=skip"], "callbacks.finite_loss.action=skip is for one network"),
-        (["callbacks.checkpoint.every_n_train_steps=9"], "callbacks.checkpoint counts the steps of one network"),
+        (["callbacks.finite_loss.action=skip"], "callbacks.finite_loss.action=skip needs engine=single"),
+        (
+            ["callbacks.checkpoint.every_n_train_steps=9"],
+            "callbacks.checkpoint.every_n_train_steps needs engine=single",
+        ),
     ],
 )
 def test_what_only_lightning_does_keeps_all_engines_but_single(overrides, reason):
@@ -106,3 +109,10 @@ def test_one_replica_is_a_run_of_its_own_with_the_same_configuration_but_for_the
     alone = plan.settings_of(7)
     assert Plan(alone).replicas == [{"lr": 1, "p": 0.2, "seed": 9}]
     assert {key for key in alone if alone[key] != plan.settings[key]} == {"seed", "seeds", "noise", "optimizer"}
+
+
+def test_a_callback_that_is_not_ours_is_found_by_its_class():
+    assert _plan().foreign_callback() is None
+    assert _plan("+callbacks.own={_target_: lightning.pytorch.callbacks.EarlyStopping}").foreign_callback() == "own"
+    replaced = "callbacks.sparsity._target_=lightning.pytorch.callbacks.EarlyStopping"
+    assert _plan(replaced).foreign_callback() == "sparsity"

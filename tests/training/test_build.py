@@ -125,3 +125,39 @@ def test_an_argument_that_does_not_fit_the_data_is_told_by_its_key(words):
 def test_an_error_without_an_argument_is_told_by_its_part():
     with pytest.raises(ConfigError, match=r"^model: two classes are needed$"), as_config_error("model", TwoLayer):
         raise ValueError("two classes\nare needed")
+
+
+class Plain(torch.nn.Module):
+    """A network of a user's that takes a seed and does not use it."""
+
+    def __init__(self, input_shape, num_outputs, seed, returns=None):
+        super().__init__()
+        self.linear, self.relu, self.returns = torch.nn.Linear(input_shape[0], num_outputs), torch.nn.ReLU(), returns
+
+    def forward(self, inputs):
+        logits = self.linear(inputs)
+        return (logits, inputs) if self.returns == "both" else logits[:, :1] if self.returns == "one" else logits
+
+
+@pytest.fixture
+def _plain(monkeypatch):
+    monkeypatch.setattr("noisereg.models.Plain", Plain, raising=False)
+    monkeypatch.setattr(Plain, "__module__", "noisereg.models")
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_network_that_knows_nothing_of_its_seed_starts_from_it_all_the_same():
+    settings = {"model": {"_target_": "noisereg.models.Plain"}}
+    weights = []
+    for seed in (0, 1, 0):
+        torch.rand(3)  # whatever was drawn before
+        weights.append(build_model(settings, seed, input_shape=(5,), num_classes=3).linear.weight)
+    assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize(("returns", "found"), [("both", "tuple"), ("one", r"\(2, 1\)")])
+def test_a_network_that_returns_no_logits_is_refused_in_one_line(returns, found):
+    settings = {"model": {"_target_": "noisereg.models.Plain", "returns": returns}}
+    with pytest.raises(ConfigError, match=rf"^model: Plain must return logits of shape \(batch, 3\), got {found}$"):
+        build_model(settings, 0, input_shape=(5,), num_classes=3)

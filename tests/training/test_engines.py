@@ -54,16 +54,16 @@ class Large(nn.Module):
         (["optimizer=adam"], "stacked", "not blocked, as optimizer Adam is not plain SGD"),
         (["callbacks.sparsity.layers=[relu]"], "stacked", "not blocked, as callbacks.sparsity chooses layers"),
         ([*MLP_OF_TWO, "seeds=1"], "single", "not stacked, as one network gains nothing by it"),
-        ([*MLP_OF_TWO, "channels_last=true"], "single", "not stacked, as channels_last=true is for one network"),
+        ([*MLP_OF_TWO, "channels_last=true"], "single", "not stacked, as channels_last=true needs engine=single"),
         (
             ["+trainer.limit_train_batches=2"],
             "single",
-            "not stacked, as trainer.limit_train_batches is for one network",
+            "not stacked, as trainer.limit_train_batches is beyond it",
         ),
         (
             [*MLP_OF_TWO, "callbacks.finite_loss.action=skip"],
             "single",
-            "not stacked, as callbacks.finite_loss.action=skip is for one network",
+            "not stacked, as callbacks.finite_loss.action=skip needs engine=single",
         ),
     ],
 )
@@ -91,6 +91,7 @@ def test_a_loss_that_is_not_compiled_is_not_for_fused(monkeypatch):
 
 def test_a_step_of_many_multiplications_is_not_stacked_unless_that_is_asked_for(monkeypatch):
     monkeypatch.setattr("noisereg.models.Large", Large, raising=False)
+    monkeypatch.setattr("noisereg.training.engines._MOST_FLOPS", 10_000_000)
     monkeypatch.setattr(Large, "__module__", "noisereg.models")
     plan, data = make(*MLP_OF_TWO)
     plan.settings["model"] = {"_target_": "noisereg.models.Large"}

@@ -63,7 +63,7 @@ def test_a_network_that_no_engine_compiles_runs_on_one_thread_at_one_sample_a_st
         (
             ["trainer.precision=bf16-mixed", "seeds=2"],
             OneByOne,
-            "single: 4 replicas, one after the other; not stacked, as trainer.precision=bf16-mixed is for one network",
+            "single: 4 replicas, one after the other; not stacked, as trainer.precision=bf16-mixed needs engine=single",
         ),
     ],
 )

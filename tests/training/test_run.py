@@ -22,6 +22,7 @@ ARMS = [
     "+experiment.title=two rates",
 ]
 CHECKS = "+experiment.checks={perceptron: {_target_: noisereg.theory.verify_perceptron, seeds: 1, n: 10, d: 3}}"
+pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
 
 
 @pytest.fixture(autouse=True)

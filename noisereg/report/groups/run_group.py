@@ -18,7 +18,8 @@ from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.runs.reading import Run, join_tables
 
-_GROUPED_OVER = ("seed", "seeds", "threads", "noise.p", "optimizer.lr")  # of these a group may have several values
+# Of these a group may have several values; engines and threads come to the same up to rounding.
+_GROUPED_OVER = ("seed", "seeds", "threads", "engine", "noise.p", "optimizer.lr")
 _OF_THE_EXPERIMENT = ("experiment.id", "experiment.arms", "experiment.fast")  # the rest of it is words
 _NO_METRICS = (*REPLICA, "epochs", "ended_by", "fitted_epoch")  # columns of a replica's row beside its metrics
 _KEYS_IN_A_TITLE = 3
