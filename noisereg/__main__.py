@@ -1,25 +1,30 @@
 """The Hydra entry point: `python train.py`, `python -m noisereg` and the installed `noisereg-train` are this."""
 
 import gc
+import io
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from functools import cache
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
 
-from noisereg.config.command_line import check_command_line, expand_resume
+from noisereg import __version__
+from noisereg.config.command_line import check_command_line, complete_arguments
+from noisereg.config.commands import program_name
 from noisereg.config.composing import conf_dir
+from noisereg.config.sweep import Sweep
 from noisereg.errors import ConfigError
+from noisereg.terminal import guard_output, open_console
 
 _received: list[int] = []  # signals that were to end the program
 
@@ -28,14 +33,24 @@ def main() -> None:
     """Check the command line whole, then hand it to Hydra. Bad input ends in one line and exit code 2."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, _exit_by_signal)
+    guard_output()
     # conf/hydra/launcher/ray.yaml is named after the plugin's own, and goes over it
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/ray' is validated against ConfigStore schema")
+    if "--version" in sys.argv[1:]:
+        print(f"noisereg {__version__}")
+        return
     try:
-        sys.argv[1:] = expand_resume(sys.argv[1:])
-        if sweep := check_command_line(sys.argv[1:]):
-            sys.argv[1:] += sweep.placing
-            sys.exit(sweep.run(train, console=Console()))
-        train()
+        sys.argv[1:] = complete_arguments(sys.argv[1:])
+        found = check_command_line(sys.argv[1:])
+        if isinstance(found, Sweep):
+            sys.argv[1:] += found.placing
+            sys.exit(found.run(train, console=open_console()))
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            _print_help()
+        place: AbstractContextManager[list[str]] = found.claimed() if found else nullcontext([])
+        with place as placing:
+            sys.argv[1:] += placing
+            train()
     except ConfigError as error:
         _exit_by_config_error(error)
     except SystemExit:
@@ -67,6 +82,18 @@ def _load_run() -> Callable[[DictConfig], Any]:
     gc.freeze()
     gc.enable()
     return run
+
+
+def _print_help() -> NoReturn:
+    """Print Hydra's help with the name by which the program is started here."""
+    printed, code = io.StringIO(), None
+    try:
+        with redirect_stdout(printed):
+            train()
+    except SystemExit as end:
+        code = end.code
+    print(printed.getvalue().replace("python train.py", program_name()), end="")
+    sys.exit(code)
 
 
 def _exit_by_config_error(error: ConfigError) -> None:

@@ -3,9 +3,13 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noisereg.config.overrides import quote_value
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 from noisereg.files.disk import check_writable
@@ -92,6 +96,56 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
             "name another folder, or give the same values to go on with it"
         )
     return found
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder that a single run is to have.
+
+    Attributes:
+        path: of it.
+        arm: of an experiment that the run is, which has a folder of its own in it; empty if it is none.
+        settings: the whole configuration of the run, as plain values.
+        is_numbered: whether another folder beside it is taken if it exists: the user has named none.
+    """
+
+    path: Path
+    arm: str
+    settings: dict[str, Any]
+    is_numbered: bool
+
+    @contextmanager
+    def claimed(self) -> Iterator[list[str]]:
+        """Keep the folder for this process, from before the first file is written in it.
+
+        It is removed again if the run ends early and has left nothing there that is of use.
+
+        Returns:
+            Overrides that make Hydra use this folder.
+
+        Raises:
+            ConfigError: if another process has it, or it holds a run of another configuration.
+        """
+        path = _make_numbered(self.path) if self.is_numbered else self.path
+        with locked(path / self.arm):
+            read_record(path / self.arm, self.settings)
+            try:
+                yield [f"hydra.run.dir={quote_value(str(path))}"]
+            except BaseException:
+                remove_refused_folder(path)
+                raise
+
+
+def _make_numbered(path: Path) -> Path:
+    """Make a folder that did not exist: of this name, or with the first number that is free."""
+    place, number = path, 1
+    while True:
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError:
+            number += 1
+            place = path.with_name(f"{path.name}-{number}")
 
 
 def check_writable_folder(folder: Path, *, key: str) -> None:

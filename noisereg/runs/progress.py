@@ -113,6 +113,8 @@ class RunProgress(Callback):
         self._console.print(
             f"{self._which()}epoch {_epochs(pl_module):,.0f} of {self._num_epochs:,}{mean}{', '.join(words)}; "
             f"{self._speed(pl_module)}, {left:,.0f} s left",
+            markup=False,
+            emoji=False,
             highlight=False,
             soft_wrap=True,
         )

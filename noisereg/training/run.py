@@ -1,6 +1,5 @@
 """One run, from its configuration to its record: compose, check, train, judge, write down."""
 
-import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from noisereg.config.check import Settings
+from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
 from noisereg.runs.ending import (
     exclusive_folder,
@@ -26,6 +26,7 @@ from noisereg.runs.environment import describe_environment, is_first_process
 from noisereg.runs.record import RunRecord
 from noisereg.runs.summary import replica_table
 from noisereg.runs.wandb_run import WandbBands, open_wandb_run
+from noisereg.terminal import open_console
 from noisereg.training.findings import draw_experiment, draw_replicas, read_experiment, run_checks
 from noisereg.training.one_by_one import OneByOne
 from noisereg.training.prepare import check_disk, prepare, quiet_libraries
@@ -48,10 +49,11 @@ def run(config: DictConfig) -> dict[str, Any]:
         ConfigError: if the configuration, the data or the folder do not allow the run.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    console = Console(quiet=not is_first_process())
+    own = folder / (config.arm or "")
+    console = open_console(quiet=not is_first_process())
     if not is_first_process():
         exit_with_parent()
-    with exit_message(console, folder), exclusive_folder(folder / (config.arm or "")), removed_if_refused(folder):
+    with exit_message(console, own), exclusive_folder(own), removed_if_refused(folder):
         return _run(config, folder, console=console)
 
 
@@ -65,7 +67,7 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     if record.status == "finished":
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
-    began, command = time.perf_counter(), {"command": shlex.join(["python", "train.py", *overrides])}
+    began, command = time.perf_counter(), {"command": command_of_run()}
     experiment = read_experiment(settings)
     quiet_libraries()
     if not settings["experiment"].get("train", True):
