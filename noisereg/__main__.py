@@ -7,8 +7,10 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -22,11 +24,24 @@ from noisereg import __version__
 from noisereg.config.command_line import check_command_line, complete_arguments
 from noisereg.config.commands import program_name
 from noisereg.config.composing import conf_dir
+from noisereg.config.overrides import quote_value
+from noisereg.config.run_folder import remove_refused_folder
 from noisereg.config.sweep import Sweep
 from noisereg.errors import ConfigError
 from noisereg.terminal import guard_output, open_console
 
 _received: list[int] = []  # signals that were to end the program
+
+
+@dataclass
+class _Start:
+    """How far the program is before a run begins, which then writes down itself how it ends."""
+
+    folder: Path | None = None
+    is_over: bool = False
+
+
+_start = _Start()
 
 
 def main() -> None:
@@ -47,15 +62,17 @@ def main() -> None:
             sys.exit(found.run(train, console=open_console()))
         if {"--help", "-h"} & set(sys.argv[1:]):
             _print_help()
-        place: AbstractContextManager[list[str]] = found.claimed() if found else nullcontext([])
-        with place as placing:
-            sys.argv[1:] += placing
+        if found is None:
             train()
+        else:
+            with found.claimed() as _start.folder:
+                sys.argv.append(f"hydra.run.dir={quote_value(str(_start.folder))}")
+                train()
     except ConfigError as error:
         _exit_by_config_error(error)
     except SystemExit:
-        if _received:  # a library may have made an error of its own of the exit
-            sys.exit(_exit_code(_received[0]))
+        if _received:  # a library may have made an error of its own of the exit, or print one as it is taken down
+            _exit_at_once(_received[0])
         raise
 
 
@@ -63,7 +80,9 @@ def main() -> None:
 def train(config: DictConfig) -> None:
     """Train what one configuration describes."""
     try:
-        _load_run()(config)
+        run = _load_run()
+        _start.is_over = True
+        run(config)
     except ConfigError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
             raise CompactHydraException(str(error)) from None
@@ -104,7 +123,19 @@ def _exit_by_config_error(error: ConfigError) -> None:
 def _exit_by_signal(number: int, frame: FrameType | None) -> None:
     """End by a signal where there is nothing to save; in a training `RunCheckpoint` takes the signals over."""
     _received.append(number)
-    sys.exit(_exit_code(number))
+    if _start.is_over:
+        sys.exit(_exit_code(number))
+    if _start.folder:
+        remove_refused_folder(_start.folder)
+    _exit_at_once(number)  # an exception would end in whatever library is being loaded
+
+
+def _exit_at_once(number: int) -> NoReturn:
+    """End the process without what libraries do at its end: they print errors about their half-built parts."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, RuntimeError):  # the signal may have come in the middle of a print
+            stream.flush()
+    os._exit(_exit_code(number))
 
 
 def _exit_code(number: int) -> int:

@@ -10,10 +10,11 @@ from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser  # what hydra.main reads the options with; it has no public name
 from omegaconf import DictConfig, OmegaConf
 
-from noisereg.config.check import Settings
+from noisereg.config.check import Settings, nearest
 from noisereg.config.commands import recorded_overrides, split_options
 from noisereg.config.composing import compose_run, compose_with_hydra, conf_dir
-from noisereg.config.launchers import check_installed, check_launcher
+from noisereg.config.devices import check_devices
+from noisereg.config.launchers import check_installed, check_launcher, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RunFolder, check_unlocked, check_writable_folder, differing, read_record
@@ -22,6 +23,7 @@ from noisereg.config.sweep import Job, Sweep
 from noisereg.config.sweep_grid import SweepGrid, has_other_sweeper, is_named, unfixed_keys
 from noisereg.errors import ConfigError
 
+WANDB_MODES = ("online", "offline", "shared", "disabled", "run", "dryrun")  # the last two are old names
 _GROUPS_OR_NULL = ("recipe", "experiment")  # of which none may be chosen
 _RANKS = {"LOCAL_RANK", "RANK", "SLURM_PROCID"}  # set in the processes of a training whose folder the first one checks
 
@@ -105,6 +107,20 @@ def check_command_line(arguments: Sequence[str]) -> Sweep | RunFolder | None:
         return None if shows else _check_run(config, overrides)
 
 
+def check_wandb_mode(mode: str) -> None:
+    """Refuse a mode that W&B does not have; an empty text is none.
+
+    Args:
+        mode: as the environment names it.
+
+    Raises:
+        ConfigError: naming the variable.
+    """
+    if mode and mode not in WANDB_MODES:
+        hint = nearest(mode.lower(), WANDB_MODES[:4])
+        raise ConfigError(f"WANDB_MODE={mode} must be one of {', '.join(WANDB_MODES[:4])}, or empty{hint}")
+
+
 def _check_options(options: Namespace) -> None:
     if options.experimental_rerun:
         raise ConfigError("--experimental-rerun reads a pickle, which can run code; take resume=FOLDER")
@@ -121,6 +137,7 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     if keys := unfixed_keys(overrides, config):
         raise ConfigError(f"{keys[0]} has several values in the file of a sweep: give -m, or a value of {keys[0]}")
     settings = _check_job(config, overrides, key="hydra.run.dir")
+    check_devices(settings["trainer"])
     ranks = {os.environ[name] for name in _RANKS & os.environ.keys()}
     if ranks - {"0"}:
         return None
@@ -156,11 +173,14 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
             raise ConfigError(f"hydra.sweep.subdir={place} is that of two jobs; name {keys[0]} in it")
     launcher: Any = OmegaConf.to_container(shared.hydra.launcher, resolve=True)
     check_launcher(launcher, [job.settings for job in jobs.values()])
+    if is_here(launcher):
+        for job in jobs.values():
+            check_devices(job.settings["trainer"])
     check_unlocked(folder, key="hydra.sweep.dir")
     for job in jobs.values():
         read_record(job.folder, job.settings, key="hydra.sweep.dir")
         check_unlocked(job.folder, key="hydra.sweep.dir")
-    return Sweep(folder, list(jobs.values()), grid.placing)
+    return Sweep(folder, list(jobs.values()), [*grid.rounded, *grid.placing])
 
 
 def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Settings:
@@ -175,5 +195,7 @@ def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Setting
     if not folder:
         raise ConfigError(f"{key} must name a folder, got {folder!r}; the one that you are in is .")
     check_secrets({key: folder})
+    if composed.settings["logger"]["wandb"]:
+        check_wandb_mode(os.environ.get("WANDB_MODE", ""))
     check_writable_folder(Path(folder), key=key)
     return composed.settings

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisereg.config.overrides import quote_value
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 from noisereg.files.disk import check_writable
@@ -115,13 +114,13 @@ class RunFolder:
     is_numbered: bool
 
     @contextmanager
-    def claimed(self) -> Iterator[list[str]]:
+    def claimed(self) -> Iterator[Path]:
         """Keep the folder for this process, from before the first file is written in it.
 
         It is removed again if the run ends early and has left nothing there that is of use.
 
         Returns:
-            Overrides that make Hydra use this folder.
+            The folder that the run has got.
 
         Raises:
             ConfigError: if another process has it, or it holds a run of another configuration.
@@ -130,7 +129,7 @@ class RunFolder:
         with locked(path / self.arm):
             read_record(path / self.arm, self.settings)
             try:
-                yield [f"hydra.run.dir={quote_value(str(path))}"]
+                yield path
             except BaseException:
                 remove_refused_folder(path)
                 raise
@@ -195,6 +194,8 @@ def remove_refused_folder(folder: Path) -> None:
         ...     list(Path(folder).iterdir())
         []
     """
+    if not folder.is_dir():
+        return
     files = []
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_dir():

@@ -28,6 +28,7 @@ class SweepGrid:
 
     Attributes:
         jobs: the overrides of each run.
+        rounded: overrides in place of ranges whose sums are not the numbers that are meant, as 0.1 + 0.2 is not 0.3.
         placing: overrides that give the sweep and its runs their folders, where the user and the file name none.
 
     Raises:
@@ -35,15 +36,17 @@ class SweepGrid:
     """
 
     def __init__(self, overrides: Sequence[str], config: DictConfig) -> None:
-        values = _last_of_each(parse_overrides([*_params(config), *overrides]))
+        given = parse_overrides([*_params(config), *overrides])
+        self.rounded = [line for value in _last_of_each(given).values() if (line := _round_values(value))]
+        values = _last_of_each([*given, *parse_overrides(self.rounded)])
         try:
             batches = BasicSweeper.split_arguments(list(values.values()), max_batch_size=None)
         except HydraException as error:
             raise ConfigError(first_line(error)) from None
         self.jobs = [job for batch in batches for job in batch]
         if not self.jobs:
-            given = " ".join(overrides)
-            raise ConfigError(f"-m {given}: this is no run at all; a glob or a range in it holds no value")
+            line = " ".join(overrides)
+            raise ConfigError(f"-m {line}: this is no run at all; a glob or a range in it holds no value")
         self.placing = _place_folders(config, overrides, values)
 
 
@@ -64,6 +67,15 @@ def unfixed_keys(overrides: Sequence[str], config: DictConfig) -> list[str]:
     """Return the keys that the file of a sweep varies and the command of a single run gives no value."""
     given, varied = (_last_of_each(parse_overrides(lines)) for lines in (overrides, _params(config)))
     return [key for key, value in varied.items() if value.is_sweep_override() and key not in given]
+
+
+def _round_values(override: Override) -> str:
+    """Return the override of the same values with 12 digits each, if a sum made more of any; else an empty text."""
+    if not override.is_range_sweep():
+        return ""
+    values = list(override.sweep_iterator())
+    rounded = [float(f"{value:.12g}") if isinstance(value, float) else value for value in values]
+    return "" if rounded == values else f"{override.get_key_element()}={','.join(map(repr, rounded))}"
 
 
 def _params(config: DictConfig) -> list[str]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from noisereg.config.check import Settings
 from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
+from noisereg.runs.checkpoints import has_checkpoint
 from noisereg.runs.ending import (
     exclusive_folder,
     exit_message,
@@ -87,17 +88,36 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
 
 
 def _train(
-    settings: Settings, record: RunRecord, *, console: Console, command: dict[str, Any], arm: str = ""
+    settings: Settings,
+    record: RunRecord,
+    *,
+    console: Console,
+    command: dict[str, Any],
+    arm: str = "",
+    whole: RunRecord | None = None,
 ) -> dict[str, Any]:
-    """Train the replicas of one configuration, and return what the record of it is to hold."""
+    """Train the replicas of one configuration, and return what the record of it is to hold.
+
+    Args:
+        settings: that configuration.
+        record: of it.
+        console: to print on.
+        command: that the record names.
+        arm: of an experiment that it is; empty if it is none.
+        whole: record of the experiment whose arms are trained one after the other.
+    """
     folder = record.path.parent
     with recorded_failure(record, **command):
         training = prepare(settings, folder=folder, console=console)
         check_disk(training)
         dashboard = _open_dashboard(training, arm)
     known = {"environment": describe_environment(training.device), **command}
-    record.write("running", **known)
+    for begun in (record, whole):
+        if begun:
+            begun.write("running", **known)
     print_lines(console, *training.headlines(), f"folder  {folder}")
+    if record.status != "new" and not has_checkpoint(folder):
+        print_lines(console, "starts  again at epoch 0, as the run that ended early here has left no checkpoint")
     began = time.perf_counter()
     with recorded_failure(record, **known):
         try:
@@ -127,9 +147,8 @@ def _train_arms(
                 own = RunRecord(folder, settings)
                 if own.status != "finished":
                     print_lines(console, f"\narm     {name}")
-                    outcome = _train(settings, own, console=console, command=command, arm=name)
+                    outcome = _train(settings, own, console=console, command=command, arm=name, whole=record)
                     own.write("finished", **outcome, **command)
-                    record.write("running", environment=outcome["environment"], **command)
             outcomes[name] = last = RunRecord(folder, settings).found
     return {
         "environment": last["environment"],
