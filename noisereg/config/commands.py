@@ -49,8 +49,9 @@ def resuming_command(folder: Path) -> str:
     Args:
         folder: of the run.
     """
-    given = parse_overrides([*HydraConfig.get().overrides.hydra, *HydraConfig.get().overrides.task])
-    needed = [str(item.input_line) for item in given if item.key_or_group in ("trust", "hydra.searchpath")]
+    given = [*HydraConfig.get().overrides.hydra, *HydraConfig.get().overrides.task]
+    # not parsed, as Hydra writes the folder of a job there as it would not read it again
+    needed = [line for line in given if line.partition("=")[0].lstrip("+") in ("trust", "hydra.searchpath")]
     return f"{program_name()} {shlex.join([*_given_options(), f'resume={folder}', *needed])}"
 
 
