@@ -84,7 +84,10 @@ def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(ha
             ["seed=0,1", "hydra.sweep.subdir=same"],
             "hydra.sweep.subdir=same is that of two jobs; name seed",
         ),
-        (["engine=fused", "optimizer=sgd,adam"], "engine=fused cannot run: Adam is not plain SGD; set engine=auto"),
+        (
+            ["engine=blocked", "optimizer=sgd,adam"],
+            "engine=blocked cannot run: optimizer Adam is not plain SGD; set engine=auto",
+        ),
     ],
 )
 def test_a_fault_in_any_job_ends_the_sweep_before_the_first(arguments, message, tmp_path):
