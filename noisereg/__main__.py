@@ -1,46 +1,78 @@
 """The Hydra entry point: `python train.py`, `python -m noisereg` and the installed `noisereg-train` are this."""
 
 import gc
+import io
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
 
-from noisereg.config.command_line import check_command_line, expand_resume
+from noisereg import __version__
+from noisereg.config.command_line import check_command_line, complete_arguments
+from noisereg.config.commands import program_name
 from noisereg.config.composing import conf_dir
+from noisereg.config.overrides import quote_value
+from noisereg.config.run_folder import remove_refused_folder
+from noisereg.config.sweep import Sweep
 from noisereg.errors import ConfigError
+from noisereg.terminal import guard_output, open_console
 
 _received: list[int] = []  # signals that were to end the program
+
+
+@dataclass
+class _Start:
+    """How far the program is before a run begins, which then writes down itself how it ends."""
+
+    folder: Path | None = None
+    is_over: bool = False
+
+
+_start = _Start()
 
 
 def main() -> None:
     """Check the command line whole, then hand it to Hydra. Bad input ends in one line and exit code 2."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, _exit_by_signal)
+    guard_output()
     # conf/hydra/launcher/ray.yaml is named after the plugin's own, and goes over it
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/ray' is validated against ConfigStore schema")
+    if "--version" in sys.argv[1:]:
+        print(f"noisereg {__version__}")
+        return
     try:
-        sys.argv[1:] = expand_resume(sys.argv[1:])
-        if sweep := check_command_line(sys.argv[1:]):
-            sys.argv[1:] += sweep.placing
-            sys.exit(sweep.run(train, console=Console()))
-        train()
+        sys.argv[1:] = complete_arguments(sys.argv[1:])
+        found = check_command_line(sys.argv[1:])
+        if isinstance(found, Sweep):
+            sys.argv[1:] += found.placing
+            sys.exit(found.run(train, console=open_console()))
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            _print_help()
+        if found is None:
+            train()
+        else:
+            with found.claimed() as _start.folder:
+                sys.argv.append(f"hydra.run.dir={quote_value(str(_start.folder))}")
+                train()
     except ConfigError as error:
         _exit_by_config_error(error)
     except SystemExit:
-        if _received:  # a library may have made an error of its own of the exit
-            sys.exit(_exit_code(_received[0]))
+        if _received:  # a library may have made an error of its own of the exit, or print one as it is taken down
+            _exit_at_once(_received[0])
         raise
 
 
@@ -48,7 +80,9 @@ def main() -> None:
 def train(config: DictConfig) -> None:
     """Train what one configuration describes."""
     try:
-        _load_run()(config)
+        run = _load_run()
+        _start.is_over = True
+        run(config)
     except ConfigError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
             raise CompactHydraException(str(error)) from None
@@ -69,6 +103,18 @@ def _load_run() -> Callable[[DictConfig], Any]:
     return run
 
 
+def _print_help() -> NoReturn:
+    """Print Hydra's help with the name by which the program is started here."""
+    printed, code = io.StringIO(), None
+    try:
+        with redirect_stdout(printed):
+            train()
+    except SystemExit as end:
+        code = end.code
+    print(printed.getvalue().replace("python train.py", program_name()), end="")
+    sys.exit(code)
+
+
 def _exit_by_config_error(error: ConfigError) -> None:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -77,7 +123,19 @@ def _exit_by_config_error(error: ConfigError) -> None:
 def _exit_by_signal(number: int, frame: FrameType | None) -> None:
     """End by a signal where there is nothing to save; in a training `RunCheckpoint` takes the signals over."""
     _received.append(number)
-    sys.exit(_exit_code(number))
+    if _start.is_over:
+        sys.exit(_exit_code(number))
+    if _start.folder:
+        remove_refused_folder(_start.folder)
+    _exit_at_once(number)  # an exception would end in whatever library is being loaded
+
+
+def _exit_at_once(number: int) -> NoReturn:
+    """End the process without what libraries do at its end: they print errors about their half-built parts."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, RuntimeError):  # the signal may have come in the middle of a print
+            stream.flush()
+    os._exit(_exit_code(number))
 
 
 def _exit_code(number: int) -> int:

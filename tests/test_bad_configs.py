@@ -190,7 +190,7 @@ model.hidden=100000000000000 | model.hidden must be a whole number, at least 1, 
 model.hidden=1e3 | model.hidden must be
 model.hidden=[] model=two_layer model.hidden=[0] | model.hidden must be
 model=mlp model.hidden=[] | model.hidden must be
-model.hiden=3 | model.hiden=3: there is no key or group model.hiden; did you mean hidden?
+model.hiden=3 | model.hiden=3: there is no key or group model.hiden; did you mean model.hidden?
 model.output_signs=3 | model.output_signs must be true or false
 dataset=[] | dataset=[]: dataset must be the name of one of its options
 dataset=cifar | dataset=cifar: there is no such dataset; did you mean cifar10?

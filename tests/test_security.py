@@ -5,6 +5,7 @@ import copy
 import csv
 import gzip
 import json
+import shlex
 import sys
 import zipfile
 from pathlib import Path
@@ -147,19 +148,23 @@ def test_trust_ends_at_the_borders_of_the_package(plain, marker):
     assert not (marker.parent / "made").exists()
 
 
-@pytest.mark.parametrize(
-    "recorded", ["hydra.callbacks={}", "+hydra={callbacks: {}}", "--config-dir=theirs", "--experimental-rerun=pickle"]
-)
+def record_command(folder, *overrides):
+    (folder / "result.json").write_text(json.dumps({"command": shlex.join(["python", "train.py", *overrides])}))
+
+
+@pytest.mark.parametrize("recorded", ["hydra.callbacks={}", "+hydra={callbacks: {}}"])
 def test_the_command_in_a_folder_of_a_stranger_cannot_steer_hydra(recorded, tmp_path):
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", recorded]))
-    with pytest.raises(ConfigError):
+    record_command(tmp_path, "seed=1", recorded)
+    with pytest.raises(ConfigError, match="which no run writes there"):
         expand_resume([f"resume={tmp_path}"])
 
 
-def test_the_command_in_a_folder_of_a_stranger_does_not_bring_its_trust(tmp_path):
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(["seed=1", "trust=[evil]", "++trust=[evil]"]))
+@pytest.mark.parametrize(
+    "recorded",
+    [["trust=[evil]", "++trust=[evil]"], ["--config-dir=theirs"], ["--experimental-rerun=pickle"], ["-cp=x"]],
+)
+def test_the_command_in_a_folder_of_a_stranger_does_not_bring_its_trust_nor_its_options(recorded, tmp_path):
+    record_command(tmp_path, "seed=1", *recorded)
     assert expand_resume([f"resume={tmp_path}"])[:-1] == ["seed=1"]
 
 

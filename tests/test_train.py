@@ -104,7 +104,7 @@ def test_a_run_that_is_told_to_end_says_so_in_its_exit_code(tmp_path):
     process.terminate()
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert printed.splitlines()[-1] == f"stopped by SIGTERM; to go on: python train.py resume={tmp_path / 'run'}"
+    assert printed.splitlines()[-1] == f"stopped by SIGTERM; to go on: noisereg-train resume={tmp_path / 'run'}"
     assert read_result(tmp_path / "run")["status"] == "stopped"
     assert read_result(tmp_path / "run")["reason"] == "SIGTERM"
 

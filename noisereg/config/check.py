@@ -1,7 +1,7 @@
 """The values of a configuration, checked against the schema; a fault is told in one line that names the key."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
@@ -43,8 +43,13 @@ def check(config: DictConfig) -> Settings:
     return plain  # type: ignore[return-value]
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str], *, words: Mapping[str, str] | None = None) -> str:
     """Return the hint "; did you mean ...?" for a name that is not among the known ones, or an empty text.
+
+    Args:
+        name: that is not known.
+        names: that are.
+        words: what stands for a name in the hint; None: the name itself.
 
     Example:
         >>> nearest("resnet21", ["resnet20", "mlp"])
@@ -55,7 +60,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
         return difflib.SequenceMatcher(None, name, known).ratio()
 
     closest = max(sorted(names), key=likeness, default="")
-    return f"; did you mean {closest}?" if closest and likeness(closest) >= 0.6 else ""
+    shown = (words or {}).get(closest, closest)
+    return f"; did you mean {shown}?" if closest and likeness(closest) >= 0.6 else ""
 
 
 def _describe_fault(fault: ErrorDetails) -> str:

@@ -9,29 +9,51 @@ from typing import Any
 from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser  # what hydra.main reads the options with; it has no public name
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
 
-from noisereg.config.check import Settings
+from noisereg.config.check import Settings, nearest
+from noisereg.config.commands import recorded_overrides, split_options
 from noisereg.config.composing import compose_run, compose_with_hydra, conf_dir
-from noisereg.config.launchers import check_installed, check_launcher
-from noisereg.config.overrides import is_for_user_only, parse_overrides, shared_overrides
+from noisereg.config.devices import check_devices
+from noisereg.config.launchers import check_installed, check_launcher, is_here
+from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import check_unlocked, check_writable_folder, differing, read_record
+from noisereg.config.run_folder import RunFolder, check_unlocked, check_writable_folder, differing, read_record
 from noisereg.config.secrets import check_secrets
 from noisereg.config.sweep import Job, Sweep
-from noisereg.config.sweep_grid import SweepGrid, has_other_sweeper, unfixed_keys
+from noisereg.config.sweep_grid import SweepGrid, has_other_sweeper, is_named, unfixed_keys
 from noisereg.errors import ConfigError
 
+WANDB_MODES = ("online", "offline", "shared", "disabled", "run", "dryrun")  # the last two are old names
+_GROUPS_OR_NULL = ("recipe", "experiment")  # of which none may be chosen
 _RANKS = {"LOCAL_RANK", "RANK", "SLURM_PROCID"}  # set in the processes of a training whose folder the first one checks
 
 
-def expand_resume(arguments: Sequence[str]) -> list[str]:
-    """Return a command line with the command of the run in FOLDER in place of `resume=FOLDER`.
+def complete_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return a command line as Hydra reads it: options first, and the whole command in place of `resume=FOLDER`.
+
+    Args:
+        arguments: those of the command, without its name.
+
+    Raises:
+        ConfigError: if an option is wrong, or no run can be resumed there.
+
+    Example:
+        >>> complete_arguments(["recipe=null", "--config-dir", "conf", "dataset.root=a=b"])
+        ['--config-dir', 'conf', 'recipe=[]', "dataset.root='a=b'"]
+    """
+    options, overrides = split_options(arguments)
+    words = {f"{group}=null": f"{group}=[]" for group in _GROUPS_OR_NULL}  # Hydra reads a list of options only
+    overrides = [words.get(override, override) for override in overrides]
+    return [*options, *quote_texts(expand_resume(overrides))]
+
+
+def expand_resume(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with those of the run in FOLDER in place of `resume=FOLDER`.
 
     What a run trusts is not taken over from its folder: who resumes it gives it anew.
 
     Args:
-        arguments: those of the command, without its name.
+        overrides: of the command line.
 
     Raises:
         ConfigError: if the folder holds no run.
@@ -40,30 +62,29 @@ def expand_resume(arguments: Sequence[str]) -> list[str]:
         >>> expand_resume(["seed=1"])
         ['seed=1']
     """
-    folders = [Path(argument.removeprefix("resume=")) for argument in arguments if argument.startswith("resume=")]
+    folders = [override.removeprefix("resume=") for override in overrides if override.startswith("resume=")]
     if not folders:
-        return list(arguments)
-    path = folders[-1] / ".hydra" / "overrides.yaml"
-    try:
-        recorded = [str(override) for override in OmegaConf.load(path)]
-    except (OSError, YAMLError) as error:
-        raise ConfigError(f"resume={folders[-1]}: no run can be found there ({path}: {error})") from None
-    kept = [override for override in parse_overrides(recorded) if override.key_or_group not in ("trust", "resume")]
-    if alien := [override for override in kept if is_for_user_only(override)]:
-        raise ConfigError(f"resume={folders[-1]}: {path} has {alien[0].key_or_group}, which no run writes there")
-    others = [argument for argument in arguments if not argument.startswith("resume=")]
-    place = str(folders[-1].resolve()).replace("'", "\\'")
-    return [*(str(override.input_line) for override in kept), *others, f"hydra.run.dir='{place}'"]
+        return list(overrides)
+    if not folders[-1]:
+        raise ConfigError("resume= must name the folder of a run; the one that you are in is .")
+    folder = Path(folders[-1]).expanduser()
+    recorded = recorded_overrides(folder)
+    folder = folder.resolve()
+    if folder.name in [item.value() for item in parse_overrides(recorded) if item.key_or_group == "arm"]:
+        folder = folder.parent  # an arm has a folder of its own in that of its run
+    others = [override for override in overrides if not override.startswith("resume=")]
+    return [*recorded, *others, f"hydra.run.dir={quote_value(str(folder))}"]
 
 
-def check_command_line(arguments: Sequence[str]) -> Sweep | None:
+def check_command_line(arguments: Sequence[str]) -> Sweep | RunFolder | None:
     """Check every run that a command line stands for, before the first one starts.
 
     Args:
         arguments: those of the command, without its name.
 
     Returns:
-        The jobs of a multirun; None for a single run, or where another sweeper than Hydra's own chooses the jobs.
+        The jobs of a multirun, or the folder of a single run; None where nothing is run, another sweeper than Hydra's
+        own chooses the jobs, or another process of the same training has the folder.
 
     Raises:
         ConfigError: naming the first key, value or name that is wrong, with the nearest one that is right.
@@ -83,9 +104,21 @@ def check_command_line(arguments: Sequence[str]) -> Sweep | None:
         if options.multirun and not shows:
             return _check_sweep(name, overrides)
         config = compose_with_hydra(name, overrides)
-        if not shows:
-            _check_run(config, overrides)
-    return None
+        return None if shows else _check_run(config, overrides)
+
+
+def check_wandb_mode(mode: str) -> None:
+    """Refuse a mode that W&B does not have; an empty text is none.
+
+    Args:
+        mode: as the environment names it.
+
+    Raises:
+        ConfigError: naming the variable.
+    """
+    if mode and mode not in WANDB_MODES:
+        hint = nearest(mode.lower(), WANDB_MODES[:4])
+        raise ConfigError(f"WANDB_MODE={mode} must be one of {', '.join(WANDB_MODES[:4])}, or empty{hint}")
 
 
 def _check_options(options: Namespace) -> None:
@@ -99,15 +132,22 @@ def _check_options(options: Namespace) -> None:
         raise ConfigError(f"--config-name must be a name without a slash, got {options.config_name}")
 
 
-def _check_run(config: DictConfig, overrides: list[str]) -> None:
+def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     """Check a single run, and that it can have its folder."""
     if keys := unfixed_keys(overrides, config):
         raise ConfigError(f"{keys[0]} has several values in the file of a sweep: give -m, or a value of {keys[0]}")
     settings = _check_job(config, overrides, key="hydra.run.dir")
-    if not _RANKS & os.environ.keys():
-        folder = Path(config.hydra.run.dir) / (config.arm or "")
-        read_record(folder, settings)
-        check_unlocked(folder, key="hydra.run.dir")
+    check_devices(settings["trainer"])
+    ranks = {os.environ[name] for name in _RANKS & os.environ.keys()}
+    if ranks - {"0"}:
+        return None
+    folder, arm = Path(config.hydra.run.dir), config.arm or ""
+    # several processes read the clock each for itself, and the others know of no number
+    is_numbered = not ranks and not is_named(config, "hydra.run.dir")
+    if not is_numbered:
+        read_record(folder / arm, settings)
+        check_unlocked(folder / arm, key="hydra.run.dir")
+    return RunFolder(folder, arm, settings, is_numbered=is_numbered)
 
 
 def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
@@ -133,11 +173,14 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
             raise ConfigError(f"hydra.sweep.subdir={place} is that of two jobs; name {keys[0]} in it")
     launcher: Any = OmegaConf.to_container(shared.hydra.launcher, resolve=True)
     check_launcher(launcher, [job.settings for job in jobs.values()])
+    if is_here(launcher):
+        for job in jobs.values():
+            check_devices(job.settings["trainer"])
     check_unlocked(folder, key="hydra.sweep.dir")
     for job in jobs.values():
         read_record(job.folder, job.settings, key="hydra.sweep.dir")
         check_unlocked(job.folder, key="hydra.sweep.dir")
-    return Sweep(folder, list(jobs.values()), grid.placing)
+    return Sweep(folder, list(jobs.values()), [*grid.rounded, *grid.placing])
 
 
 def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Settings:
@@ -152,5 +195,7 @@ def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Setting
     if not folder:
         raise ConfigError(f"{key} must name a folder, got {folder!r}; the one that you are in is .")
     check_secrets({key: folder})
+    if composed.settings["logger"]["wandb"]:
+        check_wandb_mode(os.environ.get("WANDB_MODE", ""))
     check_writable_folder(Path(folder), key=key)
     return composed.settings

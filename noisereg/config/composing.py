@@ -198,8 +198,11 @@ def _find_unknown_key(overrides: list[str]) -> str | None:
 
 
 def _suggest_key(key: str, known: list[str]) -> str:
-    """Return the hint at the same name in another section, or at the nearest one of the same section."""
+    """Return the hint at the same name in the nearest section, or at the nearest name in the same section."""
     section, _, name = key.rpartition(".")
     if elsewhere := [full for full in known if full.rpartition(".")[2] == name]:
-        return f"; did you mean {elsewhere[0]}?"
-    return nearest(name, [full.rpartition(".")[2] for full in known if full.rpartition(".")[0] == section])
+        return nearest(key, elsewhere) or f"; did you mean {elsewhere[0]}?"
+    beside = {full.rpartition(".")[2]: full for full in known if full.rpartition(".")[0] == section}
+    if beside:
+        return nearest(name, beside, words=beside)
+    return nearest(key, known)

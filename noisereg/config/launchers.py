@@ -27,6 +27,11 @@ def check_installed(launcher: Any) -> None:
         raise ConfigError(f"hydra/launcher={launcher} is not installed: pip install 'noisereg[{extra}]'")
 
 
+def is_here(launcher: dict[str, Any]) -> bool:
+    """Return whether the jobs of a sweep run in this process, and not on a machine that may have other devices."""
+    return launcher["_target_"].endswith(".BasicLauncher")
+
+
 def check_launcher(launcher: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> None:
     """Refuse jobs that a launcher cannot start.
 

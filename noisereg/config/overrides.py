@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -10,6 +11,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 
 from noisereg.errors import ConfigError
+
+_TEXTS = ("hydra.run.dir", "hydra.sweep.dir", "dataset.root", "logger.project", "logger.group")
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -62,7 +65,46 @@ def is_for_user_only(override: Override) -> bool:
 
 def describe_unreadable(error: OverrideParseException) -> str:
     """Return in one line that an override cannot be read, and how they are written."""
-    return f"{error.override}: cannot be read; write key=value, and quote what is special to your shell: 'key=[1,2]'"
+    return (
+        f"{error.override}: cannot be read; write key=value, a list as 'key=[1,2]', and a text with other signs than "
+        "letters, digits and -_./:+ in quotes within quotes: \"key='a=b'\""
+    )
+
+
+def quote_value(text: str) -> str:
+    """Return a text as the value of an override that stands for it, whatever it holds.
+
+    Example:
+        >>> print(quote_value("out/a=b's"))
+        'out/a=b\\'s'
+    """
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (found[2] and "\\'"), text)
+    return f"'{escaped.replace('${', chr(92) + '${')}'"
+
+
+def quote_texts(overrides: Sequence[str]) -> list[str]:
+    """Return overrides in which the folders and names that Hydra cannot read are quoted, and ~ is the home.
+
+    Example:
+        >>> quote_texts(["hydra.run.dir=out/a=b", "seed=1"])
+        ["hydra.run.dir='out/a=b'", 'seed=1']
+    """
+    return [_quote_text(override) for override in overrides]
+
+
+def _quote_text(override: str) -> str:
+    key, sign, value = override.partition("=")
+    if not sign or key.lstrip("+") not in _TEXTS or _is_readable(override):
+        return override
+    return f"{key}={quote_value(str(Path(value).expanduser()))}"
+
+
+def _is_readable(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_overrides([override])
+    except OverrideParseException:
+        return False
+    return True
 
 
 def first_line(error: Exception) -> str:

@@ -3,6 +3,9 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,56 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     return found
 
 
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder that a single run is to have.
+
+    Attributes:
+        path: of it.
+        arm: of an experiment that the run is, which has a folder of its own in it; empty if it is none.
+        settings: the whole configuration of the run, as plain values.
+        is_numbered: whether another folder beside it is taken if it exists: the user has named none.
+    """
+
+    path: Path
+    arm: str
+    settings: dict[str, Any]
+    is_numbered: bool
+
+    @contextmanager
+    def claimed(self) -> Iterator[Path]:
+        """Keep the folder for this process, from before the first file is written in it.
+
+        It is removed again if the run ends early and has left nothing there that is of use.
+
+        Returns:
+            The folder that the run has got.
+
+        Raises:
+            ConfigError: if another process has it, or it holds a run of another configuration.
+        """
+        path = _make_numbered(self.path) if self.is_numbered else self.path
+        with locked(path / self.arm):
+            read_record(path / self.arm, self.settings)
+            try:
+                yield path
+            except BaseException:
+                remove_refused_folder(path)
+                raise
+
+
+def _make_numbered(path: Path) -> Path:
+    """Make a folder that did not exist: of this name, or with the first number that is free."""
+    place, number = path, 1
+    while True:
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError:
+            number += 1
+            place = path.with_name(f"{path.name}-{number}")
+
+
 def check_writable_folder(folder: Path, *, key: str) -> None:
     """Refuse a folder in which nothing can be written, or below which, if it does not exist; it is not made.
 
@@ -141,6 +194,8 @@ def remove_refused_folder(folder: Path) -> None:
         ...     list(Path(folder).iterdir())
         []
     """
+    if not folder.is_dir():
+        return
     files = []
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_dir():

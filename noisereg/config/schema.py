@@ -154,6 +154,9 @@ class Trainer(Component):
     log_every_n_steps: SizeOrNull = None
     num_sanity_val_steps: Annotated[int, _must_be("a whole number, at least 0, or -1 for all", ge=-1)] = 0
     inference_mode: Flag = False
+    fast_dev_run: Annotated[
+        Literal[False], _must_be("false: for a trial run give trainer.max_steps=10 logger=none")
+    ] = False
 
 
 class Callback(Component):
@@ -163,6 +166,9 @@ class Callback(Component):
     every_n_train_steps: SizeOrNull = None
 
 
+Tag = Annotated[str, Field(min_length=1, max_length=64)]  # as W&B limits them
+
+
 class Logger(Section):
     """Where the curves go."""
 
@@ -170,7 +176,7 @@ class Logger(Section):
     wandb: Flag
     project: Text
     group: Annotated[Annotated[str, Field(min_length=1)] | None, _must_be("the name of a W&B group, or null")]
-    tags: Annotated[list[str], _must_be("a list of words")]
+    tags: Annotated[list[Tag], _must_be("a list of words of 1 to 64 characters")]
 
 
 class Stopping(Section):

@@ -47,7 +47,7 @@ class Sweep:
     Attributes:
         folder: of the sweep.
         jobs: in the order in which they are started.
-        placing: overrides that make Hydra use these folders.
+        placing: overrides that make Hydra use these folders and the values in them.
     """
 
     folder: Path

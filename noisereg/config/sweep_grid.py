@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra has no other way to split a sweep
 from hydra.core.override_parser.types import Override
@@ -12,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from noisereg.config.composing import conf_dir
-from noisereg.config.overrides import first_line, parse_overrides
+from noisereg.config.overrides import first_line, parse_overrides, quote_value
 from noisereg.errors import ConfigError
 
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -29,6 +28,7 @@ class SweepGrid:
 
     Attributes:
         jobs: the overrides of each run.
+        rounded: overrides in place of ranges whose sums are not the numbers that are meant, as 0.1 + 0.2 is not 0.3.
         placing: overrides that give the sweep and its runs their folders, where the user and the file name none.
 
     Raises:
@@ -36,15 +36,17 @@ class SweepGrid:
     """
 
     def __init__(self, overrides: Sequence[str], config: DictConfig) -> None:
-        values = _last_of_each(parse_overrides([*_params(config), *overrides]))
+        given = parse_overrides([*_params(config), *overrides])
+        self.rounded = [line for value in _last_of_each(given).values() if (line := _round_values(value))]
+        values = _last_of_each([*given, *parse_overrides(self.rounded)])
         try:
             batches = BasicSweeper.split_arguments(list(values.values()), max_batch_size=None)
         except HydraException as error:
             raise ConfigError(first_line(error)) from None
         self.jobs = [job for batch in batches for job in batch]
         if not self.jobs:
-            given = " ".join(overrides)
-            raise ConfigError(f"-m {given}: this is no run at all; a glob or a range in it holds no value")
+            line = " ".join(overrides)
+            raise ConfigError(f"-m {line}: this is no run at all; a glob or a range in it holds no value")
         self.placing = _place_folders(config, overrides, values)
 
 
@@ -53,10 +55,27 @@ def has_other_sweeper(config: DictConfig) -> bool:
     return OmegaConf.select(config, "hydra.sweeper._target_") != _BASIC
 
 
+def is_named(config: DictConfig, key: str) -> bool:
+    """Return whether a key of Hydra's part is written in another way than this program's own file writes it."""
+    shipped = OmegaConf.load(conf_dir() / "train.yaml")
+    section, _, name = key.rpartition(".")
+    written = [OmegaConf.to_container(OmegaConf.select(part, section), resolve=False) for part in (shipped, config)]
+    return written[0][name] != written[1][name]  # type: ignore[call-overload,index]
+
+
 def unfixed_keys(overrides: Sequence[str], config: DictConfig) -> list[str]:
     """Return the keys that the file of a sweep varies and the command of a single run gives no value."""
     given, varied = (_last_of_each(parse_overrides(lines)) for lines in (overrides, _params(config)))
     return [key for key, value in varied.items() if value.is_sweep_override() and key not in given]
+
+
+def _round_values(override: Override) -> str:
+    """Return the override of the same values with 12 digits each, if a sum made more of any; else an empty text."""
+    if not override.is_range_sweep():
+        return ""
+    values = list(override.sweep_iterator())
+    rounded = [float(f"{value:.12g}") if isinstance(value, float) else value for value in values]
+    return "" if rounded == values else f"{override.get_key_element()}={','.join(map(repr, rounded))}"
 
 
 def _params(config: DictConfig) -> list[str]:
@@ -70,15 +89,11 @@ def _last_of_each(overrides: Sequence[Override]) -> dict[str, Override]:
 
 
 def _place_folders(config: DictConfig, overrides: Sequence[str], values: dict[str, Override]) -> list[str]:
-    shipped = OmegaConf.load(conf_dir() / "train.yaml")
-    sections: list[Any] = [OmegaConf.to_container(part.hydra.sweep, resolve=False) for part in (shipped, config)]
-    default, written = sections
-    is_named = written["dir"] != default["dir"]
-    folder = Path(config.hydra.sweep.dir) if is_named else Path("multirun") / folder_name(overrides)
-    place = str(folder.absolute()).replace("'", "\\'")  # a worker may be in another folder
-    placing = [f"hydra.sweep.dir='{place}'"]
+    has_folder = is_named(config, "hydra.sweep.dir")
+    folder = Path(config.hydra.sweep.dir) if has_folder else Path("multirun") / folder_name(overrides)
+    placing = [f"hydra.sweep.dir={quote_value(str(folder.absolute()))}"]  # a worker may be in another folder
     same = [value.key_or_group for value in values.values() if not value.is_sweep_override()]
-    if len(same) < len(values) and written["subdir"] == default["subdir"]:
+    if len(same) < len(values) and not is_named(config, "hydra.sweep.subdir"):
         excluded = ",".join(f"'{key}'" for key in same)
         placing.append("hydra.sweep.subdir=${hydra.job.override_dirname}")
         placing.append(f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]")

@@ -4,12 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from noisereg.dashboard.workspace_panels import SECTIONS, STRENGTH, WorkspaceSection
 from noisereg.errors import ConfigError
+from noisereg.terminal import guard_output, open_console
 
 _CAPTION = f"lines, bars: mean over the runs of each {STRENGTH}, with one standard error"
 
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 if it cannot be saved, which one line on stderr explains.
     """
-    asked = _parser().parse_args(arguments)
-    console = Console()
+    guard_output()
+    asked, console = _parser().parse_args(arguments), open_console()
     if not asked.save:
         console.print(sections_table(SECTIONS))
         console.print(f"the workspace of {asked.project} on W&B; --save puts it there", highlight=False)

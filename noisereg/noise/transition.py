@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -19,7 +20,8 @@ class Transition(Rule):
         moves: a map from class to class in place of a matrix; a class that it leaves out keeps its label.
 
     Raises:
-        ValueError: if not exactly one of the two is given, or the matrix is not square and row-stochastic.
+        ValueError: if not exactly one of the two is given, the matrix is not square and row-stochastic, or a class is
+            no whole number.
 
     Example:
         >>> Transition(p=0.5, matrix=[[1, 0], [1, 0]]).transition(2).tolist()
@@ -31,7 +33,7 @@ class Transition(Rule):
     """
 
     matrix: Sequence[Sequence[float]] | None = None
-    moves: Mapping[int, int] | None = None
+    moves: Mapping[Any, Any] | None = None  # a file may have keys and values of any type
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,6 +41,9 @@ class Transition(Rule):
             raise ValueError("give either matrix or moves, one of the two")
         if self.matrix is not None:
             _check_stochastic(self.matrix)
+        for source, goal in (self.moves or {}).items():
+            if any(isinstance(end, bool) or not isinstance(end, int) for end in (source, goal)):
+                raise ValueError(f"moves must map whole numbers to whole numbers, got {source!r} -> {goal!r}")
 
     def redraw_law(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
         if self.matrix is not None:

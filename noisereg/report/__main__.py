@@ -14,6 +14,7 @@ from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import csv_text, result_rows
 from noisereg.report.page.terminal import kinds_table, overview_table
 from noisereg.runs.reading import Run, find_runs
+from noisereg.terminal import guard_output, open_console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,10 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
+    guard_output()
     asked = _parser().parse_args(arguments)
     try:
         first = asked.paths[0]
-        make_report(find_runs(asked.paths), asked.out or (first if first.is_dir() else first.parent), console=Console())
+        folder = asked.out or (first if first.is_dir() else first.parent)
+        make_report(find_runs(asked.paths), folder, console=open_console())
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

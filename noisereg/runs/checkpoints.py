@@ -68,6 +68,15 @@ def find_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a run has left a checkpoint in its folder, or in that of one of its replicas.
+
+    Args:
+        folder: of the run.
+    """
+    return any(any(folder.glob(f"{place}checkpoints/*.ckpt")) for place in ("", "replicas/*/"))
+
+
 def _fault(path: Path) -> str:
     """Describe what is wrong with a checkpoint; nothing if it is whole."""
     try:

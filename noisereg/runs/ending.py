@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -21,7 +20,8 @@ from hydra.types import RunMode
 from rich.console import Console
 
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
-from noisereg.config.run_folder import remove_refused_folder
+from noisereg.config.commands import resuming_command
+from noisereg.config.run_folder import RECORD, remove_refused_folder
 from noisereg.errors import ConfigError, DatasetError, DiskError
 from noisereg.files.atomic import remove_leftovers
 from noisereg.files.lock import locked
@@ -39,7 +39,7 @@ _ONE_LINE = (
 
 def print_lines(console: Console, *lines: str) -> None:
     """Print lines as they are."""
-    console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
+    console.print(*lines, sep="\n", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def is_job_of_sweep() -> bool:
@@ -75,11 +75,25 @@ def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
         by = _stopped_by(error)
         if record.path.exists() or is_job_of_sweep() or not isinstance(error, ConfigError):
             reason = by.name if by else f"{type(error).__name__}: {error}"
-            record.write("stopped" if by else "failed", **known, reason=reason)
+            _write_end(record, "stopped" if by else "failed", known, reason)
         if by and wandb.run is not None:
             wandb.run.mark_preempting()
-        wandb.finish(exit_code=128 + by if by else 1)
+        try:
+            wandb.finish(exit_code=128 + by if by else 1)
+        except Exception as fault:  # what ended the run is what counts
+            print(f"W&B could not end its run: {fault}", file=sys.stderr)
         raise
+
+
+def _write_end(record: RunRecord, status: str, known: dict[str, Any], reason: str) -> None:
+    """Write how a run ended; on a full disk without what came of it, and failing that, say so."""
+    try:
+        record.write(status, **known, reason=reason)
+    except OSError:
+        try:
+            record.write(status, **{key: known[key] for key in ("command",) if key in known}, reason=reason)
+        except OSError as error:
+            print(f"{record.path} does not say that the run {status}: {error}", file=sys.stderr)
 
 
 @contextmanager
@@ -96,7 +110,7 @@ def exit_message(console: Console, folder: Path) -> Iterator[None]:
         SystemExit: with 1 if the run failed, or 128 and the number of the signal that stopped it.
         CompactHydraException: if a job of a sweep failed.
     """
-    again = f"python train.py resume={shlex.quote(str(folder))}"
+    again = resuming_command(folder)
     try:
         yield
     except ConfigError as error:
@@ -105,14 +119,17 @@ def exit_message(console: Console, folder: Path) -> Iterator[None]:
         raise
     except BaseException as error:
         if by := _stopped_by(error):
-            print_lines(console, f"stopped by {by.name}; to go on: {again}")
+            hint = f"to go on: {again}" if (folder / RECORD).exists() else "nothing was trained yet"
+            print_lines(console, f"stopped by {by.name}; {hint}")
             raise SystemExit(128 + by) if isinstance(error, KeyboardInterrupt) else error from None
         if is_job_of_sweep():
             logging.getLogger(__name__).error("failed: %s", error, exc_info=not isinstance(error, _ONE_LINE))
             raise CompactHydraException(f"{type(error).__name__}: {error}") from None
         if not isinstance(error, _ONE_LINE):
             traceback.print_exc()
-        print(f"failed: {error}\nto go on, once that is mended: {again}", file=sys.stderr)
+        print(f"failed: {error}", file=sys.stderr)
+        if (folder / RECORD).exists():
+            print(f"to go on, once that is mended: {again}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -40,11 +40,14 @@ class RunProgress(Callback):
         self._line = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and the bar on a terminal."""
+        """Start the clock, and the bar on a terminal; print where a training goes on."""
         if not self._began:
             self._began, self._resumed = time.monotonic(), self._done(pl_module)
         self._steps_before = _steps(pl_module)
         self._line = self._due_lines(pl_module)
+        if trainer.ckpt_path and trainer.is_global_zero:
+            words = f"goes on {self._which()}at epoch {_epochs(pl_module):,.0f} of {self._num_epochs:,}"
+            self._console.print(words, highlight=False, soft_wrap=True)
         if self._console.is_terminal and not self._bar:
             columns = [
                 TextColumn("{task.description}epoch {task.fields[epoch]:,.0f} of {task.fields[epochs]:,}"),
@@ -113,6 +116,8 @@ class RunProgress(Callback):
         self._console.print(
             f"{self._which()}epoch {_epochs(pl_module):,.0f} of {self._num_epochs:,}{mean}{', '.join(words)}; "
             f"{self._speed(pl_module)}, {left:,.0f} s left",
+            markup=False,
+            emoji=False,
             highlight=False,
             soft_wrap=True,
         )

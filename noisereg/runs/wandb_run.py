@@ -67,7 +67,7 @@ def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None
             mode=mode,
             settings=_SETTINGS,
         )
-    except wandb.errors.Error as error:
+    except (wandb.errors.Error, ValueError) as error:  # of pydantic, where a variable has no value of its kind
         reason = " ".join(str(error).split())
         raise ConfigError(f"logger=wandb: {reason}; without a server: WANDB_MODE=offline or logger=csv") from None
     run.define_metric("trainer/global_step")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from noisereg.config.check import Settings
 from noisereg.config.targets import target_name
@@ -74,7 +75,7 @@ def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
     """
     rows = []
     for name, section in settings["experiment"].get("checks", {}).items():
-        with console.status(f"checking {name}"):
+        with console.status(Text(f"checking {name}")):
             checks = build(f"experiment.checks.{name}", section)
         if not (isinstance(checks, list) and all(isinstance(check, Check) for check in checks)):
             raise ConfigError(f"experiment.checks.{name}: {section['_target_']} gives no list of checks")

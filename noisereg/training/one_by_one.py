@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback
 from rich.console import Console
+from rich.text import Text
 
 from noisereg.callbacks import LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
@@ -119,7 +120,7 @@ class OneNetwork(Training):
             self.train()
         except FloatingPointError as error:
             self._failure = str(error)
-            self.console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(Text(f"warning: {error}", style="yellow"), soft_wrap=True)
 
     @property
     def has_diverged(self) -> bool:

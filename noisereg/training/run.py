@@ -1,6 +1,5 @@
 """One run, from its configuration to its record: compose, check, train, judge, write down."""
 
-import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from noisereg.config.check import Settings
+from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
+from noisereg.runs.checkpoints import has_checkpoint
 from noisereg.runs.ending import (
     exclusive_folder,
     exit_message,
@@ -26,6 +27,7 @@ from noisereg.runs.environment import describe_environment, is_first_process
 from noisereg.runs.record import RunRecord
 from noisereg.runs.summary import replica_table
 from noisereg.runs.wandb_run import WandbBands, open_wandb_run
+from noisereg.terminal import open_console
 from noisereg.training.findings import draw_experiment, draw_replicas, read_experiment, run_checks
 from noisereg.training.one_by_one import OneByOne
 from noisereg.training.prepare import check_disk, prepare, quiet_libraries
@@ -48,10 +50,11 @@ def run(config: DictConfig) -> dict[str, Any]:
         ConfigError: if the configuration, the data or the folder do not allow the run.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    console = Console(quiet=not is_first_process())
+    own = folder / (config.arm or "")
+    console = open_console(quiet=not is_first_process())
     if not is_first_process():
         exit_with_parent()
-    with exit_message(console, folder), exclusive_folder(folder / (config.arm or "")), removed_if_refused(folder):
+    with exit_message(console, own), exclusive_folder(own), removed_if_refused(folder):
         return _run(config, folder, console=console)
 
 
@@ -65,7 +68,7 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     if record.status == "finished":
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
-    began, command = time.perf_counter(), {"command": shlex.join(["python", "train.py", *overrides])}
+    began, command = time.perf_counter(), {"command": command_of_run()}
     experiment = read_experiment(settings)
     quiet_libraries()
     if not settings["experiment"].get("train", True):
@@ -85,17 +88,36 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
 
 
 def _train(
-    settings: Settings, record: RunRecord, *, console: Console, command: dict[str, Any], arm: str = ""
+    settings: Settings,
+    record: RunRecord,
+    *,
+    console: Console,
+    command: dict[str, Any],
+    arm: str = "",
+    whole: RunRecord | None = None,
 ) -> dict[str, Any]:
-    """Train the replicas of one configuration, and return what the record of it is to hold."""
+    """Train the replicas of one configuration, and return what the record of it is to hold.
+
+    Args:
+        settings: that configuration.
+        record: of it.
+        console: to print on.
+        command: that the record names.
+        arm: of an experiment that it is; empty if it is none.
+        whole: record of the experiment whose arms are trained one after the other.
+    """
     folder = record.path.parent
     with recorded_failure(record, **command):
         training = prepare(settings, folder=folder, console=console)
         check_disk(training)
         dashboard = _open_dashboard(training, arm)
     known = {"environment": describe_environment(training.device), **command}
-    record.write("running", **known)
+    for begun in (record, whole):
+        if begun:
+            begun.write("running", **known)
     print_lines(console, *training.headlines(), f"folder  {folder}")
+    if record.status != "new" and not has_checkpoint(folder):
+        print_lines(console, "starts  again at epoch 0, as the run that ended early here has left no checkpoint")
     began = time.perf_counter()
     with recorded_failure(record, **known):
         try:
@@ -125,9 +147,8 @@ def _train_arms(
                 own = RunRecord(folder, settings)
                 if own.status != "finished":
                     print_lines(console, f"\narm     {name}")
-                    outcome = _train(settings, own, console=console, command=command, arm=name)
+                    outcome = _train(settings, own, console=console, command=command, arm=name, whole=record)
                     own.write("finished", **outcome, **command)
-                    record.write("running", environment=outcome["environment"], **command)
             outcomes[name] = last = RunRecord(folder, settings).found
     return {
         "environment": last["environment"],

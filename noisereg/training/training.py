@@ -92,7 +92,7 @@ class Training(ABC):
             status: how long each replica was trained, and what ended that.
         """
         for note in dict.fromkeys(note for analysis in analyses for note in analysis.notes):
-            self.console.print(f"not analysed: {note}", highlight=False, soft_wrap=True)
+            self.console.print(f"not analysed: {note}", markup=False, emoji=False, highlight=False, soft_wrap=True)
         if is_first_process():
             named = {
                 f"{number}/{name}": array

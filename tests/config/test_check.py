@@ -62,7 +62,7 @@ def test_a_strength_that_is_no_number_between_0_and_1_is_refused(plain, value):
             "callbacks.sparsity.every_n_epochs must be a whole number, at least 1",
         ),
         ("callbacks.norms", 3, "callbacks.norms must be a section of keys, got 3"),
-        ("logger.tags", "x", "logger.tags must be a list of words, got 'x'"),
+        ("logger.tags", "x", "logger.tags must be a list of words of 1 to 64 characters, got 'x'"),
         ("logger.project", "", "logger.project must be a text that is not empty, got ''"),
     ],
 )

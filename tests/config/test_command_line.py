@@ -1,6 +1,9 @@
-import pytest
+from typing import get_args
 
-from noisereg.config.command_line import check_command_line
+import pytest
+import wandb
+
+from noisereg.config.command_line import WANDB_MODES, check_command_line, complete_arguments
 from noisereg.errors import ConfigError
 
 
@@ -19,6 +22,8 @@ from noisereg.errors import ConfigError
         ["--info"],
         ["model=mlp", "noise.p=0.1", "seeds=1", "+trainer.gradient_clip_val=1.0"],
         ["~callbacks.norms"],
+        ["model=mlp", "noise.p=0", "seeds=3"],
+        ["-m", "engine=none", "optimizer.lr=0.1,0.2"],
     ],
 )
 def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeypatch):
@@ -34,7 +39,15 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         (["model=resnet21"], r"model=resnet21: there is no such model; did you mean resnet20\? \(known: mlp, neuron,"),
         (["noise=flap"], r"noise=flap: there is no such noise; did you mean flip\?"),
         (["modle=resnet20"], r"modle=resnet20: there is no key or group modle; did you mean model\?"),
-        (["noise.pp=0.1"], r"noise.pp=0.1: there is no key or group noise.pp; did you mean p\?"),
+        (["noise.pp=0.1"], r"noise.pp=0.1: there is no key or group noise.pp; did you mean noise.p\?"),
+        (["nosie.p=0.1"], r"nosie.p=0.1: there is no key or group nosie.p; did you mean noise.p\?$"),
+        (["nosie.frozn=1"], r"nosie.frozn=1: there is no key or group nosie.frozn; did you mean noise.frozen\?$"),
+        (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run must be false: for a trial run give trainer.max_steps"),
+        (["+trainer.fast_dev_run=3"], "trainer.fast_dev_run must be false"),
+        (["logger.tags=['']"], r"logger.tags must be a list of words of 1 to 64 characters, got"),
+        ([f"logger.tags=[{'a' * 65}]"], r"logger.tags must be a list of words of 1 to 64 characters, got"),
+        (["model=null"], "model=null: model must be the name of one of its options"),
+        (["noise=null"], "noise=null: noise must be the name of one of its options"),
         (["lr=0.1"], r"lr=0.1: there is no key or group lr; did you mean optimizer.lr\?"),
         (["dataset=cifar10", "dataset.eps=0.1"], "dataset.eps=0.1: there is no key or group dataset.eps$"),
         (["callbacks=3"], "callbacks=3: callbacks must be the name of one of its options$"),
@@ -62,6 +75,70 @@ def test_a_fault_is_told_in_one_line_that_names_it(arguments, message):
     with pytest.raises(ConfigError, match=f"^{message}") as caught:
         check_command_line(arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["offlin", "Offline", "none", " "])
+def test_a_mode_that_wandb_does_not_have_is_refused_where_it_is_used(mode, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    with pytest.raises(ConfigError, match=rf"^WANDB_MODE={mode} must be one of online, offline, shared, disabled, or"):
+        check_command_line([])
+    check_command_line(["logger=csv"])
+
+
+def test_the_modes_are_those_of_wandb(monkeypatch):
+    accepted = get_args(wandb.Settings.model_fields["mode"].annotation)
+    assert set(accepted) == set(WANDB_MODES)
+    for mode in ("", *accepted):
+        monkeypatch.setenv("WANDB_MODE", mode)
+        check_command_line([])
+
+
+@pytest.mark.parametrize(
+    ("written", "folder"),
+    [("out/a=b", "out/a=b"), ("~/run", "/home/me/run"), ("out/é", "out/é"), ("a (b), c", "a (b), c"), ("it's", "it's")],
+)
+def test_a_folder_is_named_as_the_shell_gives_it(written, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("noisereg.config.command_line.check_writable_folder", lambda folder, *, key: None)
+    found = check_command_line(complete_arguments([f"hydra.run.dir={written}"]))
+    assert str(found.path) == folder
+
+
+@pytest.mark.parametrize("group", ["recipe", "experiment"])
+def test_a_group_of_which_none_may_be_chosen_takes_null(group):
+    assert check_command_line(complete_arguments([f"{group}=null"])).settings["experiment"] == {}
+    found = check_command_line(complete_arguments(["recipe=short", "model=resnet20", "recipe=null"]))
+    plain = check_command_line(["model=resnet20", "recipe=[]"])
+    assert found.settings["trainer"]["max_epochs"] == plain.settings["trainer"]["max_epochs"]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("range(0.1,0.4,0.1)", ["0.1", "0.2", "0.3", "0.4"]),
+        ("range(0.7,0.95,0.1)", ["0.7", "0.8", "0.9"]),
+        ("range(0.25,0.76,0.25)", ["0.25", "0.5", "0.75"]),
+        ("0.1,0.30000000000000004", ["0.1", "0.30000000000000004"]),
+    ],
+)
+def test_a_range_has_the_numbers_that_are_meant(given, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = check_command_line(["-m", f"noise.p={given}", "logger=csv"])
+    assert [job.folder.name for job in sweep.jobs] == [f"noise.p={name}" for name in names]
+    assert [job.settings["noise"]["p"] for job in sweep.jobs] == [float(name) for name in names]
+
+
+def test_a_folder_that_nobody_named_is_numbered_and_one_that_is_named_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
+    assert check_command_line([]).is_numbered
+    assert not check_command_line(["hydra.run.dir=run"]).is_numbered
+    assert not check_command_line(["hydra.run.dir=run/${now:%H}"]).is_numbered
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert not check_command_line([]).is_numbered
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert check_command_line([]) is None
 
 
 @pytest.mark.parametrize(("option", "key"), [([], "hydra.run.dir"), (["-m"], "hydra.sweep.dir")])

@@ -5,7 +5,7 @@ from noisereg.errors import ConfigError
 
 
 def test_an_override_that_cannot_be_read_is_named_with_how_they_are_written():
-    with pytest.raises(ConfigError, match=r"^noise.p=\[: cannot be read; write key=value, and quote what is special"):
+    with pytest.raises(ConfigError, match=r"^noise.p=\[: cannot be read; write key=value, a list as"):
         parse_overrides(["seed=1", "noise.p=["])
 
 

@@ -1,13 +1,26 @@
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
-from noisereg.config.run_folder import check_unlocked, check_writable_folder, differing, identity, remove_refused_folder
+from noisereg.config.composing import conf_dir
+from noisereg.config.overrides import quote_value
+from noisereg.config.run_folder import (
+    RunFolder,
+    check_unlocked,
+    check_writable_folder,
+    differing,
+    identity,
+    remove_refused_folder,
+)
 from noisereg.errors import ConfigError
 from noisereg.files.lock import locked
 
@@ -101,7 +114,8 @@ def scaffold(folder):
 def test_the_folder_of_a_refused_run_is_taken_away_with_the_empty_ones_above_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scaffold(tmp_path / "outputs" / "day" / "run")
-    remove_refused_folder(tmp_path / "outputs" / "day" / "run")
+    for _ in range(2):
+        remove_refused_folder(tmp_path / "outputs" / "day" / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,3 +186,68 @@ def test_a_folder_is_unlocked_once_its_holder_is_gone_and_gets_no_lock_by_the_ch
     holder.kill()
     holder.join()
     check_unlocked(tmp_path, key="hydra.sweep.dir")
+
+
+def claim(path, *, arm="", settings=None, is_numbered=False):
+    return RunFolder(path, arm, settings or {"seed": 1}, is_numbered=is_numbered).claimed()
+
+
+def test_a_folder_that_nobody_named_gets_a_number_where_it_is_taken(tmp_path):
+    for name in ("12-00-00", "12-00-00-2", "12-00-00-3"):
+        with claim(tmp_path / "day" / "12-00-00", is_numbered=True) as folder:
+            assert folder == tmp_path / "day" / name
+            assert (tmp_path / "day" / name / ".lock").exists()
+
+
+def test_a_claimed_folder_is_locked_until_the_run_ends_though_the_run_locks_it_too(tmp_path):
+    with claim(tmp_path / "run"):
+        with locked(tmp_path / "run"):
+            pass
+        other = SPAWN.Process(target=hold, args=(str(tmp_path / "run"),))
+        other.start()
+        other.join()
+        assert other.exitcode == 1 and not (tmp_path / "run" / "held").exists()
+
+
+def test_a_claimed_folder_is_removed_if_the_run_ends_with_nothing_of_use_in_it(tmp_path):
+    with suppress(SystemExit), claim(tmp_path / "run", arm="a"):
+        scaffold(tmp_path / "run")
+        raise SystemExit(143)
+    assert list(tmp_path.iterdir()) == []
+    with suppress(SystemExit), claim(tmp_path / "run", arm="a"):
+        (tmp_path / "run" / "a" / "result.json").write_text('{"config": {"seed": 1}}')
+        raise SystemExit(143)
+    assert (tmp_path / "run" / "a" / "result.json").exists()
+
+
+def test_the_run_of_another_configuration_is_refused_once_the_folder_is_locked(tmp_path):
+    (tmp_path / "result.json").write_text('{"config": {"seed": 2}}')
+    with pytest.raises(ConfigError, match=r"another configuration \(seed differ\)"), claim(tmp_path):
+        raise AssertionError("it is not reached")
+
+
+@pytest.mark.parametrize("name", ["a b", "a=b,c", "it's", "back\\slash", "end\\", "${seed}", "é", "[x]"])
+def test_a_quoted_name_is_what_hydra_reads(name):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", overrides=[f"hydra.run.dir={quote_value(name)}"], return_hydra_config=True)
+        assert config.hydra.run.dir == name
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_used_without_one_and_with_a_warning(code, tmp_path, monkeypatch, caplog):
+    def refuse(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    for _ in range(2):
+        with locked(tmp_path):
+            assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    (line,) = caplog.messages
+    assert line == f"warning: {tmp_path} has no locks ({os.strerror(code)}): start no other run in it"
+
+
+def test_a_lock_that_cannot_be_written_is_refused_in_one_line(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    told = rf"^x={tmp_path} cannot be locked \(.lock: Is a directory\); name another"
+    with pytest.raises(ConfigError, match=told), locked(tmp_path, key="x"):
+        pass

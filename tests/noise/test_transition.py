@@ -44,3 +44,9 @@ def test_moves_outside_the_classes_are_refused():
 def test_exactly_one_of_matrix_and_moves_is_asked_for(options):
     with pytest.raises(ValueError, match="give either matrix or moves"):
         Transition(p=0.1, **options)
+
+
+@pytest.mark.parametrize("moves", [{"0": 1}, {0: "1"}, {0: 1.0}, {0: None}, {True: 0}])
+def test_moves_between_what_is_no_class_are_refused(moves):
+    with pytest.raises(ValueError, match=r"^moves must map whole numbers to whole numbers, got "):
+        Transition(p=0.1, moves=moves)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from noisereg.errors import ConfigError
-from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
+from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint, has_checkpoint
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
@@ -65,3 +65,11 @@ def damaged(whole):
     """Change one byte of the weights."""
     place = whole.index(torch.arange(1000.0)[500:].numpy().tobytes()[:400])
     return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+
+
+@pytest.mark.parametrize("place", ["checkpoints/last.ckpt", "replicas/p=0,seed=1/checkpoints/previous.ckpt"])
+def test_a_folder_has_a_checkpoint_if_the_run_or_a_replica_has_left_one(place, tmp_path):
+    (tmp_path / place).parent.mkdir(parents=True)
+    assert not has_checkpoint(tmp_path)
+    (tmp_path / place).touch()
+    assert has_checkpoint(tmp_path)
