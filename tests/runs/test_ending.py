@@ -99,6 +99,12 @@ def test_a_run_that_ends_well_is_not_recorded_by_this(tmp_path, wandb):
     assert list(tmp_path.iterdir()) == [] and wandb == []
 
 
+@pytest.fixture(autouse=True)
+def _command(monkeypatch):
+    """What Hydra knows of the command line is there in a run alone; `config.commands` has tests of its own."""
+    monkeypatch.setattr(ending, "resuming_command", lambda folder: f"again {shlex.quote(str(folder))}")
+
+
 def message(error, folder):
     """Let a run end by an error, and return the exit code and what is printed on the console."""
     console = Console(file=io.StringIO(), width=40)
@@ -110,9 +116,9 @@ def message(error, folder):
 @pytest.mark.parametrize(("error", "name", "code"), SIGNALS)
 def test_a_stopped_run_says_in_its_last_line_how_to_go_on(error, name, code, tmp_path):
     folder = tmp_path / "a folder"
-    found, text = message(error, folder)
-    assert found == code
-    assert text == f"stopped by {name}; to go on: python train.py resume={shlex.quote(str(folder))}\n"
+    assert message(error, folder) == (code, f"stopped by {name}; nothing was trained yet\n")
+    RunRecord(folder, {"seed": 0}).write("running")
+    assert message(error, folder) == (code, f"stopped by {name}; to go on: again {shlex.quote(str(folder))}\n")
 
 
 def test_other_processes_of_a_stopped_training_keep_their_exit_code(tmp_path):
@@ -124,10 +130,13 @@ def test_other_processes_of_a_stopped_training_keep_their_exit_code(tmp_path):
     [(DiskError("disk full: 0 bytes"), False), (FloatingPointError("nan"), False), (KeyError(1), True)],
 )
 def test_a_failed_run_exits_with_1_and_a_trace_where_its_text_is_no_whole_report(error, has_trace, tmp_path, capsys):
+    assert message(error, tmp_path)[0] == 1
+    assert capsys.readouterr().err.endswith(f"failed: {error}\n")
+    RunRecord(tmp_path, {"seed": 0}).write("running")
     code, _ = message(error, tmp_path)
     text = capsys.readouterr().err
     assert code == 1
-    assert text.endswith(f"failed: {error}\nto go on, once that is mended: python train.py resume={tmp_path}\n")
+    assert text.endswith(f"failed: {error}\nto go on, once that is mended: again {tmp_path}\n")
     assert ("Traceback" in text) == has_trace
 
 
