@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from noisereg.datasets.batch import FORM, describe_batch, inputs_of, labels_of, split_names
 
-INPUTS, LABELS = torch.randn(3, 2), torch.tensor([0, 2, 1])
+INPUTS, LABELS = torch.arange(6.0).view(3, 2), torch.tensor([0, 2, 1])
 
 
 @pytest.mark.parametrize("batch", [{"input": INPUTS, "label": LABELS}, [INPUTS, LABELS], (INPUTS, LABELS, LABELS)])
