@@ -12,6 +12,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 
 from noisereg.config.command_line import check_command_line
 from noisereg.config.composing import conf_dir
+from noisereg.config.run_folder import RunFolder
 from noisereg.errors import ConfigError
 from noisereg.training.build import build_rule
 
@@ -189,7 +190,7 @@ def words_of(path):
 @pytest.mark.parametrize("path", OF_WANDB, ids=lambda path: path.stem)
 def test_every_job_of_a_wandb_sweep_passes_the_checks(path):
     for words in words_of(path):
-        assert check_command_line(words) is None
+        assert isinstance(check_command_line(words), RunFolder)
 
 
 @pytest.mark.parametrize("path", OF_WANDB, ids=lambda path: path.stem)

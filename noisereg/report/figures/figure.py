@@ -143,7 +143,7 @@ def draw_figure(
         _intervals_in_words([*tables.values()]),
         _diverged_in_words(replicas),
         "replicas that stopped early keep their last values"
-        * _any_stops_early(over_training, curves[~from_diverged(curves, replicas)]),
+        * _any_stops_early(over_training, replicas=replicas, curves=curves),
         "evenly spaced evaluations, not all" * (sum(map(len, drawn.values())) < sum(map(len, tables.values()))),
         *(f"not drawn: {fault}" for _, fault in sorted(faults.items())),
     ]
@@ -231,8 +231,9 @@ def _apart(figure: alt.VConcatChart, same_heights: Sequence[bool], *, legends: b
     return figure.resolve_scale(**apart)
 
 
-def _any_stops_early(panels: Sequence[PanelSpec], curves: pd.DataFrame) -> bool:
-    return any(stops_early(panel.selected.rows(curves)) for panel in panels)
+def _any_stops_early(panels: Sequence[PanelSpec], *, replicas: pd.DataFrame, curves: pd.DataFrame) -> bool:
+    shown = (panel.selected.rows(curves) for panel in panels)
+    return any(stops_early(rows[~from_diverged(rows, replicas)]) for rows in shown)
 
 
 def _intervals_in_words(tables: Sequence[pd.DataFrame]) -> str:

@@ -150,7 +150,8 @@ def test_a_figure_of_nothing_is_refused(panels, message):
 
 
 def test_a_report_of_runs_of_an_older_version_draws_and_counts_them():
-    grid, single = group_runs(find_runs([Path(__file__).parents[2] / "runs" / "frozen"]))
+    folder = Path(__file__).parents[2] / "runs" / "frozen"
+    (grid,), (single,) = (group_runs(find_runs([folder / name])) for name in ("grid", "single"))
     assert (len(grid.replicas), len(single.replicas)) == (4, 1)
     assert [panel["title"] for panel in figure_of(single).to_dict()["vconcat"][0]["hconcat"]] == [
         "test error (%)",
@@ -158,3 +159,5 @@ def test_a_report_of_runs_of_an_older_version_draws_and_counts_them():
         "active neurons, train",
     ]
     assert len(figure_of(grid).to_dict()["vconcat"]) == 4
+    (both,) = group_runs(find_runs([folder]))  # the engine alone does not part them, and they share a replica
+    assert len(both.replicas) == 4

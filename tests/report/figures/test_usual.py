@@ -104,6 +104,19 @@ def test_a_learning_rate_has_its_column():
     assert {row["resolve"]["scale"]["y"] for row in chart.to_dict()["vconcat"]} == {"shared"}
 
 
+@pytest.mark.parametrize("rates", [(0.1, 1e30), (1e29, 1e30)])
+def test_rates_whose_replicas_all_diverged_do_not_stop_the_figures(rates):
+    frame = run(rates=rates)
+    failed = frame["lr"] > 1
+    frame.loc[failed & (frame["epoch"] > 0), list(METRICS)] = math.nan
+    rows = [row | {"ended_by": "non-finite loss" if row["lr"] > 1 else "budget"} for row in ends(frame)]
+    number = int(failed.sum()) // 3
+    drawn = run_figures(rows, frame)
+    assert "curves" in drawn
+    for figure in drawn.values():
+        assert f"{number} of 12 replicas diverged" in figure.to_dict()["title"]["subtitle"]
+
+
 def test_the_subtitle_says_what_is_drawn():
     frame = run(seeds=4)
     frame = frame[(frame["seed"] > 0) | (frame["epoch"] == 0)]
