@@ -145,7 +145,7 @@ def test_help_says_what_can_be_chosen_in_a_screenful(tmp_path):
     done = run_program("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) <= 45
-    for name in ("resnet20", "hypercube", "smoothing", "cross_entropy", "noise.p", "hydra.run.dir"):
+    for name in ("resnet20", "hypercube", "smoothing", "cross_entropy", "noise.p", "engine", "resume=", "trust="):
         assert name in done.stdout
 
 
