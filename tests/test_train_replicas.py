@@ -107,3 +107,12 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(arguments, message, tmp_path
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert message in line
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("engine", ["stacked", "single"])
+def test_a_run_that_logs_nothing_still_draws_its_curves(engine, tmp_path):
+    done = run_program(*TINY, *GRID, "logger=none", f"engine={engine}", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+    assert len(read_result(tmp_path / "run")["replicas"]) == 4
+    assert list((tmp_path / "run" / "figures").glob("curves.*"))

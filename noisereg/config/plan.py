@@ -80,7 +80,10 @@ class Plan:
         return [",".join(f"{key}={value}" for key, value in name.items()) for name in self.names]
 
     def settings_of(self, replica: int) -> Settings:
-        """Return the configuration of one replica as a run of its own."""
+        """Return the configuration of one replica as a run of its own.
+
+        It keeps its curves whether or not the whole run does, which joins them and draws them.
+        """
         values, settings = self.replicas[replica], self.settings
         return {
             **settings,
@@ -88,6 +91,7 @@ class Plan:
             "seeds": 1,
             "noise": {**settings["noise"], "p": values["p"]},
             "optimizer": {**settings["optimizer"], "lr": values["lr"]},
+            "logger": {**settings["logger"], "csv": True},
         }
 
     @property
