@@ -1,22 +1,25 @@
 """Files that a reader sees whole or not at all."""
 
+import errno
 import io
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from noisereg.files.disk import disk_error
 
+_WITHOUT_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)  # from disks on which a rename is as safe as it will be
 _LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `write_atomically` names what it has not moved yet
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file beside its place, then move it there in one step.
 
-    A failure or a kill at any moment leaves the old file, or none, never a part of the new one.
+    A failure or a kill at any moment leaves the old file, or none, never a part of the new one. When this returns, a
+    loss of power does not take the new one back.
 
     Args:
         path: of the file; its folder is made if it does not exist.
@@ -26,26 +29,27 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         DiskError: if the disk is full or refuses the file, whatever `write` makes of that.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_atomically(Path(folder) / "note.txt", lambda file: file.write(b"whole"))
         ...     (Path(folder) / "note.txt").read_text()
         'whole'
     """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        raw = _Watched(temporary, "xb")
     except OSError as error:
         raise disk_error(error, path) or error from error
-    raw = _Watched(handle, "wb")
     try:
         with io.BufferedWriter(raw) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(path)
+        _sync_folder(path.parent)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         fault = raw.fault or error  # torch.save reports a full disk in words of its own
         if isinstance(error, Exception) and isinstance(fault, OSError):
             raise disk_error(fault, path, written=raw.written) or error from error
@@ -64,6 +68,7 @@ def remove_leftovers(*folders: Path) -> list[Path]:
         The removed files.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = (Path(folder) / ".last.ckpt.k2_x8ab0.tmp").write_text("half")
         ...     [path.name for path in remove_leftovers(Path(folder))]
@@ -92,7 +97,13 @@ class _Watched(io.FileIO):
         return count
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _sync_folder(folder: Path) -> None:
+    """Make sure that the names of a folder's files are on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _WITHOUT_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(handle)

@@ -1,8 +1,16 @@
-"""Checkpoints that are never half a file, whatever disk the temporary folder is on."""
+"""Checkpoints that are never half a file, and of which no wrong byte is believed.
 
+A checkpoint is what `torch.save` writes, and after it a seal of 73 bytes: the SHA-256 digest of all bytes before it.
+`torch.load` does not see the seal, which lies behind the end of its archive; and as both are in one file, which
+appears by a single rename, no moment exists at which one is there without the other.
+"""
+
+import hashlib
+import io
 import logging
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -16,13 +24,16 @@ from noisereg.files.atomic import write_atomically
 log = logging.getLogger(__name__)
 
 _BEFORE = "previous.ckpt"
+_SEAL = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
+_SEAL_SIZE = 73
+_END_OF_ARCHIVE, _END_SIZE = b"PK\x05\x06", 22  # what a file without a seal ends with: its archive has no comment
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write Lightning's checkpoint files beside their place and move them there; the one before is kept.
+    """Write Lightning's checkpoint files beside their place, sealed, and move them there; the one before is kept.
 
-    What was at the path stays beside it as `previous.ckpt`. Whatever moment the process dies at, one of the two is
-    whole.
+    What was at the path stays beside it as `previous.ckpt`, if it is whole. Whatever moment the process dies at, one of
+    the two is whole.
 
     Example:
         >>> import tempfile
@@ -34,18 +45,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         [{'epoch': 2}, {'epoch': 3}]
     """
 
+    def __init__(self) -> None:
+        self._written: set[Path] = set()
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write the checkpoint to `path`."""
         path = Path(path)
 
         def write(file: IO[bytes]) -> None:
-            torch.save(checkpoint, file)
-            file.flush()
+            sealed = _Sealed(file)
+            torch.save(checkpoint, sealed)  # type: ignore[arg-type]  # of a file it asks to be written to alone
+            sealed.close()
             os.fsync(file.fileno())  # whole, before the last one gives way
-            if path.exists():
+            # A broken one must not take the place of the one before it, which the training may have gone on from.
+            if path.exists() and (path in self._written or not find_fault(path)):
                 path.replace(path.with_name(_BEFORE))
 
         write_atomically(path, write)
+        self._written.add(path)
 
 
 def find_checkpoint(folder: Path) -> Path | None:
@@ -60,11 +77,18 @@ def find_checkpoint(folder: Path) -> Path | None:
     Raises:
         ConfigError: if a checkpoint holds more than tensors and plain values, which a run never writes.
     """
+    broken = False
     for path in (folder / "last.ckpt", folder / _BEFORE):
-        if path.exists() and not (fault := _fault(path)):
+        if not path.exists():
+            continue
+        if not (fault := find_fault(path)):
+            if broken:
+                log.warning("%s, the one before it, is used in its place", path)
             return path
-        if path.exists():
-            log.warning("%s is broken (%s); it is left aside", path, fault)
+        log.warning("%s is broken (%s); it is left aside", path, fault)
+        broken = True
+    if broken:
+        log.warning("%s has no whole checkpoint: this training starts again at epoch 0", folder)
     return None
 
 
@@ -77,17 +101,65 @@ def has_checkpoint(folder: Path) -> bool:
     return any(any(folder.glob(f"{place}checkpoints/*.ckpt")) for place in ("", "replicas/*/"))
 
 
-def _fault(path: Path) -> str:
-    """Describe what is wrong with a checkpoint; nothing if it is whole."""
+def find_fault(path: Path) -> str:
+    """Describe what is wrong with a checkpoint, which is loaded for that; nothing if it is whole.
+
+    A checkpoint of an older version, which has no seal, is as good as the checksums of its archive are.
+
+    Raises:
+        ConfigError: if it holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        return "it is no file"
     try:
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                return f"{damaged} does not have its checksum"
-        torch.load(path, map_location="meta", weights_only=True)
+        data = path.read_bytes()
+        if seal := _SEAL.fullmatch(data[-_SEAL_SIZE:]):
+            if hashlib.sha256(memoryview(data)[:-_SEAL_SIZE]).hexdigest().encode() != seal[1]:
+                return "its bytes do not have the digest that it was sealed with"
+        elif data[-_END_SIZE:].startswith(_END_OF_ARCHIVE):
+            _check_archive(data)
+        else:
+            return "it is cut off"
+        torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ConfigError(
             f"{path} holds more than tensors and plain values, and is not loaded; delete it if it is not yours"
         ) from None
-    except (OSError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        return " ".join(str(error).split())
+    except MemoryError:  # says nothing of the file
+        raise
+    except Exception as error:  # of a damaged archive torch and zipfile raise whatever its bytes lead them to
+        return " ".join(str(error).split()) or type(error).__name__
     return ""
+
+
+def _check_archive(data: bytes) -> None:
+    """Check what a damaged archive without a seal would be loaded in spite of.
+
+    Raises:
+        ValueError: if an entry does not have its checksum, or is marked as a folder, whose tensor torch leaves unread.
+        zipfile.BadZipFile: if the archive has no order.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(entry.external_attr for entry in archive.infolist()):
+            raise ValueError("an entry is marked as something else than a file")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} does not have its checksum")
+
+
+class _Sealed:
+    """A file that is written through, and takes the digest of what was written as its end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write the seal; the file stays open."""
+        self._file.write(b"\nsha256 %s\n" % self._digest.hexdigest().encode())
+        self._file.flush()

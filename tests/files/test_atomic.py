@@ -1,5 +1,7 @@
+import errno
 import os
 import stat
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -46,6 +48,36 @@ def test_a_file_has_the_rights_that_the_umask_leaves(tmp_path):
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "deep" / "file").stat().st_mode) == 0o640
+
+
+def test_no_other_thread_can_see_a_changed_umask(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)
+    write_atomically(tmp_path / "file", lambda file: file.write(b"x"))
+
+
+def test_the_folder_is_synced_after_the_file_was_moved_there(tmp_path, monkeypatch):
+    done, sync, move = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append(os.readlink(f"/proc/self/fd/{handle}")), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda source, target: (done.append("moved"), move(source, target)))
+    write_atomically(tmp_path / "file", lambda file: file.write(b"x"))
+    file, *rest = done
+    assert file.startswith(f"{tmp_path}/.file.")
+    assert rest == ["moved", str(tmp_path)]
+
+
+@pytest.mark.parametrize(("code", "is_told"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_disk_that_syncs_no_folders_is_used_and_one_that_fails_is_told(code, is_told, tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with pytest.raises(DiskError, match=r"^disk error while writing") if is_told else nullcontext():
+        write_atomically(tmp_path / "file", lambda file: file.write(b"x"))
+    assert (tmp_path / "file").read_bytes() == b"x"
 
 
 def checkpoint(folder, value):
