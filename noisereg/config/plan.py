@@ -16,7 +16,7 @@ from noisereg.errors import ConfigError
 
 ENGINES = ("fused", "blocked", "stacked", "single")  # the fastest first
 _TWO_LAYER = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
-_PRECISIONS = ("32-true", "32", "64-true", "64")
+_PRECISIONS = ("auto", "32-true", "32", "64-true", "64")  # auto is 32-true where an engine needs that
 _TRAINER_KEYS = {
     "_target_",
     "accelerator",

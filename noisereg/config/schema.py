@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 OneOfEach = Annotated[list[Item], Field(min_length=1), AfterValidator(_all_different)]
 Strengths = Annotated[Strength | OneOfEach[Strength], _must_be("a number in [0, 1], or a list of different ones")]
 Precision = Literal[
-    "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "32", "64", 16, 32, 64
+    "auto", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "32", "64", 16, 32, 64
 ]
 PackageName = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
 ArmName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
@@ -146,7 +146,7 @@ class Trainer(Component):
     devices: Size
     max_epochs: Size
     max_steps: Annotated[int, _must_be("a whole number of steps, or -1 for no limit", ge=-1, lt=2**63)]
-    precision: Annotated[Precision, _must_be("a precision of Lightning, such as 32-true or bf16-mixed")]
+    precision: Annotated[Precision, _must_be("auto, or a precision of Lightning, such as 32-true or bf16-mixed")]
     check_val_every_n_epoch: Size = 1
     gradient_clip_val: Annotated[AtLeastZero | None, _must_be("a number, at least 0, or null")] = None
     accumulate_grad_batches: Size = 1

@@ -16,31 +16,38 @@ from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import build_data
 from noisereg.training.engines import build_engine, choose_engine
 from noisereg.training.one_by_one import OneByOne, OneNetwork
+from noisereg.training.precision import choose_precision
 from noisereg.training.training import Training
 
 _COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
 _DEFAULT_THREADS = torch.get_num_threads()
 
 
-def prepare(settings: Settings, *, folder: Path, console: Console) -> Training:
+def prepare(settings: Settings, *, folder: Path, console: Console, begun: str | None = None) -> Training:
     """Build the data, the networks and the engine of a run, and what trains them.
 
     Args:
         settings: the whole configuration.
         folder: of the run.
         console: to print on.
+        begun: precision that the run began with; None if it is new.
 
     Raises:
         ConfigError: naming what does not fit.
     """
-    plan = Plan(settings)
+    precision = choose_precision(settings["trainer"], begun=begun, engine=Plan(settings).asked)
+    plan = Plan({**settings, "trainer": {**settings["trainer"], "precision": precision.name}})
     torch.set_num_threads(_num_threads(plan))
     data = build_data(settings, plan.replicas[0]["seed"])
     choice = choose_engine(plan, data)
     where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan)}
+    training: Training
     if choice.name != "single":
-        return AllAtOnce(plan, data, networks=build_engine(choice.name, plan, data), **where)
-    return (OneNetwork if len(plan.replicas) == 1 else OneByOne)(plan, data, **where)
+        training = AllAtOnce(plan, data, networks=build_engine(choice.name, plan, data), **where)
+    else:
+        training = (OneNetwork if len(plan.replicas) == 1 else OneByOne)(plan, data, **where)
+    training.precision = precision
+    return training
 
 
 def check_disk(training: Training) -> None:

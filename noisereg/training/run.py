@@ -108,10 +108,13 @@ def _train(
     """
     folder = record.path.parent
     with recorded_failure(record, **command):
-        training = prepare(settings, folder=folder, console=console)
+        training = prepare(
+            settings, folder=folder, console=console, begun=record.found.get("environment", {}).get("precision")
+        )
         check_disk(training)
         dashboard = _open_dashboard(training, arm)
-    known = {"environment": describe_environment(training.device), **command}
+    environment = {**describe_environment(training.device), "precision": training.precision.name}
+    known = {"environment": environment, **command}
     for begun in (record, whole):
         if begun:
             begun.write("running", **known)
@@ -132,7 +135,7 @@ def _train(
             wandb.finish()
     console.print(replica_table(rows))
     outcome = {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
-    return {"environment": known["environment"], **outcome}
+    return {"environment": environment, **outcome}
 
 
 def _train_arms(

@@ -20,6 +20,7 @@ from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_rule
+from noisereg.training.precision import FLOAT32, ChosenPrecision
 
 ANALYSIS, FIRES = "analysis.npz", "fires.npz"
 
@@ -41,6 +42,7 @@ class Training(ABC):
         num_weights: parameters of one replica.
         num_bytes: of what a checkpoint holds of the networks that are trained at once.
         engine: which one trains how many replicas at once, in words.
+        precision: that they are trained in, and why if the configuration leaves it open.
         steps: of the optimiser that each replica has made which was not stopped.
     """
 
@@ -49,6 +51,7 @@ class Training(ABC):
     num_bytes: int
     engine: str
     steps: int
+    precision = ChosenPrecision(FLOAT32)
 
     def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console) -> None:
         self.plan, self.data, self.folder, self.console = plan, data, folder, console
@@ -79,6 +82,7 @@ class Training(ABC):
             f"noise   {describe(rule)} p = {', '.join(f'{p:g}' for p in self.plan.axes['p'])}: "
             f"a label changes with probability {', '.join(rates)}",
             f"engine  {self.engine}",
+            *([f"numbers precision {self.precision.name}: {self.precision.reason}"] if self.precision.reason else []),
         ]
 
     def leave_results(

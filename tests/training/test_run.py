@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import warnings
 
 import pytest
@@ -140,3 +141,22 @@ def test_an_experiment_without_a_training_is_judged_by_its_checks(tmp_path, pict
     assert (record["replicas"], record["steps"]) == ([], 0)
     assert [check["id"] for check in record["checks"]] == ["S1", "S2", "S9"]
     assert pictures == [tmp_path]
+
+
+@pytest.mark.parametrize("begun", ["bf16-mixed", "32-true"])
+def test_a_run_keeps_the_precision_of_its_record_when_it_goes_on(begun, tmp_path, capsys):
+    """The record is that of a run that was killed on a machine that chose otherwise."""
+    several = ["model=mlp", "dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "trainer.max_epochs=1"]
+    several += ["noise.p=0.1", "seeds=2", "engine=single", "logger=csv", "trainer.precision=auto"]
+    start(tmp_path, *several)
+    record = read(tmp_path)
+    assert record["environment"]["precision"] in ("bf16-mixed", "32-true")
+    assert record["config"]["trainer"]["precision"] == "auto"
+    shutil.rmtree(tmp_path / "replicas")
+    record["environment"]["precision"] = begun
+    (tmp_path / "result.json").write_text(json.dumps({**record, "status": "running"}))
+    capsys.readouterr()
+    start(tmp_path, *several)
+    assert f"numbers precision {begun}: as the run began" in capsys.readouterr().out
+    assert read(tmp_path)["environment"]["precision"] == begun
+    assert {read(folder)["config"]["trainer"]["precision"] for folder in (tmp_path / "replicas").iterdir()} == {begun}
