@@ -116,3 +116,28 @@ def test_a_run_that_logs_nothing_still_draws_its_curves(engine, tmp_path):
     assert not (tmp_path / "run" / "metrics.csv").exists()
     assert len(read_result(tmp_path / "run")["replicas"]) == 4
     assert list((tmp_path / "run" / "figures").glob("curves.*"))
+
+
+def test_a_finished_run_whose_files_are_damaged_is_mended_from_its_checkpoints_or_says_that_it_cannot_be(tmp_path):
+    line = [*TINY, "noise.p=[0,0.5]", "seeds=1", QUIET, "engine=single", "hydra.run.dir=run"]
+    assert run_program(*line, cwd=tmp_path).returncode == 0
+    folder = tmp_path / "run"
+    names = ["metrics.csv", "fires.npz", "replicas/p=0.5,seed=0/metrics.csv"]
+    whole, replicas = [(folder / name).read_bytes() for name in names], read_result(folder)["replicas"]
+    for name, data in zip(names, whole, strict=True):
+        (folder / name).write_bytes(data[: len(data) // 2])
+    done = run_program(*line, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{folder} holds the finished run of this configuration, but metrics.csv, fires.npz is not" in done.stdout
+    assert f"{folder / 'replicas/p=0.5,seed=0'}: metrics.csv is made anew, as it is damaged" in done.stdout
+    assert done.stdout.count("is made anew, as it is damaged") == 1  # of the other replica nothing was
+    assert [(folder / name).read_bytes() for name in names] == whole
+    assert read_result(folder)["replicas"] == replicas
+    (folder / "metrics.csv").write_bytes(b"")
+    for path in folder.rglob("*.ckpt"):
+        path.unlink()
+    refused = run_program(*line, cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith(f"error: {folder} holds the finished run of this configuration, but metrics.csv")
+    assert refused.stderr.endswith(f"no checkpoint to mend it from; delete {folder}/result.json to train again\n")
+    assert read_result(folder)["replicas"] == replicas

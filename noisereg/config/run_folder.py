@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from noisereg.files.disk import check_writable
 from noisereg.files.lock import LOCK, locked
 
 RECORD = "result.json"
+RESULTS = ("metrics.csv", "analysis.npz", "fires.npz")  # files beside the record that a report reads
 # What cannot change a result. `threads` and `compile` are not among it: the order in which numbers are added decides
 # their last bits.
 WITHOUT_EFFECT = (
@@ -66,6 +67,52 @@ def identity(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sorted(result_settings(config).items())).encode()).hexdigest()[:16]
 
 
+def arm_names(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of an experiment's arms, each of which has a folder in the run's; none of a run without.
+
+    Example:
+        >>> arm_names({"experiment": {"arms": {"noise": ["noise.p=0.2"], "../x": []}}})
+        ['noise']
+    """
+    experiment = config.get("experiment")
+    arms = experiment.get("arms") if isinstance(experiment, Mapping) else None
+    names = map(str, arms) if isinstance(arms, Mapping) else ()
+    return [name for name in names if name == Path(name).name != ".."]
+
+
+def result_digests(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 digest of each file that a report reads beside the record, those of the arms too.
+
+    Args:
+        folder: of the run.
+        config: its whole configuration.
+    """
+    return {name: _digest(folder / name) for name in _result_names(config) if (folder / name).is_file()}
+
+
+def damaged_results(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Return which files are no longer what a finished run has left; one that was taken away is none of them.
+
+    Args:
+        folder: of the run.
+        record: the contents of result.json; one of an older version has no digests, and nothing to compare.
+    """
+    config, digests = record.get("config"), record.get("digests")
+    if record.get("status") != "finished" or not (isinstance(config, Mapping) and isinstance(digests, Mapping)):
+        return []
+    there = [name for name in _result_names(config) if name in digests and (folder / name).exists()]
+    return [name for name in there if not (folder / name).is_file() or _digest(folder / name) != digests[name]]
+
+
+def _result_names(config: Mapping[str, Any]) -> list[str]:
+    return [str(Path(arm) / name) for arm in ("", *arm_names(config)) for name in RESULTS]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.dir") -> dict[str, Any]:
     """Read the record of the run in a folder.
 
@@ -75,7 +122,8 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
         key: of the configuration that names the folder, for the error.
 
     Returns:
-        The contents of result.json; empty if there is none.
+        The contents of result.json; empty if there is none. Of a finished run whose files are no longer what it has
+        left, the status is "damaged", and `damaged` names them.
 
     Raises:
         ConfigError: if another configuration was started there, or the record cannot be read.
@@ -94,7 +142,8 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
             f"{key}={folder} holds a run of another configuration ({', '.join(keys[:3])} differ); "
             "name another folder, or give the same values to go on with it"
         )
-    return found
+    damaged = damaged_results(folder, found)
+    return {**found, "status": "damaged", "damaged": damaged} if damaged else found
 
 
 @dataclass(frozen=True)

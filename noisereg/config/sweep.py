@@ -13,7 +13,14 @@ from rich.text import Text
 from noisereg.config.run_folder import read_record
 from noisereg.files.lock import locked
 
-_STATUSES = {"finished": "done", "failed": "failed", "stopped": "stopped", "running": "cut off", "new": "not started"}
+_STATUSES = {
+    "finished": "done",
+    "damaged": "damaged",
+    "failed": "failed",
+    "stopped": "stopped",
+    "running": "cut off",
+    "new": "not started",
+}
 _COLOURS = {"done": "green", "skipped": "dim", "failed": "red"}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from noisereg.config.run_folder import RECORD
+from noisereg.config.run_folder import RECORD, arm_names, damaged_results
 
 _STATUSES = ("finished", "failed", "stopped", "running")
 _INDEX = ("step", "epoch", "p", "seed")
@@ -80,8 +80,7 @@ class Run:
     @property
     def arms(self) -> list[str]:
         """Names of the experiment's arms, each of which has a folder in the run's; empty for a run without."""
-        names = map(str, _mapping(_mapping(self.config.get("experiment")).get("arms")))
-        return [name for name in names if name == Path(name).name != ".."]
+        return arm_names(self.config)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -268,6 +267,9 @@ def _read(path: Path) -> Run:
     status = record.get("status") if isinstance(record, dict) else None
     if status not in _STATUSES:
         return Run(path.parent, "unreadable", f"{path.name} is no record of a run: it has no status that is known")
+    if damaged := damaged_results(path.parent, record):
+        names = ", ".join(damaged)
+        return Run(path.parent, "unreadable", f"{names} is not what the run has left; resume={path.parent} mends it")
     return Run(path.parent, status, str(record.get("reason") or ""), record)
 
 

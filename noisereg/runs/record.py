@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noisereg.config.run_folder import RECORD, identity, read_record
+from noisereg.config.run_folder import RECORD, identity, read_record, result_digests
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
 
@@ -14,7 +14,7 @@ class RunRecord:
 
     `result.json` says "running" from the start, with the configuration, its identity and the environment; at the end it
     is replaced by one that says "finished" and holds the results, "failed" with the reason, or "stopped" with the
-    signal. So only a whole run is finished.
+    signal. So only a whole run is finished. It names the SHA-256 digests of the files beside it that a report reads.
 
     Args:
         folder: of the run.
@@ -40,12 +40,14 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """Of the run that was found: "finished", "running", "failed", "stopped", or "new" if there was none."""
+        """Of the run that was found: "finished", "damaged", "running", "failed", "stopped", or "new" without one."""
         return self.found.get("status", "new")
 
     def write(self, status: str, **contents: Any) -> None:
         """Replace the record; of several processes only the first one does."""
         if not is_first_process():
             return
-        text = json.dumps({"status": status, "identity": self.identity, "config": self.config, **contents}, indent=2)
+        known: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}
+        digests = {"digests": result_digests(self.path.parent, self.config)} if status == "finished" else {}
+        text = json.dumps({**known, **contents, **digests}, indent=2)
         write_atomically(self.path, lambda file: file.write(text.encode()))

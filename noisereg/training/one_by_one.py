@@ -190,7 +190,10 @@ class OneByOne(Training):
         """
         for number, folder in enumerate(self._folders):
             record = RunRecord(folder, self.plan.settings_of(number))
-            if record.status != "finished":
+            if record.status == "damaged":
+                names = ", ".join(record.found["damaged"])
+                self.console.print(Text(f"{folder}: {names} is made anew, as it is damaged"), soft_wrap=True)
+            if record.status != "finished" or not (folder / "metrics.csv").exists():
                 self._train_one(number, record)
                 record = RunRecord(folder, record.config)
             self.curves.read_replica(folder / "metrics.csv", number)

@@ -13,6 +13,7 @@ from rich.console import Console
 from noisereg.config.check import Settings
 from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
+from noisereg.errors import ConfigError
 from noisereg.runs.checkpoints import has_checkpoint
 from noisereg.runs.ending import (
     exclusive_folder,
@@ -68,6 +69,7 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     if record.status == "finished":
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do")
         return record.found
+    _announce_mending(record, console, has_arms=bool(arms) and arm not in arms)
     began, command = time.perf_counter(), {"command": command_of_run()}
     experiment = read_experiment(settings)
     quiet_libraries()
@@ -85,6 +87,26 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
         draw_experiment(folder, console)
     print_lines(console, f"{outcome['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
     return RunRecord(folder, settings).found
+
+
+def _announce_mending(record: RunRecord, console: Console, *, has_arms: bool = False) -> None:
+    """Print which files of a finished run are made anew from its last checkpoint, if some are damaged.
+
+    Args:
+        record: of the run.
+        console: to print on.
+        has_arms: whether each arm has a folder, with checkpoints and a record of its own.
+
+    Raises:
+        ConfigError: if there is no checkpoint to make them from.
+    """
+    if record.status != "damaged":
+        return
+    folder, names = record.path.parent, ", ".join(record.found["damaged"])
+    fault = f"{folder} holds the finished run of this configuration, but {names} is not what it has left"
+    if not (has_arms or has_checkpoint(folder)):
+        raise ConfigError(f"{fault}, and there is no checkpoint to mend it from; delete {record.path} to train again")
+    print_lines(console, f"{fault}; it is made anew")
 
 
 def _train(
@@ -150,6 +172,7 @@ def _train_arms(
                 own = RunRecord(folder, settings)
                 if own.status != "finished":
                     print_lines(console, f"\narm     {name}")
+                    _announce_mending(own, console)
                     outcome = _train(settings, own, console=console, command=command, arm=name, whole=record)
                     own.write("finished", **outcome, **command)
             outcomes[name] = last = RunRecord(folder, settings).found

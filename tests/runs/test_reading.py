@@ -1,3 +1,4 @@
+import hashlib
 import math
 from pathlib import Path
 
@@ -311,3 +312,21 @@ def test_runs_of_an_older_version_are_read_as_ever():
     assert single.fires() is None
     ((number, arrays),) = single.analyses().items()
     assert (number, arrays["reliability_count"].sum()) == (0, 20)
+
+
+@pytest.mark.parametrize("damage", ["", TABLE[:30], TABLE.replace("0.5", "0.6")])
+def test_a_run_whose_curves_are_not_what_it_has_left_is_unreadable(damage, tmp_path):
+    write_run(tmp_path, curves=TABLE, digests={"metrics.csv": hashlib.sha256(TABLE.encode()).hexdigest()})
+    (run,) = find_runs([tmp_path])
+    assert run.status == "finished"
+    (tmp_path / "metrics.csv").write_text(damage)
+    (run,) = find_runs([tmp_path])
+    assert run.status == "unreadable"
+    assert run.reason == f"metrics.csv is not what the run has left; resume={tmp_path} mends it"
+
+
+@pytest.mark.parametrize("digests", [None, [], {"metrics.csv": 3, "../other": "x"}, {}])
+def test_digests_of_a_stranger_lead_to_no_other_file_and_to_no_traceback(digests, tmp_path):
+    write_run(tmp_path, curves=TABLE, digests=digests)
+    (run,) = find_runs([tmp_path])
+    assert run.status == ("unreadable" if digests and "metrics.csv" in digests else "finished")

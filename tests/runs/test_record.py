@@ -32,3 +32,30 @@ def test_a_record_that_cannot_be_read_is_refused_by_its_name(tmp_path):
     (tmp_path / "result.json").write_text('{"status": "fin')
     with pytest.raises(ConfigError, match=r"result.json cannot be read .*delete it, or name another folder"):
         RunRecord(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("damage", [b"", b"step,epoch\n", b"step,epoch,p\n0,0,0.3\n"])
+@pytest.mark.parametrize("name", ["metrics.csv", "fires.npz", "noisy/analysis.npz"])
+def test_a_finished_run_of_which_a_file_changed_is_damaged(name, damage, tmp_path):
+    config = {**CONFIG, "experiment": {"arms": {"clean": [], "noisy": []}}}
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"step,epoch,p\n0,0,0.2\n")
+    RunRecord(tmp_path, config).write("finished")
+    assert RunRecord(tmp_path, config).status == "finished"
+    assert RunRecord(tmp_path, config).found["digests"].keys() == {name}
+    path.write_bytes(damage)
+    damaged = RunRecord(tmp_path, config)
+    assert (damaged.status, damaged.found["damaged"]) == ("damaged", [name])
+    path.unlink()
+    assert RunRecord(tmp_path, config).status == "finished"  # who takes a file away knows that it is gone
+    path.mkdir()
+    assert RunRecord(tmp_path, config).status == "damaged"
+
+
+def test_only_a_finished_run_has_digests_as_the_files_of_another_still_change(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step\n")
+    RunRecord(tmp_path, CONFIG).write("running")
+    (tmp_path / "metrics.csv").write_text("step\n0\n")
+    found = RunRecord(tmp_path, CONFIG)
+    assert (found.status, "digests" in found.found) == ("running", False)
