@@ -3,7 +3,7 @@
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from noisereg.metrics import bias_statistics, short_names, weight_norms
+from noisereg.metrics import collect_norms
 
 
 class NormMonitor(Callback):
@@ -42,9 +42,4 @@ class NormMonitor(Callback):
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and (trainer.current_epoch + 1) % self._every_n_epochs:
             return
-        norms, biases = weight_norms(pl_module), bias_statistics(pl_module)
-        short = short_names([*norms, *biases])
-        values = {f"norm/{short[layer]}": norm for layer, norm in norms.items()}
-        for layer, statistics in biases.items():
-            values |= {f"bias_{name}/{short[layer]}": value for name, value in statistics.items()}
-        pl_module.log_dict(values, sync_dist=True)
+        pl_module.log_dict(collect_norms(pl_module), sync_dist=True)

@@ -16,12 +16,11 @@ from noisereg.metrics import (
     ActivationSparsity,
     ReluCounter,
     Turnover,
-    bias_statistics,
     collect_layer_values,
+    collect_norms,
     eval_mode,
     find_relus,
     predictions,
-    weight_norms,
 )
 
 _ROWS_AT_ONCE = 1000  # samples of an evaluation
@@ -123,10 +122,7 @@ class StackedEngine:
                     of_layers |= self._turnovers[replica].measure(metrics)
                     self._keep_fires(replica, metrics)
                 values |= {f"{name}/{key}": value for key, value in of_layers.items()}
-        values |= {f"norm/{layer}": norm for layer, norm in weight_norms(model).items()}
-        for layer, statistics in bias_statistics(model).items():
-            values |= {f"bias_{key}/{layer}": value for key, value in statistics.items()}
-        return values
+        return values | collect_norms(model)
 
     def _keep_fires(self, replica: int, metrics: dict[str, ActivationSparsity]) -> None:
         layers = list(metrics.values())

@@ -15,7 +15,7 @@ from noisereg.metrics.eval_mode import eval_mode
 from noisereg.metrics.last_layers import LastBatch, LastLayers, find_last_layers, watch_last_layers
 from noisereg.metrics.layer_names import short_names
 from noisereg.metrics.layer_values import collect_layer_values
-from noisereg.metrics.norms import bias_quantiles, bias_statistics, frobenius_norm, weight_norms
+from noisereg.metrics.norms import bias_quantiles, bias_statistics, collect_norms, frobenius_norm, weight_norms
 from noisereg.metrics.predictions import predictions
 from noisereg.metrics.processes import gather_parts, own_part
 from noisereg.metrics.relus import ReluCounter, find_relus, why_no_relus
@@ -38,6 +38,7 @@ __all__ = [
     "calibration",
     "class_plane",
     "collect_layer_values",
+    "collect_norms",
     "count_firings",
     "count_turnover",
     "eval_mode",

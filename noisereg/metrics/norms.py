@@ -1,10 +1,15 @@
 """Sizes of weights and biases, layer by layer."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from noisereg.metrics.eval_mode import eval_mode
+from noisereg.metrics.layer_names import short_names
 
 _QUANTILES = {"min": 0.0, "q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
 
@@ -12,11 +17,15 @@ _QUANTILES = {"min": 0.0, "q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
 def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
     """Compute the Frobenius norm of each weight with at least two axes (so none of a normalisation layer).
 
+    Of a weight that is computed of others, by a parametrization, weight or spectral norm or pruning, it is the norm of
+    what the layer multiplies by in eval mode.
+
     Args:
-        module: any module; parameters named `<layer>.weight` count.
+        module: any module; tensors named `<layer>.weight` count.
 
     Returns:
-        The norm by the layer's name, at least in float32, on the parameter's device, outside the graph.
+        The norm by the layer's name ("weight" for the module's own), at least in float32, on the weight's device,
+        outside the graph.
 
     Example:
         >>> layer = nn.Linear(2, 2)
@@ -24,22 +33,18 @@ def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
         >>> weight_norms(nn.Sequential(layer))
         {'0': tensor(2.)}
     """
-    return {
-        layer: frobenius_norm(weight.flatten(1))
-        for layer, weight in _find_parameters(module, "weight")
-        if weight.ndim >= 2
-    }
+    return {_layer(name): _norm(weight) for name, weight in _find_matrices(module).items()}
 
 
 def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]]:
     """Compute the mean and the quantiles of each bias.
 
     Args:
-        module: any module; parameters named `<layer>.bias` count.
+        module: any module; tensors named `<layer>.bias` count, see `weight_norms`.
 
     Returns:
         By the layer's name: `mean`, `min`, `q10`, `q50`, `q90` and `max` (quantiles interpolate linearly), at least in
-        float32, on the parameter's device, outside the graph.
+        float32, on the bias's device, outside the graph.
 
     Example:
         >>> layer = nn.Linear(1, 3)
@@ -47,7 +52,26 @@ def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]
         >>> bias_statistics(nn.Sequential(layer))["0"]["q50"]
         tensor(1.)
     """
-    return {layer: bias_quantiles(bias.flatten()) for layer, bias in _find_parameters(module, "bias")}
+    return {_layer(name): bias_quantiles(bias.flatten()) for name, bias in _find(module, "bias").items()}
+
+
+def collect_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
+    """Compute `norm/<layer>` of each weight and `bias_<statistic>/<layer>` of each bias, by short names of the layers.
+
+    Args:
+        module: any module, see `weight_norms` and `short_names`.
+
+    Example:
+        >>> sorted(collect_norms(nn.Sequential(nn.Linear(2, 2))))[:2]
+        ['bias_max/0', 'bias_mean/0']
+    """
+    weights, biases = _find_matrices(module), _find(module, "bias")
+    short = short_names([*weights, *biases])
+    values = {f"norm/{_layer(short[name])}": _norm(weight) for name, weight in weights.items()}
+    for name, bias in biases.items():
+        statistics = bias_quantiles(bias.flatten())
+        values |= {f"bias_{key}/{_layer(short[name])}": value for key, value in statistics.items()}
+    return values
 
 
 def frobenius_norm(weight: Float[Tensor, "*stack rows columns"]) -> Float[Tensor, "*stack"]:
@@ -72,11 +96,43 @@ def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tenso
     return {"mean": values.mean(dim=-1), **dict(zip(_QUANTILES, quantiles.unbind(), strict=True))}
 
 
-def _find_parameters(module: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in module.named_parameters():
-        layer, _, last = name.rpartition(".")
-        if last == kind:
-            yield layer, parameter.detach()
+def _layer(name: str) -> str:
+    """Return the name of the layer of a weight or a bias; the module's own has none and keeps its name."""
+    return name.rpartition(".")[0] or name
+
+
+def _norm(weight: Tensor) -> Float[Tensor, ""]:
+    return frobenius_norm(weight.flatten(1))
+
+
+def _find_matrices(module: nn.Module) -> dict[str, Tensor]:
+    return {name: weight for name, weight in _find(module, "weight").items() if weight.ndim >= 2}
+
+
+def _find(module: nn.Module, kind: str) -> dict[str, Tensor]:
+    """Return each weight or bias by its name, one that layers share by the first of its names."""
+    found: dict[str, Tensor] = {}
+    with eval_mode(module), torch.no_grad():  # in training mode a spectral norm would go on with its iteration
+        for layer, part in module.named_modules():
+            tensor = _compute(part, kind)
+            if tensor is not None and not any(tensor is other for other in found.values()):
+                found[f"{layer}.{kind}" if layer else kind] = tensor
+    return {name: tensor.detach() for name, tensor in found.items()}
+
+
+def _compute(part: nn.Module, kind: str) -> Tensor | None:
+    """Return the weight or bias that a layer calculates with; None if it has none."""
+    if is_parametrized(part, kind):
+        return getattr(part, kind)
+    # There is no public list of these. The tensor that a hook has left in the layer is of before the last step.
+    for hook in part._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm) and hook.name == kind:
+            return hook.compute_weight(part)
+        if isinstance(hook, SpectralNorm) and hook.name == kind:
+            return hook.compute_weight(part, do_power_iteration=False)
+        if isinstance(hook, BasePruningMethod) and hook._tensor_name == kind:
+            return hook.apply_mask(part)
+    return dict(part.named_parameters(recurse=False)).get(kind)
 
 
 def _to_float32(values: Tensor) -> Tensor:

@@ -105,3 +105,9 @@ def test_a_module_without_parameters_that_count_is_no_error():
 def test_every_n_epochs_below_one_is_an_error():
     with pytest.raises(ValueError, match="every_n_epochs must be at least 1, got 0"):
         NormMonitor(every_n_epochs=0)
+
+
+def test_two_monitors_in_one_trainer_log_the_same_values():
+    module = Plain()
+    logged = _fit(module, NormMonitor(), NormMonitor(every_n_epochs=2), max_epochs=4).logged_metrics
+    assert logged["norm/0"].item() == pytest.approx(module.model[0].weight.norm().item(), rel=1e-6)

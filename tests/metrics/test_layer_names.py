@@ -12,8 +12,9 @@ def test_a_name_that_only_begins_like_a_holder_stays():
     assert short_names(["model", "modelling.a"]) == {"model": "model", "modelling.a": "modelling.a"}
 
 
-def test_only_the_first_holder_is_dropped():
-    assert short_names(["model.net.a"]) == {"model.net.a": "net.a"}
+def test_a_holder_in_a_holder_is_dropped_so_that_a_network_alone_and_in_a_module_has_the_same_names():
+    assert list(short_names(["model.net.a", "model.net.model.b"]).values()) == ["a", "model.b"]
+    assert list(short_names(["net.a", "net.model.b"]).values()) == ["a", "model.b"]
 
 
 def test_the_mark_of_compilation_is_dropped():

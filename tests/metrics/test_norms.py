@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from noisereg.metrics import bias_quantiles, bias_statistics, frobenius_norm, weight_norms
+from noisereg.metrics import bias_quantiles, bias_statistics, collect_norms, frobenius_norm, weight_norms
 
 
 @pytest.fixture
@@ -75,3 +76,75 @@ def test_quantiles_of_a_stack_are_those_of_numpy_one_by_one(stack, units):
 def test_a_stack_of_half_precision_is_measured_in_float32():
     assert frobenius_norm(torch.full((2, 4, 4), 2e4).half()).tolist() == [8e4, 8e4]  # beyond float16
     assert bias_quantiles(torch.ones(2, 3).half())["q50"].dtype == torch.float32
+
+
+def _weight_norm(layer):
+    with pytest.warns(FutureWarning, match="deprecated"):
+        return weight_norm(layer)
+
+
+def _multiplied_by(layer):
+    """What a layer multiplies by in eval mode, read off its outputs."""
+    before = layer.training
+    with torch.no_grad():
+        weight = layer.eval()(torch.eye(6)) - layer(torch.zeros(6))
+    layer.train(before)
+    return weight.T
+
+
+@pytest.mark.parametrize(
+    "computed",
+    [
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        parametrizations.orthogonal,
+        _weight_norm,
+        spectral_norm,
+        lambda layer: prune.l1_unstructured(layer, "weight", amount=0.5),
+        lambda layer: prune.random_unstructured(prune.l1_unstructured(layer, "weight", amount=9), "weight", amount=4),
+        lambda layer: parametrizations.spectral_norm(parametrizations.weight_norm(layer)),
+    ],
+)
+def test_the_norm_of_a_weight_that_is_computed_is_that_of_what_the_layer_multiplies_by(computed):
+    torch.manual_seed(0)
+    net = nn.Sequential(computed(nn.Linear(6, 5)), nn.ReLU(), nn.Linear(5, 1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+    for _ in range(3):  # what the layer holds in between is of before the last step
+        optimizer.zero_grad()
+        net(torch.randn(8, 6)).square().mean().backward()
+        optimizer.step()
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    norms = weight_norms(net)
+    assert net.training and all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+    assert list(norms) == ["0", "2"] and not norms["0"].requires_grad
+    assert norms["0"].item() == pytest.approx(_multiplied_by(net[0]).norm().item(), rel=1e-5)
+
+
+def test_the_norm_under_weight_norm_is_that_of_the_lengths_of_its_rows():
+    layer = parametrizations.weight_norm(nn.Linear(2, 2, bias=False))
+    layer.parametrizations.weight.original0.data = torch.tensor([[3.0], [4.0]])
+    assert weight_norms(nn.Sequential(layer))["0"].item() == pytest.approx(5)
+
+
+def test_a_weight_and_a_bias_of_the_module_itself_keep_their_own_names_alone_and_in_a_holder():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.full((2, 2), 2.0)), nn.Parameter(torch.ones(3))
+            self.net = nn.Linear(1, 1)
+
+    for module in (Own(), nn.ModuleDict({"model": Own()})):
+        values = collect_norms(module)
+        assert {key for key in values if "norm" in key or "mean" in key} == {
+            "norm/weight",
+            "norm/net",
+            "bias_mean/bias",
+            "bias_mean/net",
+        }
+        assert (values["norm/weight"].item(), values["bias_mean/bias"].item()) == (4, 1)
+
+
+def test_a_weight_that_two_layers_share_has_one_norm():
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    assert list(weight_norms(nn.Sequential(first, second))) == ["0"]
