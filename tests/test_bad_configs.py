@@ -230,6 +230,17 @@ trainer.precision=17 | trainer.precision must be
 +trainer.log_every_n_steps=x | trainer.log_every_n_steps must be
 trainer.num_sanity_val_steps=-3 | trainer.num_sanity_val_steps must be
 trainer.inference_mode=x | trainer.inference_mode must be
+trainer.inference_mode=true | trainer.inference_mode must be false, as metrics go on
++trainer.limit_train_batches=2 | trainer.limit_train_batches must be left out: an epoch is a pass over all
++trainer.limit_train_batches=0.5 | trainer.limit_train_batches must be left out: an epoch is a pass over all
++trainer.limit_val_batches=1 | trainer.limit_val_batches must be left out: all samples are evaluated
++trainer.limit_val_batches=0.0 | trainer.limit_val_batches must be left out: all samples are evaluated
++trainer.overfit_batches=2 | trainer.overfit_batches must be left out: the training samples are evaluated too
++trainer.val_check_interval=2 | trainer.val_check_interval must be left out: evaluations are at the end of epochs
++trainer.max_time=00:00:01:00 | trainer.max_time must be left out: the clock must not decide
++callbacks.mine={_target_:noisereg.callbacks.LabelCorruption} | callbacks.mine: the run makes its LabelCorruption of
++callbacks.b={_target_:noisereg.callbacks.FiniteLoss} | callbacks.b: callbacks.finite_loss is a FiniteLoss already
++callbacks.b={_target_:noisereg.callbacks.SparsityMonitor} | callbacks.b: callbacks.sparsity is a SparsityMonitor
 callbacks=null | callbacks=null: callbacks must be the name of one of its options
 callbacks.sparsity.every_n_epochs=0 | callbacks.sparsity.every_n_epochs must be
 callbacks.checkpoint.every_n_train_steps=0.5 | callbacks.checkpoint.every_n_train_steps must be

@@ -141,7 +141,7 @@ callbacks.sparsity.layers=3 | callbacks.sparsity.layers=3: SparsityMonitor takes
 callbacks.sparsity.layers=[] | callbacks.sparsity.layers must name something to measure
 callbacks.sparsity.layers=[nowhere] | callbacks.sparsity.layers must match names of ReLUs, got 'nowhere'
 +trainer.logger=3 | trainer.logger=3: the run itself gives logger; leave it out
-+trainer.limit_train_batches=x | trainer.limit_train_batches='x': Trainer takes
++trainer.detect_anomaly=x | trainer.detect_anomaly='x': Trainer takes
 +trainer.foo=3 | trainer.foo=3: Trainer has no such argument
 callbacks.finite_loss.action=halt | callbacks.finite_loss.action must be stop or skip, got 'halt'
 callbacks.finite_loss.action=skip callbacks.finite_loss.every_n_steps=2 | callbacks.finite_loss.action=skip must

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from noisereg.callbacks.only_one import check_only_one
 from noisereg.engine.replicas import Replicas
 from noisereg.metrics import gather_parts, own_part
 from noisereg.noise import Constant, Corruption, Rule, Schedule
@@ -36,6 +37,8 @@ class LabelCorruption(Callback):
     `noise/measured_rate`, the share that did since the last evaluation, or in this epoch where there is none (in
     expected mode the mean mass that left the label).
 
+    A trainer takes one of these: what two rules do one after the other is one rule, whose matrix is their product.
+
     The R networks of `Replicas` have a rule and a seed each, which differ in p alone; the noise of each is that of a
     run of its own.
 
@@ -48,8 +51,8 @@ class LabelCorruption(Callback):
             everywhere); None if there is none.
 
     Raises:
-        ValueError: at the start of training, if the number of classes is not known or a schedule has no end to go by;
-            in a step, if a label is outside [0, C) or one index stands for all samples of a batch.
+        ValueError: at the start, if there are two in the trainer, the number of classes is not known or a schedule has
+            no end to go by; in a step, if a label is outside [0, C) or one index stands for all samples of a batch.
         TypeError: in the first step, if the batch is of another form.
 
     Example:
@@ -81,6 +84,12 @@ class LabelCorruption(Callback):
         self._outside = torch.zeros((), dtype=torch.bool)
         # of each replica: labels changed, labels seen, sum of the factors of the strength
         self._counts = torch.zeros(len(self.rules), 3, dtype=torch.float64)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a second one in the trainer."""
+        check_only_one(
+            trainer, LabelCorruption, mend="give both rules as one, a Transition with the product of matrices"
+        )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the number of classes, before the first batch."""

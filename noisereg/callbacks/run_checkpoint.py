@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from noisereg.callbacks.only_one import check_only_one
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _STEPS_BETWEEN_VOTES = 8  # of several processes, which must end at the same step
 
@@ -47,7 +49,7 @@ class RunCheckpoint(Checkpoint):
         every_n_train_steps: save after every n-th step instead; None: by epochs.
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if a number is below 1; at the start of a loop, if there are two in the trainer.
 
     Example:
         >>> trainer = Trainer(callbacks=[RunCheckpoint("checkpoints")], logger=False, accelerator="cpu")
@@ -64,8 +66,10 @@ class RunCheckpoint(Checkpoint):
         self._handlers: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop Lightning from handling SIGTERM: it calls the other processes from within, and can wait for ever."""
-        # Lightning has no option that turns its handlers off; what installs them is its private connector alone.
+        """Refuse a second one, and stop Lightning from handling SIGTERM itself."""
+        check_only_one(trainer, RunCheckpoint, mend="it handles the signals; take Lightning's ModelCheckpoint for more")
+        # Its handler calls the other processes from within, and can wait for ever. There is no option that turns it
+        # off; what installs it is a private connector alone.
         trainer._signal_connector.register_signal_handlers = _skip  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,5 +1,6 @@
 """Log how many neurons are active, dead and associated with a class, for any LightningModule that has ReLUs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -48,9 +49,12 @@ class SparsityMonitor(Callback):
         num_classes: count by class; None: as many as the datamodule's `num_classes` if that is at most 100 and the
             batches hold labels, else none. Labels are a dict batch's "label" or a list batch's second entry.
         max_train_samples: of the monitor's own pass; None: all; 0: no pass.
+        name: of the monitor, in front of what it logs, as in `<name>/<split>/active_neurons`. A trainer may have
+            several monitors of different names; none, and nothing is put in front, for the only one.
 
     Raises:
-        ValueError: if a number is out of range; when a loop starts, if a pattern matches nothing.
+        ValueError: if a number is out of range, or the name holds other signs than letters, digits, _ and -; when a
+            loop starts, if a pattern matches nothing.
 
     Example:
         >>> from lightning import Trainer
@@ -64,6 +68,7 @@ class SparsityMonitor(Callback):
         layers: Sequence[str] | None = None,
         num_classes: int | None = None,
         max_train_samples: int | None = 10_000,
+        name: str = "",
     ) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
@@ -75,6 +80,9 @@ class SparsityMonitor(Callback):
             raise ValueError(f"num_classes must be at least 2 or None, got {num_classes}")
         if max_train_samples is not None and max_train_samples < 0:
             raise ValueError(f"max_train_samples must be at least 0 or None, got {max_train_samples}")
+        if not re.fullmatch(r"[\w-]*", name):
+            raise ValueError(f"name must hold letters, digits, _ and - only, got {name!r}")
+        self.name = name
         self.metrics: dict[str, dict[str, ActivationSparsity]] = {}
         self._every_n_epochs = every_n_epochs
         self._layers = layers
@@ -92,6 +100,11 @@ class SparsityMonitor(Callback):
         if stage == "fit":
             self._turnover = Turnover() if self._has_fitted else self._turnover
             self._has_fitted = True
+
+    @property
+    def state_key(self) -> str:
+        """Return what tells the state of this monitor in a checkpoint from that of another one."""
+        return type(self).__qualname__ + (f"({self.name})" if self.name else "")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the live units of the last measurement on the training data."""
@@ -228,7 +241,8 @@ class SparsityMonitor(Callback):
                 self.metrics[split] = metrics
                 changes = self._turnover.measure(metrics) if split == "train" else {}
                 values = collect_layer_values(metrics, find_relus(pl_module)) | changes
-                pl_module.log_dict({f"{split}/{key}": value for key, value in values.items()}, sync_dist=True)
+                place = f"{self.name}/{split}" if self.name else split
+                pl_module.log_dict({f"{place}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
 
     def _close(self) -> None:

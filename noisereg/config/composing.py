@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from noisereg.config.allowed import check_targets
+from noisereg.config.callbacks import check_callbacks
 from noisereg.config.check import Settings, check, nearest
 from noisereg.config.hydra_section import check_hydra
 from noisereg.config.overrides import (
@@ -147,6 +148,7 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
     if settings.get("trust", []) != trust:
         raise ConfigError(f"trust={settings['trust']} stands in a file; it counts on the command line only")
     check_targets(settings, trust=trust)
+    check_callbacks(settings)
     check_secrets(settings)
     return settings
 

@@ -24,7 +24,6 @@ _TRAINER_KEYS = {
     "precision",
     "max_epochs",
     "max_steps",
-    "max_time",
     "check_val_every_n_epoch",
     "num_sanity_val_steps",
     "inference_mode",
@@ -138,6 +137,11 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
     trainer, callbacks = settings["trainer"], settings["callbacks"]
     checkpoint, finite_loss = (callbacks.get(name, {}) for name in ("checkpoint", "finite_loss"))
     unknown = sorted(key for key in set(trainer) - _TRAINER_KEYS - set(trainer_keys) if trainer[key] is not None)
+    own_monitors = [
+        name
+        for name, section in callbacks.items()
+        if name != "sparsity" and same_target(section, "noisereg.callbacks.SparsityMonitor")
+    ]
     return {
         f"trainer.devices={trainer['devices']} needs engine=single": trainer["devices"] > 1,
         f"trainer.precision={trainer['precision']} needs engine=single": str(trainer["precision"]) not in _PRECISIONS,
@@ -146,6 +150,7 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
         "dataset.stream=true reads images batch by batch": settings["dataset"].get("stream") is True,
         "callbacks.finite_loss.action=skip needs engine=single": finite_loss.get("action") == "skip",
         "callbacks.checkpoint.every_n_train_steps needs engine=single": bool(checkpoint.get("every_n_train_steps")),
+        f"callbacks.{next(iter(own_monitors), '')} needs engine=single": bool(own_monitors),
     }
 
 

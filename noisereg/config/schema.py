@@ -139,6 +139,19 @@ class Scheduler(Section):
     eta_min: AtLeastZero = 0.0
 
 
+_LEFT_OUT = {  # arguments of Lightning's Trainer that would make a number mean something else
+    "limit_train_batches": "an epoch is a pass over all training samples; give dataset.train_size or trainer.max_steps",
+    "limit_val_batches": "all samples are evaluated; give dataset.test_size or dataset.train_eval_size",
+    "limit_test_batches": "all samples are evaluated; give dataset.test_size",
+    "overfit_batches": "the training samples are evaluated too; give dataset.train_size",
+    "val_check_interval": "evaluations are at the end of epochs; give callbacks.sparsity.every_n_epochs",
+    "min_epochs": "give trainer.max_epochs, and stopping.extra_epochs for an end before it",
+    "min_steps": "give trainer.max_epochs, and stopping.extra_epochs for an end before it",
+    "max_time": "the clock must not decide what comes out; stop a run by SIGTERM, and resume=FOLDER goes on with it",
+    "barebones": "a run logs what it measures",
+}
+
+
 class Trainer(Component):
     """Keys of Lightning's Trainer that are checked here."""
 
@@ -153,10 +166,19 @@ class Trainer(Component):
     num_nodes: Size = 1
     log_every_n_steps: SizeOrNull = None
     num_sanity_val_steps: Annotated[int, _must_be("a whole number, at least 0, or -1 for all", ge=-1)] = 0
-    inference_mode: Flag = False
+    inference_mode: Annotated[Literal[False], _must_be("false, as metrics go on from one evaluation to the next")] = (
+        False
+    )
     fast_dev_run: Annotated[
         Literal[False], _must_be("false: for a trial run give trainer.max_steps=10 logger=none")
     ] = False
+
+    @model_validator(mode="after")
+    def _check_left_out(self) -> "Trainer":
+        for key, reason in _LEFT_OUT.items():
+            if (self.model_extra or {}).get(key) is not None:
+                raise PydanticCustomError(TOGETHER, f"trainer.{key} must be left out: {reason}")
+        return self
 
 
 class Callback(Component):

@@ -81,7 +81,7 @@ class OneNetwork(Training):
             callback = build(f"callbacks.{name}", section, **where)
             callbacks.append(callback)
             if isinstance(callback, SparsityMonitor):
-                self._monitor = callback
+                self._monitor = self._monitor if callback.name else callback
                 with as_config_error(f"callbacks.{name}", type(callback)):
                     callback.find(self.module)
         self.trainer = build(

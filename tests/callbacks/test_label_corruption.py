@@ -290,3 +290,23 @@ def test_samples_that_are_to_be_ignored_keep_their_label_and_do_not_count(expect
     else:
         assert (target[::2] == -100).all() and (target[1::2] != labels[1::2]).all()
         assert trainer.callback_metrics["noise/measured_rate"] == 1
+
+
+@pytest.mark.parametrize(("limit", "num_steps"), [(3, 3), (1, 1), (0.6, 3), (1.0, 5)])
+@pytest.mark.parametrize("limit_val", [0, 1, 1.0])
+def test_the_measured_rate_of_epochs_that_are_cut_short_is_that_of_the_labels_that_were_trained_on(
+    limit, num_steps, limit_val
+):
+    limits = {"limit_train_batches": limit, "limit_val_batches": limit_val, "num_sanity_val_steps": 0}
+    noise = LabelCorruption(Resample(p=0.8), seed=0)
+    data = DataLoader(DictData(), batch_size=8)
+    module, trainer = _fit(data, noise, validate=data, module=Validated(), max_epochs=2, **limits)
+    assert len(module.seen) == 2 * num_steps
+    labels = torch.arange(N)[: 8 * num_steps] % 4
+    changed = (torch.cat(module.seen[num_steps:]) != labels).double().mean()
+    assert trainer.callback_metrics["noise/measured_rate"].item() == pytest.approx(changed.item())
+
+
+def test_two_in_one_trainer_are_refused():
+    with pytest.raises(ValueError, match="a trainer must have one LabelCorruption, got 2: give both rules as one"):
+        _fit(_lists(), LabelCorruption(Flip(p=0.1)), callbacks=[LabelCorruption(Flip(p=0.2), seed=1)])

@@ -125,6 +125,11 @@ def test_the_signals_are_given_back(tmp_path):
     assert {number: signal.getsignal(number) for number in before} == before
 
 
+def test_two_in_one_trainer_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="a trainer must have one RunCheckpoint, got 2: it handles the signals"):
+        fit(RunCheckpoint(tmp_path / "a"), RunCheckpoint(tmp_path / "b"))
+
+
 def test_a_stopped_training_goes_on_to_the_same_weight(tmp_path):
     whole = fit(RunCheckpoint(tmp_path / "whole"))
     with pytest.raises(Stopped):

@@ -284,3 +284,41 @@ def test_without_labels_the_classes_of_the_datamodule_are_left_out():
 def test_settings_out_of_range_are_errors(kwargs, message):
     with pytest.raises(ValueError, match=message):
         SparsityMonitor(**kwargs)
+
+
+def test_two_monitors_of_different_names_measure_each_its_own_layers_and_keep_their_own_state(tmp_path):
+    monitors = [SparsityMonitor(layers=["1"]), SparsityMonitor(layers=["4"], every_n_epochs=2, name="second")]
+    trainer = make_trainer(*monitors, max_epochs=2)
+    module = Plain(make_net())
+    trainer.fit(module, DataLoader(make_data(), batch_size=8), DataLoader(make_data(seed=1), batch_size=8))
+    with torch.no_grad():
+        layers = _hidden(module.model, make_data())
+    for key, hidden in zip(("train/active_neurons", "second/train/active_neurons"), layers, strict=True):
+        assert trainer.logged_metrics[key].item() == pytest.approx((hidden > 0).sum(1).double().mean().item())
+    trainer.save_checkpoint(tmp_path / "saved.ckpt")
+    saved = torch.load(tmp_path / "saved.ckpt", weights_only=True)["callbacks"]
+    assert {key: [len(live) for live in state["live"].values()] for key, state in saved.items()} == {
+        "SparsityMonitor": [10],
+        "SparsityMonitor(second)": [8],
+    }
+
+
+def test_two_monitors_of_one_name_are_refused():
+    with pytest.raises(RuntimeError, match="more than one stateful callback of type `SparsityMonitor`"):
+        make_trainer(SparsityMonitor(layers=["1"]), SparsityMonitor(layers=["4"]))
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "a."])
+def test_a_name_with_other_signs_is_refused(name):
+    with pytest.raises(ValueError, match="name must hold letters, digits, _ and - only"):
+        SparsityMonitor(name=name)
+
+
+@pytest.mark.parametrize(("limit", "num_seen"), [(2, 16), (0.5, 16), (1, 8), (1.0, 30)])
+def test_a_loop_that_is_cut_short_is_counted_as_far_as_it_went(limit, num_seen):
+    trainer, module = fit(SparsityMonitor(), limit_val_batches=limit, limit_train_batches=limit)
+    for split, num, data in (("val", num_seen, make_data(seed=1)), ("train", 30, make_data())):
+        with torch.no_grad():
+            hidden = torch.cat(_hidden(module.model, data), dim=1)[:num]
+        mean = (hidden > 0).sum(1).double().mean().item()
+        assert trainer.logged_metrics[f"{split}/active_neurons"].item() == pytest.approx(mean)

@@ -55,11 +55,7 @@ class Large(nn.Module):
         (["callbacks.sparsity.layers=[relu]"], "stacked", "not blocked, as callbacks.sparsity chooses layers"),
         ([*MLP_OF_TWO, "seeds=1"], "single", "not stacked, as one network gains nothing by it"),
         ([*MLP_OF_TWO, "channels_last=true"], "single", "not stacked, as channels_last=true needs engine=single"),
-        (
-            ["+trainer.limit_train_batches=2"],
-            "single",
-            "not stacked, as trainer.limit_train_batches is beyond it",
-        ),
+        (["+trainer.detect_anomaly=true"], "single", "not stacked, as trainer.detect_anomaly is beyond it"),
         (
             [*MLP_OF_TWO, "callbacks.finite_loss.action=skip"],
             "single",

@@ -1,0 +1,19 @@
+"""Refuse two callbacks of a kind in one trainer, where the second would undo what the first one does."""
+
+from lightning.pytorch import Callback, Trainer
+
+
+def check_only_one(trainer: Trainer, kind: type[Callback], *, mend: str) -> None:
+    """Check that a trainer has no second callback of a kind.
+
+    Args:
+        trainer: with its callbacks.
+        kind: of the callback.
+        mend: what to give in place of two.
+
+    Raises:
+        ValueError: if it has.
+    """
+    found = [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
+    if len(found) > 1:
+        raise ValueError(f"a trainer must have one {kind.__name__}, got {len(found)}: {mend}")
