@@ -12,9 +12,10 @@ _ROOM = {
     "NormMonitor": "noisereg.callbacks",
     "SparsityMonitor": "noisereg.callbacks",
     "Classifier": "noisereg.engine.classifier",
+    "load": "noisereg.training.load",
 }
 
-__all__ = ["ActivationSparsity", "Classifier", "LabelCorruption", "NormMonitor", "SparsityMonitor"]
+__all__ = ["ActivationSparsity", "Classifier", "LabelCorruption", "NormMonitor", "SparsityMonitor", "load"]
 __version__ = "0.1.0"
 
 

@@ -6,14 +6,10 @@ import shutil
 import warnings
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict
+from run_here import start
 
-from noisereg.config.composing import conf_dir
 from noisereg.errors import ConfigError
 from noisereg.training import run as story
-from noisereg.training.run import run
 
 SMALL = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
 ALONE = [*SMALL, "noise.p=0.1", "seeds=1", "logger=csv", "engine=blocked"]
@@ -39,22 +35,6 @@ def pictures(monkeypatch):
         yield drawn
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
-
-
-def start(folder, *overrides):
-    """Run as `python train.py` does with these overrides, in a folder."""
-    folder.mkdir(exist_ok=True)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", overrides=list(overrides), return_hydra_config=True)
-        with open_dict(config):
-            config.hydra.runtime.output_dir, config.hydra.mode = str(folder), "RUN"
-        HydraConfig.instance().set_config(config)
-        with open_dict(config):
-            del config["hydra"]
-        try:
-            return run(config)
-        finally:
-            HydraConfig.instance().cfg = None
 
 
 def read(folder):

@@ -1,0 +1,157 @@
+"""A finished run in Python: its numbers as tables, its networks with their weights, and its data."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from noisereg.config.check import Settings
+from noisereg.config.composing import check_safe
+from noisereg.config.plan import Plan
+from noisereg.config.run_folder import RECORD
+from noisereg.datasets import BatchLoader, InMemory
+from noisereg.errors import ConfigError
+from noisereg.runs.checkpoints import find_checkpoint
+from noisereg.runs.reading import Run, find_runs
+from noisereg.training.build import build_data, build_model, precision
+from noisereg.training.engines import build_engine, choose_engine
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run that has ended, as `load` returns it.
+
+    Args:
+        run: what its folder holds.
+        settings: its checked configuration.
+    """
+
+    run: Run
+    settings: Settings
+
+    @property
+    def replicas(self) -> pd.DataFrame:
+        """A row for each replica as it ended: p, seed, lr if there are several, and the last value of each metric."""
+        return self.run.replicas
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """A row for each replica and measurement: step, epoch, p, seed, and a column for each metric."""
+        return self.run.curves()
+
+    def network(self, **which: float) -> nn.Module:
+        """Return the trained network of one replica, on the CPU and in eval mode.
+
+        Args:
+            **which: p, seed or lr, as far as they are needed to name one replica.
+
+        Raises:
+            ValueError: if they name none or several.
+            ConfigError: if its checkpoint is missing or broken.
+        """
+        number, replica = self._find(which)
+        data = self._data(replica["seed"])
+        shape, classes = data.input_shape, data.num_classes
+        model = build_model(self.settings, replica["seed"], input_shape=shape, num_classes=classes)
+        model.to(precision(self.settings))
+        choice = choose_engine(self._plan, data)
+        if choice.name == "single":
+            single = self.run.folder / "replicas" / self._plan.folder_names()[number]
+            state = _read_weights(single if single.is_dir() else self.run.folder, "model.")
+            model.load_state_dict(state)
+        else:
+            engine = build_engine(choice.name, self._plan, data)
+            engine.networks.load_state_dict(_read_weights(self.run.folder, "networks."))
+            with torch.no_grad():
+                engine.copy_to(model, number)
+        return model.eval()
+
+    def batches(self, split: str = "test", **which: float) -> Iterable[dict[str, Any]]:
+        """Return the batches of a split that a replica is evaluated on, as its network takes them.
+
+        Args:
+            split: test, train or, if the run has one, val.
+            **which: p, seed or lr, as far as they are needed to name one replica.
+
+        Returns:
+            Dictionaries with `input` (batch, *shape) and `label` (batch,), the clean class index.
+
+        Raises:
+            ValueError: if they name none or several, or there is no such split.
+        """
+        data = self._data(self._find(which)[1]["seed"])
+        loaders: dict[str, BatchLoader] = dict(zip(data.eval_splits, data.val_dataloader(), strict=True))
+        if split not in loaders:
+            raise ValueError(f"split must be one of {', '.join(loaders)}, got {split!r}")
+        return loaders[split]
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return Plan(self.settings)
+
+    def _data(self, seed: int) -> InMemory:
+        return build_data(self.settings, seed)
+
+    def _find(self, which: dict[str, float]) -> tuple[int, dict[str, Any]]:
+        """Return the number of one replica, and what names it."""
+        found = [
+            (number, replica)
+            for number, replica in enumerate(self._plan.replicas)
+            if all(replica.get(key) == value for key, value in which.items())
+        ]
+        if len(found) != 1:
+            asked = " ".join(f"{key}={value:g}" for key, value in which.items()) or "nothing more"
+            raise ValueError(f"{asked} names {len(found)} of the replicas {', '.join(self._plan.folder_names()[:5])}")
+        return found[0]
+
+
+def load(folder: Path | str, *, arm: str = "", trust: Sequence[str] = ()) -> TrainedRun:
+    """Load a run that `python train.py` has finished.
+
+    Its configuration is checked as if it were given anew: it builds nothing that noisereg does not know, but from the
+    packages that are trusted here.
+
+    Args:
+        folder: of the run.
+        arm: of the experiment that the run is; empty if it is none.
+        trust: packages of your own that its parts are defined in.
+
+    Raises:
+        ValueError: if the folder holds no run of its own.
+        ConfigError: if the run is not finished, has arms of which none is named, or its configuration is refused.
+
+    Example:
+        >>> load("nowhere")
+        Traceback (most recent call last):
+        ValueError: nowhere is no folder and no result.json
+    """
+    record = Path(folder) / arm / RECORD
+    if not record.is_file():
+        runs = find_runs([folder])
+        raise ValueError(f"{record.parent} holds no run of its own, but {len(runs)} below it, such as {runs[0].folder}")
+    (run,) = find_runs([record])
+    if run.status != "finished":
+        reason = f" ({run.reason})" if run.reason else ""
+        raise ConfigError(f"{run.folder} holds no finished run: it is {run.status}{reason}")
+    if run.arms:
+        raise ConfigError(f"{run.folder} holds the arms of an experiment; give arm={run.arms[0]}, or another one")
+    lines = [f"trust=[{','.join(trust)}]"] if trust else []
+    settings = check_safe(OmegaConf.create({**run.config, "trust": list(trust)}), lines)
+    if chosen := run.environment.get("precision"):
+        settings["trainer"] = {**settings["trainer"], "precision": chosen}
+    return TrainedRun(run, settings)
+
+
+def _read_weights(folder: Path, prefix: str) -> dict[str, Any]:
+    """Read what a checkpoint has below a name."""
+    path = find_checkpoint(folder / "checkpoints")
+    if path is None:
+        raise ConfigError(f"{folder} has no whole checkpoint, and so no weights")
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

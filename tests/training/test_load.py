@@ -1,0 +1,124 @@
+import json
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from run_here import start
+
+import noisereg
+from noisereg.errors import ConfigError
+from noisereg.training import run as story
+
+GUIDE = Path(noisereg.__file__).parents[1] / "docs" / "guide.md"
+SMALL = [
+    "dataset.d=6",
+    "dataset.train_size=40",
+    "dataset.test_size=200",
+    "trainer.max_epochs=3",
+    "logger=csv",
+    "seed=3",
+]
+pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+ARMS = "+experiment.arms={slow: ['optimizer.lr=0.1'], quick: ['optimizer.lr=0.2']}"
+MLP = ["model=mlp", "model.hidden=[12]", "dataset.batch_size=8"]
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    monkeypatch.setattr(story, "draw_replicas", lambda training, rows: [])
+    monkeypatch.setattr(story, "draw_experiment", lambda folder, console: None)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    with warnings.catch_warnings():
+        yield
+
+
+def error_of(network, batches):
+    """The share of wrong answers, of a network with one output for two classes."""
+    with torch.no_grad():
+        wrong = [((network(batch["input"]).flatten() > 0).long() != batch["label"]).float() for batch in batches]
+    return torch.cat(wrong).mean().item()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(["engine=fused", "model.hidden=8"], id="fused"),
+        pytest.param(["engine=blocked", "model.hidden=8", "trainer.precision=64-true"], id="blocked"),
+        pytest.param(["engine=stacked", *MLP, "optimizer=adam"], id="stacked"),
+        pytest.param(["engine=single", *MLP, "trainer.precision=auto"], id="single"),
+    ],
+)
+def test_a_network_that_is_loaded_makes_the_errors_that_its_run_has_recorded(overrides, tmp_path):
+    start(tmp_path, *SMALL, "noise.p=[0,0.5]", "seeds=2", *overrides)
+    run = noisereg.load(tmp_path)
+    assert list(run.replicas["p"]) == [0, 0, 0.5, 0.5]
+    assert set(run.curves["epoch"]) >= {0, 3}
+    for _, row in run.replicas.iterrows():
+        which = {"p": row["p"], "seed": int(row["seed"])}
+        for split in ("train", "test"):
+            found = error_of(run.network(**which).float(), run.batches(split, **which))
+            assert found == pytest.approx(row[f"{split}/error"], abs=1e-6)
+
+
+def test_one_network_needs_no_name(tmp_path):
+    start(tmp_path, *SMALL, *MLP, "noise.p=0.1", "seeds=1")
+    run = noisereg.load(str(tmp_path))
+    assert error_of(run.network(), run.batches("test")) == pytest.approx(run.replicas["test/error"][0], abs=1e-6)
+    with pytest.raises(ValueError, match=r"seed=4 names 0 of the replicas p=0\.1,seed=3"):
+        run.network(seed=4)
+    with pytest.raises(ValueError, match="split must be one of test, train, got 'val'"):
+        run.batches("val")
+
+
+def test_several_networks_must_be_told_apart(tmp_path):
+    start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=[0,0.5]", "seeds=2")
+    with pytest.raises(ValueError, match=r"p=0\.5 names 2 of the replicas"):
+        noisereg.load(tmp_path).network(p=0.5)
+
+
+def test_an_arm_is_loaded_by_its_name(tmp_path):
+    start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1", ARMS)
+    with pytest.raises(ConfigError, match="holds the arms of an experiment; give arm=slow"):
+        noisereg.load(tmp_path)
+    assert noisereg.load(tmp_path, arm="quick").settings["optimizer"]["lr"] == 0.2
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no run in"):
+        noisereg.load(tmp_path)
+    (tmp_path / "result.json").write_text(json.dumps({"status": "stopped", "reason": "stopped by SIGTERM"}))
+    with pytest.raises(ConfigError, match=r"holds no finished run: it is stopped \(stopped by SIGTERM\)"):
+        noisereg.load(tmp_path)
+    (tmp_path / "sweep" / "0").mkdir(parents=True)
+    (tmp_path / "result.json").rename(tmp_path / "sweep" / "0" / "result.json")
+    with pytest.raises(ValueError, match="holds no run of its own, but 1 below it"):
+        noisereg.load(tmp_path / "sweep")
+
+
+def test_a_record_builds_nothing_foreign_whatever_it_says_of_trust(tmp_path):
+    start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1")
+    record = json.loads((tmp_path / "result.json").read_text())
+    record["config"] |= {"trust": ["subprocess"], "model": {"_target_": "subprocess.getoutput", "cmd": "touch here"}}
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"model\._target_=subprocess\.getoutput: only"):
+        noisereg.load(tmp_path)
+
+
+def test_weights_that_are_gone_are_missed_in_one_line(tmp_path):
+    start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1")
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(ConfigError, match="has no whole checkpoint, and so no weights"):
+        noisereg.load(tmp_path).network()
+
+
+def test_the_script_of_the_guide_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    start(tmp_path / "outputs" / "figure1", *SMALL, "engine=blocked", "noise.p=[0,0.2]", "seed=0", "seeds=3")
+    capsys.readouterr()
+    exec(re.search(r"^`analysis.py`\n\n```python\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)[1], {})
+    printed = capsys.readouterr().out
+    assert "count" in printed and "3" in printed
