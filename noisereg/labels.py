@@ -1,6 +1,8 @@
-"""What a metric is called where people read it, its unit, and how many digits of it are shown."""
+"""What a metric is called where people read it, its unit, its possible values, and how many digits are shown."""
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,16 +14,20 @@ class Label:
         unit: of the numbers that are shown; empty for counts and plain numbers.
         factor: that turns the metric's own unit into the one that is shown, such as 100 for percent.
         digits: behind the point of the numbers that are shown.
+        lowest: value that is possible, in the metric's own unit; no interval is shown beyond it.
+        highest: likewise.
 
     Example:
-        >>> label_of("test/active_fraction")
-        Label(words='active fraction, test', unit='%', factor=100, digits=1)
+        >>> label_of("test/active_fraction").title
+        'active fraction, test (%)'
     """
 
     words: str
     unit: str = ""
     factor: float = 1
     digits: int = 4
+    lowest: float = -math.inf
+    highest: float = math.inf
 
     @property
     def title(self) -> str:
@@ -43,29 +49,30 @@ _MOMENTS = {
     "selected": "where val/error is lowest",
 }
 _SPLITS = {"train": "train", "test": "test", "val": "validation"}
+_SHARE: dict[str, Any] = {"unit": "%", "factor": 100, "lowest": 0, "highest": 1}
 _OF_A_SPLIT = {
-    "error": Label("{split} error", "%", 100, 2),
+    "error": Label("{split} error", digits=2, **_SHARE),
     "loss": Label("{split} loss"),
-    "active_neurons": Label("active neurons, {split}", digits=1),
-    "active_fraction": Label("active fraction, {split}", "%", 100, 1),
-    "dead_fraction": Label("never active, {split}", "%", 100, 1),
-    "dead_channel_fraction": Label("channels never active, {split}", "%", 100, 1),
-    "always_on_fraction": Label("always active, {split}", "%", 100, 1),
-    "associated_neurons": Label("associated with a class, {split}", digits=0),
-    "associated_by_rate_neurons": Label("associated with a class by rate, {split}", digits=0),
-    "label_entropy": Label("entropy of a neuron's classes, {split}", "bits", digits=3),
-    "died_neurons": Label("died since the last evaluation, {split}", digits=0),
-    "revived_neurons": Label("revived since the last evaluation, {split}", digits=0),
-    "distinct_neurons": Label("distinct neurons, {split}", digits=0),
-    "distinct_active_neurons": Label("distinct active neurons, {split}", digits=1),
-    "distinct_active_fraction": Label("distinct active fraction, {split}", "%", 100, 1),
-    "ece": Label("calibration error, {split}", "%", 100, 2),
-    "nll": Label("negative log-likelihood, {split}"),
-    "brier": Label("Brier score, {split}"),
-    "tightness": Label("tightness of the clusters, {split}", digits=3),
+    "active_neurons": Label("active neurons, {split}", digits=1, lowest=0),
+    "active_fraction": Label("active fraction, {split}", digits=1, **_SHARE),
+    "dead_fraction": Label("never active, {split}", digits=1, **_SHARE),
+    "dead_channel_fraction": Label("channels never active, {split}", digits=1, **_SHARE),
+    "always_on_fraction": Label("always active, {split}", digits=1, **_SHARE),
+    "associated_neurons": Label("associated with a class, {split}", digits=0, lowest=0),
+    "associated_by_rate_neurons": Label("associated with a class by rate, {split}", digits=0, lowest=0),
+    "label_entropy": Label("entropy of a neuron's classes, {split}", "bits", digits=3, lowest=0),
+    "died_neurons": Label("died since the last evaluation, {split}", digits=0, lowest=0),
+    "revived_neurons": Label("revived since the last evaluation, {split}", digits=0, lowest=0),
+    "distinct_neurons": Label("distinct neurons, {split}", digits=0, lowest=0),
+    "distinct_active_neurons": Label("distinct active neurons, {split}", digits=1, lowest=0),
+    "distinct_active_fraction": Label("distinct active fraction, {split}", digits=1, **_SHARE),
+    "ece": Label("calibration error, {split}", digits=2, **_SHARE),
+    "nll": Label("negative log-likelihood, {split}", lowest=0),
+    "brier": Label("Brier score, {split}", lowest=0, highest=2),
+    "tightness": Label("tightness of the clusters, {split}", digits=3, lowest=0),
 }
 _OF_A_WEIGHT = {
-    "norm": Label("weight norm", digits=3),
+    "norm": Label("weight norm", digits=3, lowest=0),
     "bias_mean": Label("mean bias"),
     "bias_min": Label("smallest bias"),
     "bias_q10": Label("10 % quantile of the bias"),
@@ -75,13 +82,13 @@ _OF_A_WEIGHT = {
 }
 _OTHERS = {
     "lr": Label("learning rate"),
-    "train/error": Label("train error, clean labels", "%", 100, 2),
+    "train/error": Label("train error, clean labels", digits=2, **_SHARE),
     "train/loss": Label("train loss, as trained"),
     "train/clean_loss": Label("train loss, clean labels"),
-    "train/largest_output": Label("largest output, train", digits=3),
-    "train/skipped_steps": Label("skipped steps", digits=0),
-    "noise/effective_rate": Label("labels expected to change", "%", 100, 2),
-    "noise/measured_rate": Label("labels that changed", "%", 100, 2),
+    "train/largest_output": Label("largest output, train", digits=3, lowest=0),
+    "train/skipped_steps": Label("skipped steps", digits=0, lowest=0),
+    "noise/effective_rate": Label("labels expected to change", digits=2, **_SHARE),
+    "noise/measured_rate": Label("labels that changed", digits=2, **_SHARE),
 }
 
 

@@ -142,19 +142,28 @@ def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
     if unknown := [metric for metric in metrics if metric not in replicas]:
         raise ValueError(f"metrics must be columns of the replicas, {', '.join(replicas)}, got {unknown[0]}")
     cells = [column for column in CELL if column in replicas]
-    if not metrics or not {"p", "seed"} <= set(replicas):
+    if replicas.empty or not metrics or not {"p", "seed"} <= set(replicas):
         return pd.DataFrame(columns=[*cells, "metric", *MEAN, *DIFFERENCE])
-    changes = pd.concat([_changes(replicas, rows, metrics) for _, rows in replicas.groupby(cells)])
-    parts = [
-        bands(replicas, metric, by=cells)
-        .merge(
-            bands(changes, metric, by=cells).drop(columns="replicas").set_axis([*cells, *DIFFERENCE], axis=1), on=cells
-        )
-        .assign(metric=metric)
-        for metric in metrics
-    ]
-    table = pd.concat(parts).sort_values(cells, kind="stable", ignore_index=True)
-    return table[[*cells, "metric", *MEAN, *DIFFERENCE]]
+    replicas = replicas.astype(dict.fromkeys(metrics, float))
+    changes = pd.concat([_changes(replicas, rows, metrics) for _, rows in replicas.groupby(cells, dropna=False)])
+    table = _many_bands(replicas, metrics, by=cells)
+    table[list(DIFFERENCE)] = _many_bands(changes, metrics, by=cells)[list(MEAN[:-1])]
+    return table
+
+
+def _many_bands(frame: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[str]) -> pd.DataFrame:
+    """Compute `bands` of many metrics at once: a row for each group of rows and metric, in this order."""
+    together = frame.groupby(list(by), dropna=False)  # a rule of one's own may have no p
+    values = together[list(metrics)]
+    mean, n = values.mean(), values.count()
+    half = half_width(values.std(), n)
+    table = pd.DataFrame(
+        {name: part.to_numpy().ravel() for name, part in zip(MEAN, (mean, mean - half, mean + half, n), strict=False)}
+        | {"replicas": together.size().to_numpy().repeat(len(metrics))}
+    )
+    keys = mean.index.to_frame(index=False)
+    keys = keys.loc[keys.index.repeat(len(metrics))].reset_index(drop=True).assign(metric=[*metrics] * len(mean))
+    return pd.concat([keys, table], axis=1)
 
 
 def _changes(replicas: pd.DataFrame, rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -1,5 +1,7 @@
+import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +29,26 @@ from noisereg.labels import Label, label_of, moment_of
     ],
 )
 def test_a_metric_has_words_a_unit_a_factor_and_digits(metric, label):
-    assert label_of(metric) == label
+    assert replace(label_of(metric), lowest=-math.inf, highest=math.inf) == label
+
+
+@pytest.mark.parametrize(
+    ("metric", "possible"),
+    [
+        ("test/error", (0, 1)),
+        ("best/train/error", (0, 1)),
+        ("test/active_fraction/relu1", (0, 1)),
+        ("train/active_neurons", (0, math.inf)),
+        ("norm/hidden", (0, math.inf)),
+        ("test/brier", (0, 2)),
+        ("test/loss", (-math.inf, math.inf)),
+        ("bias_mean/hidden", (-math.inf, math.inf)),
+        ("my/own", (-math.inf, math.inf)),
+    ],
+)
+def test_a_label_has_the_possible_values_of_its_metric(metric, possible):
+    label = label_of(metric)
+    assert (label.lowest, label.highest) == possible
 
 
 @pytest.mark.parametrize("metric", ["steps", "", "norms", "test", "train/", "test/nothing", "my/own", "seed", "best/x"])

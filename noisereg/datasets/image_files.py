@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import tarfile
 import zlib
 from collections import Counter
@@ -22,6 +21,7 @@ from rich.progress import track
 
 from noisereg.errors import DatasetError
 from noisereg.files.cache import Arrays
+from noisereg.files.reading import read_file
 
 SPLITS = ("train", "test")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -242,17 +242,6 @@ def decode_images(files: list[ImageFile], classes: tuple[str, ...], *, where: Pa
         arrays[f"{split}_images"] = images
         arrays[f"{split}_labels"] = np.array([label_of[file.label] for file in chosen], dtype=np.int64)
     return {**arrays, "formats": np.array(sorted(formats))}
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a file, and open nothing else: reading from a pipe or a device may never end.
-
-    Raises:
-        OSError: if it is missing, no file, or cannot be read.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return path.read_bytes()
 
 
 def open_image(read: Callable[[], bytes], path: Path) -> Image.Image:

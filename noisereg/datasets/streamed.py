@@ -19,11 +19,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from noisereg.datasets.image_files import cover_square, open_image, read_file
+from noisereg.datasets.image_files import cover_square, open_image
 from noisereg.datasets.loader import Batch, BatchLoader, Transform
 from noisereg.datasets.resized_crop import resized_crop
 from noisereg.datasets.split import Split
 from noisereg.errors import DatasetError
+from noisereg.files.reading import read_file
 
 Visits = tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]

@@ -1,4 +1,4 @@
-"""`python -m noisereg.report FOLDER`: what finished runs say, as a page, figures and a table."""
+"""`python -m noisereg.report FOLDER`: what finished runs came to, as a page, figures and tables."""
 
 import argparse
 import sys
@@ -9,12 +9,15 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.composing import compose_settings
-from noisereg.report.groups.run_group import RunGroup, group_runs
+from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.run_group import RunGroup, count_diverged
 from noisereg.report.page.html import DrawnFigure, render
-from noisereg.report.page.results import csv_text, result_rows
-from noisereg.report.page.terminal import kinds_table, overview_table
+from noisereg.report.page.results import claim_rows, csv_text, result_rows
+from noisereg.report.page.terminal import kinds_table, means_table, overview_table
 from noisereg.runs.reading import Run, find_runs
 from noisereg.terminal import guard_output, open_console
+
+_MOST_TABLES = 40  # that are printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,31 +42,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
-    """Write report.html, results.csv and a figure for each group of runs.
+    """Write report.html, results.csv, claims.csv if there are claims, and a figure for each group of runs.
 
-    Each file appears whole or not at all.
+    Each file appears whole or not at all. A run that cannot be read is a line, and keeps no other from being shown.
 
     Args:
         runs: of any status.
         folder: to write into.
         console: to print on.
     """
-    together = group_runs(runs)
+    groups, others = read_groups(runs)
+    judged = [group for group in groups if group.judgements]
+    _write(folder / "results.csv", csv_text(result_rows(groups)).encode())
+    if judged:
+        _write(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
     figures = []
-    for group in together:
+    for group in groups:
         with console.status(Text(f"drawing {group.title}")):
             figures.append(_drawn(group, folder / "figures" / f"{group.name}.png"))
-    unfinished = [run for run in runs if run.status != "finished"]
     with console.status("writing the page"):
-        page = render(together, figures, unfinished=unfinished, defaults=compose_settings())
-        _write(folder / "results.csv", csv_text(result_rows(together)).encode())
+        page = render(groups, figures, unfinished=others, defaults=compose_settings())
         _write(folder / "report.html", page.encode())
-    console.print(overview_table(together))
-    if (kinds := kinds_table(together)).row_count:
-        console.print(kinds)
-    for run in unfinished:
+    _print_results(groups, console)
+    for group, figure in zip(groups, figures, strict=True):
+        for line in (figure.fault, *figure.notes):
+            if line:
+                console.print(Text(f"{group.title}: {line}"), soft_wrap=True)
+    for run in others:
         console.print(Text(f"{run.status}: {run.folder} {run.reason}"), soft_wrap=True)
-    console.print(Text(f"{folder / 'report.html'}, figures and results.csv beside it"), soft_wrap=True)
+    files = ["results.csv", *(["claims.csv"] if judged else [])]
+    console.print(Text(f"{folder / 'report.html'}, with figures and {' and '.join(files)} beside it"), soft_wrap=True)
+
+
+def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
+    """Print the verdicts on experiments, and the means of all other groups."""
+    if judged := [group for group in groups if group.judgements]:
+        console.print(overview_table(judged))
+        console.print(kinds_table(judged))
+    others = [group for group in groups if not group.judgements]
+    for group in others[:_MOST_TABLES]:
+        console.print(means_table(group))
+    if others:
+        console.print("mean ± 95 % t interval; differences to p = 0 seed by seed")
+    if len(others) > _MOST_TABLES:
+        console.print(f"{len(others) - _MOST_TABLES} more groups of runs are in results.csv and on the page")
+    if not judged and (diverged := count_diverged(groups)):
+        console.print(diverged)
 
 
 def _drawn(group: RunGroup, path: Path) -> DrawnFigure:

@@ -1,6 +1,8 @@
 """Runs as their folders keep them: the record, the curves, the arrays. What is not there is empty."""
 
+import io
 import json
+import re
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +15,12 @@ import pandas as pd
 from jaxtyping import Int64
 
 from noisereg.config.run_folder import RECORD, arm_names, damaged_results
+from noisereg.files.reading import read_file
 
 _STATUSES = ("finished", "failed", "stopped", "running")
 _INDEX = ("step", "epoch", "p", "seed")
+_NUMBERS = ("p", "lr", "seed")
+_WITHOUT_NOISE = "NoNoise"
 _REPLICAS = "replicas"  # the folder of single replicas, each in a folder of its own, below that of their run
 
 
@@ -93,21 +98,48 @@ class Run:
         return tuple(getattr(getattr(datasets, name, None), "classes", ()))
 
     @property
+    def is_without_noise(self) -> bool:
+        """Whether all of it was trained on clean labels, by the rule that changes none."""
+        package, _, name = str(_mapping(self.config.get("noise")).get("_target_")).rpartition(".")
+        return name == _WITHOUT_NOISE and package.startswith("noisereg.") and not self.arms
+
+    @property
     def title(self) -> str:
         """The experiment's title, or the model, the data and the rule of the run."""
         experiment = self.experiment or _mapping(self.config.get("experiment"))
         if experiment.get("title"):
             return str(experiment["title"])
-        model, data, rule = (_class_name(self.config.get(part)) for part in ("model", "dataset", "noise"))
-        return f"{model} on {self.record.get('data') or data} under {rule}"
+        rule = "without noise" if self.is_without_noise else f"under {_class_name(self.config.get('noise'))}"
+        return f"{self._model} on {self._data} {rule}"
+
+    @property
+    def _model(self) -> str:
+        """The class of the model with its depth, or the name that its builder was given."""
+        section = _mapping(self.config.get("model"))
+        if isinstance(section.get("name"), str):
+            return str(section["name"])
+        depth = section.get("depth")
+        return _class_name(section) + (f"-{depth}" if isinstance(depth, int) else "")
+
+    @property
+    def _data(self) -> str:
+        """Where the samples came from, in short: of a path, its last part."""
+        words = str(self.record.get("data") or _class_name(self.config.get("dataset")))
+        return re.sub(r"(?:(?<=\s)|^)/([^/,]*/)*(?=[^/,])", "", words).partition(", ")[0]
 
     @cached_property
     def replicas(self) -> pd.DataFrame:
-        """One row for each replica, as it ended; p and seed are the configuration's where the rows lack them."""
+        """One row for each replica, as it ended; p and seed are the configuration's where the rows lack them.
+
+        Raises:
+            ValueError: if a value that is to be averaged, or that tells replicas apart, is no number.
+        """
         rows = [row for row in _list(self.record.get("replicas")) if isinstance(row, Mapping)]
-        return self._named(
-            pd.DataFrame([{key: row[key] for key in row if not isinstance(row[key], dict | list)} for row in rows])
-        )
+        plain = [{key: row[key] for key in row if not isinstance(row[key], dict | list)} for row in rows]
+        for key, value in ((key, value) for row in plain for key, value in row.items()):
+            if value is not None and not isinstance(value, int | float) and (key in _NUMBERS or "/" in key):
+                raise ValueError(f"{RECORD} has a replica with {key} = {value!r}, which is no number")
+        return self._named(pd.DataFrame(plain))
 
     def curves(self) -> pd.DataFrame:
         """Read the curves: a row for each replica and measurement, with a column `arm` if there are arms.
@@ -163,9 +195,16 @@ class Run:
         if not path.exists():
             return pd.DataFrame(columns=list(_INDEX))
         try:
-            return pd.read_csv(path).copy()  # in one block: pandas warns of an added column beside a hundred others
+            # copied into one block: pandas warns of an added column beside a hundred others
+            table = pd.read_csv(io.BytesIO(read_file(path))).copy()
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read ({error}); delete it, or its run") from None
+        missing = [column for column in ("step", "epoch") if column not in table]
+        words = [str(column) for column in table.select_dtypes(exclude=("number", "bool"))]
+        if missing or words:
+            fault = f"it has no column {missing[0]}" if missing else f"its column {words[0]} has more than numbers"
+            raise ValueError(f"{path} cannot be read ({fault}); delete it, or its run")
+        return table
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Add p and seed where a table lacks them and the configuration has one of each."""
@@ -227,7 +266,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read_file(path)), allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read ({error}); delete it") from None
@@ -261,7 +300,7 @@ def _records(place: Path) -> Sequence[Path]:
 
 def _read(path: Path) -> Run:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
         return Run(path.parent, "unreadable", f"{path.name} cannot be read: {error}")
     status = record.get("status") if isinstance(record, dict) else None

@@ -1,6 +1,6 @@
 """What the replicas of a run came to, as a table for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas
@@ -23,9 +23,7 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """
     frame = pandas.DataFrame(rows)
     by = [name for name in ("lr", "p") if name in frame]
-    has_layers = any(column.startswith("test/active_fraction/") for column in frame)
-    metrics = (*_ERRORS, *(_OF_SEVERAL_LAYERS if has_layers else _OF_ONE_LAYER), "noise/measured_rate")
-    labels = {metric: label_of(metric) for metric in metrics if metric in frame}
+    labels = {metric: label_of(metric) for metric in summary_metrics(frame)}
     table = Table(box=SIMPLE, caption="mean ± 95 % t interval", padding=0)  # within 80 columns
     lines = [
         [*(f"{value:g}" for value in values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
@@ -38,6 +36,22 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for line in lines:
         table.add_row(*line)
     return table
+
+
+def summary_metrics(metrics: Iterable[str]) -> list[str]:
+    """Return the few metrics that a terminal has room for: errors, which neurons fire, and how many labels changed.
+
+    Args:
+        metrics: names of all that were measured.
+
+    Example:
+        >>> summary_metrics(["norm/hidden", "train/error", "train/active_neurons"])
+        ['train/error', 'train/active_neurons']
+    """
+    measured = set(metrics)
+    has_layers = any(name.startswith("test/active_fraction/") for name in measured)
+    shown = (*_ERRORS, *(_OF_SEVERAL_LAYERS if has_layers else _OF_ONE_LAYER), "noise/measured_rate")
+    return [name for name in shown if name in measured]
 
 
 def _cell(values: pandas.Series, label: Label) -> str:

@@ -15,10 +15,10 @@ from noisereg.datasets.image_files import (
     list_tree,
     list_tree_files,
     open_image,
-    read_file,
     tree_identity,
 )
 from noisereg.errors import DatasetError
+from noisereg.files.reading import read_file
 
 
 def load(root, classes, **settings):

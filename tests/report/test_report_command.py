@@ -21,7 +21,8 @@ def test_the_command_writes_page_table_and_figures(tmp_path, capsys):
     assert "Figure 1" in said
     assert "failed: " in said
     assert (folder / "report.html").stat().st_size < 5e6
-    assert pd.read_csv(folder / "results.csv")["claim"].tolist() == ["F1a", "F1b", "F1c", "T2"]
+    assert pd.read_csv(folder / "claims.csv")["claim"].tolist() == ["F1a", "F1b", "F1c", "T2"]
+    assert set(pd.read_csv(folder / "results.csv")["p"]) == {0.0, 0.1, 0.2}
     assert sorted(path.name for path in (folder / "figures").iterdir()) == ["F1.png", "sweep.png"]
     with Image.open(folder / "figures" / "F1.png") as image:
         assert image.width > 1000

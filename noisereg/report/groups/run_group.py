@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +19,19 @@ from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Sele
 from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.runs.reading import Run, join_tables
+from noisereg.statistics import CELL, paired_means
 
 # Of these a group may have several values; engines and threads come to the same up to rounding.
 _GROUPED_OVER = ("seed", "seeds", "threads", "engine", "noise.p", "optimizer.lr")
 _OF_THE_EXPERIMENT = ("experiment.id", "experiment.arms", "experiment.fast")  # the rest of it is words
 _NO_METRICS = (*REPLICA, "epochs", "ended_by", "fitted_epoch")  # columns of a replica's row beside its metrics
+_RULE = "noise"
 _KEYS_IN_A_TITLE = 3
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Finished runs that differ in p, the learning rate and the seeds only.
+    """Finished runs that differ in p, the learning rate and the seeds only; a run without noise is p = 0 of any rule.
 
     Where two runs hold the same replica, the later folder's counts.
 
@@ -72,19 +76,52 @@ class RunGroup:
         metrics = [column for column in rows if column not in _NO_METRICS]
         return rows.assign(**rows[metrics].mask(have_diverged(rows))) if have_diverged(rows).any() else rows
 
-    @cached_property
+    @property
     def curves(self) -> pd.DataFrame:
-        """One row for each replica and measurement.
+        """One row for each replica and measurement, of the runs whose curves can be read."""
+        return self._curves_and_faults[0]
 
-        Raises:
-            ValueError: if a metrics.csv cannot be read.
+    @property
+    def curve_faults(self) -> list[str]:
+        """Which curves cannot be read, and why, a line each."""
+        return self._curves_and_faults[1]
+
+    @cached_property
+    def _curves_and_faults(self) -> tuple[pd.DataFrame, list[str]]:
+        tables, faults = [], []
+        for run in self.runs:
+            try:
+                tables.append(self._rated(run, run.curves()))
+            except ValueError as error:
+                faults.append(f"no curves of a run: {error}")
+        return _once(join_tables(tables), ["step"]), faults
+
+    def forget_curves(self) -> None:
+        """Let go of the curves that were read: those of a thousand runs are many."""
+        vars(self).pop("_curves_and_faults", None)
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The mean of each metric for each arm, learning rate and p, beside its paired difference to p = 0.
+
+        Columns as of `noisereg.statistics.paired_means`, and diverged, how many of the replicas did. Metrics come in
+        the order in which the records have them.
         """
-        rows = join_tables(self._rated(run, run.curves()) for run in self.runs)
-        return _once(rows, ["step"])
+        rows = self.replicas
+        rows = rows.assign(**{column: np.nan for column in ("p", "seed") if column not in rows})
+        metrics = [str(name) for name in rows if name not in _NO_METRICS and _is_of_numbers(rows[name])]
+        table = paired_means(rows, metrics)
+        if table.empty:
+            return table.assign(diverged=0)
+        cells = [column for column in CELL if column in table]
+        diverged = have_diverged(rows).groupby([rows[cell] for cell in cells], dropna=False).sum().rename("diverged")
+        return table.merge(diverged.reset_index(), on=cells, how="left")
 
     @cached_property
     def judgements(self) -> list[Judgement]:
         """The verdict on each claim and each check."""
+        if not self.claims and not self.checks:
+            return []
         return judge(self.claims, replicas=self.replicas, curves=self.curves, checks=self.checks)
 
     @property
@@ -173,13 +210,24 @@ def count_diverged(groups: Iterable[RunGroup]) -> str:
         >>> count_diverged([RunGroup("a sweep", "sweep-1", [Run(Path("run"), "finished", record=record)])])
         '6 of 7 replicas diverged: they have no values at the end'
     """
-    tables = [group.replicas for group in groups]
+    tables = list(_replicas_once(groups))
     failed, number = sum(int(have_diverged(rows).sum()) for rows in tables), sum(map(len, tables))
     return f"{failed} of {number} replicas diverged: they have no values at the end" if failed else ""
 
 
+def _replicas_once(groups: Iterable[RunGroup]) -> Iterator[pd.DataFrame]:
+    """Yield the replicas of each group, without those of runs that an earlier group has too."""
+    seen: set[Path] = set()
+    for group in groups:
+        new = [run for run in group.runs if run.folder not in seen]
+        seen.update(run.folder for run in new)
+        yield group.replicas if len(new) == len(group.runs) else RunGroup(group.title, group.name, new).replicas
+
+
 def group_runs(runs: Iterable[Run]) -> list[RunGroup]:
     """Return finished runs in groups, each of runs that differ in p, the learning rate and the seeds only.
+
+    A run without noise is in the group of each rule that has its other settings: it is the p = 0 of them all.
 
     Args:
         runs: of any status.
@@ -197,13 +245,36 @@ def group_runs(runs: Iterable[Run]) -> list[RunGroup]:
         >>> [(group.title, len(group.runs)) for group in group_runs(runs)]
         [('TwoLayer on hypercube under unknown', 2)]
     """
-    together: dict[Any, list[Run]] = {}
-    for run in runs:
-        if run.status == "finished":
-            together.setdefault(tuple(sorted(_settings(run).items())), []).append(run)
-    parts = sorted(together.values(), key=lambda part: part[0].experiment is None)
-    titles, names = _titles([part[0] for part in parts]), _names([part[0] for part in parts])
-    return [RunGroup(title, name, part) for title, name, part in zip(titles, names, parts, strict=True)]
+    together: dict[str, list[Run]] = {}
+    settings: dict[str, dict[str, str]] = {}
+    finished = [run for run in runs if run.status == "finished"]
+    for run in finished:
+        own = _settings(run)
+        name = json.dumps(sorted(own.items()))
+        settings[name] = own
+        together.setdefault(name, []).append(run)
+    _join_without_noise(together, settings, places={id(run): place for place, run in enumerate(finished)})
+    parts = sorted(together.items(), key=lambda part: part[1][0].experiment is None)
+    first = [next((run for run in part if not run.is_without_noise), part[0]) for _, part in parts]
+    titles, names = _titles(first, [settings[name] for name, _ in parts]), _names(first)
+    return [RunGroup(title, name, part) for title, name, (_, part) in zip(titles, names, parts, strict=True)]
+
+
+def _join_without_noise(
+    together: dict[str, list[Run]], settings: Mapping[str, Mapping[str, str]], *, places: Mapping[int, int]
+) -> None:
+    """Put runs without noise to those of every rule that have all other settings in common, in the order of places."""
+    alike: dict[str, list[str]] = {}
+    for name, own in settings.items():
+        rest = [item for item in sorted(own.items()) if not is_below(item[0], _RULE)]
+        alike.setdefault(json.dumps(rest), []).append(name)
+    for names in alike.values():
+        quiet = [name for name in names if together[name][0].is_without_noise]
+        noisy = [name for name in names if name not in quiet]
+        if noisy:
+            joining = [run for name in quiet for run in together.pop(name)]
+            for name in noisy:
+                together[name] = sorted([*together[name], *joining], key=lambda run: places[id(run)])
 
 
 def _settings(run: Run) -> dict[str, str]:
@@ -217,28 +288,38 @@ def _settings(run: Run) -> dict[str, str]:
     }
 
 
-def _titles(runs: Sequence[Run]) -> list[str]:
+def _titles(runs: Sequence[Run], settings: Sequence[Mapping[str, str]]) -> list[str]:
     """Add to titles that are alike the settings in which their groups differ."""
-    alike: dict[str, list[dict[str, str]]] = {}
-    settings = [_settings(run) for run in runs]
+    alike: dict[str, list[Mapping[str, str]]] = {}
     for run, own in zip(runs, settings, strict=True):
         alike.setdefault(run.title, []).append(own)
+    differing = {title: _differing(some) for title, some in alike.items()}
     titles = []
     for run, own in zip(runs, settings, strict=True):
-        kinds = {key: len({other.get(key) for other in alike[run.title]}) for key in own}
-        differing = sorted((key for key in own if kinds[key] > 1), key=lambda key: -kinds[key])
-        words = ", ".join(f"{key} = {own[key]}" for key in differing[:_KEYS_IN_A_TITLE])
+        words = ", ".join(f"{key} = {own[key]}" for key in differing[run.title] if key in own)
         titles.append(f"{run.title} ({words})" if words else run.title)
     return titles
 
 
+def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the keys of settings that have the most different values, if they have several."""
+    keys = dict.fromkeys(key for own in settings for key in own)
+    kinds = {key: len({own.get(key) for own in settings}) for key in keys}
+    return sorted((key for key in kinds if kinds[key] > 1), key=lambda key: -kinds[key])[:_KEYS_IN_A_TITLE]
+
+
 def _names(runs: Sequence[Run]) -> list[str]:
+    """Return a name for each group: what it is of, and from the second on a number behind it."""
     names: list[str] = []
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
     for run in runs:
-        name = re.sub(r"[^\w-]+", "-", str((run.experiment or {}).get("id") or "sweep"))
-        number = 1
-        while (candidate := name if number == 1 else f"{name}-{number}") in names:
-            number += 1
+        stem = re.sub(r"[^\w-]+", "-", str((run.experiment or {}).get("id") or "sweep"))
+        candidate = stem
+        while not numbers[stem] or candidate in taken:
+            numbers[stem] += 1
+            candidate = stem if numbers[stem] == 1 else f"{stem}-{numbers[stem]}"
+        taken.add(candidate)
         names.append(candidate)
     return names
 
@@ -262,6 +343,11 @@ def _missing(rows: pd.DataFrame, keys: Sequence[str]) -> Iterable[str]:
 def _once(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
     names = [column for column in (*REPLICA, *also) if column in rows]
     return rows.drop_duplicates(names, keep="last").reset_index(drop=True) if names else rows
+
+
+def _is_of_numbers(column: pd.Series) -> bool:
+    """Return whether a column has numbers, or nothing, as where all replicas diverged."""
+    return bool(pd.api.types.is_numeric_dtype(column) or column.isna().all())
 
 
 def _rate(run: Run) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 from noisereg.config.walk import walk
 from noisereg.report.claims.verdicts import KINDS, VERDICTS, Judgement
-from noisereg.report.page.results import commit_of
 from noisereg.runs.reading import Run
 
 
@@ -58,15 +57,16 @@ def kinds_in_words(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "; ".join(f"{kind}: {verdicts_in_words(own)}" for kind, own in counts.items())
 
 
-def replicas_in_words(n: int, replicas: int) -> str:
-    """Return how many replicas a number is over; of how many, if some have no value.
+def replicas_in_words(n: int, replicas: int, diverged: int = 0) -> str:
+    """Return how many replicas a number is over; of how many, if some have no value, and how many of them diverged.
 
     Example:
-        >>> replicas_in_words(1000, 1000), replicas_in_words(3, 8), replicas_in_words(0, 0)
-        ('1,000', '3 of 8', '')
+        >>> replicas_in_words(1000, 1000), replicas_in_words(3, 8), replicas_in_words(2, 8, 6), replicas_in_words(0, 0)
+        ('1,000', '3 of 8', '2 of 8, 6 diverged', '')
     """
-    if n < replicas:
-        return f"{n:,} of {replicas:,}"
+    failed = f", {diverged:,} diverged" if diverged else ""
+    if n < replicas or failed:
+        return f"{n:,} of {replicas:,}{failed}"
     return f"{n:,}" if n else ""
 
 
@@ -131,6 +131,17 @@ def run_facts(run: Run) -> dict[str, str]:
     }
     facts = "; ".join(f"{name} {value}".strip() for name, value in known.items() if value)
     return {"folder": str(run.folder), "command": run.command, "facts": facts}
+
+
+def commit_of(environment: Mapping[str, Any]) -> str:
+    """Return the commit that a run was made with, and whether there were changes beside it, in words.
+
+    Example:
+        >>> commit_of({"commit": "86960275", "uncommitted_changes": True})
+        '86960275 with uncommitted changes'
+    """
+    commit = str(environment.get("commit") or "")
+    return f"{commit} with uncommitted changes" if commit and environment.get("uncommitted_changes") else commit
 
 
 def settings_of(run: Run, defaults: Mapping[str, Any] | None) -> dict[str, Any]:

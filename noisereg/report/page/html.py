@@ -17,6 +17,9 @@ from noisereg.report.page.means_table import means_table
 from noisereg.runs.reading import Run
 
 _TEMPLATE = Path(__file__).parent / "template"
+_OF_CLAIMS = "Label noise in ReLU networks: the paper's claims and ours"
+_OF_RUNS = "Label noise: the results of runs"
+_MOST_OPEN_ROWS = 80
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class DrawnFigure:
     Args:
         specification: of Vega-Lite; empty if there is none.
         fault: why not.
+        notes: which curves it lacks, and why, a line each.
     """
 
     specification: Mapping[str, Any]
     fault: str = ""
+    notes: Sequence[str] = ()
 
     @classmethod
     def of(cls, group: RunGroup) -> "DrawnFigure":
@@ -44,9 +49,9 @@ class DrawnFigure:
             'Sweep'
         """
         try:
-            return cls(figure_of(group).to_dict())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return cls({}, f"No figure: {error}")
+            return cls(figure_of(group).to_dict(), notes=group.curve_faults)
+        except Exception as error:  # what a stranger's record asks for may be wrong in any way
+            return cls({}, f"No figure: {error}", notes=group.curve_faults)
 
     @property
     def for_the_page(self) -> dict[str, Any]:
@@ -69,7 +74,6 @@ def render(
     *,
     unfinished: Sequence[Run] = (),
     defaults: Mapping[str, Any] | None = None,
-    title: str = "Label noise in ReLU networks: the paper's claims and ours",
 ) -> str:
     """Return the page as text.
 
@@ -80,7 +84,6 @@ def render(
         figures: of each group.
         unfinished: runs that failed, were cut off or cannot be read.
         defaults: the default configuration, to list the settings that differ.
-        title: of the page.
 
     Example:
         >>> failed = Run(Path("run"), "failed", "no memory <here>")
@@ -95,9 +98,10 @@ def render(
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    runs = sum(len(group.runs) for group in groups)
+    runs = len({run.folder for group in groups for run in group.runs})
+    are_judged = any(group.judgements for group in groups)
     return environment.get_template("page.html").render(
-        title=title,
+        title=_OF_CLAIMS if are_judged else _OF_RUNS,
         subtitle=f"{len(groups)} experiments and sweeps, {runs} finished runs, {len(unfinished)} others",
         diverged=count_diverged(groups),
         sections=sections,
@@ -111,7 +115,7 @@ def render(
 
 
 def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    experiment = group.experiment or {}
+    experiment, means = group.experiment or {}, means_table(group.means)
     return {
         "anchor": group.name,
         "title": group.title,
@@ -122,9 +126,10 @@ def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] |
         "fault": figure.fault,
         "claims": [claim_cells(judgement) for judgement in group.judgements],
         "counts_in_words": kinds_in_words(count_by_kind(group.judgements)),
-        "means": None if group.judgements else means_table(group.replicas),
+        "means": means,
+        "are_means_open": means is not None and not group.judgements and len(means["rows"]) <= _MOST_OPEN_ROWS,
         "layers": layer_tables(group.replicas),
-        "missing": [*(f"Missing: {line}" for line in group.missing), *group.notes],
+        "missing": [*(f"Missing: {line}" for line in group.missing), *group.notes, *figure.notes],
         "runs": [run_facts(run) for run in group.runs],
         "settings": settings_of(group.runs[-1], defaults),
     }

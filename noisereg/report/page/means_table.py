@@ -1,64 +1,91 @@
-"""The means of a sweep as a table: of each metric at each p, beside the paired difference to p = 0."""
+"""The means of a group of runs as a table: of each metric at each p, beside the paired difference to p = 0."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from noisereg.labels import label_of
 from noisereg.report.page.cells import number, replicas_in_words
-from noisereg.statistics import DIFFERENCE, MEAN, paired_means
+from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
-_MOST_ROWS = 400  # results of more are in result.json
+_MOST_ROWS = 400  # results.csv has them all
 
 
-def means_table(replicas: pd.DataFrame) -> dict[str, list[Any]] | None:
-    """Return the means of a sweep as cells, in the units that are shown: a row for each metric and p.
+def means_table(means: pd.DataFrame) -> dict[str, list[Any]] | None:
+    """Return the means of a group of runs as cells, in the units that are shown: a row for each metric and p.
 
     Args:
-        replicas: one row for each replica, at the end of training.
+        means: of a group, as `noisereg.report.groups.run_group.RunGroup.means` gives them.
 
     Returns:
         Header and rows of cells; None if no replica has a metric that is shown.
     """
-    table = paired_means(replicas, sweep_metrics(replicas))
+    place = {metric: place for place, metric in enumerate(sweep_metrics(means["metric"].unique()))}
+    table = means[means["metric"].isin(place)]
     if table.empty:
         return None
-    cells = list(table.columns[: table.columns.get_loc("metric")])
-    place = {metric: place for place, metric in enumerate(dict.fromkeys(table["metric"]))}
+    cells = [column for column in CELL if column in table]
     table = table.sort_values("metric", key=lambda names: names.map(place), kind="stable").head(_MOST_ROWS)
     rows = [
         [
             label_of(str(row["metric"])).title,
             *(number(row[cell]) if isinstance(row[cell], int | float) else str(row[cell]) for cell in cells),
             *_with_interval(row, MEAN),
-            replicas_in_words(row["n"], row["replicas"]),
+            replicas_in_words(row["n"], row["replicas"], row["diverged"]),
             *_with_interval(row, DIFFERENCE),
             replicas_in_words(row["pairs"], row["replicas"] if row["pairs"] else 0),
         ]
-        for row in table.to_dict("records")
+        for row in shown_means(table).to_dict("records")
     ]
     last = ("mean", "95 % interval", "n", "difference to p = 0", "95 % interval", "pairs")
     return {"header": ["metric", *cells, *last], "rows": rows}
 
 
-def sweep_metrics(replicas: pd.DataFrame) -> list[str]:
-    """Return the metrics that are shown of a sweep: errors (last, best and selected), active fractions, norms.
+def shown_means(means: pd.DataFrame) -> pd.DataFrame:
+    """Return means in the units that are shown, with a column `unit`, and no interval beyond what is possible.
+
+    An interval that is cut there holds the true mean as often as before, as no mean lies in what is cut off.
+
+    Args:
+        means: of a group, as `noisereg.report.groups.run_group.RunGroup.means` gives them.
 
     Example:
-        >>> sweep_metrics(pd.DataFrame({"p": [0.1], "test/error": 0.2, "norm/hidden": 9.0, "test/loss": 0.3}))
+        >>> ends = {"difference": -0.5, "difference_low": -2.0, "difference_high": 1.0}
+        >>> rows = pd.DataFrame([{"metric": "test/error", "mean": 0.1, "low": -0.2, "high": 0.4, **ends}])
+        >>> shown_means(rows)[["mean", "low", "high", "difference", "difference_low", "unit"]].values.tolist()
+        [[10.0, 0.0, 40.0, -50.0, -100.0, '%']]
+    """
+    labels = {metric: label_of(str(metric)) for metric in means["metric"].unique()}
+    of = {
+        name: means["metric"].map({metric: getattr(label, name) for metric, label in labels.items()})
+        for name in ("unit", "factor", "lowest", "highest")
+    }
+    widest = of["highest"] - of["lowest"]
+    ends = {name: means[name].clip(of["lowest"], of["highest"]) for name in MEAN[1:3]}
+    ends |= {name: means[name].clip(-widest, widest) for name in DIFFERENCE[1:3]}
+    shown = {name: means[name] for name in (MEAN[0], DIFFERENCE[0])} | ends
+    return means.assign(**{name: of["factor"] * values for name, values in shown.items()}, unit=of["unit"])
+
+
+def sweep_metrics(metrics: Iterable[str]) -> list[str]:
+    """Return the metrics that the page shows: errors (last, best and selected), active neurons and fractions, norms.
+
+    Example:
+        >>> sweep_metrics(["test/error", "norm/hidden", "test/loss"])
         ['test/error', 'norm/hidden']
     """
     kinds = (
         lambda name: name.endswith("/error"),
+        lambda name: name.endswith("/active_neurons"),
         lambda name: "/active_fraction" in name,
         lambda name: name.startswith("norm/"),
     )
-    return [name for fits in kinds for name in replicas.select_dtypes("number") if fits(name)]
+    names = list(map(str, metrics))
+    return [name for fits in kinds for name in names if fits(name)]
 
 
 def _with_interval(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return a mean and its interval, in the unit in which its metric is shown."""
-    factor = label_of(row["metric"]).factor
-    mean, low, high = (number(factor * row[name]) for name in names[:3])
+    """Return a mean and its interval."""
+    mean, low, high = (number(row[name]) for name in names[:3])
     return [mean, f"{low} to {high}" if low else ""]

@@ -1,14 +1,18 @@
-"""The results as a csv file: a row for each claim and check, with the runs that it comes from."""
+"""What a report keeps as csv files: the means of all groups of runs, and the verdicts on claims and checks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from noisereg.report.claims.verdicts import Judgement
 from noisereg.report.groups.run_group import RunGroup
+from noisereg.report.page.cells import commit_of
+from noisereg.report.page.means_table import shown_means
+from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
-RESULT_COLUMNS = (
+RESULT_COLUMNS = ("experiment", "title", *CELL, "metric", "unit", *MEAN, "diverged", *DIFFERENCE)
+CLAIM_COLUMNS = (
     "experiment",
     "title",
     "claim",
@@ -31,16 +35,46 @@ RESULT_COLUMNS = (
     "seconds",
     "device",
 )
+_DIGITS = "%.10g"  # of numbers in other units than the record has them in, the last digits are rounding
 
 
 def result_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
+    """Return a row for each group of runs, arm, learning rate, p and metric.
+
+    Args:
+        groups: of runs; those without replicas have no row.
+
+    Returns:
+        Columns `RESULT_COLUMNS`; arm and lr are empty in groups that have one of them. Means, intervals and paired
+        differences to p = 0 are in the unit that is shown, nan where there is none; n of the replicas have a value.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from noisereg.runs.reading import Run
+        >>> replicas = [{"p": p, "seed": seed, "test/error": 0.25 + p} for p in (0.0, 0.5) for seed in range(3)]
+        >>> group = RunGroup("A sweep", "sweep", [Run(Path("run"), "finished", record={"replicas": replicas})])
+        >>> result_rows([group])[["p", "metric", "mean", "n", "difference", "pairs"]]
+             p      metric  mean  n  difference  pairs
+        0  0.0  test/error  25.0  3         NaN      0
+        1  0.5  test/error  75.0  3        50.0      3
+    """
+    tables = [
+        shown_means(group.means).assign(experiment=_name_of(group), title=group.title)
+        for group in groups
+        if not group.means.empty
+    ]
+    together = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return together.reindex(columns=list(RESULT_COLUMNS))
+
+
+def claim_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
     """Return a row for every judgement of some groups, with the runs that it comes from.
 
     Args:
         groups: of runs; those without claims and checks have no row.
 
     Returns:
-        Columns `RESULT_COLUMNS`; numbers in the unit that is shown, nan where there is none.
+        Columns `CLAIM_COLUMNS`; numbers in the unit that is shown, nan where there is none.
 
     Example:
         >>> from pathlib import Path
@@ -49,12 +83,12 @@ def result_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
         >>> replicas = [{"p": 0.2, "seed": seed, "test/error": 0.21} for seed in range(3)]
         >>> record = {"replicas": replicas, "experiment": {"claims": [claim]}}
         >>> group = RunGroup("Figure 1", "F1", [Run(Path("run"), "finished", record=record)])
-        >>> result_rows([group])[["claim", "ours", "unit", "verdict"]]
+        >>> claim_rows([group])[["claim", "ours", "unit", "verdict"]]
           claim  ours unit     verdict
         0    F1  21.0    %  reproduced
     """
-    rows = [_result_row(group, judgement) for group in groups for judgement in group.judgements]
-    table = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+    rows = [_claim_row(group, judgement) for group in groups for judgement in group.judgements]
+    table = pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
     numbers = ["paper", "theory", "ours", "low", "high", "seconds"]
     return table.astype(dict.fromkeys(numbers, "float64"))
 
@@ -68,22 +102,26 @@ def csv_text(table: pd.DataFrame) -> str:
         >>> print(csv_text(pd.DataFrame({"title": ["=1+1", "plain"], "ours": [-0.5, 1.0]})), end="")
         title,ours
         '=1+1,-0.5
-        plain,1.0
+        plain,1
     """
     texts = table.select_dtypes(exclude="number").map(lambda cell: f"'{cell}" if _is_formula(cell) else cell)
-    return table.assign(**dict(texts.items())).to_csv(index=False)
+    return table.assign(**dict(texts.items())).to_csv(index=False, float_format=_DIGITS)
 
 
 def _is_formula(cell: Any) -> bool:
     return isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-def _result_row(group: RunGroup, judgement: Judgement) -> dict[str, Any]:
+def _name_of(group: RunGroup) -> str:
+    return str((group.experiment or {}).get("id") or group.name)
+
+
+def _claim_row(group: RunGroup, judgement: Judgement) -> dict[str, Any]:
     shown = judgement.shown
     last = group.runs[-1]
     seconds = [run.seconds for run in group.runs if run.seconds is not None]
     return {
-        "experiment": (group.experiment or {}).get("id") or group.name,
+        "experiment": _name_of(group),
         "title": group.title,
         "claim": judgement.id,
         "says": judgement.says,
@@ -105,14 +143,3 @@ def _result_row(group: RunGroup, judgement: Judgement) -> dict[str, Any]:
         "seconds": sum(seconds) if seconds else None,
         "device": str(last.environment.get("device") or ""),
     }
-
-
-def commit_of(environment: Mapping[str, Any]) -> str:
-    """Return the commit that a run was made with, and whether there were changes beside it, in words.
-
-    Example:
-        >>> commit_of({"commit": "86960275", "uncommitted_changes": True})
-        '86960275 with uncommitted changes'
-    """
-    commit = str(environment.get("commit") or "")
-    return f"{commit} with uncommitted changes" if commit and environment.get("uncommitted_changes") else commit

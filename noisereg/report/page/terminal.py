@@ -1,15 +1,21 @@
-"""Verdicts as tables for the terminal."""
+"""Results and verdicts as tables for the terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import pandas as pd
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from noisereg.labels import Label, label_of
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
 from noisereg.report.groups.run_group import RunGroup, count_diverged
-from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number
+from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number, replicas_in_words
+from noisereg.runs.summary import summary_metrics
+from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
+_DIFFERENCE = "less p = 0"
 _STYLES = {
     "reproduced": "green",
     "direction only": "yellow",
@@ -41,6 +47,44 @@ def judgement_table(judgements: Iterable[Judgement]) -> Table:
         verdict = Text(f"{judgement.verdict}{why}", style=_STYLES[judgement.verdict])
         of_code = " (a check of the code)" if judgement.kind == "identity" else ""
         table.add_row(Text(f"{judgement.id} {judgement.says}{of_code}"), *map(Text, numbers), verdict)
+    return table
+
+
+def means_table(group: RunGroup) -> Table:
+    """Return the means of a few metrics with half their intervals: a row for each p, rate and arm, and its difference.
+
+    Below each p that shares seeds with p = 0 stands the mean of the differences, seed by seed, and over how many.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from noisereg.runs.reading import Run
+        >>> rows = [{"p": p, "seed": seed, "test/error": 0.4 - p} for p in (0.0, 0.2) for seed in range(3)]
+        >>> group = RunGroup("A sweep", "sweep", [Run(Path("run"), "finished", record={"replicas": rows})])
+        >>> means_table(group).row_count
+        3
+    """
+    means = group.means
+    cells = [column for column in CELL if column in means]
+    labels = {metric: label_of(metric) for metric in summary_metrics(means["metric"].unique())}
+    lines = []
+    for values, rows in means.groupby(cells, dropna=False, sort=False):
+        own = rows.set_index("metric").to_dict("index")
+        n, pairs = (max((own[metric][name] for metric in labels), default=0) for name in ("n", "pairs"))
+        first = next(iter(own.values()))
+        place = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+        count = replicas_in_words(n, first["replicas"], first["diverged"])
+        lines.append([*place, count, *(_mean(own[metric], MEAN, label, n) for metric, label in labels.items())])
+        if pairs:
+            changes = (_mean(own[metric], DIFFERENCE, label, pairs) for metric, label in labels.items())
+            lines.append([*[""] * (len(cells) - 1), _DIFFERENCE, str(pairs), *changes])
+    table = Table(title=Text(group.title), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    for column, words in enumerate((*cells, "n", *(label.title for label in labels.values()))):
+        longest = max((len(line[column]) for line in lines), default=0)
+        is_metric = column > len(cells)  # whose numbers stay whole
+        limits: dict[str, Any] = {"min_width": longest, "max_width": max(longest, 10)} if is_metric else {}
+        table.add_column(words, justify="right", overflow="fold", **limits)
+    for line in lines:
+        table.add_row(*map(Text, line), style="dim" if _DIFFERENCE in line else "")
     return table
 
 
@@ -82,6 +126,15 @@ def kinds_table(groups: Sequence[RunGroup]) -> Table:
 
 def _coloured(counts: Mapping[str, int]) -> Text:
     return Text(", ").join(Text(f"{n} {verdict}", _STYLES[verdict]) for verdict, n in counts.items() if n)
+
+
+def _mean(row: Mapping[str, Any], names: Sequence[str], label: Label, n: int) -> str:
+    """Return a mean and half its interval, and the number of replicas if it is not the one of the row."""
+    mean, low, high, own = (row[name] for name in names[:4])
+    if pd.isna(mean):
+        return ""
+    half = f"±{label.factor * (high - low) / 2:.{label.digits}f}" if not pd.isna(low) else ""
+    return f"{label.factor * mean:,.{label.digits}f}{half}" + (f" (n {own})" if own < n else "")
 
 
 def _ours(judgement: Judgement) -> str:

@@ -3,7 +3,7 @@ import pytest
 from runs.run_folders import CONFIG, write_run
 
 from noisereg.report.claims.selection import Selection
-from noisereg.report.groups.run_group import RunGroup, group_runs
+from noisereg.report.groups.run_group import RunGroup, count_diverged, group_runs
 from noisereg.runs.reading import find_runs
 from noisereg.statistics import bands
 
@@ -34,6 +34,48 @@ def test_runs_that_differ_in_p_rate_and_seed_alone_are_one_group(tmp_path):
     rows = group.replicas[["p", "lr", "seed", "x"]].values.tolist()
     assert rows == [[0, 0.1, 0, 0], [0.2, 0.1, 0, 2], [0.2, 0.1, 1, 3], [0.2, 0.3, 0, 2]]
     assert group.notes == []
+
+
+QUIET = {"noise": {"_target_": "noisereg.noise.NoNoise", "p": 0, "frozen": False}}
+FLIP = {"noise": {"_target_": "noisereg.noise.Flip", "p": 0.3}}
+
+
+def test_runs_without_noise_are_p_zero_of_every_rule_with_their_other_settings(tmp_path):
+    write_run(tmp_path / "0", config=QUIET, replicas=replicas(0.0, 0, 1))
+    write_run(tmp_path / "1", replicas=replicas(0.2, 0, 1))
+    write_run(tmp_path / "2", config=FLIP, replicas=replicas(0.3, 0, 1))
+    write_run(tmp_path / "3", config={**QUIET, "new": 0}, replicas=replicas(0.0, 0))
+    groups = grouped(tmp_path)
+    assert [(group.title, [run.folder.name for run in group.runs]) for group in groups] == [
+        ("TwoLayer on Hypercube under Resample", ["0", "1"]),
+        ("TwoLayer on Hypercube under Flip", ["0", "2"]),
+        ("TwoLayer on Hypercube without noise", ["3"]),
+    ]
+    assert groups[1].means[["p", "mean", "difference", "pairs"]].fillna(0).values.tolist() == [
+        [0.0, 0.5, 0.0, 0],
+        [0.3, 3.5, 3.0, 2],
+    ]
+
+
+def test_replicas_without_noise_that_several_groups_show_are_counted_once(tmp_path):
+    failed = {"ended_by": "non-finite loss"}
+    write_run(tmp_path / "0", config=QUIET, replicas=[*replicas(0.0, 0), *replicas(0.0, 1, **failed)])
+    write_run(tmp_path / "1", replicas=replicas(0.2, 0))
+    write_run(tmp_path / "2", config=FLIP, replicas=replicas(0.3, 0))
+    assert count_diverged(grouped(tmp_path)) == "1 of 4 replicas diverged: they have no values at the end"
+
+
+def test_a_rule_of_ones_own_without_p_has_its_means(tmp_path):
+    rows = [{"seed": seed, "x": float(seed)} for seed in range(3)]
+    write_run(tmp_path, config={"noise": {"_target_": "mine.Rule"}}, replicas=rows)
+    (row,) = grouped(tmp_path)[0].means.to_dict("records")
+    assert (row["metric"], row["mean"], row["n"], row["pairs"]) == ("x", 1, 3, 0)
+
+
+def test_a_path_in_the_title_is_its_last_part_alone(tmp_path):
+    data = "images of /home/me/my pictures/cats, 3 of 40 files left out, streamed from disk"
+    write_run(tmp_path, config={"model": {"_target_": "noisereg.models.ResNet", "depth": 20}}, data=data)
+    assert grouped(tmp_path)[0].title == "ResNet-20 on images of cats under Resample"
 
 
 def test_one_rate_makes_no_column(tmp_path):

@@ -59,8 +59,8 @@ def test_a_click_in_the_legend_leaves_one_line_alone(folder):
         assert heard == []
 
 
-def test_the_tables_hold_the_numbers_of_results_csv(folder):
-    rows = pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=[""])
+def test_the_tables_hold_the_numbers_of_claims_csv(folder):
+    rows = pd.read_csv(folder / "claims.csv", keep_default_na=False, na_values=[""])
     with opened(folder) as (page, _):
         for row in rows.to_dict("records"):
             cells = page.locator(f"#F1 tr[data-id='{row['claim']}'] td").all_inner_texts()

@@ -5,7 +5,7 @@ from runs.run_folders import write_run
 
 from noisereg.report.claims.verdicts import judge
 from noisereg.report.groups.run_group import group_runs
-from noisereg.report.page.terminal import judgement_table, kinds_table, overview_table
+from noisereg.report.page.terminal import judgement_table, kinds_table, means_table, overview_table
 from noisereg.runs.reading import find_runs
 
 CLAIMS = [
@@ -78,3 +78,34 @@ def test_the_overview_says_in_a_line_how_many_replicas_diverged(tmp_path):
     groups = group_runs(find_runs([tmp_path]))
     assert "5 of 7 replicas diverged" in printed(overview_table(groups))
     assert "diverged" not in printed(overview_table([]))
+
+
+def rows_of(table):
+    return [line.split() for line in printed(table).splitlines() if line.strip()]
+
+
+def test_the_means_of_a_group_stand_above_their_paired_differences(tmp_path):
+    errors = {0.0: (0.40, 0.42, 0.44), 0.2: (0.20, 0.23, 0.23)}
+    rows = [{"p": p, "seed": seed, "test/error": error} for p, own in errors.items() for seed, error in enumerate(own)]
+    rows[-1] |= {"train/error": 0.5}
+    write_run(tmp_path, replicas=rows)
+    title, *_, none, noisy, difference = rows_of(means_table(group_runs(find_runs([tmp_path]))[0]))
+    assert " ".join(title) == "TwoLayer on Hypercube under Resample"
+    assert none == ["0", "3", "42.00±4.97"]  # 4.303 of a t distribution times 2 / sqrt(3)
+    assert noisy == ["0.2", "3", "22.00±4.30", "50.00", "(n", "1)"]
+    assert difference == ["less", "p", "=", "0", "3", "-20.00±2.48"]
+
+
+def test_the_means_of_a_group_say_how_many_replicas_diverged(tmp_path):
+    rows = [{"p": 0.2, "seed": seed, "ended_by": "non-finite weights"} for seed in range(6)]
+    rows += [{"p": 0.2, "seed": seed, "test/error": 0.5, "ended_by": "budget"} for seed in (6, 7)]
+    write_run(tmp_path, replicas=rows)
+    assert rows_of(means_table(group_runs(find_runs([tmp_path]))[0]))[-1] == [
+        "0.2",
+        "2",
+        "of",
+        "8,",
+        "6",
+        "diverged",
+        "50.00±0.00",
+    ]

@@ -1,0 +1,25 @@
+"""Files that are read, and nothing else: reading from a pipe or a device may never end."""
+
+import errno
+import stat
+from pathlib import Path
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file, and open nothing else.
+
+    Args:
+        path: of the file, or a link to it.
+
+    Raises:
+        OSError: if it is missing, no file, or cannot be read.
+
+    Example:
+        >>> read_file(Path("/dev/zero"))
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 22] it is no regular file
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return path.read_bytes()

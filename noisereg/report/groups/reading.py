@@ -1,0 +1,70 @@
+"""The runs of strangers in groups: what is wrong with one run keeps none of the others from being shown."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from noisereg.report.groups.run_group import RunGroup, group_runs
+from noisereg.runs.reading import Run
+
+T = TypeVar("T", Run, RunGroup)
+
+
+def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
+    """Return finished runs in groups whose numbers can be computed, and all other runs.
+
+    Args:
+        runs: of any status.
+
+    Returns:
+        The groups; and the runs that are not finished, or that cannot be read, with the reason.
+
+    Example:
+        >>> from pathlib import Path
+        >>> rows = [{"p": 0.2, "seed": 0, "test/error": "low"}]
+        >>> groups, others = read_groups([Run(Path("run"), "finished", record={"replicas": rows})])
+        >>> [run.reason for run in others]
+        ["result.json has a replica with test/error = 'low', which is no number"]
+    """
+    checked = [_checked(run, _group_alone) for run in runs]
+    groups = []
+    for group in group_runs(checked):
+        if not _fault(_compute, group):
+            groups.append(group)
+            continue
+        own = {run.folder: _checked(run, lambda run: _compute(RunGroup("", "", [run]))) for run in group.runs}
+        checked = [own.get(run.folder, run) for run in checked]
+        rest = RunGroup(group.title, group.name, [run for run in own.values() if run.status == "finished"])
+        groups += [rest] if rest.runs and not _fault(_compute, rest) else []
+    shown = {run.folder for group in groups for run in group.runs}
+    return groups, [run if run.status != "finished" else _lost(run) for run in checked if run.folder not in shown]
+
+
+def _checked(run: Run, compute: Callable[[Run], object]) -> Run:
+    """Return a run; a finished one of which something cannot be computed is unreadable, for that reason."""
+    fault = _fault(compute, run) if run.status == "finished" else ""
+    return replace(run, status="unreadable", reason=fault) if fault else run
+
+
+def _group_alone(run: Run) -> None:
+    """Compute what is needed to put a run to others."""
+    _ = group_runs([run]), run.replicas
+
+
+def _lost(run: Run) -> Run:
+    return replace(run, status="unreadable", reason="its results do not fit those of the other runs of its settings")
+
+
+def _compute(group: RunGroup) -> None:
+    """Compute what the tables of a report show."""
+    _ = group.means, group.judgements, group.missing, group.notes
+
+
+def _fault(compute: Callable[[T], object], of: T) -> str:
+    """Return what goes wrong, in a line; nothing if all is well."""
+    try:
+        compute(of)
+    except Exception as error:  # a record may be wrong in any way, and the other runs are to be shown
+        words = " ".join(str(error).split())
+        return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
+    return ""
