@@ -32,6 +32,7 @@ ORDER = (
     "dashboard",
     "training",
     "__main__",
+    "cli",
 )
 ONLY_IN = {
     "lightning": {"datasets", "callbacks", "engine", "runs", "training"},

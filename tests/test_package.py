@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_package_and_the_configuration_and_nothing_else(buil
     options = {f"noisereg/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     sweeps = {f"noisereg/conf/{path.relative_to(ROOT)}" for path in (ROOT / "sweeps").rglob("*.*")}
     assert "noisereg/conf/train.yaml" in options
-    assert found == sources | options | sweeps
+    assert found == sources | options | sweeps | {"noisereg/py.typed"}
 
 
 def test_the_wheel_says_its_version_and_licence(built):
@@ -80,7 +80,7 @@ def test_the_sdist_holds_the_tests_and_what_they_read(built):
 
 def test_the_installed_command_trains_from_any_folder(installed, tmp_path):
     tiny = ["trainer.max_epochs=1", "dataset.train_size=8", "dataset.test_size=50", "logger=csv"]
-    run(installed / "noisereg-train", *tiny, "hydra.run.dir=here", cwd=tmp_path)
+    run(installed / "noisereg", "train", *tiny, "hydra.run.dir=here", cwd=tmp_path)
     result = json.loads((tmp_path / "here" / "result.json").read_text())
     assert result["status"] == "finished"
     assert result["steps"] == 8

@@ -53,7 +53,7 @@ def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None
     config, parts = plan.settings, _parts(folder)
     known = parts[-1].partition("-")[2] if parts else None
     try:
-        mode = _mode()
+        mode = wandb_mode()
         run = wandb.init(
             id=os.environ.pop("WANDB_RUN_ID", None) or known or secrets.token_hex(4),  # an agent's id is for one run
             resume="allow",
@@ -76,6 +76,11 @@ def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None
         run.log({}, step=len(parts) * _ROWS_OF_A_PART, commit=False)
     where = f"as there is no key; look with: wandb leet {folder / 'wandb'}" if mode == "offline" else run.url or ""
     return run, f"W&B     {mode} {where}".rstrip()
+
+
+def wandb_mode() -> Any:
+    """Return what the environment says, else online if there is a key; nothing is asked and no server is called."""
+    return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
 
 
 def run_name(plan: Plan, *more: str) -> str:
@@ -156,8 +161,3 @@ class WandbBands:
 def _parts(folder: Path) -> list[str]:
     """List what a run has left in its folder so far, by start and id, oldest first."""
     return sorted(path.name.partition("run-")[2] for path in (folder / "wandb").glob("*run-*-*"))
-
-
-def _mode() -> Any:
-    """Return what the environment says, else online if there is a key; nothing is asked and no server is called."""
-    return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")

@@ -1,0 +1,39 @@
+"""The installed command `noisereg`: train, report, dashboard and doctor, each loaded when it is called."""
+
+import sys
+from importlib import import_module
+
+from noisereg import __version__
+
+_COMMANDS = {  # with the module whose `main` each is
+    "train": ("noisereg.__main__", "train one network, a grid or a sweep; as python train.py"),
+    "report": ("noisereg.report.__main__", "a page, figures and a table of the runs below some folders"),
+    "dashboard": ("noisereg.dashboard.__main__", "the W&B workspace of a project"),
+    "doctor": ("noisereg.training.doctor", "versions, devices, disks and data here, for a report of a fault"),
+}
+
+
+def main() -> int:
+    """Run the command that the first argument names, with those after it.
+
+    Returns:
+        The exit code: that of the command, or 2 if there is no such command.
+    """
+    command = next(iter(sys.argv[1:]), "--help")
+    if command in _COMMANDS:
+        module, _ = _COMMANDS[command]
+        sys.argv = [f"noisereg {command}", *sys.argv[2:]]
+        return import_module(module).main() or 0
+    if command == "--version":
+        print(f"noisereg {__version__}")
+        return 0
+    if command not in ("--help", "-h"):
+        print(f"error: noisereg {command}: there is no such command (known: {', '.join(_COMMANDS)})", file=sys.stderr)
+        return 2
+    lines = [f"  {name:<10} {what}" for name, (_, what) in _COMMANDS.items()]
+    print("usage: noisereg COMMAND ...", "", *lines, "", "noisereg COMMAND --help says more of one", sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""`noisereg doctor`: what a run would find on this machine, as text to paste into a report of a fault."""
+
+import argparse
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from noisereg.datasets import Cifar10, Cifar100, FashionMnist, Mnist
+from noisereg.files.cache import cache_folder
+from noisereg.runs.environment import describe_environment
+from noisereg.runs.wandb_run import wandb_mode
+from noisereg.terminal import guard_output
+from noisereg.training.precision import bfloat16_speed
+
+_GIB = 2**30
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what a run would find.
+
+    Args:
+        arguments: of the command line; by default those of this process.
+
+    Returns:
+        The exit code, 0.
+    """
+    guard_output()
+    asked = _parser().parse_args(arguments)
+    for name, value in examine(asked.root):
+        print(f"{name:<9} {value}")
+    return 0
+
+
+def examine(root: Path) -> list[tuple[str, str]]:
+    """Return what a run would find on this machine, line by line.
+
+    Of a key for W&B it says only what follows from it: whether runs are online.
+
+    Args:
+        root: folder of the data.
+
+    Example:
+        >>> dict(examine(Path("data")))["noisereg"]
+        '0.1.0'
+    """
+    found = describe_environment(torch.device("cpu"))
+    packages = dict(found["packages"])
+    changed = " with uncommitted changes" if found["uncommitted_changes"] else ""
+    lines = [
+        ("noisereg", str(packages.pop("noisereg"))),
+        ("commit", f"{found['commit']}{changed}" if found["commit"] else "none: installed"),
+        ("python", f"{found['python']} on {found['platform']}"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+        ("devices", ", ".join([found["device"], *_accelerators()])),
+        ("threads", f"{found['threads']} of torch, {len(os.sched_getaffinity(0))} cores for this process"),
+        ("bfloat16", f"a convolution has {bfloat16_speed():.1f} times the speed of float32 on this CPU"),
+        ("runs", _describe_disk(Path.cwd())),
+        ("cache", _describe_disk(cache_folder())),
+        ("W&B", wandb_mode()),
+    ]
+    return lines + [("data", line) for line in _find_data(root)]
+
+
+def _accelerators() -> list[str]:
+    names = [f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
+    return names + (["mps"] if torch.backends.mps.is_available() else [])
+
+
+def _describe_disk(folder: Path) -> str:
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    writable = "" if os.access(existing, os.W_OK) else ", NOT WRITABLE"
+    return f"{folder}: {shutil.disk_usage(existing).free / _GIB:.1f} GiB free{writable}"
+
+
+def _find_data(root: Path) -> list[str]:
+    """Return a line for each data set of ours that lies below a folder; they are not read."""
+    places = {
+        Mnist.source: [Mnist.folder],
+        FashionMnist.source: [FashionMnist.folder],
+        **{data.title: [data.original.base_folder, data.stem, f"{data.stem}.tgz"] for data in (Cifar10, Cifar100)},
+    }
+    found = [f"{name}: {root / place}" for name, below in places.items() for place in below if (root / place).exists()]
+    return found or [f"none in {root}: MNIST and CIFAR would be downloaded to it"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="noisereg doctor", description=__doc__)
+    parser.add_argument(
+        "--root", type=Path, default=Path("data"), metavar="FOLDER", help="of the data; by default data"
+    )
+    return parser
