@@ -20,6 +20,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from noisereg.errors import ConfigError
 from noisereg.files.atomic import write_atomically
+from noisereg.runs.journal import Journal, Mark
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,9 @@ def find_fault(path: Path) -> str:
             _check_archive(data)
         else:
             return "it is cut off"
-        torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if mark := Mark.of(loaded.get("curves")):
+            Journal(path.parent).read(mark)
     except pickle.UnpicklingError:
         raise ConfigError(
             f"{path} holds more than tensors and plain values, and is not loaded; delete it if it is not yours"

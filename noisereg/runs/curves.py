@@ -1,5 +1,6 @@
 """The curves of a run: one row a replica and step, one column a metric."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -8,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas
-import torch
 from jaxtyping import Float, Float64, Int64
-from torch import Tensor
 
 from noisereg.engine.measurement import Measurement
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
+from noisereg.runs.journal import Journal, Mark
 
 PLACE = ("step", "epoch")
 _SHARE_OF_TIME = 0.02  # that writing the file may take
@@ -31,6 +31,7 @@ class Curves:
     Args:
         path: of the csv file; None to keep the rows in memory only.
         replicas: what names each, column by column.
+        journal: that takes the measurements which checkpoints need; None for a checkpoint that holds them itself.
 
     Attributes:
         replicas: the same names.
@@ -42,14 +43,17 @@ class Curves:
         [[240.0, 0.0, 0.5], [240.0, 0.2, 0.25]]
     """
 
-    def __init__(self, path: Path | None, replicas: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, path: Path | None, replicas: Sequence[Mapping[str, Any]], *, journal: Journal | None = None
+    ) -> None:
         self.path, self.replicas = path, list(replicas)
+        self._journal, self._num_written = journal, 0
         self._measurements: list[Measurement] = []
         self._written, self._price = time.monotonic(), 0.0
 
     def observe(self, measurement: Measurement) -> None:
         """Add a row for each of the measured replicas, or values to the rows of the same step."""
-        self._measurements = _appended(self._measurements, measurement)
+        _add(self._measurements, measurement)
         if time.monotonic() - self._written > max(_LEAST_SECONDS, self._price / _SHARE_OF_TIME):
             self.write()
 
@@ -92,23 +96,44 @@ class Curves:
             for found, epoch, (_, value) in self._smallest(by, [by, metric])
         ]
 
-    def state(self, pending: Measurement | None = None) -> dict[str, Tensor]:
-        """Return all rows as plain tensors, for a checkpoint.
+    def state(self, pending: Measurement | None = None) -> dict[str, Any]:
+        """Return what a checkpoint is to hold, as plain values, after writing to the journal what is new.
+
+        The last measurement is not written there but returned, as more values of the same evaluation may come.
 
         Args:
             pending: a measurement that is about to come, and belongs to the checkpoint.
         """
-        kept = self._measurements
+        open_ones = self._measurements[-1:]
+        state: dict[str, Any] = {}
+        if self._journal is None:
+            open_ones = list(self._measurements)
+        elif is_first_process():
+            complete = self._measurements[self._num_written : -1]
+            self._journal.append([_line(measurement) for measurement in complete])
+            self._num_written += len(complete)
+            state = self._journal.mark()._asdict()
         if pending is not None:
-            self._measurements = _appended(kept, pending)
-        where, numbers, values = self._columns()
-        self._measurements = kept
-        return {key: torch.from_numpy(column) for key, column in {**where, "replica": numbers, **values}.items()}
+            _add(open_ones, pending)
+        return {**state, "lines": [_line(measurement) for measurement in open_ones]}
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore the rows of the run that is resumed."""
-        columns = {key: column.numpy() for key, column in state.items()}
-        self._load({key: columns.pop(key) for key in PLACE}, columns.pop("replica"), columns)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the rows of the run that is resumed.
+
+        Raises:
+            ValueError: if they are in a journal that does not have them.
+        """
+        if "step" in state:  # of an older version: a column a metric
+            columns = {key: column.numpy() for key, column in state.items()}
+            self._load({key: columns.pop(key) for key in PLACE}, columns.pop("replica"), columns)
+            return
+        written: list[str] = []
+        if mark := Mark.of(state):
+            if self._journal is None:
+                raise ValueError("the rows are in a journal, and none was given")
+            written = self._journal.read(mark, mend=is_first_process())
+        self._measurements = [_measurement(line) for line in [*written, *state["lines"]]]
+        self._num_written = len(written)
 
     def read_replica(self, path: Path, replica: int) -> None:
         """Read the rows of one replica from the file of a run with that replica alone.
@@ -167,14 +192,27 @@ class Curves:
             yield True, int(where["epoch"][row]), columns[:, row].tolist()
 
 
-def _appended(measurements: list[Measurement], measurement: Measurement) -> list[Measurement]:
-    """Return the measurements with one more, or with its values in the last one if that is of the same evaluation."""
+def _add(measurements: list[Measurement], measurement: Measurement) -> None:
+    """Add a measurement to others, or its values to the last one if that is of the same evaluation."""
     values = {key: _seven_digits(np.asarray(column, np.float64)) for key, column in measurement.values.items()}
     if measurements:
-        *before, last = measurements
+        last = measurements[-1]
         if last.step == measurement.step and list(last.replicas) == list(measurement.replicas):
-            return [*before, last._replace(values={**last.values, **values})]
-    return [*measurements, measurement._replace(values=values)]
+            measurements[-1] = last._replace(values={**last.values, **values})
+            return
+    measurements.append(measurement._replace(values=values))
+
+
+def _line(measurement: Measurement) -> str:
+    """Return a measurement as a line of JSON, in which numbers are exact."""
+    values = {key: column.tolist() for key, column in measurement.values.items()}
+    return json.dumps([int(measurement.step), int(measurement.epoch), list(map(int, measurement.replicas)), values])
+
+
+def _measurement(line: str) -> Measurement:
+    """Return the measurement in a line."""
+    step, epoch, replicas, values = json.loads(line)
+    return Measurement(step, epoch, replicas, {key: np.array(column, np.float64) for key, column in values.items()})
 
 
 def _seven_digits(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:

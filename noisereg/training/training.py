@@ -18,6 +18,7 @@ from noisereg.files.atomic import write_atomically
 from noisereg.noise import Rule
 from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
+from noisereg.runs.journal import Journal
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_rule
 from noisereg.training.precision import FLOAT32, ChosenPrecision
@@ -56,7 +57,8 @@ class Training(ABC):
     def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console) -> None:
         self.plan, self.data, self.folder, self.console = plan, data, folder, console
         self.settings = plan.settings
-        self.curves = Curves(folder / "metrics.csv" if self.settings["logger"]["csv"] else None, plan.names)
+        path = folder / "metrics.csv" if self.settings["logger"]["csv"] else None
+        self.curves = Curves(path, plan.names, journal=Journal(folder / "checkpoints"))
         self.observers: list[Observer] = []
         self.rules: list[Rule] = [
             build_rule(self.settings, replica["p"], num_classes=data.num_classes) for replica in plan.replicas

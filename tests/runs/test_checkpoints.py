@@ -10,6 +10,7 @@ import torch
 
 from noisereg.errors import ConfigError
 from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint, has_checkpoint
+from noisereg.runs.journal import COPIES, Journal
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
@@ -211,3 +212,18 @@ def killed_at(moment, function, calls):
         return function(*arguments, **keywords)
 
     return call
+
+
+def test_a_checkpoint_whose_curves_are_lost_is_left_aside_for_one_whose_curves_are_there(tmp_path, caplog):
+    last, previous, journal = tmp_path / "last.ckpt", tmp_path / "previous.ckpt", Journal(tmp_path)
+    for line in ("first", "second"):
+        journal.append([line])
+        AtomicCheckpointIO().save_checkpoint({"curves": {**journal.mark()._asdict(), "lines": []}}, last)
+    assert find_checkpoint(tmp_path) == last
+    for name in COPIES:
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-1])
+    assert find_checkpoint(tmp_path) == previous
+    assert "last.ckpt is broken (neither curves-1.jsonl nor curves-2.jsonl beside it has its curves)" in caplog.text
+    for name in COPIES:
+        (tmp_path / name).unlink()
+    assert find_checkpoint(tmp_path) is None

@@ -8,6 +8,7 @@ import torch
 
 from noisereg.engine.measurement import Measurement
 from noisereg.runs.curves import Curves
+from noisereg.runs.journal import COPIES, Journal
 
 GRID = [{"p": 0.0, "seed": 0}, {"p": 0.2, "seed": 0}, {"p": 0.2, "seed": 2**62 + 1}]
 ALL = [0, 1, 2]
@@ -108,7 +109,8 @@ def test_the_selected_value_is_that_of_the_first_least_validation_error():
     assert curves.selected("test/error", by="train/error") == [{}]
 
 
-def test_resumed_curves_go_on_where_the_checkpoint_ends(tmp_path):
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_resumed_curves_go_on_where_the_checkpoint_ends(has_journal, tmp_path):
     def measure(curves, steps):
         for step in steps:
             generator = np.random.default_rng(step)
@@ -116,12 +118,16 @@ def test_resumed_curves_go_on_where_the_checkpoint_ends(tmp_path):
             later = {"b": generator.random(len(left))} if step else {}
             observe(curves, step, replicas=left, a=generator.random(len(left)), **later)
 
-    whole, first, second = (Curves(tmp_path / name, GRID) for name in ("whole.csv", "same.csv", "same.csv"))
+    whole, first, second = (
+        Curves(tmp_path / f"{name}.csv", GRID, journal=Journal(tmp_path / name) if has_journal else None)
+        for name in ("whole", "same", "same")
+    )
     measure(whole, [0, 10, 20, 30, 40])
     measure(first, [0, 10])
     checkpoint = io.BytesIO()
     torch.save(first.state(), checkpoint)
     measure(first, [20, 30])  # of the run that was cut off
+    first.state()
     first.write()
     checkpoint.seek(0)
     second.load_state(torch.load(checkpoint, weights_only=True))
@@ -130,14 +136,52 @@ def test_resumed_curves_go_on_where_the_checkpoint_ends(tmp_path):
         curves.write()
     assert (tmp_path / "same.csv").read_text() == (tmp_path / "whole.csv").read_text()
     assert second.last() == whole.last() and second.best("a") == whole.best("a")
+    assert second.state() == whole.state()
 
 
-def test_the_state_may_hold_a_measurement_that_is_about_to_come():
-    curves, resumed = Curves(None, GRID[:1]), Curves(None, GRID[:1])
-    observe(curves, 0, replicas=[0], a=[1.0])
-    resumed.load_state(curves.state(Measurement(10, 1, [0], {"a": np.array([2.0])})))
-    assert curves.frame()["a"].tolist() == [1.0]
-    assert resumed.frame()["a"].tolist() == [1.0, 2.0]
+def test_a_save_writes_what_is_new_and_no_more_however_long_the_run_is(tmp_path):
+    curves = Curves(None, GRID, journal=Journal(tmp_path))
+    sizes = []
+    for step in range(200):
+        observe(curves, 1000 + step, a=[0.5, 0.25, 0.125])
+        state = io.BytesIO()
+        torch.save(curves.state(), state)
+        sizes.append((len(state.getvalue()), (tmp_path / COPIES[0]).stat().st_size))
+    checkpoints, journal = zip(*sizes, strict=True)
+    assert max(checkpoints) - checkpoints[0] <= 64  # a number in it has more digits
+    growth = np.diff(journal)
+    assert (growth == growth[0]).all() and growth[0] > 0
+
+
+def test_the_rows_in_a_checkpoint_of_an_older_version_are_read(tmp_path):
+    columns = {"step": torch.tensor([0, 0, 10]), "epoch": torch.tensor([0, 0, 1]), "replica": torch.tensor([0, 1, 0])}
+    columns["a"] = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    columns["b"] = torch.tensor([torch.nan, torch.nan, 4.0], dtype=torch.float64)
+    curves, again = (Curves(None, GRID, journal=Journal(tmp_path)) for _ in range(2))
+    curves.load_state(columns)
+    again.load_state(curves.state())
+    for loaded in (curves, again):
+        assert loaded.frame()["a"].tolist() == [1.0, 2.0, 3.0]
+        assert loaded.last() == [{"a": 3.0, "b": 4.0}, {"a": 2.0}, {}]
+
+
+def test_a_checkpoint_whose_rows_are_in_a_journal_is_not_read_without_one(tmp_path):
+    curves = Curves(None, GRID, journal=Journal(tmp_path))
+    observe(curves, 0, a=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="the rows are in a journal, and none was given"):
+        Curves(None, GRID).load_state(curves.state())
+
+
+@pytest.mark.parametrize("step", [0, 10])
+def test_the_state_may_hold_a_measurement_that_is_about_to_come(step, tmp_path):
+    curves, resumed = (Curves(None, GRID[:1], journal=Journal(tmp_path / name)) for name in ("one", "one"))
+    observe(curves, 0, replicas=[0], b=[1.0])
+    state = curves.state(Measurement(step, 1, [0], {"a": np.array([2.0])}))
+    assert list(curves.frame()) == ["step", "epoch", "p", "seed", "b"]
+    observe(curves, step, replicas=[0], a=[2.0])
+    resumed.load_state(state)
+    assert resumed.frame().equals(curves.frame())
+    assert resumed.frame()["a"].tolist()[-1] == 2.0
 
 
 def test_the_file_of_one_replica_is_read_to_the_bit_in_place_of_what_there_was(tmp_path):
