@@ -1,16 +1,18 @@
-"""Student's t intervals over replicas: of means, and of paired differences."""
+"""Student's t intervals over replicas: of means, and of paired differences; what they decide, one and many at once."""
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit  # the quantile of scipy.stats.t, which takes a second longer to load
+from scipy.special import stdtr, stdtrit  # law and quantile of scipy.stats.t, which takes a second longer to load
 
 CELL = ("arm", "lr", "p")  # what tells means apart, as far as there are several
 MEAN = ("mean", "low", "high", "n", "replicas")
 DIFFERENCE = ("difference", "difference_low", "difference_high", "pairs")
+Outcome = Literal["met", "missed", "undecided"]
 
 
 class Interval(NamedTuple):
@@ -81,6 +83,78 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     with np.errstate(invalid="ignore"):  # an infinite value leaves no deviation
         half = float(half_width(given.std(), n, level))
     return Interval(mean, mean - half, mean + half, n)
+
+
+def range_outcome(interval: Interval, lowest: float, highest: float) -> Outcome:
+    """Return whether a whole interval lies within a range, or outside of it; else it is undecided.
+
+    An interval that is wider than the range meets nothing, however near its middle is.
+
+    Args:
+        interval: of a mean; one without ends decides nothing.
+        lowest: lower end of the range, which belongs to it.
+        highest: upper end, likewise.
+
+    Example:
+        >>> range_outcome(Interval(1.0, 0.9, 1.1, 5), 0.8, 1.2), range_outcome(Interval(1.0, 0.5, 1.5, 5), 0.8, 1.2)
+        ('met', 'undecided')
+    """
+    if lowest <= interval.low and interval.high <= highest:
+        return "met"
+    return "missed" if interval.high < lowest or interval.low > highest else "undecided"
+
+
+def p_value(values: ArrayLike, bound: float) -> float:
+    """Compute the p value of Student's two-sided test that the mean of values is a number.
+
+    It is below 1 - level if, and only if, `mean_interval` at that level does not hold the number.
+
+    Args:
+        values: one number a replica, finite.
+        bound: the number.
+
+    Returns:
+        2 P(T > |t|) with t = (mean - bound) / (s / √n) and n - 1 degrees of freedom; 0 if all values are the same other
+        number, 1 if they are this number, nan for fewer than two values.
+
+    Example:
+        >>> round(p_value([1, 2, 3, 4, 5], 0), 4)  # t = 3 / √(2.5 / 5) = 4.243
+        0.0132
+    """
+    given = np.asarray(values, dtype=float).ravel()
+    if len(given) < 2:
+        return math.nan
+    distance, error = abs(float(given.mean()) - bound), float(given.std(ddof=1)) / math.sqrt(len(given))
+    if error == 0:
+        return float(distance == 0)
+    return float(2 * stdtr(len(given) - 1.0, -distance / error))
+
+
+def holm_rejections(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Return which of many hypotheses are rejected so that all that is rejected is right with probability 1 - level.
+
+    In the order of their p values, the first is held against level / m, the second against level / (m - 1), and so on;
+    from the first that is not below, none is rejected.
+
+    Args:
+        p_values: of the m tests, dependent or not.
+        level: probability of one wrong rejection or more, in (0, 1).
+
+    Returns:
+        Whether each is rejected, in the order given.
+
+    Example:
+        >>> holm_rejections([0.01, 0.04, 0.03, 0.005])  # 0.005 < 0.05 / 4, 0.01 < 0.05 / 3, 0.03 > 0.05 / 2
+        [True, False, False, True]
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979.
+    """
+    rejected = [False] * len(p_values)
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        if not p_values[index] < level / (len(p_values) - place):
+            break
+        rejected[index] = True
+    return rejected
 
 
 def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float = 0.95) -> pd.DataFrame:

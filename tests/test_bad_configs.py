@@ -192,6 +192,7 @@ model.hidden=[] model=two_layer model.hidden=[0] | model.hidden must be
 model=mlp model.hidden=[] | model.hidden must be
 model.hiden=3 | model.hiden=3: there is no key or group model.hiden; did you mean model.hidden?
 model.output_signs=3 | model.output_signs must be true or false
+model.output_scale=0 | model.output_scale must be a number above 0
 dataset=[] | dataset=[]: dataset must be the name of one of its options
 dataset=cifar | dataset=cifar: there is no such dataset; did you mean cifar10?
 dataset=cifar10 dataset.root= | dataset.root must be

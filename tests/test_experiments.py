@@ -19,13 +19,13 @@ ON_IMAGES = ["claims_loss", "claims_mnist_pure_noise", "claims_one_layer", "fig5
 ON_PHOTOGRAPHS = ["fig7_resnet20"]
 NAMES = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.yaml")} - {*ON_IMAGES, *ON_PHOTOGRAPHS})
 NOT_SPOKEN_OF = {  # about epochs or p that a short form lacks, or outside a theorem
-    "claims_learning_rate": {"X6.2"},
+    "claims_learning_rate": {"X6.1", "X6.2", "X6.3", "X6.4"},
     "curve_ap": {"F8.2", "F8.3", "F8.4", "F8.5", "X14"},
     "fig1_hypercube": {"F1d"},
     "fig3_no_bias": {"F3c"},
-    "fig4_bias": {"F4a.3"},
+    "fig4_bias": {"F4a.3", "F4a.4"},
     "thm1": {"T1-resnet", "T1-biases"},
-    "thm2": {"T2-time-hinge"},
+    "thm2": {"T2a-time"},
 }
 
 

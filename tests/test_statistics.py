@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from noisereg.statistics import Interval, bands, mean_interval, paired_means
+from noisereg.statistics import (
+    Interval,
+    bands,
+    holm_rejections,
+    mean_interval,
+    p_value,
+    paired_means,
+    range_outcome,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +35,67 @@ def test_mean_interval_agrees_with_scipy():
     values = np.random.default_rng(0).lognormal(size=7)
     expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.9)
     assert mean_interval(values, 0.9)[1:3] == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (0.8, 1.2, "met"),
+        (0.79, 1.2, "undecided"),
+        (0.8, 1.21, "undecided"),
+        (0.1, 5.0, "undecided"),  # wider than the range
+        (0.1, 0.79, "missed"),
+        (0.1, 0.8, "undecided"),
+        (1.21, 5.0, "missed"),
+        (math.nan, math.nan, "undecided"),
+    ],
+)
+def test_a_range_is_met_by_the_whole_interval(low, high, outcome):
+    assert range_outcome(Interval((low + high) / 2, low, high, 3), 0.8, 1.2) == outcome
+
+
+@pytest.mark.parametrize("t", [-4.0, -1.5, 0.0, 0.3, 2.0, 12.0])
+def test_the_p_value_is_the_closed_form_for_two_and_three_values(t):
+    one_degree = 1 - 2 * math.atan(abs(t)) / math.pi
+    two_degrees = 1 - abs(t) / math.sqrt(2 + t**2)
+    assert p_value([-1.0, 1.0], -t) == pytest.approx(one_degree)  # s / √n is 1
+    assert p_value([-math.sqrt(3), 0.0, math.sqrt(3)], -t) == pytest.approx(two_degrees)
+
+
+def test_a_p_value_below_a_level_is_an_interval_that_does_not_hold_the_number():
+    values = [0.3, 1.7, 2.2, 0.9]
+    low = mean_interval(values).low
+    assert p_value(values, low) == pytest.approx(0.05)
+    assert p_value(values, low - 0.01) < 0.05 < p_value(values, low + 0.01)
+
+
+def test_values_without_spread_leave_no_doubt():
+    assert (p_value([0.5, 0.5, 0.5], 0.4), p_value([0.5, 0.5, 0.5], 0.5)) == (0, 1)
+    assert math.isnan(p_value([0.5], 0.4))
+
+
+@pytest.mark.parametrize(
+    ("p_values", "rejected"),
+    [
+        ([], []),
+        ([0.049], [True]),
+        ([0.051], [False]),
+        ([0.03, 0.03], [False, False]),  # each against 0.025
+        ([0.024, 0.049], [True, True]),
+        ([0.049, 0.024], [True, True]),
+        ([0.01, 0.02, 0.03, 0.04], [True, False, False, False]),  # 0.0125, 0.0167: none after the first that fails
+        ([0.001, 0.9, 0.012], [True, False, True]),
+    ],
+)
+def test_holm_holds_the_least_against_the_share_of_all_and_stops_at_the_first_that_fails(p_values, rejected):
+    assert holm_rejections(p_values) == rejected
+
+
+def test_holm_is_seldom_wrong_even_once_in_ten_true_hypotheses():
+    trials = 4000
+    draws = np.random.default_rng(0).uniform(size=(trials, 10))
+    wrong = sum(any(holm_rejections(row)) for row in draws.tolist()) / trials
+    assert abs(wrong - (1 - 0.995**10)) < 5 * math.sqrt(0.05 * 0.95 / trials)  # the least is below 0.005
 
 
 def test_one_value_has_a_mean_and_no_interval():

@@ -87,6 +87,7 @@ class Model(Component):
     ] = 1
     output_signs: Flag = False
     append_one: Flag = False
+    output_scale: Annotated[float, _must_be("a number above 0", gt=0)] = 1.0
 
 
 class Dataset(Component):
@@ -221,6 +222,7 @@ class Experiment(Section):
     title: Annotated[str | None, _must_be("words, or null")] = None
     place: Annotated[str | None, _must_be("where it stands in the paper, or null")] = None
     note: Annotated[str | None, _must_be("words, or null")] = None
+    primary: Annotated[str | None, _must_be("the id of its primary claim or check, or null")] = None
     train: Flag = True
     arms: Annotated[
         dict[ArmName, list[str]], _must_be("lists of overrides by names of letters, digits and hyphens")

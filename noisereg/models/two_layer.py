@@ -1,5 +1,7 @@
 """A network with one hidden layer, in the variants of the paper."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ class TwoLayer(nn.Module):
         output_signs: whether V is fixed at +1 for the first half of the hidden neurons and -1 for the second, with
             no c (theorems 3 and 4). Asks for one output, an even `hidden` and `trained` "hidden".
         append_one: whether the input is (x, 1), the network of equation (2). Asks for `bias` "none".
+        output_scale: by which the initial weights V are multiplied, above 0; it matters most where V is not trained.
         seed: of the weights.
 
     Raises:
@@ -53,10 +56,13 @@ class TwoLayer(nn.Module):
         trained: str = "both",
         output_signs: bool = False,
         append_one: bool = False,
+        output_scale: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         check_positive(hidden=hidden, num_outputs=num_outputs)
+        if not 0 < output_scale < math.inf:
+            raise ValueError(f"output_scale must be a finite number above 0, got {output_scale}")
         check_choice("trained", trained, _TRAINED)
         check_append_one(append_one, bias)
         if output_signs:
@@ -69,6 +75,8 @@ class TwoLayer(nn.Module):
         initialize(self, init=init, bias=bias, seed=seed)
         if output_signs:
             _fill_signs(self.output)
+        with torch.no_grad():
+            self.output.weight.mul_(output_scale)
         self.hidden.requires_grad_(trained != "output")
         self.output.requires_grad_(trained != "hidden")
 

@@ -53,7 +53,7 @@ class Run:
 
     @property
     def experiment(self) -> Mapping[str, Any] | None:
-        """What the report reads of the experiment: id, title, place, note, figure, claims; None if it is none."""
+        """What the report reads of the experiment: id, title, place, note, primary, figure, claims; None if none."""
         return _mapping(self.record.get("experiment")) or None
 
     @property

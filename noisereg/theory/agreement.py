@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noisereg.statistics import half_width
+from noisereg.statistics import Interval, half_width, range_outcome
 from noisereg.theory.check import Check
 
 
@@ -31,25 +31,37 @@ def t_interval(values: Float[Tensor, "n *more"], level: float = 0.95) -> tuple[T
     return mean, mean - half, mean + half
 
 
-def compare(values: Float[Tensor, " n"] | Sequence[float], predicted: float, *, tolerance: float, **row: Any) -> Check:
+def compare(
+    values: Float[Tensor, " n"] | Sequence[float],
+    predicted: float,
+    *,
+    tolerance: float = 0.0,
+    margin: float = 0.0,
+    **row: Any,
+) -> Check:
     """Check that a mean equals a prediction.
 
-    It holds if the mean lies within `tolerance` of the prediction, or its 95 % t interval holds the prediction.
+    It holds if the whole 95 % t interval of the mean lies within `tolerance` or `margin` of the prediction, whichever
+    is more. An interval that lies neither within nor outside decides nothing.
 
     Args:
         values: one a replica, independent, at least two.
         predicted: the number.
         tolerance: relative to it.
+        margin: in its unit.
         row: what else a `Check` asks for.
 
     Example:
-        >>> compare([0.9, 1.0, 1.2], 1.0, tolerance=0.01, id="T0", says="It is 1.", place="nowhere").holds
-        True
+        >>> near = compare([0.99, 1.0, 1.01], 1.0, tolerance=0.1, id="T0", says="It is 1.", place="nowhere")
+        >>> wide = compare([0.5, 1.0, 1.5], 1.0, tolerance=0.1, id="T0", says="It is 1.", place="nowhere")
+        >>> near.holds, wide.holds, wide.undecided
+        (True, False, True)
     """
-    mean, low, high = (float(value) for value in t_interval(torch.as_tensor(values)))  # nan stays, and is no agreement
-    holds = abs(mean - predicted) <= tolerance * abs(predicted) or low <= predicted <= high
+    mean, low, high = (float(value) for value in t_interval(torch.as_tensor(values)))
+    allowed = max(tolerance * abs(predicted), margin)
+    outcome = range_outcome(Interval(mean, low, high, len(values)), predicted - allowed, predicted + allowed)
     numbers: dict[str, Any] = {"measured": mean, "predicted": predicted, "low": low, "high": high, "n": len(values)}
-    return Check(relation="=", holds=holds, **numbers, **row)
+    return Check(relation="=", holds=outcome == "met", undecided=outcome == "undecided", **numbers, **row)
 
 
 def bounded(measured: float, relation: Literal["=", "<", "<=", ">", ">="], predicted: float, **row: Any) -> Check:

@@ -47,6 +47,7 @@ class Check:
         note: why it does not apply, or what else there is to say.
         curve: what a figure shows of it.
         identity: whether it holds by construction, for any weights and data, so that it checks the code alone.
+        undecided: whether the measured number's interval is too wide to tell; then `holds` is False.
 
     Example:
         >>> check = Check(id="T1", says="The norm shrinks.", place="theorem 1", measured=-0.1, predicted=0.0,
@@ -69,6 +70,7 @@ class Check:
     note: str = ""
     curve: Curve | None = None
     identity: bool = False
+    undecided: bool = False
 
     def as_row(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -10,7 +10,7 @@ The first term pulls the norm down, the second one, the noise of the inputs, pus
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -194,7 +194,7 @@ def verify_neuron(
     Example:
         >>> small = verify_neuron(d=4, lr=0.02, replicas=8, dims=(2, 4), rates=(0.02, 0.04))
         >>> small[0].id, round(small[0].predicted, 5)
-        ('T2-slope', -0.00798)
+        ('T2a-slope', -0.00798)
 
     Source: arXiv 2111.02154, theorem 2, appendix D and figure 2.
     """
@@ -258,7 +258,13 @@ def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
     says = "The norm of a neuron falls linearly, by h / sqrt(2 pi) a step."
     near = (neuron_norm([0, half * _CHUNK], norm, d=d, lr=lr, loss=loss)[1] - norm) / (half * _CHUNK)
     note = f"with the push of the inputs, of order d h^2 / ||V||, the slope is {near:.4g} over this time"
-    row = {"id": "T2-slope", "says": says, "place": "theorem 2 (a), figure 2", "curve": curve, "note": note}
+    row: dict[str, Any] = {
+        "id": "T2a-slope",
+        "says": says,
+        "place": "theorem 2 (a), figure 2",
+        "curve": curve,
+        "note": note,
+    }
     return [
         compare((norms[half] - norms[0]) / (half * _CHUNK), slope, tolerance=_TOLERANCE, **row),
         _check_time(_HINGE, norms, d=d, lr=lr, norm=norm),
@@ -283,7 +289,7 @@ def _check_time(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, 
         math.nan if empty else last,
         "<=",
         float(bound.steps),
-        id=f"T2-time-{case.name}",
+        id=f"T2{case.part}-time",
         says=f"The norm falls from {norm:.3g} below {bound.radius:.3g} within T steps (d={d}, h={lr:.3g}).",
         place=f"theorem 2 ({case.part}), its proof in appendix D",
         n=norms.shape[1],
@@ -296,7 +302,11 @@ def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: i
     powers = _measure_stationary_means(case, d, [lr], replicas=replicas, seed=seed)
     norms = _compute_pseudo_values(powers, lambda mean: mean.pow(case.exponent)[..., 0])
     says = f"The norm settles at {case.formula}."
-    row = {"id": f"T2-equilibrium-{case.name}", "says": says, "place": f"theorem 2 ({case.part}), in closed form"}
+    row: dict[str, Any] = {
+        "id": f"T2{case.part}-equilibrium",
+        "says": says,
+        "place": f"theorem 2 ({case.part}), in closed form",
+    }
     return compare(norms, case.equilibrium(d, lr), tolerance=_TOLERANCE, **row)
 
 
@@ -320,7 +330,11 @@ def _check_exponents(
             predicted=[case.equilibrium(*places[i]) for i in along],
         )
         says = f"The norm at equilibrium grows as {axis} to the power {case.exponent:g}."
-        row = {"id": f"T2-exponent-{axis}-{case.name}", "says": says, "place": f"theorem 2 ({case.part})"}
+        row: dict[str, Any] = {
+            "id": f"T2{case.part}-exponent-{axis}",
+            "says": says,
+            "place": f"theorem 2 ({case.part})",
+        }
         tolerance = _EXPONENT_TOLERANCE / case.exponent
         checks.append(compare(fits[:, column], case.exponent, tolerance=tolerance, curve=curve, **row))
     return checks

@@ -34,7 +34,10 @@ def read_experiment(settings: Settings) -> dict[str, Any]:
                 read(section)
             except ValueError as error:
                 raise ConfigError(f"experiment.{key}: {error}") from error
-    parts = ("id", "title", "place", "note", "figure", "claims")
+    primary, ids = experiment.get("primary"), [claim["id"] for claim in experiment.get("claims", [])]
+    if primary is not None and primary not in ids and not experiment.get("checks"):
+        raise ConfigError(f"experiment.primary must be the id of one of its claims, {', '.join(ids)}, got {primary!r}")
+    parts = ("id", "title", "place", "note", "primary", "figure", "claims")
     return {part: _computed(experiment[part], f"experiment.{part}") for part in parts if experiment.get(part)}
 
 

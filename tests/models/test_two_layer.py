@@ -67,6 +67,13 @@ def test_output_signs_are_half_plus_and_half_minus():
     assert model.output.bias is None
 
 
+def test_output_scale_multiplies_the_output_weights_alone():
+    plain, scaled = (TwoLayer((6,), 2, hidden=8, bias="same", output_scale=scale) for scale in (1.0, 4.5))
+    assert torch.equal(scaled.output.weight, 4.5 * plain.output.weight)
+    assert torch.equal(scaled.output.bias, plain.output.bias)
+    assert torch.equal(scaled.hidden.weight, plain.hidden.weight)
+
+
 def test_output_signs_leave_the_hidden_layer_as_it_is_without_them():
     signed, free = (TwoLayer((6,), 1, hidden=8, trained="hidden", output_signs=signs) for signs in (True, False))
     assert torch.equal(signed.hidden.weight, free.hidden.weight)
@@ -100,6 +107,8 @@ def test_a_step_moves_only_the_trained_layers(trained, moving):
         ({"output_signs": True, "trained": "hidden", "num_outputs": 2}, "requires num_outputs=1, got 2"),
         ({"output_signs": True}, "requires trained='hidden', got 'both'"),
         ({"output_signs": True, "trained": "output"}, "requires trained='hidden', got 'output'"),
+        ({"output_scale": 0.0}, "output_scale must be a finite number above 0, got 0.0"),
+        ({"output_scale": float("inf")}, "output_scale must be a finite number above 0, got inf"),
         ({"init": "zeros"}, "init must be one of"),
         ({"bias": "zeros"}, "bias must be one of"),
     ],

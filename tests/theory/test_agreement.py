@@ -27,17 +27,29 @@ def test_intervals_are_taken_over_the_first_axis():
 @pytest.mark.parametrize(
     ("values", "tolerance", "holds"),
     [
-        ([1.04, 1.05, 1.06], 0.1, True),  # near
-        ([1.04, 1.05, 1.06], 0.01, False),
-        ([0.5, 1.05, 1.6], 0.01, True),  # within the interval
+        ([1.04, 1.05, 1.06], 0.1, (True, False)),  # 1.05 ± 4.3027 * 0.01 / √3 = 1.0252 ... 1.0748
+        ([1.04, 1.05, 1.06], 0.0749, (True, False)),
+        ([1.04, 1.05, 1.06], 0.0747, (False, True)),
+        ([1.04, 1.05, 1.06], 0.0253, (False, True)),
+        ([1.04, 1.05, 1.06], 0.0251, (False, False)),
+        ([0.5, 1.05, 1.6], 0.06, (False, True)),  # the mean is near, and might be anything
+        ([0.5, 1.05, 1.6], 0.01, (False, True)),
     ],
 )
-def test_a_mean_agrees_if_it_is_near_or_its_interval_holds_the_number(values, tolerance, holds):
+def test_a_mean_agrees_if_its_whole_interval_lies_within_the_tolerance(values, tolerance, holds):
     check = compare(values, 1.0, tolerance=tolerance, **ROW)
-    assert check.holds is holds
+    assert (check.holds, check.undecided) == holds
+    assert compare(values, 1.0, margin=tolerance, **ROW) == check
     assert check.measured == pytest.approx(1.05)
     assert check.low < check.measured < check.high
     assert (check.relation, check.n) == ("=", 3)
+
+
+def test_a_prediction_of_zero_needs_a_margin():
+    values = [-0.01, 0.0, 0.01]
+    assert compare(values, 0.0, margin=0.03, **ROW).holds
+    assert compare(values, 0.0, tolerance=0.5, **ROW).undecided
+    assert compare([0.0, 0.0, 0.0], 0.0, **ROW).holds
 
 
 def test_nan_agrees_with_nothing():

@@ -129,22 +129,24 @@ def test_norms_are_those_of_sgd_step_by_step(loss):
 
 @pytest.fixture(scope="module")
 def checks():
-    return {check.id: check for check in small(replicas=32)}
+    return {check.id: check for check in small(replicas=64)}
 
 
 def test_what_theorem_2_says_is_measured(checks):
     assert failed(checks.values()) == set()
     assert len(checks) == 9
-    slope = checks["T2-slope"]
+    held = {name for name, check in checks.items() if check.holds}  # for the others 64 neurons are too few
+    assert held >= {"T2b-time", "T2a-equilibrium", "T2a-exponent-h", "T2a-exponent-d"}
+    slope = checks["T2a-slope"]
     gaps = [abs(a - b) for a, b in zip(slope.curve.measured, slope.curve.predicted, strict=True)]
     assert max(gaps) < 0.05 * slope.curve.measured[0]
     assert "the slope is -0.00" in slope.note
-    assert checks["T2-exponent-h-hinge"].curve.x == [0.02, 0.08]
-    assert checks["T2-exponent-d-logistic"].curve.x == [2.0, 8.0]
+    assert checks["T2a-exponent-h"].curve.x == [0.02, 0.08]
+    assert checks["T2b-exponent-d"].curve.x == [2.0, 8.0]
 
 
 def test_a_radius_beyond_the_start_is_not_applicable(checks):
-    time = checks["T2-time-hinge"]
+    time = checks["T2a-time"]
     assert not time.applicable and not time.holds
     assert math.isnan(time.measured)
     assert "exceeds the norm at the start" in time.note
@@ -153,7 +155,7 @@ def test_a_radius_beyond_the_start_is_not_applicable(checks):
 def test_going_up_the_gradient_is_found(monkeypatch):
     monkeypatch.setattr(module, "Fused", FusedAscent)
     found = failed(small())
-    assert found >= {"T2-slope", "T2-equilibrium-hinge", "T2-equilibrium-logistic", "T2-time-logistic"}
+    assert found >= {"T2a-slope", "T2a-equilibrium", "T2b-equilibrium", "T2b-time"}
 
 
 def test_a_rate_that_is_not_the_one_asked_for_is_found(monkeypatch):
@@ -163,15 +165,15 @@ def test_a_rate_that_is_not_the_one_asked_for_is_found(monkeypatch):
 
     monkeypatch.setattr(module, "Fused", Root)
     found = failed(small())
-    assert found >= {"T2-slope", "T2-exponent-h-hinge", "T2-exponent-h-logistic"}
-    assert "T2-exponent-d-hinge" not in found
+    assert found >= {"T2a-slope", "T2a-exponent-h", "T2b-exponent-h"}
+    assert "T2a-exponent-d" not in found
 
 
 def test_equilibria_that_are_off_by_a_quarter_are_found(monkeypatch):
     monkeypatch.setattr(module, "neuron_equilibrium", lambda *a, **k: 1.25 * neuron_equilibrium(*a, **k))
-    assert failed(small()) == {"T2-equilibrium-hinge", "T2-equilibrium-logistic"}
+    assert failed(small()) == {"T2a-equilibrium", "T2b-equilibrium"}
 
 
 def test_a_time_that_is_too_short_is_found(monkeypatch):
     monkeypatch.setattr(module, "neuron_bound", lambda *a, norm, loss: NeuronBound(30, 0.8 * norm))
-    assert failed(small(d=16)) >= {"T2-time-hinge", "T2-time-logistic"}
+    assert failed(small(d=16)) >= {"T2a-time", "T2b-time"}

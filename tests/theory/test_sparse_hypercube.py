@@ -88,7 +88,10 @@ def test_irwin_hall_is_the_volume_of_a_corner():
 def test_the_verifier_finds_the_network_right_and_two_sentences_of_the_paper_wrong():
     checks = by_id(verify_hypercube_net(samples=5000))
     wrong = {"F1f-paper-exact", "F1f-paper-active"}
-    assert {id for id, check in checks.items() if not check.holds} == wrong
+    assert {id for id, check in checks.items() if not check.holds and not check.undecided} == wrong
+    assert {id for id, check in checks.items() if check.undecided} == {
+        "F1f-paper-bias"
+    }  # 5,000 points tell 9 % to 0.8 %
     assert checks["F1f-paper-active"].predicted == pytest.approx(18)
     curve = checks["F1f-paper-bias"].curve
     assert curve.x[::40] == pytest.approx([-1.5, 0])

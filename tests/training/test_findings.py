@@ -47,6 +47,10 @@ def test_what_is_no_check_is_told_by_its_key(section, message):
     ("experiment", "message"),
     [
         ({"claims": [{"id": "F1", "metric": "test/error", "papr": 0.2}]}, "experiment.claims: claim 'F1': .*papr"),
+        (
+            {"claims": [{"id": "F1", "metric": "test/error", "paper": 0.2}], "primary": "F2"},
+            "experiment.primary must be the id of one of its claims, F1, got 'F2'",
+        ),
         ({"figure": [{"title": "norms", "colour": "red"}]}, "experiment.figure: .*colour"),
         ({"title": {"_target_": "noisereg.theory.nothing"}}, "experiment.title: .*noisereg.theory.nothing"),
     ],

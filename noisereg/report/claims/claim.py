@@ -35,8 +35,12 @@ class Claim(Stated):
         paper: the number that the paper states.
         predicted: the number that a theory gives; before the run, the component that computes it.
         tolerance: of the number, as a share of it, at least 0.
+        similar_to: a number, a component that computes it, or a selection: the value is as large, seed by seed, to
+            within `margin`.
+        margin: how far a value may be from what it is similar to, or from the number (for `tolerance`), above 0.
         below: a number, a component that computes it, or a selection: the value lies below it, seed by seed.
         above: likewise.
+        smallest_effect: how far below or above it must lie to be worth the name, at least 0.
         every: whether each replica lies there, not the mean alone.
         identity: whether it holds by construction, so that it checks the code and not the paper.
         note: shown unless all that is claimed is met.
@@ -66,8 +70,11 @@ class Claim(Stated):
     paper: Annotated[float | None, must_be("a finite number")] = None
     predicted: Annotated[NumberOrComponent | None, must_be("a finite number, or a component with _target_")] = None
     tolerance: Annotated[float, must_be("a finite number, at least 0", ge=0)] = 0.15
+    similar_to: Bound = None
+    margin: Annotated[float | None, must_be("a finite number above 0", gt=0)] = None
     below: Bound = None
     above: Bound = None
+    smallest_effect: Annotated[float, must_be("a finite number, at least 0", ge=0)] = 0.0
     every: Flag = False
     identity: Flag = False
     note: Words = ""
@@ -76,16 +83,25 @@ class Claim(Stated):
     def _check_together(self) -> "Claim":
         if self.selected.metric is not None:
             raise ValueError("of.metric is no key of a claim; give metric beside of")
-        for key in ("minus", "over", "below", "above"):
+        for key in ("minus", "over", "similar_to", "below", "above"):
             other = getattr(self, key)
             if isinstance(other, dict) and not is_component(other):
                 self.selected.but(other, key)
         if self.minus is not None and self.over is not None:
             raise ValueError("minus and over exclude each other; keep one")
-        if self.number is None and not self.directions:
-            raise ValueError("it claims nothing; give paper, predicted, below or above")
-        if self.every and not self.directions:
-            raise ValueError("every needs below or above")
+        if self.number is None and self.similar_to is None and not self.directions:
+            raise ValueError("it claims nothing; give paper, predicted, similar_to, below or above")
+        for key, given in (("every", self.every), ("smallest_effect", self.smallest_effect)):
+            if given and not self.directions:
+                raise ValueError(f"{key} needs below or above")
+        if self.similar_to is not None and self.number is not None:
+            raise ValueError("similar_to excludes paper and predicted; make two claims of them")
+        if self.similar_to is not None and self.margin is None:
+            raise ValueError("similar_to needs margin, how far apart two values may be that are similar")
+        if self.margin is not None and self.similar_to is None and self.number is None:
+            raise ValueError("margin needs similar_to, paper or predicted")
+        if self.number == 0 and self.margin is None:
+            raise ValueError("a tolerance is a share of the number, and of 0 there is none; give margin")
         return self
 
     @property

@@ -16,6 +16,7 @@ _MOMENTS = {
     "start": "at the start",
     "lowest": "at its lowest",
     "highest": "at its highest",
+    "rise": "in its largest rise from one measurement to the next",
 }
 _EQUAL = 1e-9
 _DIVERGED = ("non-finite weights", "non-finite loss")
@@ -48,7 +49,8 @@ class Selection:
 
     Args:
         where: value by column; a number matches to 1e-9 of its size.
-        at: end, start, lowest, highest, or an epoch: the measurement nearest at or after it.
+        at: end, start, lowest, highest, or an epoch: the measurement nearest at or after it; rise: by how much the
+            metric grows most from one measurement to the next, below 0 if it always falls.
         metric: another than the one that is asked for; None if it is that one.
 
     Example:
@@ -187,6 +189,10 @@ class Selection:
         elif self.at in ("lowest", "highest"):
             rows = rows[rows[metric].notna()].sort_values(metric, ascending=self.at == "lowest", kind="stable")
             return rows.drop_duplicates(names)
+        if self.at == "rise":
+            rows = rows[rows[metric].notna()].sort_values("step", kind="stable")
+            changes = rows.assign(**{metric: rows.groupby(names)[metric].diff()})
+            return changes[changes[metric].notna()].sort_values(metric, ascending=False).drop_duplicates(names)
         return rows.sort_values("step", kind="stable").drop_duplicates(names)
 
 

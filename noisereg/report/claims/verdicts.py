@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -11,31 +11,36 @@ import pandas as pd
 from noisereg.report.claims.claim import Claim
 from noisereg.report.claims.selection import NothingMeasuredError, Selection, have_diverged, pairs
 from noisereg.report.claims.stated import is_component
-from noisereg.statistics import Interval, mean_interval
+from noisereg.statistics import Interval, Outcome, mean_interval, p_value, range_outcome
 
 Verdict = Literal["reproduced", "direction only", "not reproduced", "undecided", "not judged", "not applicable"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-Kind = Literal["number", "direction", "prediction", "identity"]
+Kind = Literal["number", "similarity", "direction", "prediction", "identity"]
 KINDS: dict[Kind, str] = {
     "number": "numbers of the paper's",
+    "similarity": "similarities",
     "direction": "directions",
     "prediction": "predictions of a theory",
     "identity": "checks of the code (identities)",
 }
 FEWEST_REPLICAS = 3  # of two, the interval is 9 standard deviations wide either side
+SIMILARITY_LEVEL = 0.9  # within whose interval two one-sided tests at 5 % reject that the margin is exceeded
 RULE = (
     "A number is met if the whole 95 % t interval of the mean over the seeds lies within the claim's tolerance of it, "
     "and missed if the whole interval lies outside; the number is the paper's, or the theory's where the paper has "
-    "none. A direction (below or above) is met if the whole interval lies on the claimed side, and missed if it lies "
-    "on the other; compared with other replicas, it is the interval of the differences seed by seed. Where a claim is "
+    "none. A similarity is met if the whole 90 % interval lies within the claim's margin (two one-sided tests at 5 %), "
+    "and missed if it lies outside. A direction (below or above) is met if the whole 95 % interval lies on the claimed "
+    "side, by the smallest effect of interest that the claim states or more, and missed if none of it does; compared "
+    "with other replicas, it is the interval of the differences seed by seed. Where a claim is "
     "made of every replica, each one must lie there. Reproduced: all that is claimed is met, by three seeds or more. "
     "Direction only: the direction is met, the number is not, or there are two seeds only. Not reproduced: a direction "
-    "is missed, or the number is and no direction is met. Undecided: nothing is missed, but the interval is too wide "
-    "to tell, or there are two seeds only. Not judged: there is one seed, or a replica has no value, as one that "
-    "diverged has none. Not applicable: no replica answers to the claim, or a theorem's conditions are not met. A "
-    "theorem's check is reproduced if what it predicts holds. Each claim counts once: as a number of the paper's, as a "
-    "direction, as a prediction of a theory, or as an identity, which holds by construction and so checks the code "
-    "alone."
+    "is missed, or the number or similarity is and no direction is met. Undecided: nothing is missed, but the interval "
+    "is too wide to tell, or there are two seeds only. Not judged: there is one seed, or a replica has no value, as "
+    "one that diverged has none. Not applicable: no replica answers to the claim, or a theorem's conditions are not "
+    "met. A theorem's check is reproduced if what it predicts holds; an equality of means is held to the rule of "
+    "numbers. Each claim counts once: as a number of the paper's, as a similarity, as a direction, as a prediction of "
+    "a theory, or as an identity, which holds by construction and so checks the code alone. An experiment states which "
+    "of its claims is its primary one; the others are secondary."
 )
 
 
@@ -60,6 +65,8 @@ class Judgement:
         of: which number it is, in words.
         kind: what is claimed, one of `KINDS`.
         num_replicas: number of seeds, with those that lack a value; 0 if there are none, or it is a check.
+        p_value: of its direction, two-sided, or the larger of two; nan if it has none, or asks each replica.
+        role: "primary" or "secondary"; empty where the experiment does not say which claim is its primary one.
     """
 
     id: str
@@ -78,6 +85,8 @@ class Judgement:
     of: str = ""
     kind: Kind = "direction"
     num_replicas: int = 0
+    p_value: float = math.nan
+    role: Literal["primary", "secondary", ""] = ""
 
     @property
     def shown(self) -> dict[str, float | None]:
@@ -87,9 +96,10 @@ class Judgement:
 
 
 class _Test(NamedTuple):
-    outcome: Literal["met", "missed", "undecided"]
+    outcome: Outcome
     why: str
     n: int
+    p_value: float = math.nan
 
 
 class _UnjudgedError(ValueError):
@@ -106,6 +116,7 @@ def judge(
     replicas: pd.DataFrame | Sequence[Mapping[str, Any]],
     curves: pd.DataFrame | None = None,
     checks: Sequence[Mapping[str, Any]] = (),
+    primary: str | None = None,
 ) -> list[Judgement]:
     """Return the verdicts on claims and a theorem's checks, by `RULE`.
 
@@ -114,6 +125,7 @@ def judge(
         replicas: one row for each replica, as it ended.
         curves: one row for each replica and measurement; None if there are none.
         checks: as `noisereg.theory.Check.as_row` gives them.
+        primary: id of the claim or check that the experiment is about first; None if it does not say.
 
     Returns:
         A judgement for each claim, then one for each check.
@@ -126,7 +138,10 @@ def judge(
         ('reproduced', 'the difference to p = 0, at the end, is -20 %: the interval lies below 0 %')
     """
     tables = {"replicas": pd.DataFrame(replicas), "curves": pd.DataFrame() if curves is None else curves}
-    return [*(_of_claim(claim, tables) for claim in claims), *map(_of_check, checks)]
+    judgements = [*(_of_claim(claim, tables) for claim in claims), *map(_of_check, checks)]
+    if primary is None:
+        return judgements
+    return [replace(one, role="primary" if one.id == primary else "secondary") for one in judgements]
 
 
 def _of_claim(claim: Any, tables: Mapping[str, pd.DataFrame]) -> Judgement:
@@ -153,31 +168,40 @@ def _kind_of(claim: Mapping[str, Any]) -> Kind:
         return "identity"
     if claim.get("paper") is not None:
         return "number"
+    if claim.get("similar_to") is not None:
+        return "similarity"
     return "direction" if claim.get("predicted") is None else "prediction"
 
 
 def _judged(claim: Claim, known: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> Judgement:
     table = _values(claim, claim.selected, tables)
     interval = mean_interval(table["value"])
-    number = None if claim.number is None else _number_test(claim, interval)
+    size = None if claim.number is None else _number_test(claim, interval)
+    if claim.similar_to is not None:
+        size = _similarity_test(claim, table, tables)
     directions = [_direction_test(claim, side, table, tables) for side in claim.directions]
-    tests = [*([number] if number else []), *directions]
-    verdict, n = _verdict(number, directions), min(test.n for test in tests)
+    tests = [*([size] if size else []), *directions]
+    verdict, n = _verdict(size, directions), min(test.n for test in tests)
     seeds = {1: "one seed", 2: "two seeds"}.get(n, "")
-    why = _joined(*(test.why for test in tests), seeds, claim.note * (verdict != "reproduced"))
-    num_replicas = len(claim.selected.rows(tables["replicas"]))
-    return Judgement(**known, **interval._asdict(), num_replicas=num_replicas, verdict=verdict, why=why)
+    return Judgement(
+        **known,
+        **interval._asdict(),
+        num_replicas=len(claim.selected.rows(tables["replicas"])),
+        verdict=verdict,
+        why=_joined(*(test.why for test in tests), seeds, claim.note * (verdict != "reproduced")),
+        p_value=max((test.p_value for test in directions), default=math.nan),
+    )
 
 
-def _verdict(number: _Test | None, directions: Sequence[_Test]) -> Verdict:
-    """Return what tests come to; the number alone cannot be met by two seeds, nor anything by one."""
-    tests = [*([number] if number else []), *directions]
+def _verdict(size: _Test | None, directions: Sequence[_Test]) -> Verdict:
+    """Return what tests come to; a number or similarity cannot be met by two seeds, nor anything by one."""
+    tests = [*([size] if size else []), *directions]
     fewest = min(test.n for test in tests)
     missed, undecided = (any(test.outcome == outcome for test in directions) for outcome in ("missed", "undecided"))
     led = bool(directions) and not missed and not undecided
     if fewest == 1:
         return "not judged"
-    if missed or (number and number.outcome == "missed" and not led):
+    if missed or (size and size.outcome == "missed" and not led):
         return "not reproduced"
     if fewest >= FEWEST_REPLICAS and all(test.outcome == "met" for test in tests):
         return "reproduced"
@@ -226,34 +250,66 @@ def _number_test(claim: Claim, interval: Interval) -> _Test:
     number = _known(claim, "predicted" if claim.paper is None else "paper")
     whose = f"{'the theory' if claim.paper is None else 'the paper'}'s {claim.shown(number)}"
     off, margin, tolerance = abs(interval.mean - number), claim.tolerance * abs(number), f"{100 * claim.tolerance:g} %"
+    if claim.margin is not None:
+        margin, tolerance = claim.margin, claim.shown(claim.margin)
     distance = f"{100 * off / abs(number):.3g} %" if number else claim.shown(off)
     if interval.n == 1:
         return _Test("undecided", f"{distance} off {whose}", 1)
-    lowest, highest = number - margin, number + margin
-    ends = f"{claim.shown(interval.low)} to {claim.shown(interval.high)}"
-    if lowest <= interval.low and interval.high <= highest:
-        return _Test("met", f"the interval lies within {tolerance} of {whose}", interval.n)
-    if interval.high < lowest or interval.low > highest:
-        away = f"{distance} off {whose}: the interval, {ends}, lies outside of {tolerance}"
-        return _Test("missed", away, interval.n)
-    return _Test("undecided", f"the interval, {ends}, is not within {tolerance} of {whose}, nor outside", interval.n)
+    outcome, ends = range_outcome(interval, number - margin, number + margin), _ends(claim, interval)
+    why = {
+        "met": f"the interval lies within {tolerance} of {whose}",
+        "missed": f"{distance} off {whose}: the interval, {ends}, lies outside of {tolerance}",
+        "undecided": f"the interval, {ends}, is not within {tolerance} of {whose}, nor outside",
+    }
+    return _Test(outcome, why[outcome], interval.n)
+
+
+def _similarity_test(claim: Claim, table: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> _Test:
+    """Test by two one-sided tests whether values are as large as a number, or as their partners, within a margin.
+
+    Source: D. J. Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing
+        the equivalence of average bioavailability", J. Pharmacokin. Biopharm. 15, 1987.
+    """
+    differences, other = _differences(claim, "similar_to", table, tables)
+    margin = claim.margin or 0.0
+    interval = mean_interval(differences, SIMILARITY_LEVEL)
+    difference = f"the difference to {other} is {claim.shown(interval.mean)}"
+    if interval.n == 1:
+        return _Test("undecided", difference, 1)
+    outcome = range_outcome(interval, -margin, margin)
+    where = {"met": "lies within", "missed": "lies outside of", "undecided": "is neither within nor outside of"}
+    ends = f"its 90 % interval, {_ends(claim, interval)}"
+    return _Test(outcome, f"{difference}: {ends}, {where[outcome]} ± {claim.shown(margin)}", interval.n)
 
 
 def _direction_test(claim: Claim, side: str, table: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> _Test:
     bound = claim.directions[side]
     if not isinstance(bound, Mapping) or is_component(bound):
         return _side_test(claim, table["value"], side=side, bound=_known(claim, side))
-    other = claim.selected.but(bound, side)
-    both = pairs(table, _values(claim, other, tables), named=claim.selected.differing(other))
-    differences = both["left"] - both["right"]
+    differences, other = _differences(claim, side, table, tables)
     test = _side_test(claim, differences, side=side, bound=0.0)
-    return test._replace(why=f"the difference to {other.words}, is {claim.shown(differences.mean())}: {test.why}")
+    return test._replace(why=f"the difference to {other}, is {claim.shown(differences.mean())}: {test.why}")
+
+
+def _differences(
+    claim: Claim, key: str, table: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+) -> tuple[pd.Series, str]:
+    """Return by how much values exceed a number or, seed by seed, their partners, and what these are in words."""
+    bound = getattr(claim, key)
+    if not isinstance(bound, Mapping) or is_component(bound):
+        number = _known(claim, key)
+        return table["value"] - number, claim.shown(number)
+    other = claim.selected.but(bound, key)
+    both = pairs(table, _values(claim, other, tables), named=claim.selected.differing(other))
+    return both["left"] - both["right"], other.words
 
 
 def _side_test(claim: Claim, values: pd.Series, *, side: str, bound: float) -> _Test:
-    """Test on which side of a bound values lie: each of them, or the whole interval of their mean."""
-    sign = 1 if side == "below" else -1
+    """Test on which side of a bound values lie, by the smallest effect: each of them, or the interval of their mean."""
+    sign, effect = (1 if side == "below" else -1), claim.smallest_effect
     interval, place = mean_interval(values), f"{side} {claim.shown(bound)}"
+    if effect:
+        bound, place = bound - sign * effect, f"{place} by {claim.shown(effect)} or more"
     apart = sign * (bound - values) > 0
     if interval.n == 1:
         return _Test("undecided", f"it lies {place}" if apart.all() else f"it does not lie {place}", 1)
@@ -261,12 +317,17 @@ def _side_test(claim: Claim, values: pd.Series, *, side: str, bound: float) -> _
         why = f"{apart.sum()} of {interval.n} replicas lie {place}"
         return _Test("met" if apart.all() else "missed", why, interval.n)
     least, most = sorted((sign * (bound - interval.low), sign * (bound - interval.high)))
+    p = p_value(values, bound)
     if least > 0:
-        return _Test("met", f"the interval lies {place}", interval.n)
-    ends = f"{claim.shown(interval.low)} to {claim.shown(interval.high)}"
+        return _Test("met", f"the interval lies {place}", interval.n, p)
+    ends = _ends(claim, interval)
     if most <= 0:
-        return _Test("missed", f"the interval, {ends}, does not lie {place}", interval.n)
-    return _Test("undecided", f"the interval, {ends}, holds {claim.shown(bound)}", interval.n)
+        return _Test("missed", f"the interval, {ends}, does not lie {place}", interval.n, p)
+    return _Test("undecided", f"the interval, {ends}, holds {claim.shown(bound)}", interval.n, p)
+
+
+def _ends(claim: Claim, interval: Interval) -> str:
+    return f"{claim.shown(interval.low)} to {claim.shown(interval.high)}"
 
 
 def _known(claim: Claim, key: str) -> float:
@@ -280,8 +341,11 @@ def _of_check(row: Mapping[str, Any]) -> Judgement:
     """Return the verdict of a verifier."""
     measured, predicted, low, high = (_float(row.get(key)) for key in ("measured", "predicted", "low", "high"))
     applicable, holds = row.get("applicable", True), row.get("holds", False)
-    verdict: Verdict = "not applicable" if not applicable else "reproduced" if holds else "not reproduced"
-    relation = f"measured {row.get('relation', '=')} predicted {'holds' if holds else 'does not hold'}"
+    undecided = row.get("undecided") is True and not holds
+    verdict: Verdict = "reproduced" if holds else "undecided" if undecided else "not reproduced"
+    verdict = verdict if applicable else "not applicable"
+    said = "holds" if holds else "is undecided: the interval is too wide" if undecided else "does not hold"
+    relation = f"measured {row.get('relation', '=')} predicted {said}"
     return Judgement(
         id=_text(row.get("id")),
         says=_text(row.get("says")),

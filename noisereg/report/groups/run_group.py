@@ -122,7 +122,9 @@ class RunGroup:
         """The verdict on each claim and each check."""
         if not self.claims and not self.checks:
             return []
-        return judge(self.claims, replicas=self.replicas, curves=self.curves, checks=self.checks)
+        primary = (self.experiment or {}).get("primary")
+        tables = {"replicas": self.replicas, "curves": self.curves}
+        return judge(self.claims, **tables, checks=self.checks, primary=None if primary is None else str(primary))
 
     @property
     def missing(self) -> list[str]:

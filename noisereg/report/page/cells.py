@@ -106,6 +106,7 @@ def claim_cells(judgement: Judgement) -> dict[str, str]:
         "interval": interval,
         "n": replicas_in_words(judgement.n, judgement.num_replicas),
         "kind": KINDS[judgement.kind],
+        "role": judgement.role,
         "verdict": judgement.verdict,
         "why": judgement.why,
     }

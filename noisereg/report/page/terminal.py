@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noisereg.labels import Label, label_of
+from noisereg.report.claims.correction import changed_by_holm
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
 from noisereg.report.groups.run_group import RunGroup, count_diverged
 from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number, replicas_in_words
@@ -46,7 +47,8 @@ def judgement_table(judgements: Iterable[Judgement]) -> Table:
         why = f": {judgement.why}" if judgement.verdict == "not judged" else ""
         verdict = Text(f"{judgement.verdict}{why}", style=_STYLES[judgement.verdict])
         of_code = " (a check of the code)" if judgement.kind == "identity" else ""
-        table.add_row(Text(f"{judgement.id} {judgement.says}{of_code}"), *map(Text, numbers), verdict)
+        first = " (primary)" if judgement.role == "primary" else ""
+        table.add_row(Text(f"{judgement.id}{first} {judgement.says}{of_code}"), *map(Text, numbers), verdict)
     return table
 
 
@@ -91,13 +93,19 @@ def means_table(group: RunGroup) -> Table:
 def overview_table(groups: Sequence[RunGroup]) -> Table:
     """Return a row for each group of runs, with the number of its claims that have each verdict.
 
-    What holds by construction is counted apart. Below stands how many replicas diverged, if any did.
+    What holds by construction is counted apart. Below stands how many replicas diverged, if any did, and how many
+    directions would change under a correction for many claims.
 
     Example:
         >>> overview_table([]).row_count
         0
     """
-    table = Table("experiment", "runs", "verdicts", caption=count_diverged(groups) or None)
+    table = Table(
+        "experiment",
+        "runs",
+        "verdicts",
+        caption="\n".join(filter(None, (count_diverged(groups), holm_in_words(groups)))) or None,
+    )
     for group in groups:
         claims = [judgement for judgement in group.judgements if judgement.kind != "identity"]
         of_code = [judgement.verdict for judgement in group.judgements if judgement.kind == "identity"]
@@ -108,6 +116,21 @@ def overview_table(groups: Sequence[RunGroup]) -> Table:
             verdicts = Text("; ").join([*([verdicts] if claims else []), Text(words, style)])
         table.add_row(Text(group.title), str(len(group.runs)), verdicts)
     return table
+
+
+def holm_in_words(groups: Iterable[RunGroup]) -> str:
+    """Return how many directions would change under Holm's correction within each experiment, in words; or nothing.
+
+    Example:
+        >>> holm_in_words([])
+        ''
+    """
+    changes = [changed_by_holm(group.judgements) for group in groups]
+    decided, changed = sum(number for _, number in changes), [name for names, _ in changes for name in names]
+    if not decided:
+        return ""
+    which = f": {', '.join(changed)}" if changed else ""
+    return f"under Holm's correction within each experiment {len(changed)} of {decided} directions change{which}"
 
 
 def kinds_table(groups: Sequence[RunGroup]) -> Table:

@@ -30,8 +30,11 @@ def test_a_claim_has_defaults_for_all_that_is_not_given():
         paper=0.21,
         predicted=None,
         tolerance=0.15,
+        similar_to=None,
+        margin=None,
         below=None,
         above=None,
+        smallest_effect=0,
         every=False,
         note="",
     )
@@ -59,8 +62,10 @@ def test_every_key_reaches_its_field():
         "unit": "%",
         "predicted": 0.02,
         "tolerance": 0,
+        "margin": 0.01,
         "below": 0.08,
         "above": {"arm": "logistic"},
+        "smallest_effect": 0.02,
         "every": True,
         "note": "ours is longer",
     }
@@ -72,9 +77,9 @@ def test_every_key_reaches_its_field():
     assert claim.directions == {"below": 0.08, "above": {"arm": "logistic"}}
 
 
-@pytest.mark.parametrize(("paper", "number"), [(0.21, 0.21), (None, 0.3), (0.0, 0.0)])
+@pytest.mark.parametrize(("paper", "number"), [(0.21, 0.21), (None, 0.3), (0.0, 0.0)])  # a number of 0 counts
 def test_the_number_is_the_papers_or_else_the_theorys(paper, number):
-    assert Claim.of(LEAST | {"paper": paper, "predicted": 0.3}).number == number
+    assert Claim.of(LEAST | {"paper": paper, "predicted": 0.3, "margin": 0.1}).number == number
 
 
 @pytest.mark.parametrize("key", ["predicted", "below", "above"])
@@ -99,12 +104,12 @@ def test_a_number_may_be_a_component_before_the_run(key):
         ({"unit": 3}, "unit must be a text, got 3"),
         ({"note": 3}, "note must be a text, got 3"),
         ({"of": "hinge"}, "of must be a mapping such as {p: 0.2, at: end}, got 'hinge'"),
-        ({"of": {"at": "now"}}, "of.at must be one of end, start, lowest, highest, or an epoch, got 'now'"),
+        ({"of": {"at": "now"}}, "of.at must be one of end, start, lowest, highest, rise, or an epoch, got 'now'"),
         ({"of": {"metric": "y"}}, "of.metric is no key of a claim; give metric beside of"),
         ({"minus": 0}, "minus must be a mapping such as {p: 0.2, at: end}, got 0"),
         ({"minus": {"p": [0]}}, r"minus.p must be a number or a text, got \[0\]"),
         ({"over": 0}, "over must be a mapping such as {p: 0.2, at: end}, got 0"),
-        ({"over": {"at": ""}}, "over.at must be one of end, start, lowest, highest, or an epoch, got ''"),
+        ({"over": {"at": ""}}, "over.at must be one of end, start, lowest, highest, rise, or an epoch, got ''"),
         ({"minus": {"p": 0}, "over": {"p": 0}}, "minus and over exclude each other; keep one"),
         ({"factor": 0}, "factor must be a finite number above 0, got 0"),
         ({"factor": "100"}, "factor must be a finite number above 0, got '100'"),
@@ -116,10 +121,18 @@ def test_a_number_may_be_a_component_before_the_run(key):
         ({"predicted": {"p": 0}}, "predicted must be a finite number, or a component with _target_, got {'p': 0}"),
         ({"below": "0.5"}, "below must be a finite number, a selection such as {p: 0}, or a component .*, got '0.5'"),
         ({"above": math.nan}, "above must be a finite number, a selection such as {p: 0}, or a component .*, got nan"),
-        ({"above": {"at": "now"}}, "above.at must be one of end, start, lowest, highest, or an epoch, got 'now'"),
-        ({"paper": None}, "it claims nothing; give paper, predicted, below or above"),
+        ({"above": {"at": "now"}}, "above.at must be one of end, start, lowest, highest, rise, or an epoch, got 'now'"),
+        ({"paper": None}, "it claims nothing; give paper, predicted, similar_to, below or above"),
         ({"every": 1}, "every must be true or false, got 1"),
         ({"every": True}, "every needs below or above"),
+        ({"smallest_effect": 0.1}, "smallest_effect needs below or above"),
+        ({"smallest_effect": -0.1, "below": 1}, "smallest_effect must be a finite number, at least 0, got -0.1"),
+        ({"similar_to": 1, "margin": 0.1}, "similar_to excludes paper and predicted; make two claims of them"),
+        ({"paper": None, "similar_to": 1}, "similar_to needs margin, how far apart two values may be that are similar"),
+        ({"paper": None, "similar_to": "1"}, "similar_to must be a finite number, a selection such as {p: 0}, or a"),
+        ({"paper": None, "below": 1, "margin": 0.1}, "margin needs similar_to, paper or predicted"),
+        ({"margin": 0}, "margin must be a finite number above 0, got 0"),
+        ({"paper": 0}, "a tolerance is a share of the number, and of 0 there is none; give margin"),
         ({"belw": 0.5}, "claim 'F1': belw is no key of a claim; did you mean below?"),
         ({"selected": {}}, "selected is no key of a claim; there are id, metric, of, says"),
     ],
@@ -141,6 +154,15 @@ def test_every_claim_and_panel_of_our_experiments_is_right(path):
     claims = [Claim.of(claim) for claim in experiment.get("claims", [])]
     panels = [PanelSpec.of(panel) for panel in experiment.get("figure", [])]
     assert claims or panels or experiment["checks"]
+    assert experiment["primary"] in [claim.id for claim in claims] or "checks" in experiment
+
+
+@pytest.mark.parametrize("path", sorted((conf_dir() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_direction_of_our_experiments_states_the_smallest_effect_of_interest(path):
+    for claim in map(Claim.of, yaml.safe_load(path.read_text())["experiment"].get("claims", [])):
+        nothing = 1 if claim.over is not None else 0  # the difference or ratio of equal values
+        compared = [bound for bound in claim.directions.values() if isinstance(bound, dict) or bound == nothing]
+        assert claim.smallest_effect > 0 or not compared, claim.id
 
 
 def test_what_is_no_mapping_is_no_claim():

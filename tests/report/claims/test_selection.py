@@ -114,10 +114,10 @@ def test_a_selection_from_nothing_says_so(at, message):
         ({"p": [0, 0.2]}, r"of.p must be a number or a text, got \[0, 0.2\]"),
         ({"p": None}, "of.p must be a number or a text, got None"),
         ({"p": math.nan}, "of.p must be a number or a text, got nan"),
-        ({"at": "ende"}, "of.at must be one of end, start, lowest, highest, or an epoch, got 'ende'"),
-        ({"at": -1}, "of.at must be one of end, start, lowest, highest, or an epoch, got -1"),
+        ({"at": "ende"}, "of.at must be one of end, start, lowest, highest, rise, or an epoch, got 'ende'"),
+        ({"at": -1}, "of.at must be one of end, start, lowest, highest, rise, or an epoch, got -1"),
         ({"metric": 3}, "of.metric must be the name of a metric, got 3"),
-        ({"at": True}, "of.at must be one of end, start, lowest, highest, or an epoch, got True"),
+        ({"at": True}, "of.at must be one of end, start, lowest, highest, rise, or an epoch, got True"),
     ],
 )
 def test_a_mapping_that_selects_nothing_is_refused(mapping, message):

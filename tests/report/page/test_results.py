@@ -50,6 +50,7 @@ def test_a_claim_row_has_the_judgement_in_the_unit_that_is_shown_and_where_it_is
         "unit": "%",
         "n": 2,
         "kind": "number",
+        "role": "",
         "replicas": 2,
         "verdict": "undecided",
         "why": "the interval, 8.294 % to 33.71 %, is not within 15 % of the paper's 21 %, nor outside; two seeds",

@@ -50,6 +50,17 @@ def test_verdicts_are_counted_for_each_group(tmp_path):
     assert cells == ["[red]Figure 1", "1", "2 undecided, 1 not applicable"]
 
 
+def test_the_primary_claim_is_marked_and_what_a_correction_changes_is_said(tmp_path):
+    replicas = [{"p": 0.0, "seed": seed, "a": 1 + seed / 10, "b": b} for seed, b in enumerate((1.0, 1.6, 2.6))]
+    claims = [{"id": "A", "metric": "a", "above": 0.8}, {"id": "B", "metric": "b", "above": 0}]  # p = 0.035 and 0.065
+    write_run(tmp_path, replicas=replicas, experiment={"id": "X", "title": "X", "claims": claims, "primary": "B"})
+    groups = group_runs(find_runs([tmp_path]))
+    overview = " ".join(printed(overview_table(groups)).split())
+    assert "under Holm's correction within each experiment 1 of 1 directions change: A" in overview
+    lines = printed(judgement_table(groups[0].judgements)).splitlines()
+    assert [line.split()[:2] for line in lines if "(primary)" in line] == [["B", "(primary)"]]
+
+
 CODE = {"measured": 0.5, "predicted": 0.5, "n": 7, "identity": True}
 
 
