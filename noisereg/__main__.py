@@ -59,13 +59,13 @@ def main() -> None:
         found = check_command_line(sys.argv[1:])
         if isinstance(found, Sweep):
             sys.argv[1:] += found.placing
-            sys.exit(found.run(train, console=open_console()))
+            sys.exit(found.run(train, console=open_console(), fingerprint=_fingerprint_data))
         if {"--help", "-h"} & set(sys.argv[1:]):
             _print_help()
         if found is None:
             train()
         else:
-            with found.claimed() as _start.folder:
+            with found.claimed(_fingerprint_data) as _start.folder:
                 sys.argv.append(f"hydra.run.dir={quote_value(str(_start.folder))}")
                 train()
     except ConfigError as error:
@@ -101,6 +101,14 @@ def _load_run() -> Callable[[DictConfig], Any]:
     gc.freeze()
     gc.enable()
     return run
+
+
+def _fingerprint_data(settings: dict[str, Any]) -> dict[str, Any]:
+    """Read the fingerprint of the data of a configuration, before Hydra writes in a folder that holds a run."""
+    _load_run()
+    from noisereg.training.data_fingerprint import fingerprint_data  # noqa: PLC0415 - loads torch
+
+    return fingerprint_data(settings)
 
 
 def _print_help() -> NoReturn:

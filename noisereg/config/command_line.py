@@ -10,9 +10,9 @@ from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser  # what hydra.main reads the options with; it has no public name
 from omegaconf import DictConfig, OmegaConf
 
-from noisereg.config.check import Settings, nearest
+from noisereg.config.check import nearest
 from noisereg.config.commands import recorded_overrides, split_options
-from noisereg.config.composing import compose_run, compose_with_hydra, conf_dir
+from noisereg.config.composing import ComposedRun, compose_run, compose_with_hydra, conf_dir
 from noisereg.config.devices import check_devices
 from noisereg.config.launchers import check_installed, check_launcher, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
@@ -136,7 +136,7 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     """Check a single run, and that it can have its folder."""
     if keys := unfixed_keys(overrides, config):
         raise ConfigError(f"{keys[0]} has several values in the file of a sweep: give -m, or a value of {keys[0]}")
-    settings = _check_job(config, overrides, key="hydra.run.dir")
+    settings, arms = _check_job(config, overrides, key="hydra.run.dir")
     check_devices(settings["trainer"])
     ranks = {os.environ[name] for name in _RANKS & os.environ.keys()}
     if ranks - {"0"}:
@@ -147,7 +147,7 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     if not is_numbered:
         read_record(folder / arm, settings)
         check_unlocked(folder / arm, key="hydra.run.dir")
-    return RunFolder(folder, arm, settings, is_numbered=is_numbered)
+    return RunFolder(folder, arm, settings, is_numbered=is_numbered, arms=arms)
 
 
 def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
@@ -165,10 +165,10 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     for number, part in enumerate(grid.jobs):
         placed = [*part, *grid.placing, f"hydra.job.num={number}", f"hydra.job.id={number}"]
         config = compose_with_hydra(name, placed)
-        folder, settings = Path(config.hydra.sweep.dir), _check_job(config, part, key="hydra.sweep.dir")
-        job = Job(folder / config.hydra.sweep.subdir / (config.arm or ""), settings)
+        folder, composed = Path(config.hydra.sweep.dir), _check_job(config, part, key="hydra.sweep.dir")
+        job = Job(folder / config.hydra.sweep.subdir / (config.arm or ""), composed.settings, composed.arms)
         other = jobs.setdefault(job.folder, job)
-        if keys := differing(other.settings, job.settings):
+        if keys := _differing_jobs(other, job):
             place = config.hydra.sweep.subdir
             raise ConfigError(f"hydra.sweep.subdir={place} is that of two jobs; name {keys[0]} in it")
     launcher: Any = OmegaConf.to_container(shared.hydra.launcher, resolve=True)
@@ -183,8 +183,14 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     return Sweep(folder, list(jobs.values()), [*grid.rounded, *grid.placing])
 
 
-def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Settings:
-    """Check the configuration of one run and return it as plain values; `key` names the folder."""
+def _differing_jobs(job: Job, other: Job) -> list[str]:
+    """Return the keys in which two jobs differ; data in two places are taken for others, and not looked at."""
+    roots = {place.settings["dataset"].get("root") for place in (job, other)}
+    return differing(job.settings, other.settings) or ["dataset.root"] * (len(roots) > 1)
+
+
+def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> ComposedRun:
+    """Check the configuration of one run and return what it stands for; `key` names the folder."""
     folder = OmegaConf.select(config, key)
     with_hydra = OmegaConf.to_container(config, resolve=False)
     ours = OmegaConf.create({part: value for part, value in with_hydra.items() if part != "hydra"})  # type: ignore[union-attr]
@@ -198,4 +204,4 @@ def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Setting
     if composed.settings["logger"]["wandb"]:
         check_wandb_mode(os.environ.get("WANDB_MODE", ""))
     check_writable_folder(Path(folder), key=key)
-    return composed.settings
+    return composed

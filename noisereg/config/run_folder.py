@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from noisereg.config.check import Settings
+from noisereg.config.same_data import Fingerprint, check_recorded_data
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 from noisereg.files.disk import check_writable
@@ -23,7 +25,7 @@ WITHOUT_EFFECT = (
     "suggested",  # what other keys take from it stands in those
     "arm",  # what an arm says stands in the other keys
     "trust",  # it permits and chooses nothing
-    "dataset.root",  # the same data may lie elsewhere on another machine
+    "dataset.root",  # the same data may lie elsewhere on another machine; their fingerprint tells them from others
     "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
 )
 _LEFT_AT_THE_START = re.compile(r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?\.lock")
@@ -56,7 +58,7 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def identity(config: dict[str, Any]) -> str:
-    """Return the name that a run shares with all runs of the same result: a hash of what can change that.
+    """Return the name that a run shares with all runs of its configuration: a hash of what can change a result.
 
     Example:
         >>> identity({"seed": 0, "logger": {"csv": True}}) == identity({"seed": 0, "logger": {"csv": False}})
@@ -134,6 +136,8 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     try:
         found = json.loads(path.read_text())
         keys = differing(found["config"], config)
+        if not isinstance(found.get("fingerprint", {}), dict):
+            raise TypeError("its fingerprint is no section")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read ({reason}): delete it, or name another folder") from None
@@ -155,28 +159,34 @@ class RunFolder:
         arm: of an experiment that the run is, which has a folder of its own in it; empty if it is none.
         settings: the whole configuration of the run, as plain values.
         is_numbered: whether another folder beside it is taken if it exists: the user has named none.
+        arms: the configuration of each arm that is trained in it, see `ComposedRun`.
     """
 
     path: Path
     arm: str
     settings: dict[str, Any]
     is_numbered: bool
+    arms: Mapping[str, Settings] = field(default_factory=dict)
 
     @contextmanager
-    def claimed(self) -> Iterator[Path]:
+    def claimed(self, fingerprint: Callable[[Settings], Fingerprint]) -> Iterator[Path]:
         """Keep the folder for this process, from before the first file is written in it.
 
         It is removed again if the run ends early and has left nothing there that is of use.
+
+        Args:
+            fingerprint: reads that of the data of a configuration; asked for if the folder holds a run.
 
         Returns:
             The folder that the run has got.
 
         Raises:
-            ConfigError: if another process has it, or it holds a run of another configuration.
+            ConfigError: if another process has it, or it holds a run of another configuration or on other data.
         """
         path = _make_numbered(self.path) if self.is_numbered else self.path
         with locked(path / self.arm):
-            read_record(path / self.arm, self.settings)
+            found = read_record(path / self.arm, self.settings)
+            check_recorded_data(found, self.arms, fingerprint, folder=path / self.arm)
             try:
                 yield path
             except BaseException:

@@ -1,8 +1,9 @@
 """A sweep: it runs the jobs of one command line that are not finished, and prints a table of all."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from noisereg.config.check import Settings
 from noisereg.config.run_folder import read_record
+from noisereg.config.same_data import Fingerprint, check_recorded_data
 from noisereg.files.lock import locked
 
 _STATUSES = {
@@ -31,10 +34,12 @@ class Job:
     Attributes:
         folder: of the run.
         settings: its whole configuration, as plain values.
+        arms: the configuration of each arm that is trained in it, see `ComposedRun`.
     """
 
     folder: Path
     settings: dict[str, Any]
+    arms: Mapping[str, Settings] = field(default_factory=dict)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -61,21 +66,25 @@ class Sweep:
     jobs: Sequence[Job]
     placing: Sequence[str]
 
-    def run(self, launch: Callable[[], Any], *, console: Console) -> int:
+    def run(
+        self, launch: Callable[[], Any], *, console: Console, fingerprint: Callable[[Settings], Fingerprint]
+    ) -> int:
         """Run what is not finished yet, with the folder locked, and print how each job ended.
 
         Args:
             launch: starts the jobs, those that are finished too: they end at once.
             console: to print on.
+            fingerprint: reads that of the data of a configuration; asked for where a folder holds a run.
 
         Returns:
             The exit code: 0 if all jobs are finished; that of the launcher, or 1, if not.
 
         Raises:
-            ConfigError: if another sweep has the folder.
+            ConfigError: if another sweep has the folder, or a job's folder holds a run on other data.
         """
         code = 0
         with locked(self.folder, key="hydra.sweep.dir"):
+            self._check_data(fingerprint)
             skipped = [job for job in self.jobs if job.is_finished]
             try:
                 if len(skipped) < len(self.jobs):
@@ -85,6 +94,19 @@ class Sweep:
             finally:
                 self._print_table(skipped, console)
         return code or int(not all(job.is_finished for job in self.jobs))
+
+    def _check_data(self, fingerprint: Callable[[Settings], Fingerprint]) -> None:
+        """Refuse other data than those of the runs that are there; what cannot be read here is left to the jobs."""
+        read: dict[str, Fingerprint] = {}
+
+        def read_once(settings: Settings) -> Fingerprint:
+            section = json.dumps(settings["dataset"])
+            if section not in read:
+                read[section] = fingerprint(settings)
+            return read[section]
+
+        for job in self.jobs:
+            check_recorded_data(job.record, job.arms, read_once, folder=job.folder, key="hydra.sweep.dir")
 
     def _print_table(self, skipped: Sequence[Job], console: Console) -> None:
         table = Table("job", "status", "seconds", box=None, header_style="bold", pad_edge=False)

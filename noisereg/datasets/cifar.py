@@ -24,6 +24,7 @@ from noisereg.datasets.image_files import (
     ImageFile,
     archive_identity,
     decode_images,
+    fingerprint_images,
     list_archive_files,
     list_tree_files,
     tree_identity,
@@ -95,6 +96,21 @@ class Cifar10(Images):
             download(self.root, self.original.base_folder, fetch)
         elif not self.holds(self.files):
             self._decoded  # noqa: B018
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the name of the data, and of files that are not compared with the originals their fingerprint too.
+
+        Raises:
+            DatasetError: if a file cannot be read.
+        """
+        found: dict[str, Any] = {}
+        if self.holds(self.files):
+            pass  # `read_batch` compares them
+        elif self.holds(self.tree):
+            found = fingerprint_images(self.tree, [file.place for file in list_tree_files(self.tree)])
+        elif self.holds(self.archive):
+            found = fingerprint_images(self.root, [self.archive.name])
+        return {"name": self.title, **found}
 
     def load(self) -> tuple[Split, Split]:
         """Read both splits from the first place that has them."""

@@ -10,10 +10,10 @@ import re
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,6 +21,7 @@ from rich.progress import track
 
 from noisereg.errors import DatasetError
 from noisereg.files.cache import Arrays
+from noisereg.files.fingerprint import fingerprint_files
 from noisereg.files.reading import read_file
 
 SPLITS = ("train", "test")
@@ -211,6 +212,23 @@ def archive_identity(path: Path) -> tuple[str, int, int]:
     """Return what changes when the archive does: path, size, time of change in ns."""
     stat = path.stat()
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+
+
+def fingerprint_images(folder: Path, names: Sequence[str | bytes]) -> dict[str, Any]:
+    """Compute what tells the files of a data set from others, see `fingerprint_files`.
+
+    Args:
+        folder: that the files lie in.
+        names: of the files below that folder, in an order that is the same each time.
+
+    Raises:
+        DatasetError: if one cannot be read.
+    """
+    try:
+        return fingerprint_files(folder, names)
+    except OSError as error:
+        path = os.fsdecode(error.filename or folder)
+        raise DatasetError(f"{path} cannot be read ({error.strerror}); put a whole copy there") from error
 
 
 def decode_images(files: list[ImageFile], classes: tuple[str, ...], *, where: Path, size: int, resize: bool) -> Arrays:

@@ -17,6 +17,7 @@ from noisereg.datasets.image_files import (
     FileList,
     decode_images,
     describe_left_out,
+    fingerprint_images,
     list_subfolders,
     list_tree,
     tree_identity,
@@ -32,6 +33,7 @@ from noisereg.files.cache import Arrays, cached
 RESIZED_CROP = "resized_crop"
 _MOST_BYTES = 4 << 30  # of memory, which may be that of a GPU, or be shared with other processes of the run
 _MOST_NAMED = 5  # of classes in an error
+_MOST_COUNTED = 100  # of classes in a fingerprint, which every record and checkpoint holds
 _NO_STATISTICS = "normalize=standard needs all images in memory; set normalize=imagenet, or stream=False"
 
 
@@ -102,6 +104,21 @@ class ImageFolder(Images):
         """Decode images that are kept in memory, so that they are in the cache before other processes ask for them."""
         if not self.streamed:
             self._decoded  # noqa: B018
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return how many images there are of each class, and a fingerprint of the files.
+
+        Raises:
+            DatasetError: if a class has no images, or a file cannot be read.
+        """
+        labels, num_train = self._files.labels, self._files.num_train
+        counts = dict(zip(self.classes, np.bincount(labels, minlength=self.num_classes).tolist(), strict=True))
+        return {
+            "train_images": num_train,
+            "test_images": len(labels) - num_train,
+            "classes": counts if len(counts) <= _MOST_COUNTED else len(counts),
+            **fingerprint_images(self.root, self._files.names.tolist()),
+        }
 
     def load(self) -> tuple[Split, Split]:
         """Read both splits from the cache, or decode them; of streamed images, number the files."""

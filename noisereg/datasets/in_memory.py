@@ -1,7 +1,7 @@
 """The base of all data sets: whole in memory, on the training device, batches in a counter-based order."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from jaxtyping import Int64
@@ -87,6 +87,15 @@ class InMemory(LightningDataModule, ABC):
     @abstractmethod
     def load(self) -> tuple[Split, Split]:
         """Read or make all training and test samples, on the CPU."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells these data from others wherever they lie, as plain values; nothing if the arguments do.
+
+        It can be asked for before `load`, and does not depend on the seed. A run goes on with the same data only, and a
+        report puts runs of the same data together. Where it is empty, as here, data are the same if all arguments are,
+        `root` included.
+        """
+        return {}
 
     def epoch_samples(self, epoch: int) -> Split:
         """Return the training samples of an epoch, on the training device: here the same ones every time."""

@@ -1,7 +1,7 @@
 """MNIST and Fashion-MNIST, read from the raw files that torchvision keeps."""
 
 from pathlib import Path
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torchvision
 from jaxtyping import UInt8
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from noisereg.datasets.download import download
 from noisereg.datasets.idx import read_idx
+from noisereg.datasets.image_files import fingerprint_images
 from noisereg.datasets.images import Images, Sized, Statistics
 from noisereg.datasets.split import Split
 from noisereg.errors import DatasetError
@@ -52,15 +53,29 @@ class Mnist(Images):
         if not self.holds(self.root / self.folder):
             download(self.root, self.folder, lambda folder: self.original(folder, download=True))
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the name of the data, whose files are compared with the originals, or else their fingerprint too.
+
+        Raises:
+            DatasetError: if a file is needed and cannot be read.
+        """
+        names = [f"{part}-{kind}-ubyte" for part in self.counts for kind in ("images-idx3", "labels-idx1")]
+        unknown = [name for name in names if name not in self.checksums]
+        return {"name": self.source, **(fingerprint_images(self._existing_folder(), unknown) if unknown else {})}
+
     def load(self) -> tuple[Split, Split]:
         """Read and verify the four files."""
+        self._existing_folder()
+        return self._read("train"), self._read("t10k")
+
+    def _existing_folder(self) -> Path:
         folder = self.root / self.folder
         if not self.holds(folder):
             raise DatasetError(
                 f"{folder} does not exist; name the folder that holds it with root=PATH, "
                 f"or call prepare_data() to download"
             )
-        return self._read("train"), self._read("t10k")
+        return folder
 
     def _read(self, part: str) -> Split:
         images = self._read_file(f"{part}-images-idx3-ubyte")

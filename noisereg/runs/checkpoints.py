@@ -18,6 +18,8 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from noisereg.config.run_folder import differing
+from noisereg.config.same_data import describe_other_data
 from noisereg.errors import ConfigError
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.journal import Journal, Mark
@@ -28,6 +30,7 @@ _BEFORE = "previous.ckpt"
 _SEAL = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
 _SEAL_SIZE = 73
 _END_OF_ARCHIVE, _END_SIZE = b"PK\x05\x06", 22  # what a file without a seal ends with: its archive has no comment
+_ORIGIN = "origin"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -35,6 +38,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     What was at the path stays beside it as `previous.ckpt`, if it is whole. Whatever moment the process dies at, one of
     the two is whole.
+
+    Args:
+        origin: what the checkpoints are of, as plain values, to be kept in them; None for nothing.
 
     Example:
         >>> import tempfile
@@ -46,7 +52,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         [{'epoch': 2}, {'epoch': 3}]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, origin: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self._origin = {} if origin is None else {_ORIGIN: origin}
         self._written: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -55,7 +63,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
         def write(file: IO[bytes]) -> None:
             sealed = _Sealed(file)
-            torch.save(checkpoint, sealed)  # type: ignore[arg-type]  # of a file it asks to be written to alone
+            whole = {**checkpoint, **self._origin}
+            torch.save(whole, sealed)  # type: ignore[arg-type]  # of a file it asks to be written to alone
             sealed.close()
             os.fsync(file.fileno())  # whole, before the last one gives way
             # A broken one must not take the place of the one before it, which the training may have gone on from.
@@ -66,23 +75,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._written.add(path)
 
 
-def find_checkpoint(folder: Path) -> Path | None:
+def find_checkpoint(folder: Path, origin: dict[str, Any] | None = None) -> Path | None:
     """Find the checkpoint that a training goes on from: the last one, or the one before if the last one is broken.
 
     Args:
         folder: of the checkpoints.
+        origin: what they must be of: the settings of the run and the fingerprint of its data; None for anything.
 
     Returns:
         The path, or None if there is no whole checkpoint.
 
     Raises:
-        ConfigError: if a checkpoint holds more than tensors and plain values, which a run never writes.
+        ConfigError: if a checkpoint holds more than tensors and plain values, which a run never writes, or is of
+            another run.
     """
     broken = False
     for path in (folder / "last.ckpt", folder / _BEFORE):
         if not path.exists():
             continue
-        if not (fault := find_fault(path)):
+        if not (fault := find_fault(path, origin)):
             if broken:
                 log.warning("%s, the one before it, is used in its place", path)
             return path
@@ -102,13 +113,17 @@ def has_checkpoint(folder: Path) -> bool:
     return any(any(folder.glob(f"{place}checkpoints/*.ckpt")) for place in ("", "replicas/*/"))
 
 
-def find_fault(path: Path) -> str:
+def find_fault(path: Path, origin: dict[str, Any] | None = None) -> str:
     """Describe what is wrong with a checkpoint, which is loaded for that; nothing if it is whole.
 
     A checkpoint of an older version, which has no seal, is as good as the checksums of its archive are.
 
+    Args:
+        path: of the checkpoint.
+        origin: what it must be of, see `find_checkpoint`; None for anything.
+
     Raises:
-        ConfigError: if it holds more than tensors and plain values.
+        ConfigError: if it holds more than tensors and plain values, or is whole and of another run.
     """
     if not path.is_file():
         return "it is no file"
@@ -122,17 +137,33 @@ def find_fault(path: Path) -> str:
         else:
             return "it is cut off"
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if origin is not None:
+            _check_origin(path, loaded.get(_ORIGIN), origin)
         if mark := Mark.of(loaded.get("curves")):
             Journal(path.parent).read(mark)
     except pickle.UnpicklingError:
         raise ConfigError(
             f"{path} holds more than tensors and plain values, and is not loaded; delete it if it is not yours"
         ) from None
-    except MemoryError:  # says nothing of the file
+    except (ConfigError, MemoryError):  # the latter says nothing of the file
         raise
     except Exception as error:  # of a damaged archive torch and zipfile raise whatever its bytes lead them to
         return " ".join(str(error).split()) or type(error).__name__
     return ""
+
+
+def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
+    """Refuse a checkpoint whose own origin, as far as it has one, is another than it must be."""
+    settings, fingerprint = (found.get(key) if isinstance(found, dict) else None for key in ("settings", "fingerprint"))
+    if not (isinstance(settings, dict) and isinstance(fingerprint, dict)):
+        what = "does not say of which run it is, as those of older versions"
+    elif keys := differing(settings, origin["settings"]):
+        what = f"is of a run of another configuration ({', '.join(keys[:3])} differ)"
+    elif words := describe_other_data(fingerprint, origin["fingerprint"]):
+        what = f"is of a run on other data ({words})"
+    else:
+        return
+    raise ConfigError(f"{path} {what}; put its own there, or delete {path.parent} to start again at epoch 0")
 
 
 def _check_archive(data: bytes) -> None:

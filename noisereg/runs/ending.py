@@ -87,6 +87,7 @@ def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
 
 def _write_end(record: RunRecord, status: str, known: dict[str, Any], reason: str) -> None:
     """Write how a run ended; on a full disk without what came of it, and failing that, say so."""
+    known = known | record.begun_with  # a command that was refused is not what `resume` is to give again
     try:
         record.write(status, **known, reason=reason)
     except OSError:

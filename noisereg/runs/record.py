@@ -1,10 +1,12 @@
 """result.json: what a run was asked to do, where it ran, and what came of it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from noisereg.config.run_folder import RECORD, identity, read_record, result_digests
+from noisereg.config.same_data import Fingerprint, recorded_fingerprint, refuse_other_data
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
 
@@ -12,9 +14,10 @@ from noisereg.runs.environment import is_first_process
 class RunRecord:
     """The record of the run in one folder.
 
-    `result.json` says "running" from the start, with the configuration, its identity and the environment; at the end it
-    is replaced by one that says "finished" and holds the results, "failed" with the reason, or "stopped" with the
-    signal. So only a whole run is finished. It names the SHA-256 digests of the files beside it that a report reads.
+    `result.json` says "running" from the start, with the configuration, its identity, the fingerprint of the data and
+    the environment; at the end it is replaced by one that says "finished" and holds the results, "failed" with the
+    reason, or "stopped" with the signal. So only a whole run is finished. It names the SHA-256 digests of the files
+    beside it that a report reads.
 
     Args:
         folder: of the run.
@@ -37,17 +40,41 @@ class RunRecord:
         self.config = config
         self.identity = identity(config)
         self.found = read_record(folder, config)
+        self._fingerprint: Fingerprint = self.found.get("fingerprint", {})
+        self._has_begun = False
 
     @property
     def status(self) -> str:
         """Of the run that was found: "finished", "damaged", "running", "failed", "stopped", or "new" without one."""
         return self.found.get("status", "new")
 
+    @property
+    def begun_with(self) -> dict[str, Any]:
+        """The command and the environment of the run that was found, until this process begins to go on with it."""
+        return {key: self.found[key] for key in ("command", "environment") if key in self.found and not self._has_begun}
+
+    def keep_data(self, fingerprint: Fingerprint, *, arms: Sequence[str] = ("",)) -> None:
+        """Keep the fingerprint of the data for the record; refuse other data than those of the run that was found.
+
+        Args:
+            fingerprint: of the data.
+            arms: of the experiment that this is the record of, which are trained on these data; "" if it is of none.
+
+        Raises:
+            ConfigError: saying in what the data differ.
+        """
+        for arm in arms:
+            old = recorded_fingerprint({"fingerprint": self._fingerprint}, arm)
+            refuse_other_data(old, fingerprint, folder=self.path.parent)
+            self._fingerprint = {**self._fingerprint, arm: fingerprint} if arm else fingerprint
+
     def write(self, status: str, **contents: Any) -> None:
         """Replace the record; of several processes only the first one does."""
+        self._has_begun |= status == "running"
         if not is_first_process():
             return
         known: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}
         digests = {"digests": result_digests(self.path.parent, self.config)} if status == "finished" else {}
-        text = json.dumps({**known, **contents, **digests}, indent=2)
+        data = {"fingerprint": self._fingerprint} if self._fingerprint else {}
+        text = json.dumps({**known, **data, **contents, **digests}, indent=2)
         write_atomically(self.path, lambda file: file.write(text.encode()))

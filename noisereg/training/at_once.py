@@ -27,7 +27,6 @@ from noisereg.training.analysis import Analysis, analyse
 from noisereg.training.build import (
     as_config_error,
     build,
-    build_data,
     build_model,
     build_schedule,
     build_scheduler,
@@ -68,7 +67,7 @@ class AllAtOnce(Training):
             names=[" ".join(f"{key}={value:g}" for key, value in replica.items()) for replica in plan.replicas],
         ).to(precision(settings))
         self.fit_data = ReplicaData(
-            lambda seed: self.data if seed == seeds[0] else build_data(settings, seed),
+            self.build_data,
             seeds,
             self.timeline,
             prepare=networks.prepare,
@@ -84,7 +83,7 @@ class AllAtOnce(Training):
             {**settings["trainer"], "max_epochs": self.timeline.num_legs, "max_steps": -1, "gradient_clip_val": None},
             callbacks=self._callbacks(seeds),
             logger=[self._logger],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(self.origin)],
             enable_progress_bar=False,
             limit_val_batches=0,
             default_root_dir=str(self.folder),
@@ -122,7 +121,8 @@ class AllAtOnce(Training):
     def train(self) -> None:
         """Train, with a measurement at the start and one after each stretch."""
         checkpoints = self.folder / "checkpoints"
-        self.trainer.fit(self.module, self.fit_data, ckpt_path=find_checkpoint(checkpoints), weights_only=True)
+        found = find_checkpoint(checkpoints, self.origin)
+        self.trainer.fit(self.module, self.fit_data, ckpt_path=found, weights_only=True)
         self.trainer.save_checkpoint(checkpoints / "last.ckpt")
 
     def finish(self) -> list[dict[str, Any]]:

@@ -14,12 +14,14 @@ from torch import nn
 from noisereg.config.check import Settings
 from noisereg.config.composing import check_safe
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import RECORD
+from noisereg.config.run_folder import RECORD, result_settings
+from noisereg.config.same_data import Fingerprint, recorded_fingerprint, refuse_other_data
 from noisereg.datasets import BatchLoader, InMemory
 from noisereg.errors import ConfigError
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.reading import Run, find_runs
 from noisereg.training.build import build_data, build_model, precision
+from noisereg.training.data_fingerprint import fingerprint_of
 from noisereg.training.engines import build_engine, choose_engine
 
 
@@ -53,7 +55,7 @@ class TrainedRun:
 
         Raises:
             ValueError: if they name none or several.
-            ConfigError: if its checkpoint is missing or broken.
+            ConfigError: if its checkpoint is missing, broken or of another run, or the data are others by now.
         """
         number, replica = self._find(which)
         data = self._data(replica["seed"])
@@ -63,11 +65,15 @@ class TrainedRun:
         choice = choose_engine(self._plan, data)
         if choice.name == "single":
             single = self.run.folder / "replicas" / self._plan.folder_names()[number]
-            state = _read_weights(single if single.is_dir() else self.run.folder, "model.")
+            if single.is_dir():
+                state = self._read_weights("model.", folder=single, settings=self._plan.settings_of(number))
+            else:
+                state = self._read_weights("model.", folder=self.run.folder, settings=self.settings)
             model.load_state_dict(state)
         else:
             engine = build_engine(choice.name, self._plan, data)
-            engine.networks.load_state_dict(_read_weights(self.run.folder, "networks."))
+            state = self._read_weights("networks.", folder=self.run.folder, settings=self.settings)
+            engine.networks.load_state_dict(state)
             with torch.no_grad():
                 engine.copy_to(model, number)
         return model.eval()
@@ -84,6 +90,7 @@ class TrainedRun:
 
         Raises:
             ValueError: if they name none or several, or there is no such split.
+            ConfigError: if the data are others by now.
         """
         data = self._data(self._find(which)[1]["seed"])
         loaders: dict[str, BatchLoader] = dict(zip(data.eval_splits, data.val_dataloader(), strict=True))
@@ -96,7 +103,22 @@ class TrainedRun:
         return Plan(self.settings)
 
     def _data(self, seed: int) -> InMemory:
-        return build_data(self.settings, seed)
+        data = build_data(self.settings, seed)
+        refuse_other_data(self._fingerprint, fingerprint_of(data, self.settings), folder=self.run.folder, key="run")
+        return data
+
+    @property
+    def _fingerprint(self) -> Fingerprint:
+        return recorded_fingerprint(self.run.record)
+
+    def _read_weights(self, prefix: str, *, folder: Path, settings: Settings) -> dict[str, Any]:
+        """Read what the checkpoint in a folder has below a name, if it is of these settings."""
+        origin = {"settings": result_settings(settings), "fingerprint": self._fingerprint}
+        path = find_checkpoint(folder / "checkpoints", origin if self._fingerprint else None)
+        if path is None:
+            raise ConfigError(f"{folder} has no whole checkpoint, and so no weights")
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
     def _find(self, which: dict[str, float]) -> tuple[int, dict[str, Any]]:
         """Return the number of one replica, and what names it."""
@@ -146,12 +168,3 @@ def load(folder: Path | str, *, arm: str = "", trust: Sequence[str] = ()) -> Tra
     if chosen := run.environment.get("precision"):
         settings["trainer"] = {**settings["trainer"], "precision": chosen}
     return TrainedRun(run, settings)
-
-
-def _read_weights(folder: Path, prefix: str) -> dict[str, Any]:
-    """Read what a checkpoint has below a name."""
-    path = find_checkpoint(folder / "checkpoints")
-    if path is None:
-        raise ConfigError(f"{folder} has no whole checkpoint, and so no weights")
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

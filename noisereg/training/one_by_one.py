@@ -25,7 +25,6 @@ from noisereg.training.build import (
     as_config_error,
     as_data_config_error,
     build,
-    build_data,
     build_loss,
     build_model,
     build_optimizer,
@@ -89,7 +88,7 @@ class OneNetwork(Training):
             settings["trainer"],
             callbacks=callbacks,
             logger=[self._logger],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(self.origin)],
             enable_progress_bar=False,
             default_root_dir=str(folder),
         )
@@ -105,7 +104,7 @@ class OneNetwork(Training):
 
     def train(self) -> None:
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
-        found = find_checkpoint(self._checkpoints)
+        found = find_checkpoint(self._checkpoints, self.origin)
         if found is None:
             with as_data_config_error(self.data):  # a callback may not fit the data
                 self.trainer.validate(self.module, self.data, verbose=False)
@@ -190,6 +189,7 @@ class OneByOne(Training):
         """
         for number, folder in enumerate(self._folders):
             record = RunRecord(folder, self.plan.settings_of(number))
+            record.keep_data(self.fingerprint)
             if record.status == "damaged":
                 names = ", ".join(record.found["damaged"])
                 self.console.print(Text(f"{folder}: {names} is made anew, as it is damaged"), soft_wrap=True)
@@ -237,11 +237,9 @@ class OneByOne(Training):
 
     def _network(self, number: int) -> OneNetwork:
         plan = Plan(self.plan.settings_of(number), shown=tuple(self.plan.names[0]))
-        seed = plan.replicas[0]["seed"]
-        data = self.data if number == 0 else build_data(self.settings, seed)
         return OneNetwork(
             plan,
-            data,
+            self.data if number == 0 else self.build_data(plan.replicas[0]["seed"]),
             folder=self._folders[number],
             console=self.console,
             engine=self.engine,

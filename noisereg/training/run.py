@@ -1,6 +1,7 @@
 """One run, from its configuration to its record: compose, check, train, judge, write down."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from noisereg.config.check import Settings
 from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
+from noisereg.config.same_data import check_recorded_data, recorded_fingerprint
 from noisereg.errors import ConfigError
 from noisereg.runs.checkpoints import has_checkpoint
 from noisereg.runs.ending import (
@@ -29,6 +31,7 @@ from noisereg.runs.record import RunRecord
 from noisereg.runs.summary import replica_table
 from noisereg.runs.wandb_run import WandbBands, open_wandb_run
 from noisereg.terminal import open_console
+from noisereg.training.data_fingerprint import fingerprint_data
 from noisereg.training.findings import draw_experiment, draw_replicas, read_experiment, run_checks
 from noisereg.training.one_by_one import OneByOne
 from noisereg.training.prepare import check_disk, prepare, quiet_libraries
@@ -66,8 +69,10 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     arm = config.arm or ""
     folder = folder / arm
     record = RunRecord(folder, settings)
+    unread = check_recorded_data(record.found, arms, fingerprint_data, folder=folder)
     if record.status == "finished":
-        print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do")
+        compared = f" (its data were not compared: {unread})" if unread else ""
+        print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do{compared}")
         return record.found
     _announce_mending(record, console, has_arms=bool(arms) and arm not in arms)
     began, command = time.perf_counter(), {"command": command_of_run()}
@@ -117,6 +122,7 @@ def _train(
     command: dict[str, Any],
     arm: str = "",
     whole: RunRecord | None = None,
+    sharing: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train the replicas of one configuration, and return what the record of it is to hold.
 
@@ -127,6 +133,7 @@ def _train(
         command: that the record names.
         arm: of an experiment that it is; empty if it is none.
         whole: record of the experiment whose arms are trained one after the other.
+        sharing: those of its arms that are trained on the same data.
     """
     folder = record.path.parent
     with recorded_failure(record, **command):
@@ -134,6 +141,9 @@ def _train(
             settings, folder=folder, console=console, begun=record.found.get("environment", {}).get("precision")
         )
         check_disk(training)
+        record.keep_data(training.fingerprint)
+        if whole:
+            whole.keep_data(training.fingerprint, arms=sharing)
         dashboard = _open_dashboard(training, arm)
     environment = {**describe_environment(training.device), "precision": training.precision.name}
     known = {"environment": environment, **command}
@@ -168,12 +178,17 @@ def _train_arms(
     with recorded_failure(record, **command):
         for name, settings in arms.items():
             folder = record.path.parent / name
+            sharing = [other for other, part in arms.items() if part["dataset"] == settings["dataset"]]
             with exclusive_folder(folder):
                 own = RunRecord(folder, settings)
+                check_recorded_data(own.found, {"": settings}, fingerprint_data, folder=folder)
+                if fingerprint := recorded_fingerprint(own.found):
+                    record.keep_data(fingerprint, arms=sharing)
                 if own.status != "finished":
                     print_lines(console, f"\narm     {name}")
                     _announce_mending(own, console)
-                    outcome = _train(settings, own, console=console, command=command, arm=name, whole=record)
+                    where: Any = {"arm": name, "whole": record, "sharing": sharing}
+                    outcome = _train(settings, own, console=console, command=command, **where)
                     own.write("finished", **outcome, **command)
             outcomes[name] = last = RunRecord(folder, settings).found
     return {

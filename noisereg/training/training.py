@@ -11,6 +11,8 @@ import torch
 from rich.console import Console
 
 from noisereg.config.plan import Plan
+from noisereg.config.run_folder import result_settings
+from noisereg.config.same_data import refuse_other_data
 from noisereg.config.targets import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine.measurement import DIVERGED, Observer
@@ -20,7 +22,8 @@ from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.journal import Journal
 from noisereg.training.analysis import Analysis
-from noisereg.training.build import build_rule
+from noisereg.training.build import build_data, build_rule
+from noisereg.training.data_fingerprint import fingerprint_of
 from noisereg.training.precision import FLOAT32, ChosenPrecision
 
 ANALYSIS, FIRES = "analysis.npz", "fires.npz"
@@ -36,6 +39,7 @@ class Training(ABC):
         console: to print on.
 
     Attributes:
+        fingerprint: of the data.
         curves: of all replicas.
         observers: further ones of what is measured; to be added before the training begins.
         rules: of each replica.
@@ -56,7 +60,7 @@ class Training(ABC):
 
     def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console) -> None:
         self.plan, self.data, self.folder, self.console = plan, data, folder, console
-        self.settings = plan.settings
+        self.settings, self.fingerprint = plan.settings, fingerprint_of(data, plan.settings)
         path = folder / "metrics.csv" if self.settings["logger"]["csv"] else None
         self.curves = Curves(path, plan.names, journal=Journal(folder / "checkpoints"))
         self.observers: list[Observer] = []
@@ -71,6 +75,23 @@ class Training(ABC):
     @abstractmethod
     def finish(self) -> list[dict[str, Any]]:
         """Analyse the trained replicas, write what figures are drawn of, and return a flat row for each replica."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the checkpoints of this training are of: its configuration and its data."""
+        return {"settings": result_settings(self.settings), "fingerprint": self.fingerprint}
+
+    def build_data(self, seed: int) -> InMemory:
+        """Build the data of a seed, or return those that are there already.
+
+        Raises:
+            ConfigError: if the files are others by now: all replicas have the same.
+        """
+        if seed == self.plan.replicas[0]["seed"]:
+            return self.data
+        data = build_data(self.settings, seed)
+        refuse_other_data(self.fingerprint, fingerprint_of(data, self.settings), folder=self.folder)
+        return data
 
     def headlines(self) -> list[str]:
         """Describe in a few lines what is about to be trained."""

@@ -189,7 +189,7 @@ def test_a_folder_is_unlocked_once_its_holder_is_gone_and_gets_no_lock_by_the_ch
 
 
 def claim(path, *, arm="", settings=None, is_numbered=False):
-    return RunFolder(path, arm, settings or {"seed": 1}, is_numbered=is_numbered).claimed()
+    return RunFolder(path, arm, settings or {"seed": 1}, is_numbered=is_numbered).claimed(lambda settings: {})
 
 
 def test_a_folder_that_nobody_named_gets_a_number_where_it_is_taken(tmp_path):

@@ -227,3 +227,44 @@ def test_a_checkpoint_whose_curves_are_lost_is_left_aside_for_one_whose_curves_a
     for name in COPIES:
         (tmp_path / name).unlink()
     assert find_checkpoint(tmp_path) is None
+
+
+ORIGIN = {"settings": {"seed": 0, "noise.p": [0, 0.1]}, "fingerprint": {"images": 9, "classes": {"ant": 9}}}
+
+
+def saved(folder, origin):
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1, "origin": origin}, folder / "last.ckpt")
+    return folder / "last.ckpt"
+
+
+def test_a_checkpoint_names_the_run_that_it_is_of_and_is_found_for_that(tmp_path):
+    AtomicCheckpointIO(ORIGIN).save_checkpoint({"epoch": 1}, tmp_path / "last.ckpt")
+    assert find_checkpoint(tmp_path, ORIGIN) == tmp_path / "last.ckpt"
+    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt") == {"epoch": 1, "origin": ORIGIN}
+
+
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [
+        ({**ORIGIN, "settings": {"seed": 1, "noise.p": [0, 0.1]}}, r"a run of another configuration \(seed differ\)"),
+        ({**ORIGIN, "settings": {"seed": 0}}, r"a run of another configuration \(noise.p differ\)"),
+        ({**ORIGIN, "fingerprint": {"images": 9, "classes": {"bee": 9}}}, r"a run on other data \(classes.bee is gone"),
+    ],
+    ids=["another seed", "a key less", "another class"],
+)
+def test_a_checkpoint_of_another_run_is_refused_with_what_differs(origin, told, tmp_path):
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/last.ckpt is of {told}.*; put its own there, or delete "):
+        find_checkpoint(saved(tmp_path, origin).parent, ORIGIN)
+
+
+@pytest.mark.parametrize("origin", [None, {}, {"settings": 3}, "seed=0"], ids=["none", "empty", "part", "text"])
+def test_a_checkpoint_that_names_no_run_is_refused(origin, tmp_path):
+    with pytest.raises(ConfigError, match=r"last.ckpt does not say of which run it is, as those of older versions; "):
+        find_checkpoint(saved(tmp_path, origin).parent, ORIGIN)
+
+
+def test_the_one_before_a_broken_checkpoint_is_refused_too_if_it_is_of_another_run(tmp_path):
+    saved(tmp_path, {**ORIGIN, "settings": {"seed": 1}}).rename(tmp_path / "previous.ckpt")
+    (tmp_path / "last.ckpt").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"previous.ckpt is of a run of another configuration \(noise.p, seed differ"):
+        find_checkpoint(tmp_path, ORIGIN)

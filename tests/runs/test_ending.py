@@ -80,6 +80,17 @@ def test_bad_input_is_recorded_where_the_run_had_begun(tmp_path):
     assert fail(ConfigError("the data are gone"), record)["reason"] == "ConfigError: the data are gone"
 
 
+def test_a_command_that_was_refused_does_not_take_the_place_of_the_one_that_the_run_was_begun_by(tmp_path):
+    begun = {"command": "python train.py dataset.root=a", "environment": {"precision": "32-true"}}
+    RunRecord(tmp_path, {}).write("stopped", **begun)
+    found = fail(ConfigError("b cannot be read"), RunRecord(tmp_path, {}), command="python train.py dataset.root=b")
+    assert (found["status"], found["command"]) == ("failed", begun["command"])
+    assert found["environment"] == begun["environment"]
+    record = RunRecord(tmp_path, {})
+    record.write("running")
+    assert fail(RuntimeError("x"), record, command="python train.py seed=1")["command"] == "python train.py seed=1"
+
+
 @pytest.mark.parametrize(("error", "name", "code"), SIGNALS)
 def test_a_signal_is_recorded_by_its_name_and_tells_wandb_that_the_run_may_go_on(error, name, code, tmp_path, wandb):
     found = fail(error, RunRecord(tmp_path, {}))

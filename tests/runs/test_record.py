@@ -59,3 +59,44 @@ def test_only_a_finished_run_has_digests_as_the_files_of_another_still_change(tm
     (tmp_path / "metrics.csv").write_text("step\n0\n")
     found = RunRecord(tmp_path, CONFIG)
     assert (found.status, "digests" in found.found) == ("running", False)
+
+
+DATA = {"train_images": 40, "contents": "ab"}
+
+
+def test_a_record_keeps_the_data_of_a_run_and_refuses_others(tmp_path):
+    record = RunRecord(tmp_path, CONFIG)
+    record.keep_data(DATA)
+    record.write("running")
+    assert json.loads((tmp_path / "result.json").read_text())["fingerprint"] == DATA
+    again = RunRecord(tmp_path, CONFIG)
+    again.keep_data(DATA)
+    with pytest.raises(ConfigError, match=r"holds a run on other data \(train_images was 40 and is 49\)"):
+        again.keep_data({**DATA, "train_images": 49})
+    again.write("finished")
+    assert RunRecord(tmp_path, CONFIG).found["fingerprint"] == DATA
+
+
+def test_the_record_of_an_experiment_keeps_the_data_of_each_arm(tmp_path):
+    record = RunRecord(tmp_path, CONFIG)
+    record.keep_data(DATA, arms=["noise", "smoothing"])
+    record.keep_data({"name": "MNIST"}, arms=["digits"])
+    with pytest.raises(ConfigError, match=r"contents was ab and is cd"):
+        record.keep_data({**DATA, "contents": "cd"}, arms=["smoothing"])
+    record.write("running")
+    found = json.loads((tmp_path / "result.json").read_text())["fingerprint"]
+    assert found == {"noise": DATA, "smoothing": DATA, "digits": {"name": "MNIST"}}
+
+
+def test_a_record_of_an_older_version_goes_with_any_data(tmp_path):
+    (tmp_path / "result.json").write_text(json.dumps({"status": "stopped", "config": CONFIG}))
+    record = RunRecord(tmp_path, CONFIG)
+    record.keep_data(DATA)
+    record.write("running")
+    assert RunRecord(tmp_path, CONFIG).found["fingerprint"] == DATA
+
+
+def test_a_record_whose_fingerprint_is_none_is_refused(tmp_path):
+    (tmp_path / "result.json").write_text(json.dumps({"status": "stopped", "config": CONFIG, "fingerprint": "ab"}))
+    with pytest.raises(ConfigError, match=r"result.json cannot be read \(its fingerprint is no section\)"):
+        RunRecord(tmp_path, CONFIG)

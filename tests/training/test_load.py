@@ -106,6 +106,23 @@ def test_a_record_builds_nothing_foreign_whatever_it_says_of_trust(tmp_path):
         noisereg.load(tmp_path)
 
 
+def test_weights_of_another_run_and_data_that_are_others_by_now_are_refused_in_one_line(tmp_path):
+    start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1")
+    record = json.loads((tmp_path / "result.json").read_text())
+    record["config"]["seed"] = 4
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"last.ckpt is of a run of another configuration \(seed differ\)"):
+        noisereg.load(tmp_path).network()
+    record["fingerprint"] = {"train_images": 40}
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    for read in (noisereg.load(tmp_path).network, noisereg.load(tmp_path).batches):
+        with pytest.raises(ConfigError, match=r"^run=\S+ holds a run on other data \(train_images is gone, "):
+            read()
+    del record["fingerprint"]  # as in one of an older version
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    noisereg.load(tmp_path).network()
+
+
 def test_weights_that_are_gone_are_missed_in_one_line(tmp_path):
     start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1")
     for path in (tmp_path / "checkpoints").iterdir():

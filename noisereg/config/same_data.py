@@ -1,0 +1,100 @@
+"""Whether a run's folder is asked for with the data that the run was begun on, by what tells data apart."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from noisereg.config.check import Settings
+from noisereg.config.walk import walk
+from noisereg.errors import ConfigError
+
+Fingerprint = dict[str, Any]  # of data: what tells them from others, as plain values
+_MOST_NAMED = 4  # of differences in an error
+
+
+def recorded_fingerprint(found: Mapping[str, Any], arm: str = "") -> Fingerprint:
+    """Return the fingerprint of the data in a record, or of those of one arm; empty if there is none.
+
+    Args:
+        found: the contents of the record.
+        arm: of the experiment that this is the record of; empty if it is of none.
+    """
+    whole = found.get("fingerprint", {})
+    return whole.get(arm, {}) if arm else whole
+
+
+def describe_other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Describe in what data differ from others by their fingerprints; nothing if they are the same.
+
+    Example:
+        >>> describe_other_data({"images": 9, "classes": {"ant": 5, "bee": 4}}, {"images": 5, "classes": {"ant": 5}})
+        'images was 9 and is 5, classes.bee is gone'
+    """
+    before, after = (
+        {key: value for key, value in walk(part, into=(dict,)) if not isinstance(value, dict)} for part in (old, new)
+    )
+    found = [
+        f"{key} is gone" if key not in after else f"{key} was {value} and is {after[key]}"
+        for key, value in before.items()
+        if key not in after or after[key] != value
+    ]
+    found += [f"{key} is new" for key in after if key not in before]
+    more = f" and {len(found) - _MOST_NAMED} more differences" * (len(found) > _MOST_NAMED)
+    return ", ".join(found[:_MOST_NAMED]) + more
+
+
+def refuse_other_data(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, folder: Path, key: str = "hydra.run.dir"
+) -> None:
+    """Refuse data that are not those of the run in a folder.
+
+    Args:
+        old: fingerprint of the data of that run; empty if it is not known, as in records of older versions.
+        new: fingerprint of the data that are wanted there.
+        folder: of the run.
+        key: of the configuration that names the folder, for the error.
+
+    Raises:
+        ConfigError: saying in what they differ.
+    """
+    if old and (words := describe_other_data(old, new)):
+        raise ConfigError(
+            f"{key}={folder} holds a run on other data ({words}); "
+            "name another folder, or give the same data to go on with it"
+        )
+
+
+def check_recorded_data(
+    found: Mapping[str, Any],
+    arms: Mapping[str, Settings],
+    fingerprint: Callable[[Settings], Fingerprint],
+    *,
+    folder: Path,
+    key: str = "hydra.run.dir",
+) -> str:
+    """Refuse a folder that holds a run on other data.
+
+    Args:
+        found: the contents of its record.
+        arms: the configuration of each arm by its name; if there are no arms, that of the run by the name "".
+        fingerprint: reads that of the data of a configuration.
+        folder: of the run.
+        key: of the configuration that names the folder, for the error.
+
+    Returns:
+        Why the data cannot be read, and so not be compared; nothing if they are the same, or their fingerprint is not
+        in the record.
+
+    Raises:
+        ConfigError: saying in what the data differ.
+    """
+    reason = ""
+    for arm, settings in arms.items():
+        if old := recorded_fingerprint(found, arm):
+            try:
+                new = fingerprint(settings)
+            except ConfigError as error:
+                reason = str(error)
+            else:
+                refuse_other_data(old, new, folder=folder, key=key)
+    return reason

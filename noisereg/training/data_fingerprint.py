@@ -1,0 +1,50 @@
+"""The fingerprint of a run's data, by which a run goes on with the same data only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from noisereg.config.check import Settings
+from noisereg.config.plan import Plan
+from noisereg.config.same_data import Fingerprint
+from noisereg.datasets import InMemory
+from noisereg.errors import ConfigError
+from noisereg.training.build import as_config_error, as_data_config_error, build
+
+_WITHOUT_EFFECT = ("workers",)  # settings of data that change no sample
+
+
+def fingerprint_data(settings: Settings) -> Fingerprint:
+    """Read the fingerprint of the data of a configuration, without loading them.
+
+    Raises:
+        ConfigError: if the data cannot be read.
+    """
+    return fingerprint_of(build("dataset", settings["dataset"], seed=Plan(settings).replicas[0]["seed"]), settings)
+
+
+def fingerprint_of(data: InMemory, settings: Settings) -> Fingerprint:
+    """Return the fingerprint of data: their own, or else the settings that they are built from.
+
+    Where the settings are all that is known, `root` is a whole path, as a relative one is another in another folder.
+
+    Args:
+        data: loaded or not.
+        settings: the whole configuration that they are built from.
+
+    Raises:
+        ConfigError: if the data cannot be read, or give no plain values.
+    """
+    with as_config_error("dataset", type(data), given=["seed"]), as_data_config_error(data):
+        own = data.fingerprint()
+    try:
+        found = json.loads(json.dumps(dict(own), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        name = f"{type(data).__name__}.fingerprint"
+        raise ConfigError(f"dataset: {name} must return a dict of plain values, got {own!r} ({error})") from None
+    return found or {"settings": _sample_settings(settings["dataset"])}
+
+
+def _sample_settings(section: dict[str, Any]) -> dict[str, Any]:
+    root = {"root": str(Path(section["root"]).resolve())} if "root" in section else {}
+    return {key: value for key, value in {**section, **root}.items() if key not in _WITHOUT_EFFECT}

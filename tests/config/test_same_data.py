@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from noisereg.config.same_data import (
+    check_recorded_data,
+    describe_other_data,
+    recorded_fingerprint,
+    refuse_other_data,
+)
+from noisereg.errors import ConfigError
+
+OLD = {"train_images": 40, "classes": {"ant": 24, "bee": 24}, "bytes": 400, "contents": "ab"}
+FOLDER = Path("run")
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (OLD, ""),
+        ({**OLD, "train_images": 49}, "train_images was 40 and is 49"),
+        ({**OLD, "classes": {"ant": 24, "cat": 24}}, "classes.bee is gone, classes.cat is new"),
+        ({**OLD, "contents": "cd"}, "contents was ab and is cd"),
+        (
+            {"name": "MNIST"},
+            "train_images is gone, classes.ant is gone, classes.bee is gone, bytes is gone and 2 more",
+        ),
+    ],
+    ids=["the same", "more images", "another class", "other pixels", "another kind"],
+)
+def test_it_is_said_in_what_data_differ(new, words):
+    assert describe_other_data(OLD, new).startswith(words) and bool(describe_other_data(OLD, new)) == bool(words)
+
+
+def test_other_data_are_refused_in_one_line_and_unknown_ones_are_not():
+    refuse_other_data({}, OLD, folder=FOLDER)
+    refuse_other_data(OLD, OLD, folder=FOLDER)
+    line = r"^x=run holds a run on other data \(bytes was 400 and is 401\); name another folder, or give the same data "
+    with pytest.raises(ConfigError, match=line):
+        refuse_other_data(OLD, {**OLD, "bytes": 401}, folder=FOLDER, key="x")
+
+
+def test_the_data_of_each_arm_are_compared_with_those_in_the_record():
+    found = {"fingerprint": {"noise": OLD, "smoothing": {"name": "MNIST"}}}
+    arms = {"noise": {"data": OLD}, "smoothing": {"data": {"name": "MNIST"}}, "third": {"data": {"name": "new"}}}
+    assert recorded_fingerprint(found, "smoothing") == {"name": "MNIST"}
+    assert check_recorded_data(found, arms, lambda settings: settings["data"], folder=FOLDER) == ""
+    arms["smoothing"] = {"data": {"name": "Fashion-MNIST"}}
+    with pytest.raises(ConfigError, match=r"\(name was MNIST and is Fashion-MNIST\)"):
+        check_recorded_data(found, arms, lambda settings: settings["data"], folder=FOLDER)
+
+
+def test_data_are_not_looked_at_where_the_record_has_no_fingerprint():
+    def refuse(settings):
+        raise AssertionError("it is not asked for")
+
+    assert check_recorded_data({"status": "finished"}, {"": {}}, refuse, folder=FOLDER) == ""
+
+
+def test_data_that_cannot_be_read_are_not_compared_and_those_of_other_arms_are():
+    def read(settings):
+        if not settings:
+            raise ConfigError("data cannot be read")
+        return settings
+
+    found = {"fingerprint": {"gone": OLD, "there": OLD}}
+    assert check_recorded_data(found, {"gone": {}, "there": OLD}, read, folder=FOLDER) == "data cannot be read"
+    with pytest.raises(ConfigError, match="bytes was 400 and is 1"):
+        check_recorded_data(found, {"gone": {}, "there": {**OLD, "bytes": 1}}, read, folder=FOLDER)
