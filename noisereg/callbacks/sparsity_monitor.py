@@ -14,7 +14,7 @@ from torch import nn
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.datasets.batch import describe_batch, inputs_of, labels_of, split_names
 from noisereg.metrics import ActivationSparsity, ReluCounter, Turnover, collect_layer_values, find_relus, why_no_relus
-from noisereg.metrics.relus import KEEP_SIGN
+from noisereg.metrics.relus import KEEP_SIGN, RELUS
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 
@@ -185,7 +185,7 @@ class SparsityMonitor(Callback):
         self._close()
 
     def find(self, module: nn.Module) -> dict[str, nn.Module]:
-        """Find what is measured of a network, and warn once of activations that are not.
+        """Find what is measured of a network, and warn once of activations that are not, or of what is none.
 
         Args:
             module: any network.
@@ -197,7 +197,7 @@ class SparsityMonitor(Callback):
             ValueError: if a pattern matches nothing.
         """
         found = find_relus(module, self._layers)
-        if self._layers is None and not self._has_warned and (warning := _unmeasured(module, found)):
+        if not self._has_warned and (warning := _unmeasured(module, found, is_chosen=self._layers is not None)):
             rank_zero_warn(warning)
             self._has_warned = True
         return found
@@ -250,18 +250,31 @@ class SparsityMonitor(Callback):
         self._counters, self._hooked = {}, None
 
 
-def _unmeasured(module: nn.Module, relus: Mapping[str, nn.Module]) -> str | None:
-    """Describe which activations are not measured where all ReLUs are; None if there are no others."""
+def _unmeasured(module: nn.Module, found: Mapping[str, nn.Module], *, is_chosen: bool) -> str | None:
+    """Describe which activations are not measured, or what is in place of one; None if there is nothing to say."""
+    if is_chosen:
+        return _no_activations(found)
     if reason := why_no_relus(module):
         return f"SparsityMonitor measures nothing: {reason}"
-    others = [child for child in module.modules() if isinstance(child, KEEP_SIGN) and child not in relus.values()]
+    others = [child for child in module.modules() if isinstance(child, KEEP_SIGN) and child not in found.values()]
     if not others:
         return None
     kinds = ", ".join(dict.fromkeys(type(child).__name__ for child in others))
     return (
-        f"SparsityMonitor measures {len(relus)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
+        f"SparsityMonitor measures {len(found)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
         "count where their outputs are > 0, name them beside the ReLUs in layers=[...]"
     )
+
+
+def _no_activations(found: Mapping[str, nn.Module]) -> str | None:
+    """Describe the chosen modules that are no activations, of which the outputs are counted."""
+    others = {name: child for name, child in found.items() if not isinstance(child, (*RELUS, *KEEP_SIGN))}
+    if not others:
+        return None
+    shown = ", ".join(f"{name} ({type(child).__name__})" for name, child in others.items())
+    inner = [name for name, child in others.items() if any(isinstance(part, RELUS) for part in child.modules())]
+    mend = f"; for the ReLUs inside: layers=['{inner[0]}.*']" if inner else ""
+    return f"SparsityMonitor counts where the outputs of {shown} are > 0, which is no activation{mend}"
 
 
 def _num_classes(trainer: Trainer) -> int | None:

@@ -16,6 +16,8 @@ from noisereg.errors import ConfigError
 def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Collection[str] = ()) -> None:
     """Refuse arguments that a class does not have, that are of another type, or that the run itself gives.
 
+    What the run gives, the class must take.
+
     A type is what the class declares, as far as it is one of plain values; what is itself to be built is not looked at.
 
     Args:
@@ -34,6 +36,11 @@ def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Co
         noisereg.errors.ConfigError: optimizer.momentun=0.9: SGD has no such argument; did you mean momentum?
     """
     known, takes_more = _arguments(target)
+    if not takes_more and (missing := [name for name in given if name not in known]):
+        raise ConfigError(
+            f"{key}: {target.__name__} must take {', '.join(given)}, which the run gives, and lacks "
+            f"{', '.join(missing)}: write def __init__(self, {', '.join(given)}, ...)"
+        )
     for name, value in section.items():
         place = f"{key}.{name}={value!r}"
         if name in given:

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from hydra._internal.utils import _locate  # what `instantiate` finds; hydra.utils.get_object logs a second line
 from hydra.utils import instantiate
+from lightning.pytorch import Callback
 from torch.nn import Parameter
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from noisereg import rng
 from noisereg.config.allowed import check_object
@@ -22,6 +24,16 @@ from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
 from noisereg.noise import Rule, Schedule
+
+_KINDS: dict[str, type] = {
+    "noise": Rule,
+    "noise.schedule": Schedule,
+    "model": torch.nn.Module,
+    "dataset": InMemory,
+    "loss": Loss,
+    "optimizer": Optimizer,
+    "scheduler": LRScheduler,
+}
 
 
 def build_data(settings: Settings, seed: int) -> InMemory:
@@ -35,9 +47,8 @@ def build_data(settings: Settings, seed: int) -> InMemory:
 
 def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
     """Build the network: one output for two classes, else one for each class, if the configuration names no number."""
-    arguments = dict(settings["model"])
-    named = arguments.pop("num_outputs", None)
-    num_outputs = named or (1 if num_classes == 2 else num_classes)
+    arguments = {key: value for key, value in settings["model"].items() if key != "num_outputs"}
+    num_outputs = _num_outputs(settings, num_classes)
     if max(num_outputs, 2) != num_classes:
         raise ConfigError(
             f"model.num_outputs={num_outputs} does not fit the {num_classes} classes of the data: "
@@ -49,14 +60,56 @@ def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], 
     return model
 
 
+def _num_outputs(settings: Settings, num_classes: int) -> int:
+    return settings["model"].get("num_outputs") or (1 if num_classes == 2 else num_classes)
+
+
 def _check_outputs(model: torch.nn.Module, input_shape: tuple[int, ...], num_outputs: int) -> None:
-    """Check that a network maps inputs to logits, before a training does."""
-    inputs = torch.linspace(-1, 1, 2 * math.prod(input_shape)).view(2, *input_shape)
-    with as_config_error("model"), eval_mode(model), torch.no_grad(), rng.library_generator(seed=0):
+    """Check that a network maps inputs to logits, also that of one sample, before a training does."""
+    with as_config_error("model"), eval_mode(model):
+        for num in (2, 1):
+            _check_logits(model, input_shape, num_outputs, num=num)
+
+
+def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outputs: int, *, num: int) -> None:
+    inputs = torch.linspace(-1, 1, num * math.prod(input_shape)).view(num, *input_shape)
+    with torch.no_grad(), rng.library_generator(seed=0):
         logits = model(inputs)
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        if found != (2, num_outputs):
-            raise ValueError(f"{type(model).__name__} must return logits of shape (batch, {num_outputs}), got {found}")
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if found != (num, num_outputs):
+        where = " for a batch of one" if num == 1 else " in training mode" if model.training else ""
+        shape = f"({'batch' if num > 1 else 1}, {num_outputs})"
+        raise ValueError(f"{type(model).__name__} must return logits of shape {shape}{where}, got {found}")
+
+
+def check_training_mode(settings: Settings, data: InMemory) -> None:
+    """Check that a network maps inputs to logits in training mode too, in batches as small as the smallest one.
+
+    A batch norm of vectors cannot be trained on a batch of one sample, which the last one of an epoch may be.
+
+    Args:
+        settings: the whole configuration.
+        data: of the run.
+
+    Raises:
+        ConfigError: if it does not; naming the size of the batches if two samples would do.
+    """
+    model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes).train()
+    num_outputs = _num_outputs(settings, data.num_classes)
+    with as_config_error("model"):
+        _check_logits(model, data.input_shape, num_outputs, num=2)
+    num_samples, size, trainer = len(data.epoch_samples(0)), data.batch_size, settings["trainer"]
+    world = trainer["devices"] * trainer.get("num_nodes", 1)
+    if (num_samples % size or size) // world > 1 or trainer.get("sync_batchnorm"):
+        return
+    try:
+        _check_logits(model, data.input_shape, num_outputs, num=1)
+    except Exception as error:
+        batch = "each training batch" if size // world == 1 else "the last training batch of an epoch"
+        raise ConfigError(
+            f"dataset.batch_size={size} leaves one sample for {batch}, on which {type(model).__name__} cannot be "
+            f"trained ({' '.join(str(error).split())}); take another dataset.batch_size or dataset.train_size"
+        ) from error
 
 
 def build_loss(settings: Settings) -> Loss:
@@ -82,7 +135,8 @@ def build_optimizer(settings: Settings, lr: float, *, weights: Sequence[Paramete
     """Build what makes the optimiser of one learning rate, after a trial on the weights."""
     make = build("optimizer", {**settings["optimizer"], "_partial_": True, "lr": lr})
     with as_config_error("optimizer", make):
-        make(weights)
+        optimizer = make(weights)
+    _check_kind("optimizer", optimizer)
     return make
 
 
@@ -93,6 +147,7 @@ def build_scheduler(settings: Settings, optimizer: Optimizer | None = None) -> C
     make = build("scheduler", {**settings["scheduler"], "_partial_": True})
     with as_config_error("scheduler", make):
         scheduler = make(optimizer or torch.optim.SGD([Parameter(torch.zeros(1))]))
+    _check_kind("scheduler", scheduler)
     if isinstance(scheduler, ReduceLROnPlateau):
         raise ConfigError("scheduler: ReduceLROnPlateau waits for a metric; take a schedule of epochs, such as cosine")
     return make
@@ -102,14 +157,34 @@ def build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
     """Build what a part of the configuration describes, or what makes it if it is `_partial_`."""
     with as_config_error(key):
         for place, name in targets(section, key):
-            check_object(place, name, _locate(name))
-        target = _locate(section["_target_"])
+            check_object(place, name, _find(name, place))
+        target = _find(section["_target_"], key)
         make = instantiate({**section, "_partial_": True}, _convert_="all")
         check_arguments(key, section, target, given=arguments)
     if section.get("_partial_"):
         return make
     with as_config_error(key, target, given=arguments):
-        return make(**arguments)
+        made = make(**arguments)
+    _check_kind(key, made)
+    return made
+
+
+def _find(name: str, key: str) -> Any:
+    """Return what a name leads to."""
+    package = name.partition(".")[0]
+    if find_spec(package) is None:
+        raise ConfigError(
+            f"{key}._target_={name}: Python finds no module {package}; if it is one of your own, put "
+            "PYTHONPATH=FOLDER_THAT_HOLDS_IT before the command"
+        )
+    return _locate(name)
+
+
+def _check_kind(key: str, made: Any) -> None:
+    """Check that a part is what its key is for: a class of a trusted package may be anything."""
+    kind = Callback if key.startswith("callbacks.") else _KINDS.get(key)
+    if kind and not isinstance(made, kind):
+        raise ConfigError(f"{key}: {type(made).__name__} must be derived from {kind.__module__}.{kind.__name__}")
 
 
 @contextmanager

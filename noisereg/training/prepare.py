@@ -13,7 +13,7 @@ from noisereg.config.plan import Plan
 from noisereg.errors import ConfigError, DiskError
 from noisereg.files.disk import check_space
 from noisereg.training.at_once import AllAtOnce
-from noisereg.training.build import build_data
+from noisereg.training.build import build_data, check_training_mode
 from noisereg.training.engines import build_engine, choose_engine
 from noisereg.training.one_by_one import OneByOne, OneNetwork
 from noisereg.training.precision import choose_precision
@@ -39,6 +39,7 @@ def prepare(settings: Settings, *, folder: Path, console: Console, begun: str | 
     plan = Plan({**settings, "trainer": {**settings["trainer"], "precision": precision.name}})
     torch.set_num_threads(_num_threads(plan))
     data = build_data(settings, plan.replicas[0]["seed"])
+    check_training_mode(settings, data)
     choice = choose_engine(plan, data)
     where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan)}
     training: Training

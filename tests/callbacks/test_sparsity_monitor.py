@@ -322,3 +322,12 @@ def test_a_loop_that_is_cut_short_is_counted_as_far_as_it_went(limit, num_seen):
             hidden = torch.cat(_hidden(module.model, data), dim=1)[:num]
         mean = (hidden > 0).sum(1).double().mean().item()
         assert trainer.logged_metrics[f"{split}/active_neurons"].item() == pytest.approx(mean)
+
+
+def test_a_chosen_module_that_is_no_activation_is_named_with_the_relus_inside():
+    net = nn.Sequential()
+    net.layer3, net.out = nn.Sequential(nn.Linear(6, 10), nn.ReLU()), nn.Linear(10, 3)
+    with pytest.warns(UserWarning, match=r"outputs of layer3 \(Sequential\) are > 0.*; for the ReLUs inside: layers="):
+        fit(SparsityMonitor(layers=["layer3"]), Plain(net))
+    with pytest.warns(UserWarning, match=r"outputs of out \(Linear\) are > 0, which is no activation$"):
+        fit(SparsityMonitor(layers=["out", "layer3.1"]), Plain(net))

@@ -111,3 +111,13 @@ class Data:
 )
 def test_the_arguments_that_an_error_names_become_keys(text, expected):
     assert qualify(text, "dataset", Data, given=["seed"]) == expected
+
+
+def test_a_class_that_does_not_take_what_the_run_gives_is_refused_with_what_to_write():
+    line = (
+        r"^model: Base must take input_shape, width, which the run gives, and lacks input_shape: "
+        r"write def __init__\(self, input_shape, width, \.\.\.\)$"
+    )
+    with pytest.raises(ConfigError, match=line):
+        check_arguments("model", {}, Base, given=["input_shape", "width"])
+    check_arguments("model", {}, Open, given=["input_shape"])

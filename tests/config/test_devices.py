@@ -24,9 +24,20 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch):
         check_devices({"accelerator": "cuda", "devices": 3})
 
 
-def test_more_processes_than_cores_are_warned_of(monkeypatch, caplog):
+def test_more_devices_than_gpus_are_refused_under_auto_too(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices({"accelerator": "auto", "devices": 2})
+    with pytest.raises(ConfigError, match=r"^trainer.devices=4: torch finds 2 of gpu on this machine$"):
+        check_devices({"accelerator": "auto", "devices": 4})
+
+
+@pytest.mark.parametrize("asked", ["cpu", "auto"])
+def test_more_processes_than_cores_are_warned_of(asked, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    check_devices({"accelerator": "cpu", "devices": 2})
+    check_devices({"accelerator": asked, "devices": 2})
     assert caplog.messages == []
-    check_devices({"accelerator": "cpu", "devices": 4})
+    check_devices({"accelerator": asked, "devices": 4})
     assert caplog.messages == ["warning: trainer.devices=4 processes share the 2 cores of this CPU"]

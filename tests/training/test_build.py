@@ -15,6 +15,7 @@ from noisereg.training.build import (
     build_model,
     build_rule,
     build_schedule,
+    check_training_mode,
 )
 
 
@@ -84,6 +85,22 @@ def test_what_a_class_refuses_is_told_with_the_part_of_the_configuration():
         build_loss(compose_settings("loss=hinge", "loss.kink=up"))
 
 
+@pytest.mark.parametrize("key", ["noise", "noise.schedule", "model", "dataset", "loss", "callbacks.own"])
+def test_a_part_of_another_kind_is_refused_by_its_key(key, monkeypatch):
+    monkeypatch.setattr("noisereg.config.allowed._ALLOWED", {})
+    other = (
+        {"_target_": "noisereg.noise.Resample", "p": 0.1} if key == "loss" else {"_target_": "noisereg.losses.Hinge"}
+    )
+    with pytest.raises(ConfigError, match=f"^{key}: .* must be derived from "):
+        build(key, other)
+
+
+def test_a_module_that_python_does_not_find_is_told_with_the_way_to_it():
+    line = r"^model._target_=my_nets.Net: Python finds no module my_nets; .* put PYTHONPATH=FOLDER_THAT_HOLDS_IT before"
+    with pytest.raises(ConfigError, match=line):
+        build("model", {"_target_": "my_nets.Net"})
+
+
 def test_a_size_beyond_the_data_is_refused_by_its_key(tmp_path):
     with pytest.raises(ConfigError, match=r"^dataset.val_size must be at least 0 and below dataset.train_size=10"):
         build_data(compose_settings("dataset.train_size=10", "dataset.val_size=10"), 0)
@@ -133,10 +150,13 @@ class Plain(torch.nn.Module):
     def __init__(self, input_shape, num_outputs, seed, returns=None):
         super().__init__()
         self.linear, self.relu, self.returns = torch.nn.Linear(input_shape[0], num_outputs), torch.nn.ReLU(), returns
+        self.norm = torch.nn.BatchNorm1d(num_outputs) if returns == "normed" else torch.nn.Identity()
 
     def forward(self, inputs):
-        logits = self.linear(inputs)
-        return (logits, inputs) if self.returns == "both" else logits[:, :1] if self.returns == "one" else logits
+        logits = self.norm(self.linear(inputs))
+        if self.returns == "both" or (self.returns == "both in training" and self.training):
+            return logits, inputs
+        return {"one": logits[:, :1], "squeezed": logits.squeeze()}.get(self.returns, logits)
 
 
 @pytest.fixture
@@ -161,3 +181,58 @@ def test_a_network_that_returns_no_logits_is_refused_in_one_line(returns, found)
     settings = {"model": {"_target_": "noisereg.models.Plain", "returns": returns}}
     with pytest.raises(ConfigError, match=rf"^model: Plain must return logits of shape \(batch, 3\), got {found}$"):
         build_model(settings, 0, input_shape=(5,), num_classes=3)
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_network_that_squeezes_a_batch_of_one_is_refused_in_one_line():
+    settings = {"model": {"_target_": "noisereg.models.Plain", "returns": "squeezed"}}
+    line = r"^model: Plain must return logits of shape \(1, 3\) for a batch of one, got \(3,\)$"
+    with pytest.raises(ConfigError, match=line):
+        build_model(settings, 0, input_shape=(5,), num_classes=3)
+
+
+def _check_plain(returns, *, num_samples, batch_size, **trainer):
+    data = Hypercube(d=5, train_size=num_samples, test_size=4, batch_size=batch_size)
+    data.setup()
+    settings = {"model": {"_target_": "noisereg.models.Plain", "returns": returns}, "trainer": {"devices": 1} | trainer}
+    check_training_mode(settings, data)
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_network_that_returns_something_else_in_training_mode_is_refused_in_one_line():
+    line = r"^model: Plain must return logits of shape \(batch, 1\) in training mode, got tuple$"
+    with pytest.raises(ConfigError, match=line):
+        _check_plain("both in training", num_samples=8, batch_size=4)
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize(
+    ("num_samples", "batch_size", "devices", "batch"),
+    [
+        (9, 4, 1, "the last training batch of an epoch"),
+        (1, 4, 1, "the last training batch of an epoch"),
+        (8, 1, 1, "each training batch"),
+        (8, 2, 2, "each training batch"),
+        (10, 4, 2, "the last training batch of an epoch"),
+    ],
+)
+def test_a_batch_of_one_sample_that_batch_norm_cannot_be_trained_on_is_refused(num_samples, batch_size, devices, batch):
+    line = f"^dataset.batch_size={batch_size} leaves one sample for {batch}, on which Plain cannot be trained"
+    with pytest.raises(ConfigError, match=line):
+        _check_plain("normed", num_samples=num_samples, batch_size=batch_size, devices=devices)
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize(
+    ("returns", "num_samples", "batch_size", "trainer"),
+    [
+        ("normed", 8, 4, {}),
+        ("normed", 10, 4, {}),
+        ("normed", 3, 4, {}),
+        (None, 9, 4, {}),
+        (None, 9, 1, {}),
+        ("normed", 10, 4, {"devices": 2, "sync_batchnorm": True}),
+    ],
+)
+def test_batches_that_a_network_can_be_trained_on_pass(returns, num_samples, batch_size, trainer):
+    _check_plain(returns, num_samples=num_samples, batch_size=batch_size, **trainer)
