@@ -64,6 +64,26 @@ def nearest(name: str, names: Iterable[str], *, words: Mapping[str, str] | None 
     return f"; did you mean {shown}?" if closest and likeness(closest) >= 0.6 else ""
 
 
+def is_known(key: str) -> bool:
+    """Return whether a section of the configuration may hold a key, be it in a file or not.
+
+    Example:
+        >>> is_known("trainer.accumulate_grad_batches"), is_known("trainer.epochs")
+        (True, False)
+    """
+    section: type[Section] = Config
+    for name in key.split("."):
+        field = _fields(section).get(name)
+        if field is None:
+            return False
+        section = field.annotation if _is_section(field.annotation) else Section
+    return True
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
 def _describe_fault(fault: ErrorDetails) -> str:
     if fault["type"] == TOGETHER:
         return fault["msg"]
@@ -85,8 +105,8 @@ def _find_key(place: list[str]) -> tuple[str, str, type[Section]]:
         annotation = field.annotation if field else None
         if field and not field.description and get_origin(annotation) is dict:
             section = get_args(annotation)[1]
-        elif isinstance(annotation, type) and issubclass(annotation, Section):
-            section = annotation
+        elif _is_section(annotation):
+            section = annotation  # type: ignore[assignment]
         elif field and field.description:
             return ".".join(place[:depth]), field.description, section
     return ".".join(place), "a section of keys", section

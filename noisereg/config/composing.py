@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from noisereg.config.allowed import check_targets
 from noisereg.config.callbacks import check_callbacks
-from noisereg.config.check import Settings, check, nearest
+from noisereg.config.check import Settings, check, is_known, nearest
 from noisereg.config.hydra_section import check_hydra
 from noisereg.config.overrides import (
     describe_unreadable,
@@ -22,7 +22,7 @@ from noisereg.config.overrides import (
     trusted_packages,
 )
 from noisereg.config.secrets import check_secrets
-from noisereg.config.walk import walk
+from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 
 
@@ -192,19 +192,24 @@ def _find_unknown_key(overrides: list[str]) -> str | None:
         return None  # it is an option that is wrong, and not an override
     keys = (key for key, _ in walk(OmegaConf.to_container(chosen), into=(dict,)) if key)
     known = list(dict.fromkeys([*keys, *groups]))
+    meant = [key for key in known if not is_below(key, "suggested")]
     for override in given:
         key = override.key_or_group
-        if not (override.is_add() or key in known or key.startswith("hydra")):
-            return f"{override.input_line}: there is no key or group {key}{_suggest_key(key, known)}"
+        if override.is_add() or key in known or key.startswith("hydra"):
+            continue
+        if is_known(key):
+            return f"{override.input_line}: {key} stands in no file; add it with a plus: +{override.input_line}"
+        return f"{override.input_line}: there is no key or group {key}{_suggest_key(key, meant)}"
     return None
 
 
 def _suggest_key(key: str, known: list[str]) -> str:
-    """Return the hint at the same name in the nearest section, or at the nearest name in the same section."""
+    """Return the hint at the same name in the nearest section, or at the nearest name in the same section or in any."""
     section, _, name = key.rpartition(".")
+    last_names = {full.rpartition(".")[2]: full for full in reversed(known)}
     if elsewhere := [full for full in known if full.rpartition(".")[2] == name]:
         return nearest(key, elsewhere) or f"; did you mean {elsewhere[0]}?"
     beside = {full.rpartition(".")[2]: full for full in known if full.rpartition(".")[0] == section}
-    if beside:
+    if section and beside:
         return nearest(name, beside, words=beside)
-    return nearest(key, known)
+    return nearest(key, known) or nearest(name, last_names, words=last_names)
