@@ -26,6 +26,17 @@ PARTIAL_ATTACK = {"_target_": "evil.attack", "_partial_": True}
 TOUCH = {"_target_": "pathlib.Path.touch", "_args_": [{"_target_": "pathlib.Path", "_args_": ["MARK"]}]}
 CREATE = "{oc.create:'{_target_: evil.attack}'}"
 
+_EXTRACTOR = "torchvision.models.feature_extraction.create_feature_extractor"
+_LAYER = """a", getattr(__import__("os"), "system")("touch MARK") or "b"""
+_NAMED_LAYERS = {
+    "_target_": "torchvision.models.detection.backbone_utils.BackboneWithFPN",
+    "backbone": {"_target_": "torch.nn.ModuleDict", "_args_": [{_LAYER: {"_target_": "torch.nn.ReLU"}}]},
+    "return_layers": {_LAYER: "0"},
+    "in_channels_list": [3],
+    "out_channels": 3,
+}
+_TRACED = {"_target_": _EXTRACTOR, "model": _NAMED_LAYERS, "return_nodes": ["fpn"]}  # its source holds the name
+
 # Each runs when Hydra builds it and nothing of ours stands before it.
 BUILT_BY_HYDRA = {
     "a function of a module of theirs": ATTACK,
@@ -43,7 +54,16 @@ BUILT_BY_HYDRA = {
         "_args_": [{"_target_": "noisereg.datasets.cifar.Path", "_args_": ["MARK"]}],
     },
     "an interpolation": {"_target_": "torch.nn.Sequential", "_args_": [f"${CREATE}"]},
+    "a layer's name that becomes code": {
+        "_target_": _EXTRACTOR,
+        "model": _TRACED,
+        "return_nodes": ["fpn"],
+        "_convert_": "all",
+    },
 }
+
+_CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
+_PROFILER = "lightning.pytorch.profilers.SimpleProfiler"
 
 # key in the configuration: what is put there; all is refused by the checks, or at the latest when the part is built
 PARTS: dict[str, tuple[str, Any]] = {
@@ -93,6 +113,23 @@ PARTS: dict[str, tuple[str, Any]] = {
     "an interpolation in an interpolation": ("model.init", f"\\${CREATE}"),
     "no text for a name": ("model.init", {"_target_": ["evil.attack"]}),
     "trust": ("trust", ["evil"]),
+    "a layer's name": (
+        "model",
+        {"_target_": "torch.nn.ModuleDict", "_args_": [{_LAYER: {"_target_": "torch.nn.ReLU"}}]},
+    ),
+    "a file elsewhere": ("callbacks.evil", {"_target_": _CHECKPOINT, "dirpath": "HOME"}),
+    "a file elsewhere by its place": ("callbacks.evil", {"_target_": _CHECKPOINT, "_args_": ["HOME"]}),
+    "a file elsewhere by its name": ("callbacks.evil", {"_target_": _CHECKPOINT, "filename": "../../../ran"}),
+    "a file's name that reads": ("callbacks.evil", {"_target_": _CHECKPOINT, "filename": "{x].__class__[y}"}),
+    "a report of the time elsewhere": ("trainer.profiler", {"_target_": _PROFILER, "dirpath": "HOME", "filename": "a"}),
+    "a server": ("trainer.profiler", {"_target_": "lightning.pytorch.profilers.XLAProfiler"}),
+    "a download": ("model.part", {"_target_": "torchvision.models.squeezenet1_1", "weights": "DEFAULT"}),
+    "a download by default": ("model.part", {"_target_": "torchvision.models.detection.fasterrcnn_resnet50_fpn"}),
+    "a download by its old name": ("model.part", {"_target_": "torchvision.models.alexnet", "pretrained": True}),
+    "a download by its place": ("model.part", {"_target_": "torchvision.models.alexnet", "_args_": [True]}),
+    "a variable of the environment": ("logger.project", "${oc.env:HOME}"),
+    "a variable by a name in parts": ("logger.project", "${oc.${loss.word}:HOME}"),
+    "a variable by a decoded text": ("logger.project", "${oc.decode:'${oc.env:HOME}'}"),
 }
 
 FOLDERS: dict[str, tuple[str, str, list[str]]] = {
@@ -147,6 +184,27 @@ FOLDERS: dict[str, tuple[str, str, list[str]]] = {
         "experiment",
         "# @package _global_\nhydra: {job_logging: {handlers: {file: {filename: MARK, mode: w}}}}",
         [],
+    ),
+    "a shell of a launcher": (
+        "experiment",
+        "# @package _global_\nhydra: {launcher: {setup: ['touch MARK']}}",
+        ["-m", "hydra/launcher=submitit_slurm"],
+    ),
+    "a variable in a folder's name": ("experiment", "# @package _global_\nhydra: {run: {dir: 'a${oc.env:HOME}'}}", []),
+    "a variable in a log": (
+        "experiment",
+        "# @package _global_\nhydra: {job_logging: {formatters: {simple: {format: '${oc.env:HOME}'}}}}",
+        [],
+    ),
+    "a variable in an arm": (
+        "experiment",
+        "# @package _global_\nexperiment: {arms: {a: ['logger.project=${oc.env:HOME}']}}",
+        [],
+    ),
+    "a folder of files by a sweep": (
+        "experiment",
+        "# @package _global_\nhydra: {sweeper: {params: {+callbacks.a: '{_target_: a.B, dirpath: /}'}}}",
+        ["-m"],
     ),
     "a job's name": ("experiment", "# @package _global_\nhydra: {job: {name: ../../ran}}", []),
 }

@@ -53,8 +53,8 @@ def marker(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_there_are_39_attacks_by_a_part_of_a_configuration_and_20_by_a_folder_of_options():
-    assert (len(PARTS), len(FOLDERS)) == (39, 20)
+def test_there_are_54_attacks_by_a_part_of_a_configuration_and_25_by_a_folder_of_options():
+    assert (len(PARTS), len(FOLDERS)) == (54, 25)
 
 
 def check_and_build(config, key):
@@ -90,7 +90,7 @@ def test_no_option_of_a_folder_runs_anything(group, text, options, marker):
     (place / "a.yaml").write_text(text.replace("MARK", str(marker)))
     adds = "+" if group.startswith("hydra") else ""
     with pytest.raises(ConfigError) as refusal:
-        check_command_line([*options, "--config-dir", str(marker.parent / "theirs"), f"{adds}{group}=a"])
+        check_command_line(["--config-dir", str(marker.parent / "theirs"), *options, f"{adds}{group}=a"])
     assert "\n" not in str(refusal.value)
     assert not marker.exists()
 
@@ -161,7 +161,15 @@ def test_the_command_in_a_folder_of_a_stranger_cannot_steer_hydra(recorded, tmp_
 
 @pytest.mark.parametrize(
     "recorded",
-    [["trust=[evil]", "++trust=[evil]"], ["--config-dir=theirs"], ["--experimental-rerun=pickle"], ["-cp=x"]],
+    [
+        ["trust=[evil]", "++trust=[evil]"],
+        ["--config-dir=theirs"],
+        ["--experimental-rerun=pickle"],
+        ["-cp=x"],
+        ["callbacks.a.dirpath=/"],
+        ["+callbacks.a={_target_: a.B, dirpath: /}"],
+        ["+model.weights=DEFAULT"],
+    ],
 )
 def test_the_command_in_a_folder_of_a_stranger_does_not_bring_its_trust_nor_its_options(recorded, tmp_path):
     record_command(tmp_path, "seed=1", *recorded)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from noisereg.config.check import nearest
 from noisereg.config.commands import recorded_overrides, split_options
-from noisereg.config.composing import ComposedRun, compose_run, compose_with_hydra, conf_dir
+from noisereg.config.composing import ComposedRun, check_as_chosen, compose_run, compose_with_hydra, conf_dir
 from noisereg.config.devices import check_devices
 from noisereg.config.launchers import check_installed, check_launcher, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
@@ -157,6 +157,7 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
         if override.key_or_group == "hydra/launcher":
             check_installed(override.value())
     shared = compose_with_hydra(name, fixed)
+    check_as_chosen(shared, name=name, overrides=fixed)
     if has_other_sweeper(shared):
         _check_job(shared, fixed, key="hydra.sweep.dir")
         return None

@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser  # what hydra.main reads the o
 from hydra.core.hydra_config import HydraConfig
 
 from noisereg.config.composing import conf_dir
-from noisereg.config.overrides import is_for_user_only, parse_overrides
+from noisereg.config.overrides import is_for_user_only, parse_overrides, states_by_hand
 from noisereg.config.run_folder import RECORD
 from noisereg.errors import ConfigError
 
@@ -51,7 +51,11 @@ def resuming_command(folder: Path) -> str:
     """
     given = [*HydraConfig.get().overrides.hydra, *HydraConfig.get().overrides.task]
     # not parsed, as Hydra writes the folder of a job there as it would not read it again
-    needed = [line for line in given if line.partition("=")[0].lstrip("+") in ("trust", "hydra.searchpath")]
+    needed = [
+        line
+        for line in given
+        if line.partition("=")[0].lstrip("+") in ("trust", "hydra.searchpath") or states_by_hand(line)
+    ]
     return f"{program_name()} {shlex.join([*_given_options(), f'resume={folder}', *needed])}"
 
 
@@ -86,7 +90,7 @@ def recorded_overrides(folder: Path) -> list[str]:
     given = [item for item in parse_overrides(words) if item.key_or_group not in ("trust", "resume", *_PLACED)]
     if alien := [item for item in given if is_for_user_only(item)]:
         raise ConfigError(f"resume={folder}: {path} has {alien[0].key_or_group}, which no run writes there")
-    return [str(item.input_line) for item in given]
+    return [str(item.input_line) for item in given if not states_by_hand(str(item.input_line))]
 
 
 def _given_options() -> list[str]:

@@ -19,9 +19,10 @@ from noisereg.config.overrides import (
     first_line,
     is_for_user_only,
     parse_overrides,
+    stated_keys,
     trusted_packages,
 )
-from noisereg.config.secrets import check_secrets
+from noisereg.config.secrets import check_interpolations, check_secrets
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 
@@ -73,8 +74,36 @@ def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
     hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
     keys = [override.key_or_group for override in parse_overrides(overrides)]
     check_secrets({"hydra": hydra})
+    written = {key: value for key, value in hydra.items() if key not in ("overrides", "launcher", "sweeper")}
+    written["job"] = {key: value for key, value in hydra["job"].items() if key != "override_dirname"}
+    written["sweeper"] = {"params": hydra["sweeper"].get("params")}
+    check_interpolations({"hydra": written}, stated=stated_keys(overrides))
     check_hydra(hydra, overrides=overrides, keys=keys, trust=trusted_packages(overrides))
     return config
+
+
+def check_as_chosen(config: DictConfig, *, name: str, overrides: Sequence[str]) -> None:
+    """Refuse a file that changes the launcher or the sweeper which the command line chooses.
+
+    Their settings hold lines for a shell, addresses of servers and names of functions. Hydra must be initialised.
+
+    Args:
+        config: with Hydra's part.
+        name: of the primary configuration.
+        overrides: of the command line that it was composed from.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    sections = ("hydra.launcher", "hydra.sweeper")
+    choosing = [item for item in parse_overrides(overrides) if item.key_or_group.replace("/", ".").startswith(sections)]
+    chosen = compose(name, overrides=[str(item.input_line) for item in choosing], return_hydra_config=True)
+    for section in sections:
+        given: Any = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
+        own: Any = OmegaConf.to_container(OmegaConf.select(chosen, section), resolve=False)
+        for key in given.keys() | own.keys():
+            if key != "params" and given.get(key) != own.get(key):
+                raise ConfigError(f"{section}.{key} can be set on the command line only, and a file sets it")
 
 
 class ComposedRun(NamedTuple):
@@ -135,7 +164,10 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
     Raises:
         ConfigError: naming the first key that is wrong.
     """
-    check_secrets(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
+    written: Any = OmegaConf.to_container(config, resolve=False)
+    stated = stated_keys(overrides)
+    check_secrets(written)
+    check_interpolations(written, stated=stated)
     try:
         settings = check(config)
     except ConfigError:
@@ -147,7 +179,7 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
     trust = trusted_packages(overrides)
     if settings.get("trust", []) != trust:
         raise ConfigError(f"trust={settings['trust']} stands in a file; it counts on the command line only")
-    check_targets(settings, trust=trust)
+    check_targets(settings, trust=trust, stated=stated)
     check_callbacks(settings)
     check_secrets(settings)
     return settings

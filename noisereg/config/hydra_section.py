@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from noisereg.config.overrides import states_by_hand
 from noisereg.config.targets import targets
 from noisereg.config.walk import is_below, leaves
 from noisereg.errors import ConfigError
@@ -47,8 +48,8 @@ def check_hydra(hydra: dict[str, Any], *, overrides: Sequence[str], keys: Sequen
     _check_only_by_hand(hydra, keys)
     if added := [line for line in hydra["overrides"]["task"] if line not in overrides]:
         raise ConfigError(f"hydra.overrides.task={added[0]!r} does not stand on the command line")
-    for name in hydra["sweeper"].get("params") or {}:
-        if re.match(r"[+~]*(hydra|trust)\b", str(name)):
+    for name, values in (hydra["sweeper"].get("params") or {}).items():
+        if re.match(r"[+~]*(hydra|trust)\b", str(name)) or states_by_hand(f"{name}={values}"):
             raise ConfigError(f"hydra.sweeper.params.{name} cannot be swept over; give it on the command line")
     if "/" in str(hydra["job"]["name"]):
         raise ConfigError(f"hydra.job.name must be a name without a slash, got {hydra['job']['name']!r}")

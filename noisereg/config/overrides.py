@@ -10,8 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 
+from noisereg.config.walk import walk
 from noisereg.errors import ConfigError
 
+_BY_HAND = re.compile(
+    r"(callbacks|trainer)\b.*\.\w*(dir|path|file|filename|model_registry)|model\b.*\.(weights|pretrained)\w*"
+)
 _TEXTS = ("hydra.run.dir", "hydra.sweep.dir", "dataset.root", "logger.project", "logger.group")
 
 
@@ -61,6 +65,39 @@ def is_for_user_only(override: Override) -> bool:
         [True, True, False]
     """
     return re.split(r"[./]", override.key_or_group)[0] in ("hydra", "trust")
+
+
+def stated_keys(overrides: Sequence[str]) -> set[str]:
+    """Return the keys that a command line sets, those inside of its values too.
+
+    Example:
+        >>> sorted(stated_keys(["+callbacks.best={dirpath: out}"]))
+        ['callbacks.best', 'callbacks.best.dirpath']
+    """
+    return {key for item in parse_overrides(overrides) for key, _ in walk(item.value(), item.key_or_group)}
+
+
+def is_by_hand(key: str) -> bool:
+    """Return whether an argument counts on the command line only: where files are written, and what is downloaded.
+
+    Example:
+        >>> [is_by_hand(key) for key in ("callbacks.best.dirpath", "model.weights", "dataset.root")]
+        [True, True, False]
+    """
+    return bool(_BY_HAND.fullmatch(key))
+
+
+def states_by_hand(line: str) -> bool:
+    """Return whether an override, read as text, sets an argument that `is_by_hand`, itself or inside of its value.
+
+    Example:
+        >>> states_by_hand("+callbacks.best={dirpath: out}"), states_by_hand("optimizer.lr=0.1")
+        (True, False)
+    """
+    key, _, value = line.lstrip("+").partition("=")
+    return any(
+        is_by_hand(full) for full in (key, *(f"{key}.{name}" for name in re.findall(r"\w+(?=['\"]?\s*:)", value)))
+    )
 
 
 def describe_unreadable(error: OverrideParseException) -> str:

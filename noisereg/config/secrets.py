@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from noisereg.config.walk import leaves
@@ -12,6 +12,8 @@ _SECRET = re.compile(r"api_?key|secret|passw", re.IGNORECASE)
 _TOKEN = re.compile(r"token", re.IGNORECASE)
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 _PLACE = re.compile(r"(file|dir|path)$", re.IGNORECASE)
+# a resolver that is none of these, or a name that is put together
+_READS_MORE = re.compile(r"\$\{\s*(?!(now|hydra|oc\.select|oc\.dict\.\w+)\s*:)[^:{}]*(:|\$\{)")
 _SHORTEST = 8  # letters of an environment's secret; shorter ones stand in other words by chance
 
 
@@ -48,6 +50,33 @@ keep it in the environment, or give it once to: wandb login
                 raise ConfigError(
                     f"{key} holds the value of {name}, which a run would write to its files; leave it out"
                 )
+
+
+def check_interpolations(settings: Mapping[str, Any], *, stated: Collection[str]) -> None:
+    """Refuse interpolations of a file that read more than the configuration, the clock and Hydra's own values.
+
+    Who writes a file would otherwise choose a variable of the environment that a run then writes to its own files.
+
+    Args:
+        settings: a configuration as plain values, with interpolations as they are written.
+        stated: keys that the command line sets, which may read the environment.
+
+    Raises:
+        ConfigError: naming the key.
+
+    Example:
+        >>> check_interpolations({"logger": {"project": "${oc.env:ME}"}}, stated={"logger.project"})
+        >>> check_interpolations({"logger": {"project": "${oc.env:ME}"}}, stated=set())
+        Traceback (most recent call last):
+        noisereg.errors.ConfigError: logger.project='${oc.env:ME}' stands in a file, which can use ${key}, ${now:...} \
+and ${hydra:...}; give it on the command line
+    """
+    for key, value in leaves(dict(settings)):
+        if key not in stated and isinstance(value, str) and _READS_MORE.search(value):
+            raise ConfigError(
+                f"{key}={value!r} stands in a file, which can use ${{key}}, ${{now:...}} and ${{hydra:...}}; "
+                "give it on the command line"
+            )
 
 
 def is_secret(name: str) -> bool:

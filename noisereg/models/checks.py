@@ -1,6 +1,9 @@
 """Checks of the arguments that several models share."""
 
+import re
 from collections.abc import Collection
+
+from torch import nn
 
 
 def check_positive(**sizes: int) -> None:
@@ -53,3 +56,23 @@ def check_append_one(append_one: bool, bias: str) -> None:
     """
     if append_one and bias != "none":
         raise ValueError(f"append_one=True takes the place of the biases and requires bias='none', got {bias!r}")
+
+
+def check_names(model: nn.Module) -> None:
+    """Raise ValueError for a name of a layer, weight or buffer that a compiler could not write into code as it is.
+
+    torch.fx and torch.compile make source of the names. One that holds a quote would be read as code.
+
+    Args:
+        model: the network.
+
+    Raises:
+        ValueError: a name holds another sign than letters, digits, _ and -, and the dots between the parts.
+
+    Example:
+        >>> check_names(nn.Sequential(nn.Linear(2, 1)))
+    """
+    named = (model.named_modules(), model.named_parameters(), model.named_buffers())
+    for name in (name for pairs in named for name, _ in pairs):
+        if not re.fullmatch(r"[\w.-]*", name):
+            raise ValueError(f"a name in the network must be of letters, digits, _ and -, got {name!r}")

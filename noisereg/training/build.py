@@ -23,6 +23,7 @@ from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
+from noisereg.models.checks import check_names
 from noisereg.noise import Rule, Schedule
 
 _KINDS: dict[str, type] = {
@@ -56,6 +57,8 @@ def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], 
         )
     with rng.library_generator(seed):  # a network that knows nothing of its seed draws from torch's own generator
         model = build("model", arguments, input_shape=input_shape, num_outputs=num_outputs, seed=seed)
+    with as_config_error("model"):
+        check_names(model)
     _check_outputs(model, input_shape, num_outputs)
     return model
 

@@ -1,8 +1,10 @@
 import re
 
 import pytest
+import torch
+from torch import nn
 
-from noisereg.models.checks import check_append_one, check_choice, check_positive
+from noisereg.models.checks import check_append_one, check_choice, check_names, check_positive
 
 
 def test_sizes_of_one_pass_and_smaller_ones_are_named():
@@ -23,3 +25,19 @@ def test_an_appended_one_excludes_biases(bias):
     check_append_one(True, "none")
     with pytest.raises(ValueError, match=re.escape(f"requires bias='none', got '{bias}'")):
         check_append_one(True, bias)
+
+
+@pytest.mark.parametrize("kind", ["layer", "weight", "buffer"])
+def test_a_name_that_would_become_code_is_refused(kind):
+    model, name = nn.Sequential(nn.Linear(2, 1)), 'a", print("ran") or "b'
+    {
+        "layer": lambda: model.add_module(name, nn.ReLU()),
+        "weight": lambda: model.register_parameter(name, nn.Parameter(torch.zeros(1))),
+        "buffer": lambda: model.register_buffer(name, torch.zeros(1)),
+    }[kind]()
+    with pytest.raises(ValueError, match=rf"^a name in the network must be of letters, .*, got '{re.escape(name)}'$"):
+        check_names(model)
+
+
+def test_names_of_letters_digits_hyphens_and_dots_pass():
+    check_names(nn.ModuleDict({"layer-1": nn.Sequential(nn.Linear(2, 1)), "größe_2": nn.BatchNorm1d(2)}))
