@@ -67,6 +67,11 @@ class Run:
         return [check for check in _list(self.record.get("checks")) if isinstance(check, Mapping)]
 
     @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What tells its data from others; empty in records of older versions."""
+        return _mapping(self.record.get("fingerprint"))
+
+    @property
     def command(self) -> str:
         """The command that made it."""
         return str(self.record.get("command") or "")

@@ -1,5 +1,6 @@
 """Runs that belong together: those of one experiment, or of one configuration, at several p, rates and seeds."""
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -26,12 +27,15 @@ _GROUPED_OVER = ("seed", "seeds", "threads", "engine", "noise.p", "optimizer.lr"
 _OF_THE_EXPERIMENT = ("experiment.id", "experiment.arms", "experiment.fast")  # the rest of it is words
 _NO_METRICS = (*REPLICA, "epochs", "ended_by", "fitted_epoch")  # columns of a replica's row beside its metrics
 _RULE = "noise"
+_DATA = "data"
 _KEYS_IN_A_TITLE = 3
 
 
 @dataclass(frozen=True)
 class RunGroup:
     """Finished runs that differ in p, the learning rate and the seeds only; a run without noise is p = 0 of any rule.
+
+    They are on the same data, as far as their records tell: those of older versions do not.
 
     Where two runs hold the same replica, the later folder's counts.
 
@@ -142,9 +146,15 @@ class RunGroup:
         doubled = sum(len(run.replicas) for run in self.runs) - len(self.replicas)
         commits = dict.fromkeys(str(run.environment["commit"]) for run in self.runs if run.environment.get("commit"))
         diverged = count_diverged([self])
+        untold = sum(not run.fingerprint for run in self.runs)
         return [
             *([diverged] if diverged else []),
             *([f"replicas that two runs hold: {doubled}; the later folder's count"] if doubled else []),
+            *(
+                [f"runs of an older version, which do not tell their data: {untold}"]
+                if 0 < untold < len(self.runs)
+                else []
+            ),
             *([f"runs of several commits: {', '.join(commits)}"] if len(commits) > 1 else []),
         ]
 
@@ -229,7 +239,8 @@ def _replicas_once(groups: Iterable[RunGroup]) -> Iterator[pd.DataFrame]:
 def group_runs(runs: Iterable[Run]) -> list[RunGroup]:
     """Return finished runs in groups, each of runs that differ in p, the learning rate and the seeds only.
 
-    A run without noise is in the group of each rule that has its other settings: it is the p = 0 of them all.
+    A run without noise is in the group of each rule that has its other settings: it is the p = 0 of them all. A run of
+    an older version, which does not tell its data, is put to those of its settings if they all have the same data.
 
     Args:
         runs: of any status.
@@ -250,8 +261,7 @@ def group_runs(runs: Iterable[Run]) -> list[RunGroup]:
     together: dict[str, list[Run]] = {}
     settings: dict[str, dict[str, str]] = {}
     finished = [run for run in runs if run.status == "finished"]
-    for run in finished:
-        own = _settings(run)
+    for run, own in zip(finished, _settings_of_all(finished), strict=True):
         name = json.dumps(sorted(own.items()))
         settings[name] = own
         together.setdefault(name, []).append(run)
@@ -268,8 +278,7 @@ def _join_without_noise(
     """Put runs without noise to those of every rule that have all other settings in common, in the order of places."""
     alike: dict[str, list[str]] = {}
     for name, own in settings.items():
-        rest = [item for item in sorted(own.items()) if not is_below(item[0], _RULE)]
-        alike.setdefault(json.dumps(rest), []).append(name)
+        alike.setdefault(_without_noise(own), []).append(name)
     for names in alike.values():
         quiet = [name for name in names if together[name][0].is_without_noise]
         noisy = [name for name in names if name not in quiet]
@@ -277,6 +286,28 @@ def _join_without_noise(
             joining = [run for name in quiet for run in together.pop(name)]
             for name in noisy:
                 together[name] = sorted([*together[name], *joining], key=lambda run: places[id(run)])
+
+
+def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """Return for each run what must be equal for two to be put together: the settings, and which data they are."""
+    settings = [_settings(run) for run in runs]
+    known: dict[str, set[str]] = {}
+    for run, own in zip(runs, settings, strict=True):
+        if run.fingerprint:
+            known.setdefault(_without_noise(own), set()).add(_hash_data(run))
+    found = []
+    for run, own in zip(runs, settings, strict=True):
+        data = {_hash_data(run)} if run.fingerprint else known.get(_without_noise(own), set())
+        found.append({**own, _DATA: min(data)} if len(data) == 1 else own)
+    return found
+
+
+def _without_noise(own: Mapping[str, str]) -> str:
+    return json.dumps([item for item in sorted(own.items()) if not is_below(item[0], _RULE)])
+
+
+def _hash_data(run: Run) -> str:
+    return hashlib.sha256(json.dumps(run.fingerprint, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _settings(run: Run) -> dict[str, str]:
@@ -304,8 +335,10 @@ def _titles(runs: Sequence[Run], settings: Sequence[Mapping[str, str]]) -> list[
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the keys of settings that have the most different values, if they have several."""
-    keys = dict.fromkeys(key for own in settings for key in own)
+    """Return the keys of settings that have the most different values, if they have several; data only if need be."""
+    without_data = {json.dumps([item for item in own.items() if item[0] != _DATA]) for own in settings}
+    shown = [_DATA] if len(without_data) < len(settings) else []
+    keys = dict.fromkeys(key for own in settings for key in own if key != _DATA or shown)
     kinds = {key: len({own.get(key) for own in settings}) for key in keys}
     return sorted((key for key in kinds if kinds[key] > 1), key=lambda key: -kinds[key])[:_KEYS_IN_A_TITLE]
 

@@ -57,6 +57,41 @@ def test_runs_without_noise_are_p_zero_of_every_rule_with_their_other_settings(t
     ]
 
 
+A, B = {"train_images": 40, "contents": "ab"}, {"train_images": 40, "contents": "cd"}
+
+
+def test_runs_on_other_data_are_another_group_and_a_copy_of_the_data_is_not(tmp_path):
+    for name, (data, root) in enumerate([(A, "a"), (B, "b"), (A, "copy_of_a")]):
+        dataset = {"dataset": CONFIG["dataset"] | {"root": root}}
+        write_run(tmp_path / str(name), config=dataset | {"seed": name}, replicas=replicas(0.2, name), fingerprint=data)
+    groups = grouped(tmp_path)
+    assert [[run.folder.name for run in group.runs] for group in groups] == [["0", "2"], ["1"]]
+    first, second = (group.title for group in groups)
+    assert first.startswith("TwoLayer on Hypercube under Resample (data = ") and first != second
+    assert all(group.notes == [] for group in groups)
+
+
+def test_a_title_does_not_name_data_that_a_setting_tells_apart(tmp_path):
+    for d in (30, 60):
+        dataset = CONFIG["dataset"] | {"d": d}
+        write_run(tmp_path / str(d), config={"dataset": dataset}, fingerprint={"settings": dataset}, replicas=[])
+    assert [group.title for group in grouped(tmp_path)] == [
+        "TwoLayer on Hypercube under Resample (dataset.d = 30)",
+        "TwoLayer on Hypercube under Resample (dataset.d = 60)",
+    ]
+
+
+def test_a_run_that_does_not_tell_its_data_is_put_to_those_of_its_settings_if_these_have_one(tmp_path):
+    write_run(tmp_path / "0", config={"seed": 0}, replicas=replicas(0.2, 0))
+    write_run(tmp_path / "1", config={"seed": 1}, replicas=replicas(0.2, 1), fingerprint=A)
+    write_run(tmp_path / "2", config=QUIET, replicas=replicas(0.0, 0))
+    (group,) = grouped(tmp_path)
+    assert [run.folder.name for run in group.runs] == ["0", "1", "2"]
+    assert group.notes == ["runs of an older version, which do not tell their data: 2"]
+    write_run(tmp_path / "3", config={"seed": 3}, replicas=replicas(0.2, 3), fingerprint=B)
+    assert sorted([run.folder.name for run in group.runs] for group in grouped(tmp_path)) == [["0", "2"], ["1"], ["3"]]
+
+
 def test_replicas_without_noise_that_several_groups_show_are_counted_once(tmp_path):
     failed = {"ended_by": "non-finite loss"}
     write_run(tmp_path / "0", config=QUIET, replicas=[*replicas(0.0, 0), *replicas(0.0, 1, **failed)])
