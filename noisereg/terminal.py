@@ -2,14 +2,22 @@
 
 import io
 import os
+import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+# Control characters but for tab and newline; marks that turn the direction of what follows; halves of a character.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def open_console(*, quiet: bool = False) -> Console:
     """Return a console that prints every text as it is: no `[red]`, `:smile:` or number in it means anything.
+
+    Nor does a terminal's escape sequence, which is shown and not obeyed.
 
     Args:
         quiet: whether nothing is printed.
@@ -18,7 +26,28 @@ def open_console(*, quiet: bool = False) -> Console:
         >>> open_console().print("out/[/old] :smile:")
         out/[/old] :smile:
     """
-    return Console(quiet=quiet, markup=False, emoji=False, highlight=False)
+    return _PlainConsole(quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def plain_text(text: str) -> str:
+    """Return a text in which what a terminal or a page would obey stands as it is written in Python.
+
+    That is control characters, such as those that begin a terminal's escape sequence, and the marks that turn the
+    direction of writing, by which a text can look like another.
+
+    Example:
+        >>> plain_text("a\\x1b[2Jb"), plain_text("näïve 日本"), plain_text("\\u202efdp.exe")
+        ('a\\\\x1b[2Jb', 'näïve 日本', '\\\\u202efdp.exe')
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode-escape").decode(), text)
+
+
+class _PlainConsole(Console):
+    """A console that obeys nothing in a text; what moves the cursor, as a progress line does, is no text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(plain_text(segment.text), segment.style)
 
 
 def guard_output() -> None:

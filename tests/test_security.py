@@ -197,7 +197,7 @@ def test_no_text_of_a_run_is_a_formula_in_the_table_of_a_report(tmp_path):
     record = {"status": "finished", "config": CONFIG, "replicas": [{"p": 0.1, "seed": 0, "test/error": -0.5}]}
     (tmp_path / "result.json").write_text(json.dumps({**record, "experiment": experiment, "command": "@evil"}))
     assert report([str(tmp_path)]) == 0
-    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "claims.csv").read_text().splitlines()))
     assert [row["says"] for row in rows] == ["'=HYPERLINK(1)", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "plain"]
     assert {row["title"] for row in rows} == {'\'=cmd|"/c calc"!A1'}
     assert {row["paper"] for row in rows} == {row["ours"] for row in rows} == {"-0.5"}

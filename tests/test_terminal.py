@@ -4,8 +4,9 @@ import sys
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
-from noisereg.terminal import open_console
+from noisereg.terminal import open_console, plain_text
 
 PRINTS = """
 import sys
@@ -36,6 +37,25 @@ def test_a_text_is_printed_as_it_is(text, capsys):
     console.print(text)
     console.print(table)
     assert capsys.readouterr().out == f"{text}\n{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x1b]0;owned\x1b", r"\x1b[2J\x1b]0;owned\x1b"),
+        ("\x9b31m", r"\x9b31m"),
+        ("\u202efdp.exe", r"\u202efdp.exe"),
+        ("\u2066x\u2069", r"\u2066x\u2069"),
+        ("\ud800", r"\ud800"),
+        ("ä 日本 \u200d ±", "ä 日本 \u200d ±"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown(text, shown, capsys):
+    console = open_console()
+    console.print(text)
+    console.print(Text(text))
+    assert capsys.readouterr().out == f"{shown}\n{shown}\n"
+    assert plain_text(f"{text}\n\t\r\x07") == rf"{shown}" + "\n\t" + r"\r\x07"
 
 
 @pytest.mark.parametrize("kind", ["closed pipe", "full disk"])

@@ -3,21 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
+from noisereg.report.figures.chart_parts import Figure
 from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import save
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.figures.usual import curve_panels, end_panels, usual_panels
 from noisereg.statistics import Interval, bands, mean_interval, paired_means
 
-__all__ = ["Interval", "against_p", "bands", "curves", "mean_interval", "paired_means", "run_figures", "save"]
+__all__ = ["Figure", "Interval", "against_p", "bands", "curves", "mean_interval", "paired_means", "run_figures", "save"]
 
 
 def run_figures(
     replicas: pd.DataFrame | Sequence[Mapping[str, Any]], frame: pd.DataFrame, *, title: str = "", subtitle: str = ""
-) -> dict[str, alt.VConcatChart]:
+) -> dict[str, Figure]:
     """Draw the figures of a run of one network or of many, each by the name of its files.
 
     Args:
@@ -49,7 +49,7 @@ def run_figures(
     }
 
 
-def curves(frame: pd.DataFrame, *, title: str = "", subtitle: str = "") -> alt.VConcatChart:
+def curves(frame: pd.DataFrame, *, title: str = "", subtitle: str = "") -> Figure:
     """Draw errors, active neurons and weight norms over training, a colour for each p.
 
     With several p and learning rates, each rate has a column of panels.
@@ -70,9 +70,7 @@ def curves(frame: pd.DataFrame, *, title: str = "", subtitle: str = "") -> alt.V
     return draw_figure(curve_panels(frame), replicas=frame[:0], curves=frame, title=title, subtitle=subtitle)
 
 
-def against_p(
-    replicas: pd.DataFrame | Sequence[Mapping[str, Any]], *, title: str = "", subtitle: str = ""
-) -> alt.VConcatChart:
+def against_p(replicas: pd.DataFrame | Sequence[Mapping[str, Any]], *, title: str = "", subtitle: str = "") -> Figure:
     """Draw errors, active neurons and weight norms at the end of training against p, or else the learning rate or arm.
 
     Args:

@@ -15,7 +15,7 @@ from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import claim_rows, csv_text, result_rows
 from noisereg.report.page.terminal import kinds_table, means_table, overview_table
 from noisereg.runs.reading import Run, find_runs
-from noisereg.terminal import guard_output, open_console
+from noisereg.terminal import guard_output, open_console, plain_text
 
 _MOST_TABLES = 40  # that are printed
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = asked.out or (first if first.is_dir() else first.parent)
         make_report(find_runs(asked.paths), folder, console=open_console())
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(plain_text(f"error: {error}"), file=sys.stderr)
         return 2
     return 0
 

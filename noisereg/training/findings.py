@@ -9,8 +9,9 @@ from rich.text import Text
 from noisereg.config.check import Settings
 from noisereg.config.targets import target_name
 from noisereg.errors import ConfigError
-from noisereg.report import run_figures, save
+from noisereg.report import Figure, run_figures, save
 from noisereg.report.claims.claim import Claim
+from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.figure import figure_of, panels_of
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.groups.run_group import group_runs
@@ -56,16 +57,16 @@ def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
     title = f"{model} on {training.data.source} under {rule}"
     subtitle = f"{settings['trainer']['max_epochs']:,} epochs, loss {loss}"
     charts = run_figures(rows, training.curves.frame(), title=title, subtitle=subtitle)
-    for name, chart in charts.items():
-        save(chart, training.folder / "figures" / name)
-    return [training.folder / "figures" / f"{name}.png" for name in charts]
+    places = {name: training.folder / "figures" / name for name in charts}
+    drawn = [name for name, chart in charts.items() if _save(chart, places[name], training.console)]
+    return [places[name].with_name(f"{name}.png") for name in drawn]
 
 
 def draw_experiment(folder: Path, console: Console) -> None:
     """Draw the figure of a finished experiment and print its verdicts, as a report of its folder does."""
     (group,) = group_runs(find_runs([folder / "result.json"]))
     if panels_of(group):
-        save(figure_of(group), folder / "figures" / "experiment")
+        _save(figure_of(group), folder / "figures" / "experiment", console)
     if group.judgements:
         console.print(judgement_table(group.judgements))
 
@@ -84,6 +85,16 @@ def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
             raise ConfigError(f"experiment.checks.{name}: {section['_target_']} gives no list of checks")
         rows += [check.as_row() for check in checks]
     return rows
+
+
+def _save(chart: Figure, path: Path, console: Console) -> bool:
+    """Return whether a figure was written; a run whose figure the chart library cannot draw goes on without."""
+    try:
+        save(chart, path)
+    except DrawingError as error:
+        console.print(Text(f"not drawn: {path}: {error}"), soft_wrap=True)
+        return False
+    return True
 
 
 def _computed(node: Any, key: str) -> Any:

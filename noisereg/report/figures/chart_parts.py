@@ -1,6 +1,7 @@
 """The parts that all panels are made of: data, colours, and the rows in which panels stand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -37,7 +38,7 @@ def rounded(column: pd.Series) -> list[float]:
 
 
 def colour_of(frame: pd.DataFrame, key: str, *, title: str = "", **legend: Any) -> Any:
-    """Return the colours of the values of a column, dark to light; up to twenty of them have a line in the legend.
+    """Return the colours of the values of a column, dark to light, and their legend.
 
     Example:
         >>> colour_of(pd.DataFrame({"p": [0.2, 0.0]}), "p").to_dict()["scale"]["domain"]
@@ -46,11 +47,21 @@ def colour_of(frame: pd.DataFrame, key: str, *, title: str = "", **legend: Any) 
     if key not in frame:
         return alt.value(_ONE_COLOUR)
     values = rounded(frame[key])
-    shown = [values[place] for place in evenly_spaced(len(values), _MOST_IN_LEGEND)]
     scale = alt.Scale(domain=values, range=_colours(len(values)))
-    return alt.Color(
-        f"{key}:O", scale=scale, legend=alt.Legend(title=title or key, values=shown, symbolOpacity=1, **legend)
-    )
+    shown = legend_values(frame[key]) | legend
+    return alt.Color(f"{key}:O", scale=scale, legend=alt.Legend(title=title or key, symbolOpacity=1, **shown))
+
+
+def legend_values(column: pd.Series) -> dict[str, list[Any]]:
+    """Return which values of a column have a line in a legend: each that is there, up to twenty.
+
+    Example:
+        >>> legend_values(pd.Series([0.2, 0.0, 0.2]))
+        {'values': [0.0, 0.2]}
+    """
+    is_numeric = pd.api.types.is_numeric_dtype(column)
+    values: list[Any] = rounded(column) if is_numeric else list(dict.fromkeys(column.dropna()))
+    return {"values": [values[place] for place in evenly_spaced(len(values), _MOST_IN_LEGEND)]}
 
 
 def layered(layers: Sequence[alt.Chart], title: str) -> alt.LayerChart:
@@ -63,21 +74,74 @@ def layered(layers: Sequence[alt.Chart], title: str) -> alt.LayerChart:
     return alt.LayerChart(layer=list(layers), title=title, width=_WIDTH, height=_HEIGHT)
 
 
-def in_rows(rows: Sequence[Sequence[Any]], *, title: str, lines: Sequence[str]) -> alt.VConcatChart:
+@dataclass(frozen=True)
+class Figure:
+    """A figure of panels, as Vega-Lite has it.
+
+    Args:
+        specification: of Vega-Lite, with its data.
+
+    Example:
+        >>> points = layered([alt.Chart().mark_point()], "test error (%)")
+        >>> in_rows([[points]], title="Hypercube", lines=["20 seeds"]).to_altair().to_dict()["title"]["text"]
+        'Hypercube'
+    """
+
+    specification: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the specification."""
+        return dict(self.specification)
+
+    def to_altair(self) -> alt.VConcatChart:
+        """Return a chart of altair, to change it, or to save it in other formats."""
+        return alt.VConcatChart.from_dict(self.to_dict(), validate=False)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Return what a notebook shows."""
+        return {f"application/vnd.vegalite.{alt.SCHEMA_VERSION.partition('.')[0]}+json": self.to_dict()}
+
+
+def in_rows(
+    rows: Sequence[Sequence[Any]],
+    *,
+    title: str,
+    lines: Sequence[str],
+    apart: Sequence[str] = ("xOffset",),
+    same_heights: Sequence[bool] = (),
+) -> Figure:
     """Build a figure of rows of panels, under a title and a subtitle.
+
+    It is put together of the panels' specifications: altair copies and checks each panel many times over.
 
     Args:
         rows: of panels.
         title: of the figure.
         lines: of the subtitle; empty ones are left out.
+        apart: the scales that each panel has for itself, beside the vertical one.
+        same_heights: of each row, whether its panels share the vertical scale; by default none does.
 
     Example:
         >>> points = layered([alt.Chart().mark_point()], "test error (%)")
-        >>> in_rows([[points]], title="Hypercube", lines=["", "20 seeds"]).title.subtitle
+        >>> in_rows([[points]], title="Hypercube", lines=["", "20 seeds"]).to_dict()["title"]["subtitle"]
         ['20 seeds']
     """
-    heading = alt.TitleParams(text=title, subtitle=[line for line in lines if line], **_HEADING)
-    return alt.vconcat(*(alt.hconcat(*row) for row in rows), title=heading, spacing=24, config=_LOOK)
+    own = dict.fromkeys(apart, "independent")
+    datasets: dict[str, Any] = {}
+    choices: list[Any] = []
+    parts = []
+    for row, is_same in zip(rows, same_heights or [False] * len(rows), strict=True):
+        panels = [panel.to_dict(validate=False) for panel in row]
+        for panel in panels:
+            panel.pop("$schema"), panel.pop("config")
+            datasets |= panel.pop("datasets", {})
+            choices += panel.pop("params", [])
+        scales = {"y": "shared" if is_same else "independent", **own}
+        parts.append({"hconcat": panels, "resolve": {"scale": scales}})
+    heading = {"text": title, "subtitle": [line for line in lines if line], **_HEADING}
+    figure = {"$schema": alt.SCHEMA_URL, "config": _LOOK, "title": heading, "spacing": 24, "vconcat": parts}
+    figure |= {"resolve": {"scale": own}, "datasets": datasets}
+    return Figure(figure | ({"params": choices} if choices else {}))
 
 
 def inline(table: pd.DataFrame) -> alt.InlineData:

@@ -12,10 +12,17 @@ from noisereg.report.claims.selection import REPLICA, Selection, have_diverged
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.check_panel import check_chart
 from noisereg.report.figures.histogram_panel import histogram_chart
-from noisereg.report.figures.line_panel import line_chart
+from noisereg.report.figures.line_panel import FEWEST_FOR_AN_INTERVAL, line_chart
 from noisereg.report.figures.line_styles import choose_styles
 from noisereg.report.figures.panel import PanelSpec
-from noisereg.report.figures.panel_values import from_diverged, panel_means, replica_values, stops_early, thinned
+from noisereg.report.figures.panel_values import (
+    from_diverged,
+    panel_means,
+    replica_curves,
+    replica_values,
+    stops_early,
+    thinned,
+)
 from noisereg.report.figures.plane_panel import plane_charts
 from noisereg.report.figures.reliability_panel import reliability_chart
 from noisereg.report.figures.usual import usual_panels
@@ -54,7 +61,7 @@ def panels_of(group: RunGroup) -> list[PanelSpec]:
     ]
 
 
-def figure_of(group: RunGroup) -> alt.VConcatChart:
+def figure_of(group: RunGroup) -> chart_parts.Figure:
     """Draw a group's figure.
 
     Raises:
@@ -81,14 +88,15 @@ def draw_figure(
     checks: Sequence[Mapping[str, Any]] = (),
     title: str = "",
     subtitle: str = "",
-) -> alt.VConcatChart:
+) -> chart_parts.Figure:
     """Draw panels.
 
     A line is the mean over seeds, its band Student's 95 % t interval of that mean; where there are few places along the
-    axis, there are points with bars. A faint point is a replica. A replica that stopped early keeps its last values,
-    and one that diverged has none from then on; the subtitle says of how many replicas the means then are.
-    Lines differ in colour by p (else learning rate, arm, metric), and in dashes by the rest. A click in the legend
-    shows one colour alone, a click with shift adds another. The subtitle names panels that the runs do not allow.
+    axis, there are points with bars. A faint point is a replica; of two, there are such points in place of the band. A
+    replica that stopped early keeps its last values, and one that diverged has none from then on; the subtitle says of
+    how many replicas the means then are. Lines differ in colour by p (else learning rate, arm, metric), and in dashes
+    by the rest. A click in the legend shows one colour alone, a click with shift adds another. The subtitle names
+    panels that the runs do not allow.
 
     Args:
         panels: what to draw, in order.
@@ -128,7 +136,7 @@ def draw_figure(
     for place, panel in enumerate(panels):
         try:
             if place in drawn:
-                singles = _singles(panel, replicas=replicas, curves=curves)
+                singles = _singles(panel, drawn[place], replicas=replicas, curves=curves)
                 chart = line_chart(panel, drawn[place], style=styles[place], singles=singles)
                 charts.append((panel, _with_choice(chart, styles[place].choice, owned)))
             elif place not in faults:
@@ -148,9 +156,13 @@ def draw_figure(
         *(f"not drawn: {fault}" for _, fault in sorted(faults.items())),
     ]
     rows = _in_rows(charts)
-    figure = chart_parts.in_rows([[chart for _, chart in row] for row in rows], title=title, lines=lines)
-    return _apart(
-        figure, [bool(row[0][0].row) for row in rows], legends=own or any(style.own for style in styles.values())
+    legends = ("color", "strokeDash", "shape") if own or any(style.own for style in styles.values()) else ()
+    return chart_parts.in_rows(
+        [[chart for _, chart in row] for row in rows],
+        title=title,
+        lines=lines,
+        apart=("xOffset", *legends),
+        same_heights=[bool(row[0][0].row) for row in rows],
     )
 
 
@@ -182,10 +194,18 @@ def _networks(panel: PanelSpec, analyses: Analyses) -> Sequence[AnalysedNetwork]
     return found
 
 
-def _singles(panel: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the values of single replicas where it is clear which mean they belong to."""
-    values = replica_values(panel, replicas=replicas, curves=curves) if panel.kind == "end" else pd.DataFrame()
-    return values if len(values) <= _MOST_SINGLES else values[:0]
+def _singles(panel: PanelSpec, table: pd.DataFrame, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the values of single replicas where it is clear which mean they belong to, or where they are two.
+
+    Over training they stand in the place of the band, which is not drawn of two.
+    """
+    if panel.kind == "end":
+        values = replica_values(panel, replicas=replicas, curves=curves)
+        return values if len(values) <= _MOST_SINGLES else values[:0]
+    if 1 < table["n"].max() < FEWEST_FOR_AN_INTERVAL:
+        values = replica_curves(panel, curves=curves)
+        return values[values["x"].isin(table["x"])]
+    return pd.DataFrame()
 
 
 def _histograms(panel: PanelSpec, replicas: pd.DataFrame, fires: Fires) -> list[alt.FacetChart]:
@@ -220,17 +240,6 @@ def _place_of(panel: PanelSpec) -> tuple[str, str]:
     return _STANDS_WITH.get(panel.kind, panel.kind), panel.row
 
 
-def _apart(figure: alt.VConcatChart, same_heights: Sequence[bool], *, legends: bool) -> alt.VConcatChart:
-    """Let each panel have its own scales, but for the heights of some rows, and its own legends if they are below."""
-    names = ["xOffset", *(["color", "strokeDash", "shape"] if legends else [])]
-    apart: dict[str, Any] = dict.fromkeys(names, "independent")
-    figure.vconcat = [
-        row.resolve_scale(y="shared" if same_height else "independent", **apart)
-        for row, same_height in zip(figure.vconcat, same_heights, strict=True)
-    ]
-    return figure.resolve_scale(**apart)
-
-
 def _any_stops_early(panels: Sequence[PanelSpec], *, replicas: pd.DataFrame, curves: pd.DataFrame) -> bool:
     shown = (panel.selected.rows(curves) for panel in panels)
     return any(stops_early(rows[~from_diverged(rows, replicas)]) for rows in shown)
@@ -242,10 +251,13 @@ def _intervals_in_words(tables: Sequence[pd.DataFrame]) -> str:
         return ""
     lacking = [(n, of) for table in tables for n, of in zip(table["n"], table["replicas"], strict=True) if n < of]
     fewest = "{} of {} replicas where others have no value".format(*min(lacking)) if lacking else ""
-    if numbers[-1] == 1:
-        return ", ".join(["one seed, no interval", *([fewest] if lacking else [])])
     seeds = f"{numbers[-1]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return ", ".join([f"band or bar: 95 % t interval of the mean over {seeds} seeds", *([fewest] if lacking else [])])
+    words = f"band or bar: 95 % t interval of the mean over {seeds} seeds"
+    if numbers[-1] < FEWEST_FOR_AN_INTERVAL:
+        words = "one seed, no interval" if numbers[-1] == 1 else "mean of two seeds, no interval; faint: each seed"
+    elif numbers[0] < FEWEST_FOR_AN_INTERVAL:
+        words += f", none of fewer than {FEWEST_FOR_AN_INTERVAL}"
+    return ", ".join([words, *([fewest] if lacking else [])])
 
 
 def _diverged_in_words(replicas: pd.DataFrame) -> str:

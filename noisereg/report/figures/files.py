@@ -8,16 +8,18 @@ from typing import Any
 
 import altair as alt
 import numpy as np
-import vl_convert
 from altair.utils.html import INLINE_HTML_TEMPLATE
 from jinja2.utils import htmlsafe_json_dumps
 
 from noisereg.files.cache import cached
+from noisereg.report.figures.chart_parts import Figure
+from noisereg.report.figures.chart_process import CHARTS
+from noisereg.terminal import plain_text
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
-def save(chart: alt.TopLevelMixin, path: Path) -> None:
+def save(chart: Figure | alt.TopLevelMixin, path: Path) -> None:
     """Write a figure as an image, and as a page of its own.
 
     Either file appears whole or not at all. The page loads nothing from the network.
@@ -35,7 +37,7 @@ def save(chart: alt.TopLevelMixin, path: Path) -> None:
     """
     from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
 
-    specification = chart.to_dict()
+    specification = specification_of(chart)
     image = png_of(specification)
     page = INLINE_HTML_TEMPLATE.render(
         spec=htmlsafe_json_dumps(specification),
@@ -48,24 +50,46 @@ def save(chart: alt.TopLevelMixin, path: Path) -> None:
     write_atomically(path.with_name(f"{path.name}.html"), lambda file: file.write(page.encode()))
 
 
+def specification_of(chart: Figure | alt.TopLevelMixin) -> dict[str, Any]:
+    """Return the specification of a figure in which no text holds what a page or the chart library would obey.
+
+    Raises:
+        ValueError: if the chart is none.
+    """
+    return {str(key): _plain(value) for key, value in chart.to_dict().items()}
+
+
 def png_of(specification: Mapping[str, Any]) -> bytes:
-    """Return a figure as an image, two dots a pixel."""
-    return vl_convert.vegalite_to_png(_visible(dict(specification)), scale=2)
+    """Return a figure as an image, two dots a pixel.
+
+    Raises:
+        DrawingError: if the chart library cannot draw it, or aborts over it.
+    """
+    return CHARTS.ask("png", _visible(dict(specification)))
 
 
 @cache
 def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, which takes seconds to build and is kept on disk.
 
+    Raises:
+        DrawingError: if the chart library cannot build it.
+
     Example:
         >>> "vegaEmbed" in vega_script()
         True
     """
     made_of = (version("vl-convert-python"), _SNIPPET)
-    kept = cached(
-        "vega", made_of, lambda: {"utf8": np.frombuffer(vl_convert.javascript_bundle(_SNIPPET).encode(), "u1")}
-    )
+    kept = cached("vega", made_of, lambda: {"utf8": np.frombuffer(CHARTS.ask("script", _SNIPPET), "u1")})
     return kept["utf8"].tobytes().decode()
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, str):
+        return plain_text(part)
+    if isinstance(part, Mapping):
+        return {plain_text(str(key)): _plain(value) for key, value in part.items()}
+    return [_plain(item) for item in part] if isinstance(part, list) else part
 
 
 def _visible(part: Any) -> Any:

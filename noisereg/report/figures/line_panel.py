@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -12,6 +13,8 @@ from noisereg.report.figures.line_styles import LineStyle, name_lines
 from noisereg.report.figures.panel import PanelSpec
 
 _FEWEST_FOR_A_BAND = 3  # places; between two, a band would say more than is known
+FEWEST_FOR_AN_INTERVAL = 3  # replicas; of two it is 9 standard deviations wide either side, and the two say more
+_MOST_TICKS = 5
 _FEWEST_FOR_A_LINE = 5  # of layers, which stand in an order
 _NAMES_ITSELF = ("arm", "metric")  # along an axis
 _FEW_PLACES = 8  # each has its tick
@@ -40,11 +43,12 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
     if "replicas" in table and (table["n"] == table["replicas"]).all():
         table = table.drop(columns="replicas")
     rows = _drawable(spec, name_lines(table))
+    rows = rows.assign(**{end: rows[end].where(rows["n"] >= FEWEST_FOR_AN_INTERVAL) for end in ("low", "high")})
     if "quantity" in rows and rows["quantity"].nunique() == 1:  # which the title names
         rows, singles = rows.drop(columns="quantity"), singles.drop(columns="quantity", errors="ignore")
     form = _form(spec, rows)
     x = _ordered_axis(spec, rows) if form == "points" or not _is_numeric(rows) else _x_axis(spec, rows)
-    base = alt.Chart(chart_parts.inline(rows)).encode(x=x, color=style.colours())
+    base = alt.Chart(chart_parts.inline(rows)).encode(x=x, color=style.colours(rows))
     if "line" in rows:
         base = base.encode(detail="line:N")
     if style.key and form == "points":
@@ -86,7 +90,7 @@ def _drawable(spec: PanelSpec, rows: pd.DataFrame) -> pd.DataFrame:
 def _means(
     base: alt.Chart, rows: pd.DataFrame, *, form: str, style: LineStyle, y: Callable[[str], alt.Y]
 ) -> list[alt.Chart]:
-    by_line = style.dashes(of_points=form == "points") if "line" in rows else {}
+    by_line = style.dashes(rows, of_points=form == "points") if "line" in rows else {}
     hover = _hover(rows)
     if form == "points":
         return [base.mark_point(size=60, filled=True, opacity=1).encode(y=y("mean"), tooltip=hover, **by_line)]
@@ -133,10 +137,21 @@ def _ordered_axis(spec: PanelSpec, rows: pd.DataFrame) -> alt.X:
 
 def _x_axis(spec: PanelSpec, rows: pd.DataFrame) -> alt.X:
     whole = spec.along in ("epoch", "step")
-    few = spec.kind == "end" and rows["x"].nunique() <= _FEW_PLACES
-    ticks = {"values": chart_parts.rounded(rows["x"])} if few else {"tickCount": 4}
-    axis = alt.Axis(grid=False, format=",d" if whole else "~g", tickMinStep=int(whole), labelOverlap=True, **ticks)
+    ticks: dict[str, Any] = {"tickCount": 4}
+    if spec.kind == "end" and rows["x"].nunique() <= _FEW_PLACES:
+        ticks = {"values": chart_parts.rounded(rows["x"])}
+    elif whole and not spec.log_x:
+        ticks = {"values": _whole_ticks(float(rows["x"].min()), float(rows["x"].max()))}
+    axis = alt.Axis(grid=False, format=",d" if whole else "~g", labelOverlap=True, **ticks)
     return alt.X("x:Q", title=_x_title(spec), axis=axis, scale=_x_scale(spec, rows))
+
+
+def _whole_ticks(low: float, high: float) -> list[int]:
+    """Return a few whole numbers from low to high, at even distances of 1, 2 or 5 times a power of ten."""
+    least = max(1.0, (high - low) / _MOST_TICKS)
+    decade = 10 ** math.floor(math.log10(least))
+    step = next(int(factor * decade) for factor in (1, 2, 5, 10) if factor * decade >= least)
+    return list(range(math.ceil(low / step) * step, math.floor(high) + 1, step))
 
 
 def _x_title(spec: PanelSpec) -> str | None:

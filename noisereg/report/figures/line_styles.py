@@ -24,7 +24,7 @@ class LineStyle:
     Args:
         key: the column that colours tell; empty if there is one line.
         values: rows of all those panels, as `name_lines` gives them.
-        own: whether each panel has its own legend below, rather than the figure one beside.
+        own: whether each panel has its own legend below, rather than the figure one on top.
         choice: what a click in the legend chooses; None without colours.
 
     Example:
@@ -38,17 +38,20 @@ class LineStyle:
     own: bool
     choice: alt.Parameter | None = None
 
-    def colours(self) -> Any:
-        """Return the encoding of colours."""
+    def colours(self, rows: pd.DataFrame | None = None) -> Any:
+        """Return the encoding of colours.
+
+        Args:
+            rows: of the panel, whose values alone its own legend has; by default those of all its panels.
+        """
         if not self.key:
             return chart_parts.colour_of(self.values, "")
+        place = self._place(self._drawn(self.key, rows))
         if self.key in _ON_A_SCALE:
-            return chart_parts.colour_of(
-                self.values, self.key, title=label_of(self.key).words, **self._place(columns=6)
-            )
+            return chart_parts.colour_of(self.values, self.key, title=label_of(self.key).words, **place)
         domain = list(dict.fromkeys(self.values[self.key]))
         scale = alt.Scale(domain=domain, range=chart_parts.cycled(chart_parts.OKABE_ITO, len(domain)))
-        legend = alt.Legend(title=None, symbolOpacity=1, labelLimit=_LABEL_LIMIT, **self._place())
+        legend = alt.Legend(title=None, symbolOpacity=1, labelLimit=_LABEL_LIMIT, **place)
         return alt.Color(f"{self.key}:N", scale=scale, legend=legend)
 
     def beside(self) -> alt.XOffset:
@@ -57,20 +60,33 @@ class LineStyle:
         domain = chart_parts.rounded(values) if self.key in _ON_A_SCALE else list(dict.fromkeys(values))
         return alt.XOffset(f"{self.key}:O", scale=alt.Scale(domain=domain))
 
-    def dashes(self, *, of_points: bool) -> dict[str, Any]:
-        """Return the encoding of what colour does not tell: dashes of lines, or shapes of points."""
+    def dashes(self, rows: pd.DataFrame | None = None, *, of_points: bool) -> dict[str, Any]:
+        """Return the encoding of what colour does not tell: dashes of lines, or shapes of points.
+
+        Args:
+            rows: of the panel, as of `colours`.
+            of_points: whether there are no lines.
+        """
         if "line" not in self.values or self.values["line"].nunique() < 2:
             return {}
         domain = list(dict.fromkeys(self.values["line"].dropna()))
-        legend = alt.Legend(title=None, labelLimit=_LABEL_LIMIT, **self._place())
+        legend = alt.Legend(title=None, labelLimit=_LABEL_LIMIT, **self._place(self._drawn("line", rows)))
         if of_points:
             scale = alt.Scale(domain=domain, range=chart_parts.cycled(_SHAPES, len(domain)))
             return {"shape": alt.Shape("line:N", scale=scale, legend=legend)}
         scale = alt.Scale(domain=domain, range=chart_parts.cycled(_DASHES, len(domain)))
         return {"strokeDash": alt.StrokeDash("line:N", scale=scale, legend=legend)}
 
-    def _place(self, *, columns: int = 3) -> dict[str, Any]:
-        return {"orient": "bottom", "columns": columns} if self.own else {}
+    def _drawn(self, column: str, rows: pd.DataFrame | None) -> pd.Series:
+        """Return the values that a legend has: in one legend of all panels, those of all."""
+        return self.values[column] if rows is None or not self.own else rows[column]
+
+    def _place(self, drawn: pd.Series) -> dict[str, Any]:
+        """Return where a legend stands and what it has."""
+        if self.own:
+            columns = 6 if pd.api.types.is_numeric_dtype(drawn) else 3
+            return {"orient": "bottom", "columns": columns, **chart_parts.legend_values(drawn)}
+        return {"orient": "top", "columns": 10, **chart_parts.legend_values(drawn)}
 
 
 def name_lines(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from noisereg.labels import label_of
 from noisereg.report.claims.selection import REPLICA, have_diverged
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.groups.naming import differing_columns
@@ -25,7 +26,8 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
 
     Returns:
         One row for each point: x, mean, low, high, n (with a value) and replicas (with and without one); p, lr and arm
-        as far as they differ; `quantity`, the metric's label, unless that is x.
+        as far as they differ; `quantity`, the metric's label, unless that is x. No interval reaches beyond what its
+        metric can be.
 
     Raises:
         ValueError: if the runs do not have what is asked for, or a replica has two rows.
@@ -39,7 +41,7 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
         1  0.2  10.0  1
     """
     if spec.kind == "curves":
-        return _over_training(spec, replicas=replicas, curves=curves)
+        return _clipped(spec, _over_training(spec, replicas=replicas, curves=curves), curves)
     values = replica_values(spec, replicas=replicas, curves=curves)
     by = [column for column in values if column not in ("seed", "value")]
     table = bands(values, "value", by=by)
@@ -48,6 +50,7 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
         if not pd.api.types.is_numeric_dtype(values[column]):  # names keep the order they came in
             place = {name: place for place, name in enumerate(dict.fromkeys(values[column]))}
             table = table.sort_values(column, key=lambda names, place=place: names.map(place), kind="stable")
+    table = _clipped(spec, table, spec.selected.rows(replicas))
     return table.drop(columns="quantity" if spec.along == "metric" else []).reset_index(drop=True)
 
 
@@ -76,6 +79,27 @@ def replica_values(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFr
     place = table["quantity" if spec.along == "metric" else spec.along]
     keys = differing_columns(rows, known=spec.along)
     return table.assign(x=place)[["x", *keys, "seed", "quantity", "value"]]
+
+
+def replica_curves(spec: PanelSpec, *, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return every replica's measurements over training: x, seed, value, quantity, and p, lr and arm if they differ.
+
+    Example:
+        >>> rows = pd.DataFrame({"p": 0.2, "seed": 0, "step": [0, 9], "epoch": [0, 1], "test/error": [0.5, 0.3]})
+        >>> spec = PanelSpec(title="error", metrics={"test/error": "test"}, factor=100)
+        >>> replica_curves(spec, curves=rows)
+           x  seed quantity  value
+        0  0     0     test   50.0
+        1  1     0     test   30.0
+    """
+    rows = spec.selected.rows(curves)
+    keys = differing_columns(rows)
+    parts = [
+        rows[[*keys, "seed"]].assign(x=rows[spec.along], quantity=label, value=spec.factor * rows[column])
+        for column, label in spec.columns(rows).items()
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table[table["value"].notna()][["x", *keys, "seed", "quantity", "value"]]
 
 
 def from_diverged(curves: pd.DataFrame, replicas: pd.DataFrame) -> pd.Series:
@@ -135,6 +159,18 @@ def stops_early(curves: pd.DataFrame) -> bool:
     ends = curves.groupby([column for column in REPLICA if column in curves])["epoch"].max()
     arms = ends.groupby("arm") if "arm" in curves else ends.groupby(lambda _: "")
     return bool((arms.nunique() > 1).any())
+
+
+def _clipped(spec: PanelSpec, table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return means whose intervals end where the metric of their quantity does."""
+    possible: dict[str, tuple[float, float]] = {}
+    for column, quantity in spec.columns(rows).items():
+        label = label_of(column)
+        ends = sorted((spec.factor * label.lowest, spec.factor * label.highest))
+        known = possible.get(quantity, ends)
+        possible[quantity] = (min(known[0], ends[0]), max(known[1], ends[1]))
+    lowest, highest = (table["quantity"].map({key: ends[side] for key, ends in possible.items()}) for side in (0, 1))
+    return table.assign(**{end: table[end].clip(lowest, highest) for end in ("low", "high")})
 
 
 def _count_replicas(spec: PanelSpec, table: pd.DataFrame, replicas: pd.DataFrame) -> pd.Series:

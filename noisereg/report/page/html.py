@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from noisereg.report.claims.verdicts import RULE
 from noisereg.report.figures.figure import figure_of
-from noisereg.report.figures.files import png_of, vega_script
+from noisereg.report.figures.files import png_of, specification_of, vega_script
 from noisereg.report.groups.run_group import RunGroup, count_diverged
 from noisereg.report.page.cells import claim_cells, count_by_kind, kinds_in_words, run_facts, settings_of
 from noisereg.report.page.layer_table import layer_tables
 from noisereg.report.page.means_table import means_table
 from noisereg.runs.reading import Run
+from noisereg.terminal import plain_text
 
 _TEMPLATE = Path(__file__).parent / "template"
 _OF_CLAIMS = "Label noise in ReLU networks: the paper's claims and ours"
@@ -49,7 +51,7 @@ class DrawnFigure:
             'Sweep'
         """
         try:
-            return cls(figure_of(group).to_dict(), notes=group.curve_faults)
+            return cls(specification_of(figure_of(group)), notes=group.curve_faults)
         except Exception as error:  # what a stranger's record asks for may be wrong in any way
             return cls({}, f"No figure: {error}", notes=group.curve_faults)
 
@@ -97,6 +99,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_plain,
     )
     runs = len({run.folder for group in groups for run in group.runs})
     are_judged = any(group.judgements for group in groups)
@@ -133,6 +136,11 @@ def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] |
         "runs": [run_facts(run) for run in group.runs],
         "settings": settings_of(group.runs[-1], defaults),
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return what a template writes: a text without what turns the direction of writing."""
+    return plain_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _text(name: str) -> str:

@@ -10,6 +10,7 @@ from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import commit_of
 from noisereg.report.page.means_table import shown_means
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
+from noisereg.terminal import plain_text
 
 RESULT_COLUMNS = ("experiment", "title", *CELL, "metric", "unit", *MEAN, "diverged", *DIFFERENCE)
 CLAIM_COLUMNS = (
@@ -105,12 +106,15 @@ def csv_text(table: pd.DataFrame) -> str:
         '=1+1,-0.5
         plain,1
     """
-    texts = table.select_dtypes(exclude="number").map(lambda cell: f"'{cell}" if _is_formula(cell) else cell)
+    texts = table.select_dtypes(exclude="number").map(_harmless)
     return table.assign(**dict(texts.items())).to_csv(index=False, float_format=_DIGITS)
 
 
-def _is_formula(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+def _harmless(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    text = plain_text(cell)
+    return f"'{text}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _name_of(group: RunGroup) -> str:

@@ -110,8 +110,31 @@ def test_the_subtitle_says_how_many_seeds_an_interval_is_over():
         assert figure(CURVES, replicas=ends(seeds=seeds), title="Figure 1")["title"]["subtitle"] == [words]
     fewer = ends(seeds=3).drop(index=0)
     assert figure(END, replicas=fewer)["title"]["subtitle"] == [
-        "band or bar: 95 % t interval of the mean over 2 to 3 seeds"
+        "band or bar: 95 % t interval of the mean over 2 to 3 seeds, none of fewer than 3"
     ]
+    two = figure(CURVES, replicas=ends(seeds=2))["title"]["subtitle"]
+    assert two == ["mean of two seeds, no interval; faint: each seed"]
+
+
+@pytest.mark.parametrize(("seeds", "drawn"), [(1, []), (2, ["circle"]), (3, ["area"])])
+def test_two_seeds_are_points_in_place_of_the_band(seeds, drawn):
+    (panel,) = figure(CURVES, replicas=ends(seeds=seeds, strengths=(0.2,)))["vconcat"][0]["hconcat"]
+    marks = [layer["mark"] for layer in panel["layer"]]
+    assert [mark["type"] for mark in marks if mark.get("opacity") not in (None, 0)] == drawn
+    assert [mark["type"] for mark in marks][-2:] == ["line", "circle"]
+
+
+def test_of_two_seeds_at_the_end_there_are_points_without_a_bar():
+    spec = figure(END, replicas=ends(seeds=2))
+    assert [layer["mark"]["type"] for layer in spec["vconcat"][0]["hconcat"][0]["layer"]] == ["circle", "point"]
+
+
+def test_a_figure_is_a_chart_of_altair_and_what_a_notebook_shows():
+    replicas = ends()
+    drawn = draw_figure([CURVES, END], replicas=replicas, curves=training(replicas), title="Figure 1")
+    assert drawn.to_altair().to_dict()["title"] == drawn.to_dict()["title"]
+    ((kind, shown),) = drawn._repr_mimebundle_().items()
+    assert (kind, shown) == ("application/vnd.vegalite.v6+json", drawn.to_dict())
 
 
 def test_the_subtitle_says_how_many_replicas_diverged_and_of_how_many_a_mean_is():
@@ -121,7 +144,8 @@ def test_the_subtitle_says_how_many_replicas_diverged_and_of_how_many_a_mean_is(
     replicas.loc[failed, "ended_by"], replicas.loc[failed, "test/error"] = "non-finite weights", np.nan
     curves = curves[~((curves["p"] == 0.2) & (curves["seed"] > 0) & (curves["epoch"] > 0))]
     words = [
-        "band or bar: 95 % t interval of the mean over 1 to 3 seeds, 1 of 3 replicas where others have no value",
+        "band or bar: 95 % t interval of the mean over 1 to 3 seeds, none of fewer than 3, "
+        "1 of 3 replicas where others have no value",
         "2 of 6 replicas diverged",
     ]
     for panel in (CURVES, END):

@@ -55,6 +55,28 @@ def test_points_of_different_colours_stand_beside_one_another():
     assert axis(panel, "xOffset")["scale"]["domain"] == [0.0, 0.2]
 
 
+@pytest.mark.parametrize(
+    ("last", "ticks"),
+    [
+        (1, [0, 1]),
+        (2, [0, 1, 2]),
+        (5, [0, 1, 2, 3, 4, 5]),
+        (7, [0, 2, 4, 6]),
+        (100, [0, 20, 40, 60, 80, 100]),
+        (4_800_000, [0, 1_000_000, 2_000_000, 3_000_000, 4_000_000]),
+    ],
+)
+def test_the_ticks_of_epochs_are_whole_and_differ(last, ticks):
+    assert axis(draw(points([0, last], 1.0)), "x")["axis"]["values"] == ticks
+    assert axis(draw(points([0, last], 1.0), x="step"), "x")["axis"]["values"] == ticks
+
+
+def test_of_two_replicas_there_is_no_interval():
+    assert marks(draw(points([0, 1], 1.0, n=2))) == ["line", "circle"]
+    few = draw(points([0, 1, 2], 1.0, n=[3, 2, 3]))
+    assert panel_data(few, few)[0]["low"].isna().tolist() == [False, True, False]
+
+
 def test_single_replicas_are_faint_points():
     singles = pd.DataFrame({"x": [0.0], "seed": 0, "value": 1.5})
     panel = draw(points([0.0, 0.2], 1.0), singles=singles, kind="end")

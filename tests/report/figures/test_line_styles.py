@@ -49,7 +49,7 @@ def test_panels_that_differ_in_one_column_share_a_legend_and_a_choice():
     first, second, single = choose_styles([TWO_P, TWO_P, lines()])
     assert first.choice is second.choice
     assert first.choice.to_dict() == {"param": "chosen"}
-    assert "orient" not in first.colours().to_dict()["legend"]
+    assert first.colours().to_dict()["legend"]["orient"] == "top"
     assert single.choice is None
     assert single.colours() == {"value": "#414487"}
 
@@ -59,3 +59,15 @@ def test_panels_that_differ_in_several_have_their_own():
     assert [style.choice.name for style in styles] == ["chosen_0", "chosen_1"]
     assert {style.colours().to_dict()["legend"]["orient"] for style in styles} == {"bottom"}
     assert [style.own for style in choose_styles([TWO_P], own=True)] == [True]
+
+
+def test_a_panels_own_legend_has_what_is_drawn_in_it_alone():
+    rows = lines(p=[0.2, 0.5])
+    first, second, _ = choose_styles([TWO_P, rows, TWO_ARMS])
+    assert first.colours(TWO_P).to_dict()["legend"]["values"] == [0.0, 0.2]
+    assert second.colours(rows).to_dict()["legend"]["values"] == [0.2, 0.5]
+    assert second.colours(rows).to_dict()["scale"]["domain"] == [0.0, 0.2, 0.5]
+    lined = name_lines(lines(p=[0.0, 0.2, 0.0], quantity=["train", "test", "test"]))
+    (style,) = choose_styles([lined], own=True)
+    dashes = style.dashes(lined[lined["quantity"] == "test"], of_points=False)["strokeDash"].to_dict()
+    assert dashes["legend"]["values"] == ["test"]

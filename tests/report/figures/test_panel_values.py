@@ -22,9 +22,21 @@ def test_the_end_is_averaged_over_the_seeds_in_the_panels_unit():
     half = scipy.stats.t.ppf(0.975, df=2) * 1.0 / math.sqrt(3)  # of 0, 1 and 2 percent
     assert found["x"].tolist() == [0.0, 0.2]
     assert found["mean"].tolist() == pytest.approx([1.0, 21.0])
-    assert (found["mean"] - found["low"]).tolist() == pytest.approx([half, half])
+    assert found["low"].tolist() == pytest.approx([0, 21 - half])  # as no error is smaller
     assert (found["high"] - found["mean"]).tolist() == pytest.approx([half, half])
     assert found["n"].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("kind", ["curves", "end"])
+def test_intervals_end_where_the_metric_does(kind):
+    replicas = pd.DataFrame(
+        {"p": 0.0, "seed": [0, 1, 2], "test/error": [0.0, 1.0, 1.0], "bias_mean/hidden": [-1, 0, 1]}
+    )
+    found = table(PanelSpec(title="error (%)", kind=kind, metrics=ERROR, factor=100), replicas)
+    assert set(found["low"]) == {0.0}
+    assert set(found["high"]) == {100.0}
+    free = table(PanelSpec(title="bias", kind=kind, metrics={"bias_mean/hidden": "W1"}), replicas)
+    assert free["low"].max() == pytest.approx(-scipy.stats.t.ppf(0.975, df=2) / math.sqrt(3))
 
 
 def test_curves_have_a_line_for_each_p_and_metric():

@@ -1,0 +1,32 @@
+import os
+import signal
+
+import pytest
+
+from noisereg.report.figures.chart_process import ChartProcess, DrawingError
+
+POINT = {"mark": "point", "data": {"values": [{}]}}
+
+
+@pytest.fixture
+def charts():
+    process = ChartProcess()
+    yield process
+    process.close()
+
+
+def test_a_process_that_died_is_a_line_and_the_next_figure_is_drawn(charts, monkeypatch):
+    assert charts.ask("png", POINT).startswith(b"\x89PNG")
+    os.kill(charts._process.pid, signal.SIGABRT)
+    with pytest.raises(DrawingError, match=r"the chart library ended its process \(signal 6\)"):
+        charts.ask("png", POINT)
+    with pytest.raises(DrawingError, match="Vega-Lite to PNG conversion failed"):
+        charts.ask("png", POINT | {"data": 7, "mark": {"type": "nothing"}})
+    assert charts.ask("png", POINT).startswith(b"\x89PNG")
+
+
+def test_a_figure_that_takes_too_long_is_given_up():
+    charts = ChartProcess(longest=0.01)
+    with pytest.raises(DrawingError, match="signal 9"):
+        charts.ask("png", POINT)
+    charts.close()
