@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Curves:
 
     def observe(self, measurement: Measurement) -> None:
         """Add a row for each of the measured replicas, or values to the rows of the same step."""
-        _add(self._measurements, measurement)
+        _add(self._measurements, _rounded(measurement))
         if time.monotonic() - self._written > max(_LEAST_SECONDS, self._price / _SHARE_OF_TIME):
             self.write()
 
@@ -114,7 +115,7 @@ class Curves:
             self._num_written += len(complete)
             state = self._journal.mark()._asdict()
         if pending is not None:
-            _add(open_ones, pending)
+            _add(open_ones, _rounded(pending))
         return {**state, "lines": [_line(measurement) for measurement in open_ones]}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -132,7 +133,9 @@ class Curves:
             if self._journal is None:
                 raise ValueError("the rows are in a journal, and none was given")
             written = self._journal.read(mark, mend=is_first_process())
-        self._measurements = [_measurement(line) for line in [*written, *state["lines"]]]
+        self._measurements = []
+        for line in [*written, *state["lines"]]:
+            _add(self._measurements, _measurement(line))
         self._num_written = len(written)
 
     def read_replica(self, path: Path, replica: int) -> None:
@@ -160,7 +163,7 @@ class Curves:
             mine = {key: column[first:stop].astype(np.float64) for key, column in values.items()}
             known = {key: column for key, column in mine.items() if not np.isnan(column).all()}
             step, epoch = (int(where[key][first]) for key in PLACE)
-            self._measurements.append(Measurement(step, epoch, numbers[first:stop].tolist(), known))
+            _add(self._measurements, Measurement(step, epoch, numbers[first:stop].tolist(), known))
 
     def _columns(self) -> tuple[dict[str, np.ndarray], Int64[np.ndarray, " rows"], dict[str, np.ndarray]]:
         """Return step and epoch, the number of the replica and the values of every row, the oldest first."""
@@ -192,15 +195,51 @@ class Curves:
             yield True, int(where["epoch"][row]), columns[:, row].tolist()
 
 
+class _Values(Mapping[str, Float64[np.ndarray, " k"]]):
+    """The values of one measurement in one array: an array for each of a hundred metrics takes thirty times the room.
+
+    Args:
+        places: row of each metric, by its name; those of all measurements with the same metrics are one object.
+        matrix: (metrics, k).
+    """
+
+    __slots__ = ("_matrix", "_places")
+
+    def __init__(self, places: dict[str, int], matrix: Float64[np.ndarray, "metrics k"]) -> None:
+        self._places, self._matrix = places, matrix
+
+    def __getitem__(self, key: str) -> Float64[np.ndarray, " k"]:
+        return self._matrix[self._places[key]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+@cache
+def _places(*names: str) -> dict[str, int]:
+    return {name: place for place, name in enumerate(names)}
+
+
 def _add(measurements: list[Measurement], measurement: Measurement) -> None:
     """Add a measurement to others, or its values to the last one if that is of the same evaluation."""
+    values: dict[str, Any] = dict(measurement.values)
+    replicas: Sequence[int] = list(map(int, measurement.replicas))
+    last = measurements[-1] if measurements else None
+    if last and list(last.replicas) == replicas:
+        replicas = last.replicas  # one object, as few runs stop a replica often
+        if last.step == measurement.step:
+            measurement = measurements.pop()._replace(epoch=last.epoch)
+            values = {**last.values, **values}
+    matrix = np.array([np.asarray(column, np.float64) for column in values.values()]).reshape(len(values), -1)
+    measurements.append(measurement._replace(replicas=replicas, values=_Values(_places(*values), matrix)))
+
+
+def _rounded(measurement: Measurement) -> Measurement:
     values = {key: _seven_digits(np.asarray(column, np.float64)) for key, column in measurement.values.items()}
-    if measurements:
-        last = measurements[-1]
-        if last.step == measurement.step and list(last.replicas) == list(measurement.replicas):
-            measurements[-1] = last._replace(values={**last.values, **values})
-            return
-    measurements.append(measurement._replace(values=values))
+    return measurement._replace(values=values)
 
 
 def _line(measurement: Measurement) -> str:
@@ -212,7 +251,7 @@ def _line(measurement: Measurement) -> str:
 def _measurement(line: str) -> Measurement:
     """Return the measurement in a line."""
     step, epoch, replicas, values = json.loads(line)
-    return Measurement(step, epoch, replicas, {key: np.array(column, np.float64) for key, column in values.items()})
+    return Measurement(step, epoch, replicas, values)
 
 
 def _seven_digits(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:

@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -151,6 +152,21 @@ def test_a_save_writes_what_is_new_and_no_more_however_long_the_run_is(tmp_path)
     assert max(checkpoints) - checkpoints[0] <= 64  # a number in it has more digits
     growth = np.diff(journal)
     assert (growth == growth[0]).all() and growth[0] > 0
+
+
+def test_a_measurement_takes_little_more_room_than_its_numbers():
+    curves = Curves(None, GRID[:1])
+    tracemalloc.start()
+    try:
+        for step in range(300):
+            metrics = {f"test/active_fraction/layer{number}": np.array([0.5]) for number in range(100)}
+            curves.observe(Measurement(step, step, [0], metrics))
+            if step == 99:
+                before, _ = tracemalloc.get_traced_memory()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / 200 < 2 * 100 * 8  # bytes; it was 22,000
 
 
 def test_the_rows_in_a_checkpoint_of_an_older_version_are_read(tmp_path):
