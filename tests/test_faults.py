@@ -3,12 +3,14 @@
 import ast
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
-from run_program import run_program
+from run_program import ROOT, read_result, run_program
 from small_disk import fill_disk, list_names, small_disk
 
 import noisereg
@@ -176,3 +178,15 @@ def test_what_only_its_class_can_check_ends_the_program_with_2_and_leaves_no_run
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {told}") and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_run_under_a_limit_of_memory_is_finished_without_its_figures(tmp_path):
+    line = ["trainer.max_epochs=2", "dataset.train_size=20", "dataset.test_size=20", "engine=blocked", "seeds=1"]
+    line += ["noise.p=0.2", "logger=csv", "hydra.run.dir=run"]
+    command = ["bash", "-c", 'ulimit -v 6000000; exec "$@"', "bash", sys.executable, str(ROOT / "train.py"), *line]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"not drawn: {tmp_path / 'run' / 'figures' / 'curves'}: the chart library ended its process" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(f"all numbers in {tmp_path / 'run' / 'result.json'}")
+    assert read_result(tmp_path / "run")["status"] == "finished"

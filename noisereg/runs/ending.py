@@ -27,6 +27,7 @@ from noisereg.files.atomic import remove_leftovers
 from noisereg.files.lock import locked
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.record import RunRecord
+from noisereg.runs.signals import held_signals
 
 _ONE_LINE = (
     FloatingPointError,
@@ -73,16 +74,22 @@ def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
         yield
     except BaseException as error:
         by = _stopped_by(error)
-        if record.path.exists() or is_job_of_sweep() or not isinstance(error, ConfigError):
-            reason = by.name if by else f"{type(error).__name__}: {error}"
-            _write_end(record, "stopped" if by else "failed", known, reason)
-        if by and wandb.run is not None:
-            wandb.run.mark_preempting()
-        try:
-            wandb.finish(exit_code=128 + by if by else 1)
-        except Exception as fault:  # what ended the run is what counts
-            print(f"W&B could not end its run: {fault}", file=sys.stderr)
+        with held_signals(dropped=True):  # SLURM sends SIGTERM as soon as it has queued a job again
+            _record_end(record, error, by, known)
         raise
+
+
+def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | None, known: dict[str, Any]) -> None:
+    """Write down how a run ended, and end the run of W&B."""
+    if record.path.exists() or is_job_of_sweep() or not isinstance(error, ConfigError):
+        reason = by.name if by else f"{type(error).__name__}: {error}"
+        _write_end(record, "stopped" if by else "failed", known, reason)
+    if by and wandb.run is not None:
+        wandb.run.mark_preempting()
+    try:
+        wandb.finish(exit_code=128 + by if by else 1)
+    except Exception as fault:  # what ended the run is what counts
+        print(f"W&B could not end its run: {fault}", file=sys.stderr)
 
 
 def _write_end(record: RunRecord, status: str, known: dict[str, Any], reason: str) -> None:

@@ -70,6 +70,7 @@ def quiet_libraries() -> None:
     # A user is told what is wrong, and not in which line of a library: `warnings` has no other way to say how.
     warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
     warnings.filterwarnings("ignore", message=".*LeafSpec")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # on any machine of a cluster
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
     warnings.filterwarnings("once", message="SparsityMonitor")  # of many replicas
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -1,7 +1,7 @@
 """One run, from its configuration to its record: compose, check, train, judge, write down."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from noisereg.runs.ending import (
 )
 from noisereg.runs.environment import describe_environment, is_first_process
 from noisereg.runs.record import RunRecord
+from noisereg.runs.signals import held_signals, stopped_by_signals
 from noisereg.runs.summary import replica_table
 from noisereg.runs.wandb_run import WandbBands, open_wandb_run
 from noisereg.terminal import open_console
@@ -58,7 +59,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     console = open_console(quiet=not is_first_process())
     if not is_first_process():
         exit_with_parent()
-    with exit_message(console, own), exclusive_folder(own), removed_if_refused(folder):
+    with exit_message(console, own), stopped_by_signals(), exclusive_folder(own), removed_if_refused(folder):
         return _run(config, folder, console=console)
 
 
@@ -78,18 +79,22 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     began, command = time.perf_counter(), {"command": command_of_run()}
     experiment = read_experiment(settings)
     quiet_libraries()
+    show: Callable[[], None] | None = None
     if not settings["experiment"].get("train", True):
         outcome: dict[str, Any] = {"environment": describe_environment(torch.device("cpu")), "steps": 0, "replicas": []}
     elif arm in arms:
-        outcome = _train(settings, record, console=console, command=command, arm=arm)
+        outcome, show = _train(settings, record, console=console, command=command, arm=arm)
     else:
         outcome = _train_arms(arms, record, console=console, command=command)
     with recorded_failure(record, **outcome, **command):
         findings = {"checks": run_checks(settings, console), "experiment": experiment} if experiment else {}
     seconds = round(time.perf_counter() - began, 3)
-    record.write("finished", **{**outcome, "seconds": seconds}, **command, **findings)
-    if findings:
-        draw_experiment(folder, console)
+    with held_signals(dropped=True):  # all that takes long is done
+        record.write("finished", **{**outcome, "seconds": seconds}, **command, **findings)
+        if show:
+            show()
+        if findings:
+            draw_experiment(folder, console)
     print_lines(console, f"{outcome['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
     return RunRecord(folder, settings).found
 
@@ -123,8 +128,8 @@ def _train(
     arm: str = "",
     whole: RunRecord | None = None,
     sharing: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Train the replicas of one configuration, and return what the record of it is to hold.
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """Train the replicas of one configuration.
 
     Args:
         settings: that configuration.
@@ -134,6 +139,9 @@ def _train(
         arm: of an experiment that it is; empty if it is none.
         whole: record of the experiment whose arms are trained one after the other.
         sharing: those of its arms that are trained on the same data.
+
+    Returns:
+        What the record is to hold, and what draws the figures and ends the run of W&B once the record is written.
     """
     folder = record.path.parent
     with recorded_failure(record, **command):
@@ -161,13 +169,16 @@ def _train(
             rows = training.finish()
         finally:
             training.curves.write()
+
+    def show() -> None:
         figures = [] if arm or not is_first_process() else draw_replicas(training, rows)
         if dashboard:
             dashboard.finish(training.curves, rows, figures)
             wandb.finish()
+
     console.print(replica_table(rows))
     outcome = {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
-    return {"environment": environment, **outcome}
+    return {"environment": environment, **outcome}, show
 
 
 def _train_arms(
@@ -188,8 +199,10 @@ def _train_arms(
                     print_lines(console, f"\narm     {name}")
                     _announce_mending(own, console)
                     where: Any = {"arm": name, "whole": record, "sharing": sharing}
-                    outcome = _train(settings, own, console=console, command=command, **where)
-                    own.write("finished", **outcome, **command)
+                    outcome, show = _train(settings, own, console=console, command=command, **where)
+                    with held_signals():
+                        own.write("finished", **outcome, **command)
+                        show()
             outcomes[name] = last = RunRecord(folder, settings).found
     return {
         "environment": last["environment"],

@@ -2,12 +2,17 @@
 
 import json
 import logging
+import os
 import shutil
+import signal
+import sys
 import warnings
+from contextlib import nullcontext
 
 import pytest
 from run_here import start
 
+from noisereg.callbacks import Stopped
 from noisereg.errors import ConfigError
 from noisereg.training import run as story
 
@@ -52,6 +57,53 @@ def test_a_run_leaves_its_record_with_the_command_the_environment_and_a_row(tmp_
     out = capsys.readouterr().out
     assert f"folder  {tmp_path}" in out and "engine  blocked: 1 replicas at once (1 seeds for each p)" in out
     assert f"8 steps in {record['seconds']:,.1f} s; all numbers in {tmp_path / 'result.json'}" in out
+
+
+@pytest.mark.parametrize("arguments", [ALONE, [*ALONE, *ARMS]], ids=["one", "arms"])
+def test_the_record_is_finished_before_a_picture_is_drawn(arguments, tmp_path, monkeypatch):
+    found = []
+
+    def draw(training, rows):
+        found.append((read(training.folder)["status"], len(read(training.folder)["replicas"])))
+        return []
+
+    monkeypatch.setattr(story, "draw_replicas", draw)
+    monkeypatch.setattr(story, "draw_experiment", lambda folder, console: found.append((read(folder)["status"],)))
+    start(tmp_path, *arguments)
+    assert found == ([("finished", 1)] if arguments is ALONE else [("finished",)])
+
+
+def requeue(number, frame):
+    """End the process as submitit does once SLURM has its job back."""
+    sys.exit(-1)
+
+
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [("prepare", "stopped"), ("check_disk", "stopped"), ("run_checks", "stopped"), ("draw_replicas", "finished")],
+)
+def test_a_signal_that_the_time_is_up_stops_a_run_that_is_not_finished_wherever_it_is(
+    part, status, tmp_path, monkeypatch, capsys
+):
+    before, real = signal.signal(signal.SIGUSR2, requeue), getattr(story, part)
+
+    def signalled(*arguments, **keywords):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return real(*arguments, **keywords)
+
+    experiment = ["+experiment.id=A1", "+experiment.title=one", CHECKS] if part == "run_checks" else []
+    try:
+        monkeypatch.setattr(story, part, signalled)
+        with pytest.raises(Stopped) if status == "stopped" else nullcontext() as end:
+            start(tmp_path, *ALONE, *experiment)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert read(tmp_path)["status"] == status
+    if status == "stopped":
+        assert (end.value.code, read(tmp_path)["reason"]) == (-1, "SIGUSR2")
+        assert "stopped by SIGUSR2; to go on: " in capsys.readouterr().out
+        monkeypatch.setattr(story, part, real)
+        assert start(tmp_path, *ALONE, *experiment)["status"] == "finished"
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
