@@ -21,7 +21,8 @@ def call(monkeypatch, *arguments):
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
 def test_help_names_every_command(arguments, monkeypatch, capsys):
     assert call(monkeypatch, *arguments) == 0
-    assert re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE) == ["train", "report", "dashboard", "doctor"]
+    named = re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE)
+    assert named == ["train", "report", "export", "dashboard", "doctor"]
 
 
 def test_help_loads_no_library():

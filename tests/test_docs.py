@@ -131,7 +131,7 @@ def test_every_command_passes_the_checks(path, tmp_path, monkeypatch):
             ):  # it gives a command again that is found there
                 check_command_line(arguments)
         else:
-            assert words[0] in ("python", "wandb", "noisereg-train"), line
+            assert words[0] in ("python", "wandb", "noisereg", "noisereg-train"), line
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)

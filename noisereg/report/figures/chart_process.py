@@ -11,6 +11,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from threading import Lock, Timer
 from typing import IO, Any
 
@@ -41,8 +42,9 @@ class ChartProcess:
         """Return what the library makes of something.
 
         Args:
-            what: png: of a specification of Vega-Lite, two dots a pixel; script: of a JavaScript snippet, with Vega.
-            given: the specification, or the snippet.
+            what: png and svg: of a specification of Vega-Lite, two dots a pixel; pdf and print: of the text of an SVG,
+                the latter a PNG of 300 dots an inch; script: of a JavaScript snippet, with Vega.
+            given: the specification, the text or the snippet.
 
         Raises:
             DrawingError: if the library refuses it, takes too long, or ends its process.
@@ -106,6 +108,13 @@ def _receive(file: IO[bytes] | None) -> tuple[bool, bytes]:
 def _answer_requests() -> None:
     import vl_convert  # noqa: PLC0415 - not in the process that asks
 
+    make: dict[str, Callable[[Any], bytes]] = {
+        "png": lambda given: vl_convert.vegalite_to_png(given, scale=2),
+        "svg": lambda given: vl_convert.vegalite_to_svg(given).encode(),
+        "pdf": vl_convert.svg_to_pdf,
+        "print": lambda given: vl_convert.svg_to_png(given, scale=300 / 72),  # whose dots are points
+        "script": lambda given: vl_convert.javascript_bundle(given).encode(),
+    }
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the library prints is no answer
     while True:
@@ -115,10 +124,7 @@ def _answer_requests() -> None:
             return
         what, given = json.loads(request)
         try:
-            if what == "png":
-                result = vl_convert.vegalite_to_png(given, scale=2)
-            else:
-                result = vl_convert.javascript_bundle(given).encode()
+            result = make[what](given)
         except Exception as error:
             _send(answers, False, str(error).encode(errors="replace"))
         else:

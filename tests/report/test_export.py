@@ -1,0 +1,109 @@
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from noisereg.report.export import main
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """The folder of a run of two values of p and three seeds, with curves."""
+    folder = tmp_path / "runs" / "a"
+    folder.mkdir(parents=True)
+    cells = [(p, seed) for p in (0.0, 0.2) for seed in range(3)]
+    rows = [{"p": p, "seed": seed, "test/error": 0.4 - p + seed / 100} for p, seed in cells]
+    config = {"model": {"_target_": "noisereg.models.MLP"}, "noise": {"_target_": "noisereg.noise.Flip", "p": [0, 0.2]}}
+    record = {"status": "finished", "config": config, "replicas": rows, "data": "50 %_of #1 & more"}
+    (folder / "result.json").write_text(json.dumps(record))
+    curves = [
+        {"step": epoch, "epoch": epoch, **row, "test/error": 0.5 - epoch / 20} for row in rows for epoch in (0, 1, 2)
+    ]
+    pd.DataFrame(curves).to_csv(folder / "metrics.csv", index=False)
+    return tmp_path / "runs"
+
+
+def export(runs, *more):
+    out = runs.parent / "out"
+    assert main([str(runs), "--out", str(out), *more]) == 0
+    return {str(path.relative_to(out)): path for path in sorted(out.rglob("*.*"))}
+
+
+def page_of(pdf):
+    return [float(number) for number in re.search(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf).groups()]
+
+
+def test_a_run_is_exported_in_every_format(runs):
+    found = export(runs)
+    assert [*found] == ["sweep-figure.tex", "sweep.csv", "sweep.pdf", "sweep.png", "sweep.svg", "sweep.tex"]
+
+
+@pytest.mark.parametrize(("width", "inches"), [("page", 6.75), ("column", 3.25), ("5", 5.0)])
+def test_a_figure_has_the_width_that_was_asked_for_and_letters_of_8_points(width, inches, runs):
+    found = export(runs, "--format", "pdf,svg", "--width", width)
+    pdf, svg = found["sweep.pdf"].read_bytes(), found["sweep.svg"].read_text()
+    assert page_of(pdf)[0] == pytest.approx(72 * inches, abs=0.1)
+    assert b"/FontFile2" in pdf
+    head = svg.partition(">")[0]
+    assert float(re.search(r'width="([\d.]+)in"', head)[1]) == pytest.approx(inches, abs=0.01)
+    dots = float(re.search(r'viewBox="0 0 ([\d.]+) ', head)[1])
+    letters = {float(size) * 72 * inches / dots for size in re.findall(r'font-size="([\d.]+)px"', svg)}
+    assert letters and all(size == pytest.approx(8, rel=0.15) for size in letters)
+
+
+def test_each_panel_is_a_figure_of_its_own(runs):
+    found = export(runs, "--format", "pdf,tex", "--each")
+    panels = [name for name in found if name.startswith("sweep/")]
+    assert panels == ["sweep/01-test-error.pdf", "sweep/02-test-error.pdf"]
+    assert all(page_of(found[name].read_bytes())[0] == pytest.approx(234, abs=0.1) for name in panels)
+    assert found["sweep-figure.tex"].read_text().count("\\includegraphics[width=3.25in]{sweep/0") == 2
+
+
+def test_the_caption_says_what_the_bands_are_and_of_how_many(runs):
+    text = export(runs, "--format", "pdf,tex")["sweep-figure.tex"].read_text()
+    assert "95 \\% t interval of the mean over 3 seeds" in text
+
+
+def test_a_table_of_latex_has_the_means_the_half_intervals_and_n(runs):
+    """Student's t for two degrees of freedom is 4.302653; the deviation of 0, 1, 2 is 1."""
+    text = export(runs, "--format", "tex")["sweep.tex"].read_text()
+    assert "n = 3." in text
+    half = 4.302653 / 3**0.5
+    assert f"0 & 41.00 $\\pm$ {half:.2f} \\\\\n0.2 & 21.00 $\\pm$ {half:.2f} \\\\\n" in text
+    assert "\\toprule" in text and "\\bottomrule" in text
+
+
+def test_a_text_of_a_users_is_no_command_of_latex(runs):
+    assert "MLP on 50 \\%\\_of \\#1 \\& more under Flip" in export(runs, "--format", "tex")["sweep.tex"].read_text()
+
+
+def test_claims_are_a_table_of_their_own(runs):
+    path = runs / "a" / "result.json"
+    claim = {"id": "F1", "says": "It falls.", "metric": "test/error", "of": {"p": 0.2}, "below": 0.5}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "experiment": {"id": "mine", "claims": [claim]}}))
+    found = export(runs, "--format", "csv,tex")
+    assert [*found] == ["mine-claims.csv", "mine-claims.tex", "mine.csv", "mine.tex"]
+    assert "F1 & It falls. &" in found["mine-claims.tex"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--format", "pdf,eps"], "--format must be some of pdf,svg,png,csv,tex, got 'eps'"),
+        (["--font", "No Such"], "--font=No Such: this machine has no such font"),
+        (["--width", "wide"], "--width must be column, page or a number of inches, got wide"),
+        (["--width", "0.1"], r"--width must be in \[1, 40\] inches, got 0.1"),
+    ],
+)
+def test_bad_options_end_in_one_line(more, message, runs, capsys):
+    assert main([str(runs), "--out", str(runs.parent / "out"), *more]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (runs.parent / "out").exists()
+
+
+def test_a_run_that_is_not_finished_is_left_out_by_name(runs, capsys):
+    (runs / "b").mkdir()
+    (runs / "b" / "result.json").write_text('{"status": "failed", "reason": "no memory"}')
+    export(runs, "--format", "csv")
+    assert re.search(r"left out, failed: .*/b no memory", capsys.readouterr().out)
