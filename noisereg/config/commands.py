@@ -77,6 +77,8 @@ def recorded_overrides(folder: Path) -> list[str]:
         raise ConfigError(f"resume={folder}: no run can be found there, as {path} does not exist; {hint}")
     try:
         words = shlex.split(json.loads(path.read_bytes())["command"])
+        if not words:
+            raise ValueError("it is empty")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ConfigError(

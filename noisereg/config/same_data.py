@@ -1,11 +1,10 @@
 """Whether a run's folder is asked for with the data that the run was begun on, by what tells data apart."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from noisereg.config.check import Settings
-from noisereg.config.walk import walk
 from noisereg.errors import ConfigError
 
 Fingerprint = dict[str, Any]  # of data: what tells them from others, as plain values
@@ -30,16 +29,8 @@ def describe_other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         >>> describe_other_data({"images": 9, "classes": {"ant": 5, "bee": 4}}, {"images": 5, "classes": {"ant": 5}})
         'images was 9 and is 5, classes.bee is gone'
     """
-    before, after = (
-        {key: value for key, value in walk(part, into=(dict,)) if not isinstance(value, dict)} for part in (old, new)
-    )
-    found = [
-        f"{key} is gone" if key not in after else f"{key} was {value} and is {after[key]}"
-        for key, value in before.items()
-        if key not in after or after[key] != value
-    ]
-    found += [f"{key} is new" for key in after if key not in before]
-    more = f" and {len(found) - _MOST_NAMED} more differences" * (len(found) > _MOST_NAMED)
+    found = list(_differences(old, new, ""))
+    more = f" and {len(found) - _MOST_NAMED} more" * (len(found) > _MOST_NAMED)
     return ", ".join(found[:_MOST_NAMED]) + more
 
 
@@ -98,3 +89,21 @@ def check_recorded_data(
             else:
                 refuse_other_data(old, new, folder=folder, key=key)
     return reason
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Yield in words each value that only one of two fingerprints has, or that differs."""
+    for key in dict.fromkeys((*old, *new)):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _differences(before, after, f"{place}{key}.")
+        elif key not in new:
+            yield f"{place}{key} is gone"
+        elif key not in old:
+            yield f"{place}{key} is new"
+        elif before != after:
+            yield f"{place}{key} was {_in_words(before)} and is {_in_words(after)}"
+
+
+def _in_words(value: Any) -> str:
+    return f"{len(value)} values" if isinstance(value, Mapping) else str(value)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from noisereg.config.command_line import complete_arguments
+from noisereg.config.command_line import check_command_line, complete_arguments
 from noisereg.config.commands import program_name, recorded_overrides, split_options
+from noisereg.config.composing import compose_settings
 from noisereg.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -81,12 +82,23 @@ def test_the_folder_of_an_arm_is_resumed_in_the_folder_of_its_run(tmp_path):
     assert completed == ["experiment=fig7_resnet20", "arm=none", f"hydra.run.dir='{tmp_path / 'run'}'"]
 
 
-@pytest.mark.parametrize("record", ["", "{", "[]", "{}", '{"command": 3}', '{"command": "a \'b"}', "\x00"])
+@pytest.mark.parametrize(
+    "record", ["", "{", "[]", "{}", '{"command": 3}', '{"command": "a \'b"}', '{"command": ""}', "\x00"]
+)
 def test_a_record_without_a_command_is_refused_in_one_line(record, tmp_path):
     (tmp_path / "result.json").write_text(record)
     with pytest.raises(ConfigError, match=r"^resume=.*/result.json has no command that can be read") as refused:
         recorded_overrides(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_a_record_whose_command_lacks_what_its_run_was_asked_for_is_refused(tmp_path):
+    record = {"status": "stopped", "command": "python train.py", "config": compose_settings("seed=3", "noise.p=0.1")}
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    line = complete_arguments([f"resume={tmp_path}"])
+    assert line == [f"hydra.run.dir='{tmp_path}'"]  # that of the default run
+    with pytest.raises(ConfigError, match=r"holds a run of another configuration \(noise\.p, seed differ\)"):
+        check_command_line(line)
 
 
 def test_a_folder_without_a_record_is_refused_though_hydra_has_left_overrides_there(tmp_path):

@@ -226,6 +226,18 @@ def test_the_run_of_another_configuration_is_refused_once_the_folder_is_locked(t
         raise AssertionError("it is not reached")
 
 
+def test_a_run_on_other_data_is_refused_once_the_folder_is_locked_and_nothing_is_written(tmp_path):
+    text = '{"config": {"seed": 1}, "fingerprint": {"images": 4}}'
+    (tmp_path / "result.json").write_text(text)
+    folder = RunFolder(tmp_path, "", {"seed": 1}, is_numbered=False, arms={"": {"seed": 1}})
+    told = r"on other data \(images was 4 and is 5\)"
+    with pytest.raises(ConfigError, match=told), folder.claimed(lambda settings: {"images": 5}):
+        raise AssertionError("it is not reached")
+    assert (tmp_path / "result.json").read_text() == text and not (tmp_path / ".hydra").exists()
+    with folder.claimed(lambda settings: {"images": 4}) as path:
+        assert path == tmp_path
+
+
 @pytest.mark.parametrize("name", ["a b", "a=b,c", "it's", "back\\slash", "end\\", "${seed}", "é", "[x]"])
 def test_a_quoted_name_is_what_hydra_reads(name):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -23,10 +23,11 @@ FOLDER = Path("run")
         ({**OLD, "contents": "cd"}, "contents was ab and is cd"),
         (
             {"name": "MNIST"},
-            "train_images is gone, classes.ant is gone, classes.bee is gone, bytes is gone and 2 more",
+            "train_images is gone, classes is gone, bytes is gone, contents is gone and 1 more",
         ),
+        ({**OLD, "classes": 101}, "classes was 2 values and is 101"),
     ],
-    ids=["the same", "more images", "another class", "other pixels", "another kind"],
+    ids=["the same", "more images", "another class", "other pixels", "another kind", "many classes"],
 )
 def test_it_is_said_in_what_data_differ(new, words):
     assert describe_other_data(OLD, new).startswith(words) and bool(describe_other_data(OLD, new)) == bool(words)

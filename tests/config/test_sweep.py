@@ -5,7 +5,13 @@ import signal
 import time
 
 import pytest
+from rich.console import Console
 from run_program import Program, read_result, run_program
+
+from noisereg.config.command_line import check_command_line
+from noisereg.config.sweep import Job, Sweep
+from noisereg.errors import ConfigError
+from noisereg.runs.record import RunRecord
 
 TINY = ["dataset.train_size=50", "dataset.test_size=50", "dataset.batch_size=10", "trainer.max_epochs=2"]
 TINY += ["engine=none", "seeds=1", "logger=csv", "hydra.sweep.dir=sweep"]
@@ -113,3 +119,45 @@ def test_a_sweep_is_stopped_and_goes_on(tmp_path):
     assert done.stdout.splitlines()[-1] == "1 stopped, 1 not started; to go on, give the same command again"
     step = read_result(first)["status"], json.loads((first / "result.json").read_text())["reason"]
     assert step == ("stopped", "SIGTERM")
+
+
+DATA = {"a": {"images": 4}, "copy of a": {"images": 4}, "b": {"images": 5}}
+
+
+def job_on(root, folder):
+    settings = {"dataset": {"root": root}}
+    return Job(folder / "job", settings, {"": settings})
+
+
+def fingerprint(settings):
+    if (root := settings["dataset"]["root"]) not in DATA:
+        raise ConfigError(f"{root} cannot be read")
+    return DATA[root]
+
+
+@pytest.mark.parametrize("status", ["finished", "stopped"])
+def test_a_job_is_done_if_its_folder_holds_the_run_on_the_same_data(status, tmp_path):
+    begun, launched = RunRecord(tmp_path / "job", {"dataset": {"root": "a"}}), []
+    begun.keep_data(DATA["a"])
+    begun.write(status, seconds=1)
+
+    def run(root):
+        launched.clear()
+        sweep = Sweep(tmp_path, [job_on(root, tmp_path)], [])
+        return sweep.run(lambda: launched.append(root), console=Console(quiet=True), fingerprint=fingerprint)
+
+    for root in ("a", "copy of a", "unreadable here"):
+        assert run(root) == (status != "finished")
+        assert launched == ([] if status == "finished" else [root])
+    with pytest.raises(
+        ConfigError, match=r"^hydra.sweep.dir=\S+/job holds a run on other data \(images was 4 and is 5"
+    ):
+        run("b")
+    assert launched == []
+
+
+def test_two_jobs_on_data_in_two_places_need_two_folders():
+    line = ["-m", "dataset=image_folder", "dataset.root=a,b", "hydra.sweep.dir=s", "hydra.sweep.subdir=one"]
+    told = r"^hydra\.sweep\.subdir=one is that of two jobs; name dataset\.root in it$"
+    with pytest.raises(ConfigError, match=told):
+        check_command_line(line)

@@ -142,6 +142,20 @@ def test_a_source_that_changed_is_decoded_anew(tree, tmp_path, make_tree, cache)
     np.testing.assert_array_equal(changed[6].numpy(), tree["train", "dog"][0].transpose(2, 0, 1))
 
 
+def test_files_of_the_authors_are_told_apart_by_their_name(original, tmp_path):
+    assert Cifar10(tmp_path).fingerprint() == Cifar10(tmp_path / "elsewhere").fingerprint() == {"name": "CIFAR-10"}
+    assert Cifar100(tmp_path).fingerprint() == {"name": "CIFAR-100"}
+
+
+def test_a_tree_and_an_archive_are_told_apart_by_their_files(tree, archive, tmp_path, make_tree):
+    before = {root: Cifar10(root).fingerprint() for root in (tmp_path, archive.parent)}
+    assert all(found["name"] == "CIFAR-10" for found in before.values())
+    Image.new("RGB", (32, 32)).save(tmp_path / "cifar10" / "train" / "cat" / "0000.png")
+    pack(tmp_path, archive)
+    for root, found in before.items():
+        assert Cifar10(root).fingerprint() != found
+
+
 def test_training_batches_are_augmented_and_evaluation_is_not(tree, tmp_path):
     data = set_up(Cifar10, tmp_path, normalize="unit")
     batch = next(iter(data.train_dataloader()))

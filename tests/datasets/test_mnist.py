@@ -87,6 +87,22 @@ def test_whole_files_of_something_else_are_refused(kind, tmp_path, monkeypatch, 
         set_up(kind, tmp_path)
 
 
+def test_files_that_are_compared_with_the_originals_are_told_apart_by_their_name(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(kind, "checksums", Mnist.checksums)
+    assert kind(tmp_path).fingerprint() == kind(tmp_path / "elsewhere").fingerprint() == {"name": kind.source}
+
+
+def test_files_that_are_not_are_told_apart_by_what_they_hold(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(kind, "checksums", {})
+    before = kind(tmp_path).fingerprint()
+    assert (before["name"], before["bytes"]) == (kind.source, 10 * 28 * 28 + 10 + 2 * 16 + 2 * 8)
+    write_idx(tmp_path / kind.folder / "t10k-labels-idx1-ubyte", np.zeros(4, dtype=np.uint8))
+    after = kind(tmp_path).fingerprint()
+    assert {key for key in before if after[key] != before[key]} == {"contents"}
+    with pytest.raises(DatasetError, match=r"elsewhere/\S+ does not exist; name the folder that holds it"):
+        kind(tmp_path / "elsewhere").fingerprint()
+
+
 def test_a_missing_file_is_named(kind, tmp_path):
     path = tmp_path / kind.folder / "train-images-idx3-ubyte"
     path.unlink()

@@ -73,8 +73,8 @@ def other_pixels(root):
 
 CHANGES = {
     more_images: "train_images was 12 and is 18, test_images was 12 and is 18, classes.ant was 12 and is 18, ",
-    renamed_classes: "classes.bee is gone, names was ",
-    third_class: "train_images was 12 and is 18, test_images was 12 and is 18, bytes was ",
+    renamed_classes: "classes.bee is gone, classes.wasp is new, names was ",
+    third_class: "train_images was 12 and is 18, test_images was 12 and is 18, classes.cat is new, ",
     other_pixels: "contents was ",
 }
 

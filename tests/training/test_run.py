@@ -14,6 +14,7 @@ from run_here import start
 
 from noisereg.callbacks import Stopped
 from noisereg.errors import ConfigError
+from noisereg.training import data_fingerprint, training
 from noisereg.training import run as story
 
 SMALL = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
@@ -137,6 +138,53 @@ def test_a_run_that_fails_says_why_in_its_record(tmp_path, capsys):
     assert record["status"] == "failed" and record["reason"].startswith("FloatingPointError: infinite or nan weights")
     assert record["environment"]["device"].startswith("cpu")
     assert "failed: infinite or nan weights" in capsys.readouterr().err
+
+
+@pytest.fixture
+def read_data(monkeypatch):
+    """What data have by now for a fingerprint; a test changes it."""
+    found = {"images": 4}
+
+    def read(data, settings):
+        if not found:
+            raise ConfigError("dataset: the images cannot be read")
+        return dict(found)
+
+    monkeypatch.setattr(data_fingerprint, "fingerprint_of", read)
+    monkeypatch.setattr(training, "fingerprint_of", read)
+    return found
+
+
+def test_a_run_on_other_data_is_refused_whether_it_is_finished_or_not_and_its_record_stays(tmp_path, read_data, capsys):
+    assert start(tmp_path, *ALONE)["fingerprint"] == {"images": 4}
+    stopped = json.dumps({**read(tmp_path), "status": "stopped"})
+    for text in ((tmp_path / "result.json").read_text(), stopped):
+        (tmp_path / "result.json").write_text(text)
+        read_data["images"] = 5
+        with pytest.raises(ConfigError, match=r"holds a run on other data \(images was 4 and is 5\); name another"):
+            start(tmp_path, *ALONE)
+        assert (tmp_path / "result.json").read_text() == text
+    read_data["images"] = 4
+    assert start(tmp_path, *ALONE)["status"] == "finished"
+    read_data.clear()
+    capsys.readouterr()
+    start(tmp_path, *ALONE)
+    assert "nothing to do (its data were not compared: dataset: the images cannot be read)" in capsys.readouterr().out
+
+
+def test_arms_are_not_trained_on_data_that_changed_after_another_arm(tmp_path, read_data):
+    start(tmp_path, *ALONE, *ARMS)
+    record = read(tmp_path)
+    assert record["fingerprint"] == {"slow": {"images": 4}, "quick": {"images": 4}}
+    (tmp_path / "result.json").unlink()
+    shutil.rmtree(tmp_path / "quick")
+    read_data["images"] = 5
+    with pytest.raises(ConfigError, match=r"slow holds a run on other data \(images was 4 and is 5\)"):
+        start(tmp_path, *ALONE, *ARMS)
+    (tmp_path / "slow" / "result.json").unlink()
+    (tmp_path / "result.json").write_text(json.dumps({**record, "status": "stopped"}))
+    with pytest.raises(ConfigError, match=r"holds a run on other data \(images was 4 and is 5\)"):
+        start(tmp_path, *ALONE, *ARMS)
 
 
 def test_arms_are_trained_in_folders_of_their_own_and_joined(tmp_path, pictures):
