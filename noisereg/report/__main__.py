@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.composing import compose_settings
+from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup, count_diverged
 from noisereg.report.page.html import DrawnFigure, render
@@ -18,6 +20,8 @@ from noisereg.runs.reading import Run, find_runs
 from noisereg.terminal import guard_output, open_console, plain_text
 
 _MOST_TABLES = 40  # that are printed
+_MOST_FIGURES = 24  # of groups without claims: a figure takes a second, and the page has the numbers of all groups
+_NO_MORE_FIGURES = f"No figure: these are drawn of the first {_MOST_FIGURES} groups; name fewer folders to see it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,16 +60,18 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
     _write(folder / "results.csv", csv_text(result_rows(groups)).encode())
     if judged:
         _write(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
-    figures = []
-    for group in groups:
+    drawn = [*judged, *[group for group in groups if not group.judgements][:_MOST_FIGURES]]
+    figures = {group.name: DrawnFigure({}, _NO_MORE_FIGURES) for group in groups}
+    for group in drawn:
         with console.status(Text(f"drawing {group.title}")):
-            figures.append(_drawn(group, folder / "figures" / f"{group.name}.png"))
+            figures[group.name] = _drawn(group, folder / "figures" / f"{group.name}.png")
+            group.forget_curves()
     with console.status("writing the page"):
-        page = render(groups, figures, unfinished=others, defaults=compose_settings())
+        page = render(groups, list(figures.values()), unfinished=others, defaults=compose_settings())
         _write(folder / "report.html", page.encode())
     _print_results(groups, console)
-    for group, figure in zip(groups, figures, strict=True):
-        for line in (figure.fault, *figure.notes):
+    for group in drawn:
+        for line in (figures[group.name].fault, *figures[group.name].notes):
             if line:
                 console.print(Text(f"{group.title}: {line}"), soft_wrap=True)
     for run in others:
@@ -93,7 +99,10 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
 def _drawn(group: RunGroup, path: Path) -> DrawnFigure:
     figure = DrawnFigure.of(group)
     if figure.specification:
-        _write(path, figure.image())
+        try:
+            _write(path, figure.image())
+        except DrawingError as error:
+            return replace(figure, notes=[*figure.notes, f"no {path}: {error}"])
     return figure
 
 

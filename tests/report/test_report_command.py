@@ -2,15 +2,20 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
 from report.report_material import write_material
+from runs.run_folders import write_run
 
 import noisereg
+from noisereg.report import __main__ as report_command
 from noisereg.report.__main__ import main
+from noisereg.report.figures.chart_process import DrawingError
+from noisereg.report.page.html import DrawnFigure
 
 
 def test_the_command_writes_page_table_and_figures(tmp_path, capsys):
@@ -51,3 +56,55 @@ def test_it_is_a_module_that_can_be_run():
     script = [sys.executable, "-m", "noisereg.report", "--help"]
     done = subprocess.run(script, cwd=Path(noisereg.__file__).parents[1], capture_output=True, text=True, check=True)
     assert "--out" in done.stdout
+
+
+def test_only_the_first_groups_without_claims_are_drawn_and_the_others_say_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(report_command, "_MOST_FIGURES", 1)
+    for number in range(3):
+        rows = [{"p": p, "seed": 0, "test/error": 0.25} for p in (0.0, 0.2)]
+        write_run(tmp_path / str(number), config={"new": number}, replicas=rows)
+    assert main([str(tmp_path)]) == 0
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["sweep.png"]
+    assert (tmp_path / "report.html").read_text().count("No figure: these are drawn of the first") == 2
+    assert capsys.readouterr().out.count("25.00") == 2 * 3
+
+
+def test_a_figure_that_the_chart_library_dies_of_is_a_line(tmp_path, capsys, monkeypatch):
+    def die(self):
+        raise DrawingError("the chart library ended its process (signal 6)")
+
+    monkeypatch.setattr(DrawnFigure, "image", die)
+    write_run(tmp_path, replicas=[{"p": p, "seed": 0, "test/error": 0.25} for p in (0.0, 0.2)])
+    assert main([str(tmp_path)]) == 0
+    line = f"no {tmp_path / 'figures' / 'sweep.png'}: the chart library ended its process (signal 6)"
+    assert line in capsys.readouterr().out
+    assert line in (tmp_path / "report.html").read_text()
+
+
+def test_the_title_speaks_of_claims_where_there_are_some_alone(tmp_path):
+    rows = [{"p": 0.0, "seed": seed, "test/error": 0.25} for seed in range(3)]
+    write_run(tmp_path / "own", replicas=rows)
+    claims = {"experiment": {"id": "F1", "claims": [{"id": "F1a", "metric": "test/error", "below": 0.5}]}}
+    write_run(tmp_path / "paper", replicas=rows, **claims)
+    for names, title in ((("own",), "Label noise: the results of runs"), (("own", "paper"), "the paper's claims")):
+        assert main([*(str(tmp_path / name) for name in names), "--out", str(tmp_path / "out")]) == 0
+        assert title in (tmp_path / "out" / "report.html").read_text().replace("&#39;", "'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_time_of_a_report_is_linear_in_the_number_of_runs(tmp_path, capsys, groups):
+    """4 times the runs take 4 times the time, and not 16 times."""
+    curves = "step,epoch,p,seed,test/error\n" + "".join(f"{10 * n},{n},0.2,0,0.{n}\n" for n in range(9))
+    took = []
+    for number in (100, 400):
+        folder = tmp_path / str(number)
+        for place in range(number):
+            row = {"p": 0.2, "seed": place, **{f"norm/layer{layer}": float(layer) for layer in range(40)}}
+            new = place % (number // 100 * groups if groups > 1 else 1)
+            write_run(folder / str(place), config={"seed": place, "new": new}, replicas=[row], curves=curves)
+        main([str(folder)])  # once before it is timed: the libraries are loaded
+        began = time.process_time()
+        main([str(folder)])
+        took.append(time.process_time() - began)
+    assert took[1] < 7 * took[0]

@@ -60,12 +60,9 @@ def result_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
         0  0.0  test/error  25.0  3         NaN      0
         1  0.5  test/error  75.0  3        50.0      3
     """
-    tables = [
-        shown_means(group.means).assign(experiment=_name_of(group), title=group.title)
-        for group in groups
-        if not group.means.empty
-    ]
-    together = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    tables = [group.means.assign(experiment=_name_of(group), title=group.title) for group in groups]
+    filled = [table for table in tables if not table.empty]
+    together = shown_means(pd.concat(filled, ignore_index=True)) if filled else pd.DataFrame()
     return together.reindex(columns=list(RESULT_COLUMNS))
 
 
