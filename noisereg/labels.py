@@ -113,7 +113,8 @@ def label_of(metric: str) -> Label:
         if rest.endswith("/epoch"):
             return Label(f"epoch of the lowest {label.words if first == 'best' else 'val/error'}", digits=0)
         return replace(label, words=f"{label.words} {moment}")
-    quantity, _, layer = rest.partition("/")
+    whole, _, layer = rest.partition("/")
+    quantity, above = _split_threshold(whole)
     if metric in _OTHERS:
         return _OTHERS[metric]
     if first in _OF_A_WEIGHT:
@@ -122,8 +123,22 @@ def label_of(metric: str) -> Label:
         label = _OF_A_SPLIT[quantity]
     else:
         return Label(metric)
-    words = label.words.format(split=_SPLITS.get(first))
+    words = label.words.format(split=_SPLITS.get(first)) + above
     return replace(label, words=f"{words}, {layer}" if layer else words)
+
+
+def _split_threshold(quantity: str) -> tuple[str, str]:
+    """Split the threshold off a quantity, and return it in words; "" if it has none.
+
+    Example:
+        >>> _split_threshold("active_fraction_above_0.1_of_rms"), _split_threshold("dead_fraction_abs_above_0.5")
+        (('active_fraction', ', above 0.1 of rms'), ('dead_fraction', ', magnitude above 0.5'))
+    """
+    bare, above, limit = quantity.partition("_above_")
+    if not above:
+        return quantity, ""
+    magnitude = "magnitude " if bare.endswith("_abs") else ""
+    return bare.removesuffix("_abs"), f", {magnitude}above {limit.replace('_', ' ')}"
 
 
 def moment_of(metric: str) -> str:

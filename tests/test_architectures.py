@@ -1,4 +1,4 @@
-"""Networks of others are measured as they are, or say why not and how."""
+"""Networks of others are measured as they are."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from noisereg.callbacks import SparsityMonitor
-from noisereg.metrics import ReluCounter, find_relus
+from noisereg.metrics import ActivationCounter
 from noisereg.models import torchvision_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -91,7 +91,7 @@ def test_both_calls_of_the_one_relu_of_a_residual_block_are_layers():
 def test_images_may_lie_in_memory_as_they_like():
     torch.manual_seed(0)
     net = torchvision.models.resnet18(num_classes=3).double().eval()  # sums in another order round alike
-    counters = [ReluCounter(find_relus(net, ["layer2.*"])) for _ in range(2)]
+    counters = [ActivationCounter(net, layers=["layer2.*"]) for _ in range(2)]
     for counter, layout in zip(counters, (torch.contiguous_format, torch.channels_last), strict=True):
         net.to(memory_format=layout)
         with counter, torch.no_grad():
@@ -103,38 +103,39 @@ def test_images_may_lie_in_memory_as_they_like():
         assert torch.equal(metric.channel_firing_rate, last[layer].channel_firing_rate)
 
 
-def test_a_transformer_says_what_it_has_and_is_measured_by_the_name_that_it_gives():
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [(nn.GELU(), "encoder.layers.0.activation"), ("relu", "encoder.layers.0.relu"), ("gelu", "encoder.layers.0.gelu")],
+)
+def test_a_transformer_is_measured_by_the_features_of_its_tokens(activation, name):
     tokens = TensorDataset(torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 3)
     torch.manual_seed(0)
-    with pytest.warns(UserWarning, match=r"no nn.ReLU.*but 2 GELU; .*layers=\['encoder.layers.0.activation'\]"):
-        logged, metrics = _fit(TextLike(nn.GELU()), tokens)
-    assert metrics == logged == {}
-    logged, metrics = _fit(TextLike(nn.GELU()), tokens, layers=["encoder.layers.0.activation"])
-    assert metrics["encoder.layers.0.activation"].unit_shape.tolist() == [5, 12]  # tokens x features
-    assert 0 < logged["train/active_fraction"] < 1
-    assert not any("channel" in key for key in logged)
-
-
-def test_a_transformer_that_calls_the_function_says_that_it_is_not_seen():
-    tokens = TensorDataset(torch.randn(4, 5, 8), torch.arange(4) % 3)
-    with pytest.warns(UserWarning, match="calls of torch.nn.functional.relu are not seen"):
-        _fit(TextLike("relu"), tokens)
-    net = TextLike("relu")
-    _, metrics = _fit(net, tokens, layers=["encoder.layers.0.linear1"])
+    net = TextLike(activation)
+    logged, metrics = _fit(net, tokens)
     with torch.no_grad():
         layer, inputs = net.eval().encoder.layers[0], tokens.tensors[0]
         seen = layer.norm1(inputs + layer.self_attn(inputs, inputs, inputs, need_weights=False)[0])
-        active = nn.functional.relu(layer.linear1(seen)) > 0
-    assert metrics["encoder.layers.0.linear1"].fires.tolist() == [active.sum(0).flatten().tolist()]
+        active = layer.linear1(seen) > 0
+    assert list(metrics) == [name, name.replace("0", "1")]
+    assert metrics[name].fires.tolist() == [active.sum((0, 1)).tolist()]
+    assert metrics[name].samples.tolist() == [20]
+    assert logged[f"train/active_fraction/{name}"].item() == pytest.approx(active.float().mean().item())
+    assert not any("channel" in key for key in logged)
+    _, metrics = _fit(net, tokens, layers=["encoder.layers.0.linear1"], units="positions")
+    assert metrics["encoder.layers.0.linear1"].unit_shape.tolist() == [5, 12]
 
 
-def test_features_that_come_last_are_not_taken_for_channels():
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.GELU(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    logged, _ = _fit(net, _images(size=8), layers=["1", "2"])
-    assert {key for key in logged if "channel" in key} == {
-        "train/dead_channel_fraction",
-        "train/dead_channel_fraction/1",
-    }
+def test_channels_are_those_of_convolutions_whatever_the_activation_and_features_that_come_last_are_none():
+    convolution = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.GELU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    logged, _ = _fit(convolution, _images(size=8), layers=["1", "2"])
+    channels = {"", "/1", "/2"}
+    assert {key for key in logged if "channel" in key} == {f"train/dead_channel_fraction{name}" for name in channels}
+    net = torchvision.models.convnext_tiny(num_classes=3)
+    del net.features[2:], net.features[1][1:]  # one block of four kinds of layers
+    net.classifier = nn.Sequential(nn.Flatten(), nn.Linear(96, 3))
+    logged, metrics = _fit(net, _images())
+    assert {layer: metric.num_units for layer, metric in metrics.items()} == {"features.1.0.block.4": 384}
+    assert metrics["features.1.0.block.4"].samples.tolist() == [2 * 8 * 8]
 
 
 @pytest.fixture
@@ -147,15 +148,17 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
-def test_the_program_tells_what_to_choose_and_measures_what_is_chosen(images, tmp_path):
+def test_the_program_measures_what_there_is_or_what_is_chosen(images, tmp_path):
     given = ["model=torchvision", "model.name=efficientnet_b0", "dataset=image_folder", f"dataset.root={images}"]
     given += ["trainer.max_steps=1", "dataset.batch_size=2", "logger=csv"]
     done = run_program(*given, "hydra.run.dir=plain", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (done.stdout + done.stderr).count("SparsityMonitor measures nothing: Classifier has no nn.ReLU") == 1
-    choice = "callbacks.sparsity.layers=[features.0.2]"
-    assert "layers=['features.0.2']" in done.stdout + done.stderr
-    assert "test/active_fraction" not in read_result(tmp_path / "plain")["replicas"][0]
-    done = run_program(*given, choice, "hydra.run.dir=chosen", cwd=tmp_path)
+    row = read_result(tmp_path / "plain")["replicas"][0]
+    assert 0 < row["test/active_fraction"] < 1
+    assert "test/active_fraction/features.0.2" in row
+    choice = ["callbacks.sparsity.layers=[features.0.2]", "callbacks.sparsity.threshold=0.1 of rms"]
+    done = run_program(*given, *choice, "hydra.run.dir=chosen", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert 0 < read_result(tmp_path / "chosen")["replicas"][0]["test/active_fraction"] < 1
+    row = read_result(tmp_path / "chosen")["replicas"][0]
+    assert 0 < row["test/active_fraction_above_0.1_of_rms"] < 1
+    assert "test/active_fraction" not in row

@@ -18,6 +18,11 @@ from noisereg.labels import Label, label_of, moment_of
         ("test/active_neurons", Label("active neurons, test", "", 1, 1)),
         ("train/active_fraction", Label("active fraction, train", "%", 100, 1)),
         ("test/active_fraction/layer3.2.relu2", Label("active fraction, test, layer3.2.relu2", "%", 100, 1)),
+        (
+            "train/active_fraction_above_0.1_of_rms/relu",
+            Label("active fraction, train, above 0.1 of rms, relu", "%", 100, 1),
+        ),
+        ("test/dead_fraction_abs_above_0.5", Label("never active, test, magnitude above 0.5", "%", 100, 1)),
         ("train/associated_neurons", Label("associated with a class, train", "", 1, 0)),
         ("norm/hidden", Label("weight norm, hidden", "", 1, 3)),
         ("norm", Label("weight norm", "", 1, 3)),

@@ -1,33 +1,41 @@
-"""Log how many neurons are active, dead and associated with a class, for any LightningModule that has ReLUs."""
+"""Log how many neurons are active, dead and associated with a class, for any LightningModule with activations."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import nn
+from torch import Tensor, nn
 
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.datasets.batch import describe_batch, inputs_of, labels_of, split_names
-from noisereg.metrics import ActivationSparsity, ReluCounter, Turnover, collect_layer_values, find_relus, why_no_relus
-from noisereg.metrics.relus import KEEP_SIGN, RELUS
+from noisereg.metrics import (
+    ActivationCounter,
+    ActivationSparsity,
+    Threshold,
+    Turnover,
+    collect_layer_values,
+    eval_mode,
+)
+from noisereg.metrics.activations import Kind, find_activations, find_named
 
 _MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 
 
 class SparsityMonitor(Callback):
-    """Measure which units of the ReLUs fire, in the validation and test loops and on the training data.
+    """Measure which units of the activations fire, in the validation and test loops and on the training data.
 
     It logs, over all layers together, `<split>/active_neurons`, `active_fraction`, `dead_fraction`,
     `always_on_fraction` and, where classes are counted, `associated_neurons`, `associated_by_rate_neurons` and
     `label_entropy`; and by layer, if there are several, `<split>/active_fraction/<layer>` and
-    `<split>/dead_fraction/<layer>`. For ReLUs on images, (batch, C, H, W), it also logs `dead_channel_fraction`, over
-    all of them and by layer: the share of the channels that fire nowhere on any sample. On the training data it also
-    logs, of all layers and of each, `train/died_neurons` and `train/revived_neurons`: how many units have died and
+    `<split>/dead_fraction/<layer>`. For layers of channels, (batch, C, H, W), it also logs `dead_channel_fraction`,
+    over all of them and by layer: the share of the channels that fire nowhere on any sample. On the training data it
+    also logs, of all layers and of each, `train/died_neurons` and `train/revived_neurons`: how many units have died and
     revived since the last measurement, 0 at the first. The metrics of the last measurement stay in
     `metrics[split][layer]`.
 
@@ -36,25 +44,38 @@ class SparsityMonitor(Callback):
     the training data, in order and in eval mode, at the end of a due epoch. It moves no random generator, and the
     weights after training are the same bits with it and without it.
 
-    Any network is measured as it is, if its activations are modules; one that is called twice in a pass is two layers,
-    "relu" and "relu:2". Other activations are not measured until they are chosen by name, which a warning says at the
-    start; active is then what has an output > 0. Outputs must have the batch as their first axis.
+    Any network is measured as it is, whether its activations are modules or calls of functions, see
+    `ActivationCounter`: its ReLUs, or where it has none the others that are small on one side, such as GELU. One that
+    is called twice in a pass is two layers, "relu" and "relu:2". Active is what has an output > 0, or above a threshold
+    that then stands in the metrics' names: `active_fraction_above_0.1_of_rms`. The units of tokens are their features,
+    whatever the lengths; padding is left out where a dict batch says what it is.
 
     With several processes each takes its share of that pass, each sample once, and the counts add up. Validation and
     test count what the loaders deliver; the sampler that Lightning puts in there repeats samples to even the shares.
 
     Args:
         every_n_epochs: measure in every n-th epoch of training; `trainer.validate` and `trainer.test` always measure.
-        layers: patterns of the names of the ReLUs, or of other modules, to keep, as in `find_relus`; None: all ReLUs.
+        layers: patterns of the names of what to keep, as in `ActivationCounter`; None: the ReLUs, or else the others.
         num_classes: count by class; None: as many as the datamodule's `num_classes` if that is at most 100 and the
-            batches hold labels, else none. Labels are a dict batch's "label" or a list batch's second entry.
+            batches hold labels, else none. Labels are a dict batch's "label" or a list batch's second entry, a number a
+            sample or, beside inputs (batch, tokens, ...), a number a token.
         max_train_samples: of the monitor's own pass; None: all; 0: no pass.
+        threshold: above which output a unit is active: a number, or "0.1 of rms" or "0.1 of largest", relative to the
+            layer's outputs on the same sample; None: 0.
+        magnitude: whether the absolute output is compared.
+        units: "features" or "positions"; None: features of tokens, positions of channels.
+        batch_first: whether tokens come as (batch, tokens) or, if False, as (tokens, batch); None: as it is found.
+        ignore_index: a label that marks samples or tokens to leave out.
+        mask: what is true, or 1, for the tokens that count: the name of an entry of a dict batch, which need not be
+            there, or a function of the batch; None: all count.
         name: of the monitor, in front of what it logs, as in `<name>/<split>/active_neurons`. A trainer may have
             several monitors of different names; none, and nothing is put in front, for the only one.
+        required: whether it is an error if a network has nothing to measure; else a warning.
 
     Raises:
         ValueError: if a number is out of range, or the name holds other signs than letters, digits, _ and -; when a
-            loop starts, if a pattern matches nothing.
+            loop starts, if a pattern can match nothing; after its first pass, if a pattern matched nothing or nothing
+            was found.
 
     Example:
         >>> from lightning import Trainer
@@ -69,13 +90,20 @@ class SparsityMonitor(Callback):
         num_classes: int | None = None,
         max_train_samples: int | None = 10_000,
         name: str = "",
+        threshold: float | str | None = None,
+        magnitude: bool = False,
+        units: str | None = None,
+        batch_first: bool | None = None,
+        ignore_index: int | None = -100,
+        mask: str | Callable[[Any], Tensor | None] | None = "attention_mask",
+        required: bool = True,
     ) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
         if isinstance(layers, str):
             raise ValueError(f"layers must be a list of patterns, got the string {layers!r}: write [{layers!r}]")
         if layers is not None and not layers:
-            raise ValueError("layers must name something to measure, or be None for all ReLUs, got an empty list")
+            raise ValueError("layers must name something to measure, or be None for all activations, got an empty list")
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes must be at least 2 or None, got {num_classes}")
         if max_train_samples is not None and max_train_samples < 0:
@@ -83,13 +111,22 @@ class SparsityMonitor(Callback):
         if not re.fullmatch(r"[\w-]*", name):
             raise ValueError(f"name must hold letters, digits, _ and - only, got {name!r}")
         self.name = name
+        self._how: dict[str, Any] = {
+            "layers": layers,
+            "threshold": Threshold.parse(threshold, magnitude=magnitude),
+            "units": units,
+            "batch_first": batch_first,
+            "ignore_index": ignore_index,
+            "required": False,  # `check` says what is missing
+        }
+        ActivationCounter(nn.Identity(), **(self._how | {"layers": None}))  # checks them
         self.metrics: dict[str, dict[str, ActivationSparsity]] = {}
         self._every_n_epochs = every_n_epochs
-        self._layers = layers
+        self._mask, self._required = mask, required or layers is not None or threshold is not None
         self._num_classes = num_classes
         self._max_train_samples = max_train_samples
-        self._counters: dict[str, ReluCounter] = {}
-        self._hooked: ReluCounter | None = None
+        self._counters: dict[str, ActivationCounter] = {}
+        self._hooked: ActivationCounter | None = None
         self._hooks = ExitStack()
         self._turnover = Turnover()  # on the training data
         self._has_fitted = False
@@ -115,8 +152,8 @@ class SparsityMonitor(Callback):
         self._turnover.live = state_dict["live"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the patterns, and warn if there is nothing to measure."""
-        self.find(pl_module)
+        """Check the patterns, and warn of activations that are not measured."""
+        self.check(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that a pass over the training data is possible if it is needed."""
@@ -134,15 +171,16 @@ class SparsityMonitor(Callback):
             )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Install the hooks if this epoch is due."""
-        if not trainer.sanity_checking and self._due(trainer):
+        """Install the hooks if this epoch is due; in the sanity check only to see that there is something to count."""
+        if trainer.sanity_checking or self._due(trainer):
             datamodule = trainer.datamodule  # type: ignore[attr-defined]
             splits = split_names(datamodule, default="val", num_loaders=len(trainer.num_val_batches))
-            self._start(trainer, pl_module, splits)
+            self._start(trainer, pl_module, splits, is_step=_calls_steps(trainer, pl_module))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the hooks."""
-        self._start(trainer, pl_module, split_names(None, default="test", num_loaders=len(trainer.num_test_batches)))
+        splits = split_names(None, default="test", num_loaders=len(trainer.num_test_batches))
+        self._start(trainer, pl_module, splits, is_step=_calls_steps(trainer, pl_module))
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -158,7 +196,7 @@ class SparsityMonitor(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log, and remove the hooks."""
-        self._finish(pl_module)
+        self._finish(pl_module, logs=not trainer.sanity_checking)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log, and remove the hooks."""
@@ -184,23 +222,39 @@ class SparsityMonitor(Callback):
         """Remove the hooks."""
         self._close()
 
-    def find(self, module: nn.Module) -> dict[str, nn.Module]:
-        """Find what is measured of a network, and warn once of activations that are not, or of what is none.
+    def check(self, module: nn.Module, inputs: Any = None) -> None:
+        """Check that a network has what is to be measured, and warn once of activations that are not measured.
 
         Args:
             module: any network.
-
-        Returns:
-            The modules by the names of their layers.
+            inputs: of a trial pass, which alone shows calls of functions; None for none.
 
         Raises:
-            ValueError: if a pattern matches nothing.
+            ValueError: if a pattern can match nothing or, in the trial, matches nothing.
         """
-        found = find_relus(module, self._layers)
-        if not self._has_warned and (warning := _unmeasured(module, found, is_chosen=self._layers is not None)):
+        counter = ActivationCounter(module, **self._how)
+        self._warn_unmeasured(module)
+        if inputs is not None:
+            with torch.random.fork_rng(), eval_mode(module), torch.no_grad(), counter:
+                module(inputs)
+            self._check_found(counter)
+
+    def _warn_unmeasured(self, module: nn.Module) -> None:
+        """Warn once of activations that are not measured, or of chosen modules that are none."""
+        if not self._has_warned and (warning := _unmeasured(module, self._how["layers"])):
             rank_zero_warn(warning)
             self._has_warned = True
-        return found
+
+    def _check_found(self, counter: ActivationCounter) -> None:
+        """Raise, or warn once, where a network that was called has nothing to measure."""
+        counter.check()
+        if counter.has_run and not counter.metrics:
+            reason = f"SparsityMonitor measures nothing: {counter.describe_nothing()}"
+            if self._required:
+                raise ValueError(f"{reason}; or set required=False")
+            if not self._has_warned:
+                rank_zero_warn(reason)
+                self._has_warned = True
 
     def _due(self, trainer: Trainer) -> bool:
         return trainer.state.fn != TrainerFn.FITTING or (trainer.current_epoch + 1) % self._every_n_epochs == 0
@@ -208,13 +262,15 @@ class SparsityMonitor(Callback):
     def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         evaluated = getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
         measured = trainer.enable_validation and "train" in evaluated
-        return self._max_train_samples != 0 and not measured and bool(find_relus(pl_module, self._layers))
+        return self._max_train_samples != 0 and not measured
 
-    def _start(self, trainer: Trainer, pl_module: LightningModule, splits: Sequence[str]) -> None:
+    def _start(
+        self, trainer: Trainer, pl_module: LightningModule, splits: Sequence[str], *, is_step: bool = False
+    ) -> None:
         self._close()
-        if relus := self.find(pl_module):
-            num_classes = self._num_classes or _num_classes(trainer)
-            self._counters = {split: ReluCounter(relus, num_classes=num_classes) for split in splits}
+        self._warn_unmeasured(pl_module)
+        how = self._how | {"num_classes": self._num_classes or _num_classes(trainer), "root_is_step": is_step}
+        self._counters = {split: ActivationCounter(pl_module, **how) for split in splits}
 
     def _start_batch(self, batch: Any, dataloader_idx: int) -> None:
         if not self._counters:
@@ -229,18 +285,26 @@ class SparsityMonitor(Callback):
                 "num_classes needs batches with int64 labels: a dict with 'label' or a list whose second entry they "
                 f"are, got {describe_batch(batch)}; or set num_classes=None"
             )
-        counter.start_batch(labels)
+        counter.start_batch(labels, mask=self._mask_of(batch))
 
-    def _finish(self, pl_module: LightningModule) -> None:
+    def _mask_of(self, batch: Any) -> Tensor | None:
+        if isinstance(self._mask, str):
+            return batch.get(self._mask) if isinstance(batch, Mapping) else None
+        return self._mask(batch) if self._mask is not None else None
+
+    def _finish(self, pl_module: LightningModule, *, logs: bool = True) -> None:
         self._hooks.close()
         for split, counter in self._counters.items():
+            self._check_found(counter)
+            if not logs:
+                continue
             metrics = {
                 layer: metric for layer, metric in counter.gathered(pl_module.device).items() if metric.num_units
             }
             if metrics:
                 self.metrics[split] = metrics
                 changes = self._turnover.measure(metrics) if split == "train" else {}
-                values = collect_layer_values(metrics, find_relus(pl_module)) | changes
+                values = collect_layer_values(metrics) | changes
                 place = f"{self.name}/{split}" if self.name else split
                 pl_module.log_dict({f"{place}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
@@ -250,29 +314,33 @@ class SparsityMonitor(Callback):
         self._counters, self._hooked = {}, None
 
 
-def _unmeasured(module: nn.Module, found: Mapping[str, nn.Module], *, is_chosen: bool) -> str | None:
+def _calls_steps(trainer: Trainer, pl_module: LightningModule) -> bool:
+    """Return whether the module is called, from within a wrapper, for each step: its `forward` then is the step."""
+    return trainer.strategy.model is not pl_module
+
+
+def _unmeasured(module: nn.Module, layers: Sequence[str] | None) -> str | None:
     """Describe which activations are not measured, or what is in place of one; None if there is nothing to say."""
-    if is_chosen:
-        return _no_activations(found)
-    if reason := why_no_relus(module):
-        return f"SparsityMonitor measures nothing: {reason}"
-    others = [child for child in module.modules() if isinstance(child, KEEP_SIGN) and child not in found.values()]
-    if not others:
+    if layers is not None:
+        return _no_activations(module, layers)
+    relus = find_activations(module, [Kind.RELU])
+    others = find_activations(module, [Kind.RECTIFIER, Kind.TWO_SIDED]).values()
+    if not relus or not others:
         return None
     kinds = ", ".join(dict.fromkeys(type(child).__name__ for child in others))
     return (
-        f"SparsityMonitor measures {len(found)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
+        f"SparsityMonitor measures {len(relus)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
         "count where their outputs are > 0, name them beside the ReLUs in layers=[...]"
     )
 
 
-def _no_activations(found: Mapping[str, nn.Module]) -> str | None:
+def _no_activations(module: nn.Module, layers: Sequence[str]) -> str | None:
     """Describe the chosen modules that are no activations, of which the outputs are counted."""
-    others = {name: child for name, child in found.items() if not isinstance(child, (*RELUS, *KEEP_SIGN))}
+    others = {name: child for child, name in find_named(module, layers).items()}
     if not others:
         return None
     shown = ", ".join(f"{name} ({type(child).__name__})" for name, child in others.items())
-    inner = [name for name, child in others.items() if any(isinstance(part, RELUS) for part in child.modules())]
+    inner = [name for name, child in others.items() if find_activations(child, [Kind.RELU])]
     mend = f"; for the ReLUs inside: layers=['{inner[0]}.*']" if inner else ""
     return f"SparsityMonitor counts where the outputs of {shown} are > 0, which is no activation{mend}"
 

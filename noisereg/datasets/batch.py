@@ -27,21 +27,27 @@ def inputs_of(batch: Any) -> Any:
     return batch[0] if isinstance(batch, list | tuple) else batch
 
 
-def labels_of(batch: Any) -> Int64[Tensor, " batch"] | None:
+def labels_of(batch: Any) -> Int64[Tensor, "batch *tokens"] | None:
     """Return the labels of a batch: the entry "label" of a dict, or the second one of a list; None if it has none.
 
-    Labels are int64, one a sample.
+    Labels are int64, one a sample, or one a token where the inputs are (batch, tokens) or (batch, tokens, features).
 
     Example:
         >>> labels_of([torch.ones(1), torch.zeros(1, dtype=torch.int64)]), labels_of({"input": 3})
         (tensor([0]), None)
+        >>> labels_of({"input": torch.ones(2, 3, 8), "label": torch.ones(2, 3, dtype=torch.int64)}).shape
+        torch.Size([2, 3])
     """
     labels = None
     if isinstance(batch, Mapping):
         labels = batch.get("label")
     elif isinstance(batch, list | tuple) and len(batch) > 1:
         labels = batch[1]
-    return labels if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.ndim == 1 else None
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
+        return None
+    inputs = inputs_of(batch) if labels.ndim == 2 else None
+    by_token = isinstance(inputs, Tensor) and inputs.shape[:2] == labels.shape
+    return labels if labels.ndim == 1 or by_token else None
 
 
 def describe_batch(batch: Any) -> str:

@@ -186,7 +186,7 @@ class Classifier(LightningModule):
 
     def _score(self, split: str, batch: Any) -> None:
         inputs, labels = inputs_of(batch), labels_of(batch)
-        if labels is None:
+        if labels is None or labels.ndim > 1:
             raise ValueError(f"batches must be {FORM}, got {describe_batch(batch)}")
         if not len(labels):  # a process may have no share of a batch, and not every network takes an empty one
             return

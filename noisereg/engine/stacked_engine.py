@@ -13,13 +13,13 @@ from noisereg.engine.engine import SharedData
 from noisereg.engine.stacked import StackedNetworks
 from noisereg.losses import Loss
 from noisereg.metrics import (
+    ActivationCounter,
     ActivationSparsity,
-    ReluCounter,
+    Threshold,
     Turnover,
     collect_layer_values,
     collect_norms,
     eval_mode,
-    find_relus,
     predictions,
 )
 
@@ -35,7 +35,10 @@ class StackedEngine:
         model: a network of the same architecture; it takes the weights of each replica that is measured.
         loss: that is minimised, and that is measured on clean labels.
         batch_size: samples of a step.
-        layers: patterns of the names of the layers to measure, as in `find_relus`; None: all ReLUs.
+        layers: patterns of the names of the layers to measure, as in `ActivationCounter`; None: the ReLUs, or where
+            the network has none the other activations.
+        threshold: above which output a unit is active.
+        units: "features" or "positions", see `ActivationCounter`.
     """
 
     name = "stacked"
@@ -50,9 +53,12 @@ class StackedEngine:
         *,
         batch_size: int,
         layers: Sequence[str] | None = None,
+        threshold: Threshold | None = None,
+        units: str | None = None,
     ) -> None:
         self.networks = networks
-        self._model, self._loss, self._batch_size, self._layers = deepcopy(model), loss, batch_size, layers
+        self._model, self._loss, self._batch_size = deepcopy(model), loss, batch_size
+        self._counting: dict[str, Any] = {"layers": layers, "threshold": threshold, "units": units, "required": False}
         self._rates = torch.zeros(len(networks), dtype=torch.float64)
         self._turnovers = [Turnover() for _ in range(len(networks))]
         self._fires: dict[int, Int64[Tensor, "classes units"]] = {}
@@ -101,11 +107,12 @@ class StackedEngine:
 
     def _measure_one(self, replica: int, splits: dict[str, Split], *, num_classes: int) -> dict[str, Tensor]:
         model, values = self._model, {}
-        relus = find_relus(model, self._layers)
         counted = num_classes if num_classes <= _MOST_CLASSES else None
+        activations = ActivationCounter(model, num_classes=counted, **self._counting)
         for name, split in splits.items():
             wrong, losses = [], []
-            with eval_mode(model), ReluCounter(relus, num_classes=counted) as counter:
+            activations.reset()
+            with eval_mode(model), activations as counter:
                 for inputs, labels in zip(
                     split.inputs.split(_ROWS_AT_ONCE), split.labels.split(_ROWS_AT_ONCE), strict=True
                 ):
@@ -117,7 +124,7 @@ class StackedEngine:
             values["train/clean_loss" if name == "train" else f"{name}/loss"] = torch.cat(losses).mean()
             metrics = {layer: metric for layer, metric in counter.metrics.items() if metric.num_units}
             if metrics:
-                of_layers = collect_layer_values(metrics, find_relus(model))
+                of_layers = collect_layer_values(metrics)
                 if name == "train":
                     of_layers |= self._turnovers[replica].measure(metrics)
                     self._keep_fires(replica, metrics)

@@ -1,5 +1,7 @@
 """What is measured of a network: which units fire, how large its weights are, how it sets classes apart."""
 
+from noisereg.metrics.activation_counter import ActivationCounter
+from noisereg.metrics.activations import find_relus
 from noisereg.metrics.calibration import Reliability, calibration, reliability
 from noisereg.metrics.class_plane import class_plane, project_features, tightness
 from noisereg.metrics.counts import (
@@ -18,17 +20,18 @@ from noisereg.metrics.layer_values import collect_layer_values
 from noisereg.metrics.norms import bias_quantiles, bias_statistics, collect_norms, frobenius_norm, weight_norms
 from noisereg.metrics.predictions import predictions
 from noisereg.metrics.processes import gather_parts, own_part
-from noisereg.metrics.relus import ReluCounter, find_relus, why_no_relus
 from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
+from noisereg.metrics.threshold import Threshold
 from noisereg.metrics.turnover import Turnover
 
 __all__ = [
+    "ActivationCounter",
     "ActivationSparsity",
     "Distinct",
     "LastBatch",
     "LastLayers",
     "Reliability",
-    "ReluCounter",
+    "Threshold",
     "Turnover",
     "UnitCorrelation",
     "associated",
@@ -58,5 +61,4 @@ __all__ = [
     "tightness",
     "watch_last_layers",
     "weight_norms",
-    "why_no_relus",
 ]

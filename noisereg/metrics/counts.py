@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
+from noisereg.metrics.threshold import Threshold
+
+OVER_ZERO = Threshold()
 # Whole numbers up to here are exact: sums over so many rows.
 _EXACT_ROWS = {torch.float32: 2**24, torch.bfloat16: 2**8}
 _CACHED = 2**21  # numbers at a time that stay in the cache of a CPU
@@ -17,18 +20,23 @@ UNKNOWN = -(2**40)  # count of a unit that was nan; whatever is added to it, it 
 
 
 def count_firings(
-    activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], num_classes: int
+    activations: Float[Tensor, "batch *units"],
+    labels: Int64[Tensor, "batch"],
+    num_classes: int,
+    *,
+    threshold: Threshold = OVER_ZERO,
 ) -> Int64[Tensor, "classes flat_units"]:
     """Count how often each unit fires on the samples of each class.
 
-    A unit fires on a sample if its output after ReLU is > 0. The counts are exact for any number of rows, in any
-    precision, and also under autocast. Nothing waits for the device. A unit that is nan on a sample neither fires nor
-    does not: all counts of its layer are below 0.
+    A unit fires on a sample if its output is above the threshold: > 0 unless another is given. The counts are exact for
+    any number of rows, in any precision, and also under autocast. Nothing waits for the device. A unit that is nan on a
+    sample neither fires nor does not: all counts of its layer are below 0.
 
     Args:
         activations: outputs after ReLU; the axes behind the first are flattened to units.
         labels: of the samples, in [0, num_classes).
         num_classes: at least 1.
+        threshold: above which a unit fires.
 
     Returns:
         One row a class, one column a unit.
@@ -39,7 +47,8 @@ def count_firings(
                 [1, 1]])
     """
     order = sorted(range(1, activations.ndim), key=activations.stride, reverse=True)
-    counts = _count_by_class(activations.detach().permute(0, *order), labels, num_classes=num_classes)
+    laid = activations.detach().permute(0, *order)
+    counts = _count_by_class(laid, labels, num_classes=num_classes, threshold=threshold)
     back = [0, *(1 + order.index(axis) for axis in range(1, activations.ndim))]
     return counts.permute(back).reshape(num_classes, activations.shape[1:].numel())
 
@@ -157,7 +166,7 @@ def count_turnover(before: Bool[Tensor, "*stack units"], after: Bool[Tensor, "*s
 
 
 def _count_by_class(
-    laid: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], *, num_classes: int
+    laid: Float[Tensor, "batch *units"], labels: Int64[Tensor, "batch"], *, num_classes: int, threshold: Threshold
 ) -> Int64[Tensor, "classes *units"]:
     """Count by a product of a one-hot matrix; the units lie as in memory, so that channels_last costs no copy."""
     units = laid.shape[1:]
@@ -169,7 +178,8 @@ def _count_by_class(
     buffer = torch.empty(min(rows, len(laid)), *units, device=laid.device, dtype=dtype)
     with torch.autocast(laid.device.type, enabled=False):
         for part, classes in zip(laid.split(rows), one_hot.split(rows, dim=1), strict=True):
-            active = torch.gt(part, 0, out=buffer[: len(part)])
+            outputs = part.abs() if threshold.magnitude else part
+            active = torch.gt(outputs, threshold.limits(part), out=buffer[: len(part)])
             counts += (classes @ active.view(len(part), units.numel())).long()
             counts += UNKNOWN * part.sum().isnan()
     return counts.view(num_classes, *units)

@@ -9,14 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noisereg.metrics.relus import find_relus
+from noisereg.metrics.activations import find_relus
 
 
 class LastLayers(NamedTuple):
     """The last layers of a network.
 
     Attributes:
-        layer: name of the last ReLU that is called, as `ReluCounter` has it: "relu:2" for a second call; "" if none is.
+        layer: name of the last ReLU that is called, as `ActivationCounter` has it: "relu:2" at a second call; "" if
+            none is.
         relu: that ReLU; None if there is none.
         num_units: of that ReLU.
         linear: the linear layer whose outputs are the logits; None if the network ends otherwise.

@@ -19,9 +19,23 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
         {'model.relu': 'model.relu', 'head.relu': 'head.relu'}
     """
     short = {name: name.replace(_COMPILED, "") for name in names}
-    while short and (holder := next((holder for holder in _HOLDERS if _all_begin(short.values(), holder)), "")):
-        short = {name: shortened.removeprefix(holder) for name, shortened in short.items()}
-    return short
+    holder = find_holder(short.values())
+    return {name: shortened.removeprefix(holder) for name, shortened in short.items()}
+
+
+def find_holder(names: Iterable[str]) -> str:
+    """Return the "model." or "net." that all names begin with, with the next one behind it; "" if there is none.
+
+    Example:
+        >>> find_holder(["net.relu", "net.fc"]), find_holder(["net.relu", "fc"])
+        ('net.', '')
+    """
+    whole = ""
+    rest = [name.replace(_COMPILED, "") for name in names]
+    while rest and (holder := next((holder for holder in _HOLDERS if _all_begin(rest, holder)), "")):
+        whole += holder
+        rest = [name.removeprefix(holder) for name in rest]
+    return whole
 
 
 def _all_begin(names: Iterable[str], holder: str) -> bool:

@@ -1,6 +1,6 @@
 """The values that are logged of the layers of a network, from the counts of each."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -11,34 +11,31 @@ from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
 _BY_LAYER = ("active_fraction", "dead_fraction")
 
 
-def collect_layer_values(
-    metrics: Mapping[str, ActivationSparsity], relus: Container[str]
-) -> dict[str, Float[Tensor, ""]]:
+def collect_layer_values(metrics: Mapping[str, ActivationSparsity]) -> dict[str, Float[Tensor, ""]]:
     """Summarise all layers together and, if there are several, the active and the dead share of each.
 
     Args:
-        metrics: of each layer, at least one, all with units.
-        relus: names of the layers that are ReLUs: the outputs of these on images, (batch, C, H, W), have channels.
+        metrics: of each layer, at least one, all with units and one threshold.
 
     Returns:
         What `summarize_layers` returns but for the sparsity, `<quantity>/<layer>` of each layer, and where there are
-        channels the share that fires nowhere, `dead_channel_fraction`, of all and of each layer.
+        channels the share that fires nowhere, `dead_channel_fraction`, of all and of each layer. A threshold other
+        than 0 stands behind each quantity, as in `active_fraction_above_0.1/relu`.
 
     Example:
         >>> layer = ActivationSparsity()
         >>> layer.update(torch.tensor([[1.0, 0.0]]))
-        >>> collect_layer_values({"relu": layer}, {"relu"})["dead_fraction"]
+        >>> collect_layer_values({"relu": layer})["dead_fraction"]
         tensor(0.5000)
     """
+    suffix = next(iter(metrics.values())).threshold.suffix
     values = summarize_layers(list(metrics.values()))
-    values.pop("sparsity")
-    # Other activations, as those of Swin and ConvNeXt, may have the channels last.
-    images = [layer for layer, metric in metrics.items() if metric.has_channels and layer.partition(":")[0] in relus]
-    dead = {layer: metrics[layer].dead_channels.float() for layer in images}
+    values.pop(f"sparsity{suffix}")
+    dead = {layer: metric.dead_channels.float() for layer, metric in metrics.items() if metric.has_channels}
     if dead:
-        values["dead_channel_fraction"] = torch.cat(list(dead.values())).mean()
+        values[f"dead_channel_fraction{suffix}"] = torch.cat(list(dead.values())).mean()
     if len(metrics) > 1:
         for layer, metric in metrics.items():
-            values |= {f"{key}/{layer}": metric.compute()[key] for key in _BY_LAYER}
-        values |= {f"dead_channel_fraction/{layer}": channels.mean() for layer, channels in dead.items()}
+            values |= {f"{key}{suffix}/{layer}": metric.compute()[f"{key}{suffix}"] for key in _BY_LAYER}
+        values |= {f"dead_channel_fraction{suffix}/{layer}": channels.mean() for layer, channels in dead.items()}
     return values

@@ -1,15 +1,19 @@
 """How many units of a layer are active, as a torchmetrics metric whose state is whole numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from noisereg.metrics.counts import associated, associated_by_rate, count_firings, label_entropy, summarize_counts
+from noisereg.metrics.threshold import Threshold
+
+if TYPE_CHECKING:
+    from noisereg.metrics.activation_counter import ActivationCounter
 
 
 class ActivationSparsity(Metric):
@@ -26,6 +30,8 @@ class ActivationSparsity(Metric):
 
     Args:
         num_classes: how many classes to tell apart, at least 2; None: no labels are needed.
+        threshold: above which output a unit is active, see `Threshold.parse`; None: above 0.
+        magnitude: whether the absolute output is compared.
         kwargs: of `torchmetrics.Metric`.
 
     Raises:
@@ -54,11 +60,19 @@ class ActivationSparsity(Metric):
     samples: Int64[Tensor, "classes"]
     unit_shape: Int64[Tensor, "axes"]
 
-    def __init__(self, num_classes: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        *,
+        threshold: float | str | Threshold | None = None,
+        magnitude: bool = False,
+        **kwargs: Any,
+    ) -> None:
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, or None for no counts by class, got {num_classes}")
         super().__init__(**{"dist_sync_fn": gather_counts, **kwargs})
         self.num_classes = num_classes
+        self.threshold = Threshold.parse(threshold, magnitude=magnitude)
         rows = num_classes or 1
         self.add_state("fires", torch.zeros(rows, 0, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros(rows, dtype=torch.int64), dist_reduce_fx="sum")
@@ -68,7 +82,7 @@ class ActivationSparsity(Metric):
         """Count the firings of one batch.
 
         Args:
-            activations: outputs after ReLU, of any float type; the first axis is the batch, which may have no rows.
+            activations: outputs of any float type; the first axis is the batch, which may have no rows.
             labels: clean labels in [0, num_classes); only looked at if num_classes was given.
 
         Raises:
@@ -78,23 +92,29 @@ class ActivationSparsity(Metric):
         rows = activations.new_zeros(len(activations), dtype=torch.int64)
         if self.num_classes is not None:
             rows = _check_labels(labels, len(activations), self.num_classes)
-        fires = count_firings(activations, rows, len(self.samples))
+        fires = count_firings(activations, rows, len(self.samples), threshold=self.threshold)
         self._fix_units(activations.shape[1:])
         self.fires = self.fires + fires
         self.samples = self.samples + torch.zeros_like(self.samples).index_add_(0, rows, torch.ones_like(rows))
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
-        """Compute the metrics from the counts of all processes, see `summarize_counts`."""
-        return summarize_counts(self.fires, self.samples)
+        """Compute the metrics from the counts of all processes, see `summarize_counts`.
+
+        A threshold other than 0 stands behind their names: `active_fraction_above_0.1_of_rms`.
+        """
+        suffix = self.threshold.suffix
+        return {f"{key}{suffix}": value for key, value in summarize_counts(self.fires, self.samples).items()}
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the counts of another metric, or of its `metric_state`; one without `unit_shape` has flat units.
 
         Raises:
-            ValueError: if it counts other classes or another number of units.
+            ValueError: if it counts other classes or another number of units, or has another threshold.
         """
         if not isinstance(incoming_state, Mapping | ActivationSparsity):
             raise ValueError(f"incoming_state must be a dict or an ActivationSparsity, got {type(incoming_state)}")
+        if isinstance(incoming_state, ActivationSparsity) and incoming_state.threshold != self.threshold:
+            raise ValueError(f"incoming_state must have {self.threshold} as this has, got {incoming_state.threshold}")
         state: Mapping[str, Any] = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
         fires, samples = state["fires"], state["samples"]
         shape = state["unit_shape"].tolist() if "unit_shape" in state else fires.shape[1:]
@@ -108,10 +128,32 @@ class ActivationSparsity(Metric):
 
     def gathered(self) -> "ActivationSparsity":
         """Return a metric that holds the counts of all processes and no longer asks them."""
-        whole = ActivationSparsity(self.num_classes, sync_on_compute=False).to(self.device)
+        whole = ActivationSparsity(self.num_classes, threshold=self.threshold, sync_on_compute=False).to(self.device)
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             whole.merge_state(self.metric_state)
         return whole
+
+    @staticmethod
+    def watching(module: nn.Module, **how: Any) -> "ActivationCounter":
+        """Count the activations of a whole network while a `with` block lasts, see `ActivationCounter`.
+
+        Args:
+            module: any network, compiled or wrapped as it may be.
+            how: arguments of `ActivationCounter`.
+
+        Raises:
+            ValueError: when the block is left, if nothing was counted.
+
+        Example:
+            >>> net = nn.Sequential(nn.Linear(2, 3), nn.GELU())
+            >>> with ActivationSparsity.watching(net, threshold=0.1) as counts:
+            ...     _ = net(torch.ones(5, 2))
+            >>> list(counts.compute())[:2]
+            ['active_neurons_above_0.1', 'active_fraction_above_0.1']
+        """
+        from noisereg.metrics.activation_counter import ActivationCounter  # noqa: PLC0415  it is made of these metrics
+
+        return ActivationCounter(module, **how)
 
     @property
     def num_units(self) -> int:
@@ -193,7 +235,7 @@ def summarize_layers(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[T
     """Compute the summary of several layers as if they were one: numbers add up, means are weighted by the units.
 
     Args:
-        metrics: one a layer, at least one, all with units and with the same num_classes.
+        metrics: one a layer, at least one, all with units and with the same num_classes and threshold.
 
     Example:
         >>> wide, narrow = ActivationSparsity(), ActivationSparsity()
@@ -202,7 +244,8 @@ def summarize_layers(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[T
         >>> summarize_layers([wide, narrow])["active_fraction"]
         tensor(0.7500)
     """
-    summaries = [metric.compute() for metric in metrics]
+    suffix = metrics[0].threshold.suffix
+    summaries = [{key.removesuffix(suffix): value for key, value in metric.compute().items()} for metric in metrics]
     units = torch.tensor([metric.num_units for metric in metrics], dtype=torch.float32, device=metrics[0].device)
     columns = {key: torch.stack([summary[key] for summary in summaries]) for key in summaries[0]}
     pooled = {
@@ -212,7 +255,7 @@ def summarize_layers(metrics: Sequence[ActivationSparsity]) -> dict[str, Float[T
     if "label_entropy" in columns:  # of live units only, which a layer may have none of
         live = units * (1 - columns["dead_fraction"])
         pooled["label_entropy"] = (columns["label_entropy"].nan_to_num() * live).sum() / live.sum()
-    return pooled
+    return {f"{key}{suffix}": value for key, value in pooled.items()}
 
 
 def gather_counts(counts: Tensor, group: Any = None) -> list[Tensor]:

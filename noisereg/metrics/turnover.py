@@ -32,15 +32,19 @@ class Turnover:
     def measure(self, metrics: Mapping[str, ActivationSparsity]) -> dict[str, Tensor]:
         """Return `died_neurons` and `revived_neurons`, of all layers and, if there are several, also of each.
 
-        A layer that was not there before, or had another number of units, has not changed.
+        A layer that was not there before, or had another number of units, has not changed. A threshold other than 0
+        stands behind the names.
         """
+        suffix = next((metric.threshold.suffix for metric in metrics.values()), "")
         live = {layer: ~metric.dead for layer, metric in metrics.items()}
         before = {layer: self._before(layer, units) for layer, units in live.items()}
         self.live = live
-        values = count_turnover(torch.cat(list(before.values())), torch.cat(list(live.values())))
+        all_layers = count_turnover(torch.cat(list(before.values())), torch.cat(list(live.values())))
+        values = {f"{key}{suffix}": number for key, number in all_layers.items()}
         if len(live) > 1:
             for layer, units in live.items():
-                values |= {f"{key}/{layer}": number for key, number in count_turnover(before[layer], units).items()}
+                changes = count_turnover(before[layer], units)
+                values |= {f"{key}{suffix}/{layer}": number for key, number in changes.items()}
         return values
 
     def _before(self, layer: str, units: Bool[Tensor, "units"]) -> Bool[Tensor, "units"]:

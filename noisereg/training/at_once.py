@@ -30,6 +30,7 @@ from noisereg.training.build import (
     build_model,
     build_schedule,
     build_scheduler,
+    example_inputs,
     precision,
 )
 from noisereg.training.training import Training
@@ -97,7 +98,8 @@ class AllAtOnce(Training):
         shape, classes = self.data.input_shape, self.data.num_classes
         monitor = build("callbacks.sparsity", self.settings["callbacks"]["sparsity"])
         with as_config_error("callbacks.sparsity", type(monitor)):
-            monitor.find(build_model(self.settings, seed, input_shape=shape, num_classes=classes))
+            model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
+            monitor.check(model, example_inputs(shape))
 
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline

@@ -75,7 +75,7 @@ def _check_outputs(model: torch.nn.Module, input_shape: tuple[int, ...], num_out
 
 
 def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outputs: int, *, num: int) -> None:
-    inputs = torch.linspace(-1, 1, num * math.prod(input_shape)).view(num, *input_shape)
+    inputs = example_inputs(input_shape, num=num)
     with torch.no_grad(), rng.library_generator(seed=0):
         logits = model(inputs)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
@@ -113,6 +113,11 @@ def check_training_mode(settings: Settings, data: InMemory) -> None:
             f"dataset.batch_size={size} leaves one sample for {batch}, on which {type(model).__name__} cannot be "
             f"trained ({' '.join(str(error).split())}); take another dataset.batch_size or dataset.train_size"
         ) from error
+
+
+def example_inputs(input_shape: tuple[int, ...], *, num: int = 2) -> torch.Tensor:
+    """Make inputs for a trial of a network."""
+    return torch.linspace(-1, 1, num * math.prod(input_shape)).view(num, *input_shape)
 
 
 def build_loss(settings: Settings) -> Loss:

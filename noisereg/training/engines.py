@@ -17,7 +17,7 @@ from noisereg.engine.stacked import StackedNetworks, why_not
 from noisereg.engine.stacked_engine import StackedEngine
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
-from noisereg.metrics import eval_mode
+from noisereg.metrics import Threshold, eval_mode
 from noisereg.training.at_once import learning_rates
 from noisereg.training.build import build_loss, build_model, build_optimizer
 
@@ -91,8 +91,16 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
         clip_norm=settings["trainer"].get("gradient_clip_val"),
         compile=settings["compile"],
     )
-    layers = settings["callbacks"].get("sparsity", {}).get("layers")
-    return StackedEngine(stacked, networks[0], loss, batch_size=batch_size, layers=layers)
+    sparsity = settings["callbacks"].get("sparsity", {})
+    return StackedEngine(
+        stacked,
+        networks[0],
+        loss,
+        batch_size=batch_size,
+        layers=sparsity.get("layers"),
+        threshold=Threshold.parse(sparsity.get("threshold"), magnitude=sparsity.get("magnitude", False)),
+        units=sparsity.get("units"),
+    )
 
 
 def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:

@@ -30,6 +30,7 @@ from noisereg.training.build import (
     build_optimizer,
     build_schedule,
     build_scheduler,
+    example_inputs,
     precision,
 )
 from noisereg.training.training import ANALYSIS, FIRES, Training, save_arrays
@@ -82,7 +83,8 @@ class OneNetwork(Training):
             if isinstance(callback, SparsityMonitor):
                 self._monitor = self._monitor if callback.name else callback
                 with as_config_error(f"callbacks.{name}", type(callback)):
-                    callback.find(self.module)
+                    inputs = example_inputs(data.input_shape).to(precision(settings))
+                    callback.check(self.module, inputs)
         self.trainer = build(
             "trainer",
             settings["trainer"],

@@ -21,7 +21,7 @@ IMAGES = measured([[[[0.0, 2.0]], [[0.0, 0.0]]], [[[0.0, 0.0]], [[0.0, -1.0]]]])
 
 
 def test_one_layer_has_the_values_of_all_and_none_of_its_own():
-    assert plain(collect_layer_values({"relu": ROWS}, {"relu"})) == {
+    assert plain(collect_layer_values({"relu": ROWS})) == {
         "active_neurons": 1.5,
         "active_fraction": 0.5,
         "dead_fraction": 1 / 3,
@@ -30,7 +30,7 @@ def test_one_layer_has_the_values_of_all_and_none_of_its_own():
 
 
 def test_several_layers_are_counted_together_and_each_by_its_name():
-    values = plain(collect_layer_values({"a": ROWS, "b": IMAGES}, {"a", "b"}))
+    values = plain(collect_layer_values({"a": ROWS, "b": IMAGES}))
     # of the four positions one fires, on one of two images
     assert values == {
         "active_neurons": 2.0,
@@ -46,14 +46,13 @@ def test_several_layers_are_counted_together_and_each_by_its_name():
     }
 
 
-def test_channels_are_told_of_relus_alone_and_of_their_second_calls_too():
-    assert "dead_channel_fraction" not in collect_layer_values({"gelu": IMAGES}, {"relu"})
-    both = collect_layer_values({"relu": IMAGES, "relu:2": IMAGES}, {"relu"})
+def test_channels_are_told_of_second_calls_too():
+    both = collect_layer_values({"relu": IMAGES, "relu:2": IMAGES})
     assert both["dead_channel_fraction/relu:2"].item() == 0.5
 
 
 def test_classes_are_counted_where_there_are_labels():
     # units of class 0 alone, of class 1 alone, of both
     metric = measured([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], labels=[0, 1], num_classes=2)
-    values = collect_layer_values({"relu": metric}, {"relu"})
+    values = collect_layer_values({"relu": metric})
     assert values["associated_neurons"] == values["associated_by_rate_neurons"] == 2

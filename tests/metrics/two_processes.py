@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import distributed, multiprocessing, nn
 
-from noisereg.metrics import ActivationSparsity, ReluCounter, find_relus, gather_parts, own_part
+from noisereg.metrics import ActivationCounter, ActivationSparsity, gather_parts, own_part
 
 
 def check(rank: int, folder: str) -> None:
@@ -27,7 +27,7 @@ def check(rank: int, folder: str) -> None:
     # Process 1 has seen nothing: neither the number of units nor, in a counter, the names of the layers.
     silent = ActivationSparsity(num_classes=2)
     net = nn.Sequential(nn.Identity(), nn.ReLU())
-    counter = ReluCounter(find_relus(net), num_classes=2)
+    counter = ActivationCounter(net, num_classes=2)
     if rank == 0:
         silent.update(activations, labels)
         with counter:
