@@ -13,7 +13,7 @@ from torch import Tensor
 from noisereg.callbacks.only_one import check_only_one
 from noisereg.engine.replicas import Replicas
 from noisereg.metrics import gather_parts, own_part
-from noisereg.noise import Constant, Corruption, Rule, Schedule
+from noisereg.noise import Constant, Corruption, Rule, Schedule, token_index
 
 _NEEDS = (
     "LabelCorruption needs a dict batch with an int64 'label' (and, for exact noise, an 'index'), or the list batch "
@@ -30,8 +30,11 @@ class LabelCorruption(Callback):
 
     The noise of a sample depends on the seed, the epoch and its "index" alone (or on the entry "draw" in place of the
     epoch, where a loader samples with replacement): not on batch size, order, workers, devices or a restart. An index
-    is int64 and of the labels' shape: the "index" of a dict batch, or the third entry of a list batch if it is that.
+    is int64, one number a sample: the "index" of a dict batch, or the third entry of a list batch if it is that.
     Without one the noise depends on the number of the batch since the start and the place in it.
+
+    Labels may be one a token, (batch, tokens), beside an index of the samples; the noise of a token then depends on the
+    seed, the epoch, the sample's index and the place in the sample alone, and not on what the batch is padded to.
 
     Logs `noise/effective_rate`, the probability that a label changes where classes are equally frequent, and
     `noise/measured_rate`, the share that did since the last evaluation, or in this epoch where there is none (in
@@ -48,7 +51,8 @@ class LabelCorruption(Callback):
         num_classes: C; None to ask the datamodule, the module or the training data set (`num_classes` or `classes`).
         schedule: factor of the rule's strength in each epoch; None for a constant 1.
         ignore_index: a label outside [0, C) that marks samples to leave alone (in expected mode their law is zero
-            everywhere); None if there is none.
+            everywhere); None if there is none. That of torch's cross-entropy is -100.
+        batch_first: whether labels by token are (batch, tokens); False for (tokens, batch).
 
     Raises:
         ValueError: at the start, if there are two in the trainer, the number of classes is not known or a schedule has
@@ -71,6 +75,7 @@ class LabelCorruption(Callback):
         num_classes: int | None = None,
         schedule: Schedule | None = None,
         ignore_index: int | None = None,
+        batch_first: bool = True,
     ) -> None:
         self._is_one = isinstance(rule, Rule)
         self.rules = [rule] if isinstance(rule, Rule) else list(rule)
@@ -78,6 +83,7 @@ class LabelCorruption(Callback):
         self.num_classes = num_classes
         self.schedule = schedule or Constant()
         self.ignore_index = ignore_index
+        self.batch_first = batch_first
         self._corruption: Corruption | None = None
         self._clean: Tensor | None = None
         self._num_batches = 0
@@ -113,12 +119,14 @@ class LabelCorruption(Callback):
             batch["target"] = corruption(batch["label"], batch["draw"], batch["index"], factor=factor)
             self._count(batch["target"], batch["label"], factor)
             return
-        labels, index = _labels(batch), self._index(batch, first=batch_idx == 0)
+        given, index = _labels(batch), self._index(batch, first=batch_idx == 0)
+        by_sample = given if self.batch_first else given.T
         draw = batch.get("draw", trainer.current_epoch) if isinstance(batch, dict) else trainer.current_epoch
         if index is None:
             draw = self._num_batches
-            index = torch.arange(len(labels), device=labels.device) * trainer.world_size + trainer.global_rank
+            index = torch.arange(len(by_sample), device=given.device) * trainer.world_size + trainer.global_rank
         self._num_batches += 1
+        labels, draw, index = _flatten_tokens(by_sample, draw, index)
         kept = labels == self.ignore_index if self.ignore_index is not None else None
         known = labels if kept is None else labels.masked_fill(kept, 0)
         self._check_range(known, wait=batch_idx == 0)
@@ -131,10 +139,12 @@ class LabelCorruption(Callback):
             target = torch.where(kept, labels, target) if target.ndim == 1 else target * ~kept[:, None]
         if target.is_floating_point():
             target = target.to(torch.get_default_dtype())
+        target = target.unflatten(0, by_sample.shape)
+        target = target if self.batch_first or given.ndim == 1 else target.transpose(0, 1)
         if isinstance(batch, dict):
             batch["target"] = target
         else:
-            self._clean, batch[1] = labels, target
+            self._clean, batch[1] = given, target
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -174,14 +184,15 @@ class LabelCorruption(Callback):
     def _index(self, batch: Any, *, first: bool) -> Int64[Tensor, " batch"] | None:
         """Return the index of each sample, if the batch has it; what takes its place is said in the first batch."""
         given, labels = batch.get("index") if isinstance(batch, dict) else _entry(batch, 2), _labels(batch)
-        if not (isinstance(given, Tensor) and given.dtype == torch.int64 and given.shape == labels.shape):
+        by_sample = labels if self.batch_first else labels.T
+        if not (isinstance(given, Tensor) and given.dtype == torch.int64 and given.shape == by_sample.shape[:1]):
             if self.rules[0].frozen:
                 raise TypeError(f"frozen noise needs the index of each sample in the batch. {_NEEDS}")
             if self._num_batches == 0:
                 entry = "has none" if given is None else f"has {_describe(given)} in its place"
                 rank_zero_info(
-                    "LabelCorruption draws by the number of the batch and the place in it: an index is int64 and of "
-                    f"the labels' shape, and the batch {entry}"
+                    "LabelCorruption draws by the number of the batch and the place in it: an index is int64 and one "
+                    f"number a sample, and the batch {entry}"
                 )
             return None
         if first and "draw" not in batch and (distinct := len(given.unique())) < len(given):
@@ -224,9 +235,19 @@ class LabelCorruption(Callback):
 
 def _labels(batch: Any) -> Tensor:
     label = batch.get("label") if isinstance(batch, dict) else _entry(batch, 1)
-    if not isinstance(label, Tensor) or label.dtype != torch.int64 or label.ndim != 1:
+    if not isinstance(label, Tensor) or label.dtype != torch.int64 or label.ndim not in (1, 2):
         raise TypeError(f"{_NEEDS}; got a {type(batch).__name__} batch with {_describe(label)} as label")
     return label
+
+
+def _flatten_tokens(
+    labels: Int64[Tensor, "batch *tokens"], draw: int | Tensor, index: Int64[Tensor, " batch"]
+) -> tuple[Int64[Tensor, " rows"], int | Tensor, Int64[Tensor, " rows"]]:
+    """Return labels, draws and indices of all tokens one after the other, where labels are by token."""
+    if labels.ndim == 1:
+        return labels, draw, index
+    draws = draw.repeat_interleave(labels.shape[1]) if isinstance(draw, Tensor) else draw
+    return labels.flatten(), draws, token_index(index, labels.shape[1]).flatten()
 
 
 def _entry(batch: Any, place: int) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from noisereg import rng
 from noisereg.datasets.batch import FORM, describe_batch, inputs_of, labels_of, split_names
 from noisereg.losses import Loss
+from noisereg.losses.loss import known_rows
 from noisereg.metrics import gather_parts, own_part, predictions
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -31,7 +32,8 @@ class Classifier(LightningModule):
     `<split>/error` and the loss, both against the clean labels: `test/loss`, `val/loss`, `train/clean_loss`.
 
     Args:
-        model: maps inputs to logits, (batch, C), or (batch, 1) for two classes.
+        model: maps inputs to logits, (batch, C), or (batch, 1) for two classes; or (batch, tokens, C) with labels by
+            token.
         loss: of the logits and the targets.
         num_classes: C.
         optimizer: makes the optimiser of the parameters that are trained.
@@ -39,6 +41,7 @@ class Classifier(LightningModule):
         seed: of what the network draws itself, such as dropout.
         channels_last: whether images and convolutions keep the channels of a pixel side by side in memory, which is
             fast on CPUs and GPUs that multiply matrices in bfloat16.
+        ignore_index: a label of a token that has no part in losses and errors, as padding.
         compile: whether training steps run through `torch.compile`. Whole batches do; a last, shorter one and all
             evaluations run eagerly, so that nothing is compiled twice and every ReLU can be watched.
 
@@ -62,8 +65,10 @@ class Classifier(LightningModule):
         seed: int = 0,
         channels_last: bool = False,
         compile: bool = False,
+        ignore_index: int = -100,
     ) -> None:
         super().__init__()
+        self.ignore_index = ignore_index
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.model = model.to(memory_format=self.memory_format)
         self._compiled = torch.compile(model.forward, dynamic=False) if compile else None
@@ -87,7 +92,7 @@ class Classifier(LightningModule):
         batches = self.trainer.num_training_batches
         return (self.trainer.fit_loop.total_batch_idx + 1) / batches if 0 < batches < math.inf else 0.0
 
-    def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
+    def forward(self, inputs: Shaped[Tensor, "batch *shape"]) -> Float[Tensor, "batch *tokens outputs"]:
         """Compute the logits."""
         return self.model(self._laid_out(inputs))
 
@@ -111,9 +116,11 @@ class Classifier(LightningModule):
         targets: Any = batch.get("target", batch["label"]) if isinstance(batch, dict) else batch[1]
         compiled = self._compiled if self._compiled and len(inputs) == self._batch_size() else None
         logits = (compiled or self.model)(inputs)
+        if logits.ndim > 2:
+            logits, targets = known_rows(logits, targets, ignore_index=self.ignore_index)
         losses = self.loss.per_sample(logits, targets)
         self.train_loss.update(losses.detach())
-        return losses.mean()
+        return losses.mean() if len(losses) else losses.sum()
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch."""
@@ -162,7 +169,7 @@ class Classifier(LightningModule):
         for name in self.train_loss.metric_state:
             saved[f"train_loss.{name}"] = convert(saved[f"train_loss.{name}"])
 
-    def _laid_out(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def _laid_out(self, inputs: Shaped[Tensor, "batch *shape"]) -> Shaped[Tensor, "batch *shape"]:
         return inputs.to(memory_format=self.memory_format) if inputs.ndim == 4 else inputs
 
     def _batch_size(self) -> int | None:
@@ -186,11 +193,15 @@ class Classifier(LightningModule):
 
     def _score(self, split: str, batch: Any) -> None:
         inputs, labels = inputs_of(batch), labels_of(batch)
-        if labels is None or labels.ndim > 1:
+        if labels is None:
             raise ValueError(f"batches must be {FORM}, got {describe_batch(batch)}")
         if not len(labels):  # a process may have no share of a batch, and not every network takes an empty one
             return
         logits, (accuracy, loss) = self(inputs), self._scores_of(split)
+        if labels.ndim > 1:
+            logits, labels = known_rows(logits, labels, ignore_index=self.ignore_index)
+            if not len(labels):
+                return
         accuracy.update(predictions(logits), labels)
         loss.update(self.loss.per_sample(logits, labels))
 

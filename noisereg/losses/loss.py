@@ -28,14 +28,18 @@ class Loss(ABC):
         """
 
     def per_sample(
-        self, logits: Float[Tensor, "batch outputs"], target: Shaped[Tensor, "batch *classes"]
-    ) -> Float[Tensor, "batch"]:
-        """Compute the loss of each sample.
+        self, logits: Float[Tensor, "*batch outputs"], target: Shaped[Tensor, "*shape"]
+    ) -> Float[Tensor, "*batch"]:
+        """Compute the loss of each sample, or of each token.
 
         Args:
-            logits: outputs of the net, (batch, C), or (batch, 1) for two classes.
-            target: labels, int64 (batch,), or distributions over labels, (batch, C).
+            logits: outputs of the net, (batch, C), or (batch, 1) for two classes; or (batch, tokens, C).
+            target: labels, int64 (batch,), or distributions over labels, (batch, C); or these of each token.
         """
+        if logits.ndim > 2:
+            classes = target.shape[logits.ndim - 1 :]
+            flat = self.per_sample(logits.flatten(end_dim=-2), target.reshape(-1, *classes))
+            return flat.view(logits.shape[:-1])
         losses = self.per_class(logits)
         if target.ndim == 1:
             return losses.gather(1, target.unsqueeze(1)).squeeze(1)
@@ -58,7 +62,30 @@ class Loss(ABC):
         return slope
 
     def __call__(
-        self, logits: Float[Tensor, "batch outputs"], target: Shaped[Tensor, "batch *classes"]
+        self, logits: Float[Tensor, "*batch outputs"], target: Shaped[Tensor, "*shape"], *, ignore_index: int = -100
     ) -> Float[Tensor, ""]:
-        """Compute the mean of `per_sample` over the batch."""
-        return self.per_sample(logits, target).mean()
+        """Compute the mean of `per_sample` over the batch, or over its tokens.
+
+        Args:
+            logits: see `per_sample`.
+            target: see `per_sample`.
+            ignore_index: a label that marks a token that has no part in the mean; distributions mark it by zeros.
+        """
+        if logits.ndim == 2:
+            return self.per_sample(logits, target).mean()
+        return self.per_sample(*known_rows(logits, target, ignore_index=ignore_index)).mean()
+
+
+def known_rows(
+    logits: Float[Tensor, "*batch outputs"], target: Shaped[Tensor, "*shape"], *, ignore_index: int
+) -> tuple[Float[Tensor, "rows outputs"], Shaped[Tensor, "rows *classes"]]:
+    """Return the logits and the targets of the samples or tokens that have a label.
+
+    Example:
+        >>> logits, labels = known_rows(torch.zeros(1, 3, 5), torch.tensor([[4, -100, 2]]), ignore_index=-100)
+        >>> logits.shape, labels
+        (torch.Size([2, 5]), tensor([4, 2]))
+    """
+    flat = target.reshape(-1, *target.shape[logits.ndim - 1 :])
+    kept = flat != ignore_index if flat.ndim == 1 else (flat != 0).any(dim=1)
+    return logits.flatten(end_dim=-2)[kept], flat[kept]

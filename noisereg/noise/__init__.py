@@ -1,6 +1,6 @@
 """Label noise: rules, the draw of targets from them, and schedules of their strength."""
 
-from noisereg.noise.corruption import Corruption
+from noisereg.noise.corruption import Corruption, token_index
 from noisereg.noise.flip import Flip
 from noisereg.noise.none import NoNoise
 from noisereg.noise.resample import Resample
@@ -21,4 +21,5 @@ __all__ = [
     "SquareWave",
     "Step",
     "Transition",
+    "token_index",
 ]

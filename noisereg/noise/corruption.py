@@ -10,6 +10,8 @@ from torch import Tensor
 from noisereg import rng
 from noisereg.noise.rule import Rule
 
+_MOST_TOKENS = 2**20  # of a sample: the numbers of two samples never meet
+
 
 class Corruption:
     """Turn clean labels into targets under a rule; the target of a sample depends on (seed, draw, index) alone.
@@ -78,7 +80,8 @@ class Corruption:
         """Return the targets of a batch, or of a chunk of draws of each replica.
 
         Args:
-            labels: clean classes, 0 to C - 1; never written to. Rows of one seed are equal.
+            labels: clean classes, 0 to C - 1; never written to. Rows of one seed are equal. A single rule takes labels
+                of any shape, such as (batch, tokens) with the index of each token, see `token_index`.
             draw: which draw of the sample this is: the epoch, or the position in a run that samples with replacement.
             index: of each sample in its data set. Rows of one seed are equal.
             factor: of p, in [0, 1], for all or for each draw.
@@ -117,6 +120,25 @@ class Corruption:
             for name, value in vars(self).items():
                 if isinstance(value, Tensor):
                     setattr(self, name, value.to(device))
+
+
+def token_index(index: Int64[Tensor, " batch"], num_tokens: int) -> Int64[Tensor, "batch tokens"]:
+    """Return a number for each token that is a function of the sample and of the place in it, and of no one else's.
+
+    Args:
+        index: of each sample in its data set, below 2**43.
+        num_tokens: of the longest sample in the batch; padding changes no number.
+
+    Raises:
+        ValueError: if there are more than 2**20 tokens.
+
+    Example:
+        >>> token_index(torch.tensor([0, 2]), 3).tolist()
+        [[0, 1, 2], [2097152, 2097153, 2097154]]
+    """
+    if num_tokens > _MOST_TOKENS:
+        raise ValueError(f"num_tokens must be at most {_MOST_TOKENS}, got {num_tokens}")
+    return index[:, None] * _MOST_TOKENS + torch.arange(num_tokens, device=index.device)
 
 
 def redraw(

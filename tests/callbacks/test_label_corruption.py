@@ -310,3 +310,84 @@ def test_the_measured_rate_of_epochs_that_are_cut_short_is_that_of_the_labels_th
 def test_two_in_one_trainer_are_refused():
     with pytest.raises(ValueError, match="a trainer must have one LabelCorruption, got 2: give both rules as one"):
         _fit(_lists(), LabelCorruption(Flip(p=0.1)), callbacks=[LabelCorruption(Flip(p=0.2), seed=1)])
+
+
+class Sentences(Dataset):
+    """Labels by token; what is beyond a sentence is padding."""
+
+    classes = ("a", "b", "c", "d")
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, i):
+        labels = (torch.arange(5) + i) % 4
+        labels[2 + i % 4 :] = -100
+        return {"input": torch.randn(5, 3), "label": labels, "index": torch.tensor(i)}
+
+
+def _cut(samples):
+    """Pad to the longest sentence of the batch only."""
+    batch = torch.utils.data.default_collate(samples)
+    length = int((batch["label"] >= 0).sum(1).max())
+    return {**batch, "input": batch["input"][:, :length], "label": batch["label"][:, :length]}
+
+
+class Tagger(Plain):
+    def training_step(self, batch, batch_idx):
+        self.seen.append((batch["index"], batch["target"].clone(), batch["label"]))
+        logits = self.net(batch["input"])
+        target = batch["target"]
+        return nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(0, 1), ignore_index=-100)
+
+
+def _tags(module):
+    """What became of each token, by sample and place."""
+    return {
+        (int(i), place): target[row, place].tolist()
+        for index, target, labels in module.seen
+        for row, i in enumerate(index)
+        for place in (labels[row] >= 0).nonzero().flatten().tolist()
+    }
+
+
+@pytest.mark.parametrize("expected", [False, True])
+def test_the_noise_of_a_token_depends_on_the_sample_and_the_place_alone(expected):
+    found = []
+    for batch_size, collate in ((6, None), (2, _cut), (1, _cut)):
+        noise = LabelCorruption(Resample(p=0.6, expected=expected), seed=3, ignore_index=-100)
+        loader = DataLoader(Sentences(), batch_size=batch_size, shuffle=True, collate_fn=collate)
+        module, trainer = _fit(loader, noise, module=Tagger())
+        found.append(_tags(module))
+        ignored = torch.cat([target[labels < 0].flatten() for _, target, labels in module.seen])
+        assert set(ignored.tolist()) <= ({0.0} if expected else {-100})
+        measured = trainer.logged_metrics["noise/measured_rate"].item()
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == sum(2 + i % 4 for i in range(6))
+    # by hand: one draw of the number that a token has
+    corrupt = Corruption(Resample(p=0.6, expected=expected), num_classes=4, seed=3)
+    for (i, place), target in found[0].items():
+        label, number = torch.tensor([(place + i) % 4]), torch.tensor([i * 2**20 + place])
+        assert corrupt(label, 0, number)[0].tolist() == pytest.approx(target)
+    if not expected:
+        changed = [target != (place + i) % 4 for (i, place), target in found[0].items()]
+        assert measured == pytest.approx(sum(changed) / len(changed))
+
+
+def test_labels_by_token_may_have_the_tokens_first():
+    def swap(samples):
+        batch = torch.utils.data.default_collate(samples)
+        return {**batch, "input": batch["input"].transpose(0, 1), "label": batch["label"].T}
+
+    found = []
+    for collate, batch_first in ((None, True), (swap, False)):
+        noise = LabelCorruption(Resample(p=0.6), seed=3, ignore_index=-100, batch_first=batch_first)
+        loader = DataLoader(Sentences(), batch_size=3, collate_fn=collate)
+        module, _ = _fit(loader, noise, module=Tagger())
+        found.append([target if batch_first else target.T for _, target, _ in module.seen])
+    assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
+
+
+def test_a_label_of_padding_is_refused_with_the_mend():
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 4\), got -100; ignore_index=-100 leaves"):
+        _fit(DataLoader(Sentences(), batch_size=3), LabelCorruption(Resample(p=0.6)), module=Tagger())

@@ -185,3 +185,23 @@ def test_a_batch_of_another_form_is_refused_in_one_line():
         ValueError, match=r"^batches must be a dict with 'input' .*, got a dict with 'image', 'labels'$"
     ):
         make_trainer(max_epochs=1).fit(module, DataLoader(rows))
+
+
+@pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
+@pytest.mark.parametrize("expected", [False, True])
+def test_tokens_are_trained_on_and_scored_without_those_that_have_no_label(expected):
+    inputs, labels = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30).view(6, 5) % 3
+    labels[:, 3:] = -100
+    labels[4:] = -100  # the last batch has none
+    net = torch.nn.Linear(4, 3)
+    start = torch.nn.functional.cross_entropy(net(inputs).flatten(0, 1), labels.flatten()).item()
+    wrong = (net(inputs).argmax(2) != labels)[labels >= 0].float().mean().item()
+    module = Classifier(net, CrossEntropy(), num_classes=3, optimizer=partial(torch.optim.SGD, lr=0.0))
+    loader = DataLoader(TensorDataset(inputs, labels), batch_size=2)
+    noise = LabelCorruption(Resample(p=0.0, expected=expected), num_classes=3, ignore_index=-100)
+    trainer = make_trainer(noise, max_epochs=1)
+    trainer.fit(module, loader, loader)
+    found = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    assert found["train/loss"] == pytest.approx(start, rel=1e-5)
+    assert found["val/loss"] == pytest.approx(start, rel=1e-5)
+    assert found["val/error"] == pytest.approx(wrong)

@@ -119,3 +119,20 @@ def test_the_slope_is_found_where_no_gradients_are_kept(loss):
     assert torch.equal(slope, loss.slope(logits, target))
     assert not slope.requires_grad
     assert torch.equal(logits, before)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), Hinge(beta=1.0)])
+def test_the_mean_over_tokens_leaves_out_what_has_no_label(loss):
+    logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[1, -100, 3], [-100, -100, 0]])
+    rows, known = logits[labels >= 0], labels[labels >= 0]
+    alone = torch.stack([loss.per_sample(row[None], label[None])[0] for row, label in zip(rows, known, strict=True)])
+    torch.testing.assert_close(loss(logits, labels), alone.mean())
+    laws = torch.nn.functional.one_hot(labels.clamp(min=0), 4) * (labels >= 0)[..., None].float()
+    torch.testing.assert_close(loss(logits, laws), alone.mean())
+    kept = labels.clamp(min=0)
+    assert loss.per_sample(logits, kept).shape == (2, 3)
+    torch.testing.assert_close(loss.per_sample(logits, kept)[labels >= 0], alone)
+    if isinstance(loss, CrossEntropy):
+        expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        torch.testing.assert_close(loss(logits, labels), expected)
