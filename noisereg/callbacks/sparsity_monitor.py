@@ -139,6 +139,11 @@ class SparsityMonitor(Callback):
             self._has_fitted = True
 
     @property
+    def counting(self) -> dict[str, Any]:
+        """The arguments of the `ActivationCounter` that counts what this measures."""
+        return dict(self._how)
+
+    @property
     def state_key(self) -> str:
         """Return what tells the state of this monitor in a checkpoint from that of another one."""
         return type(self).__qualname__ + (f"({self.name})" if self.name else "")

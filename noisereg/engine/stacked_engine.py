@@ -1,6 +1,6 @@
 """The engine `stacked`: networks of any one architecture at once, by minibatches, under any optimiser."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -15,7 +15,6 @@ from noisereg.losses import Loss
 from noisereg.metrics import (
     ActivationCounter,
     ActivationSparsity,
-    Threshold,
     Turnover,
     collect_layer_values,
     collect_norms,
@@ -35,10 +34,7 @@ class StackedEngine:
         model: a network of the same architecture; it takes the weights of each replica that is measured.
         loss: that is minimised, and that is measured on clean labels.
         batch_size: samples of a step.
-        layers: patterns of the names of the layers to measure, as in `ActivationCounter`; None: the ReLUs, or where
-            the network has none the other activations.
-        threshold: above which output a unit is active.
-        units: "features" or "positions", see `ActivationCounter`.
+        counting: arguments of the `ActivationCounter` that measures the networks; None for its own.
     """
 
     name = "stacked"
@@ -52,13 +48,11 @@ class StackedEngine:
         loss: Loss,
         *,
         batch_size: int,
-        layers: Sequence[str] | None = None,
-        threshold: Threshold | None = None,
-        units: str | None = None,
+        counting: Mapping[str, Any] | None = None,
     ) -> None:
         self.networks = networks
         self._model, self._loss, self._batch_size = deepcopy(model), loss, batch_size
-        self._counting: dict[str, Any] = {"layers": layers, "threshold": threshold, "units": units, "required": False}
+        self._counting = {**(counting or {}), "required": False}
         self._rates = torch.zeros(len(networks), dtype=torch.float64)
         self._turnovers = [Turnover() for _ in range(len(networks))]
         self._fires: dict[int, Int64[Tensor, "classes units"]] = {}

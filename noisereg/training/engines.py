@@ -17,9 +17,9 @@ from noisereg.engine.stacked import StackedNetworks, why_not
 from noisereg.engine.stacked_engine import StackedEngine
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
-from noisereg.metrics import Threshold, eval_mode
+from noisereg.metrics import eval_mode
 from noisereg.training.at_once import learning_rates
-from noisereg.training.build import build_loss, build_model, build_optimizer
+from noisereg.training.build import build, build_loss, build_model, build_optimizer
 
 _MOST_FLOPS = 200_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
 
@@ -91,16 +91,10 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
         clip_norm=settings["trainer"].get("gradient_clip_val"),
         compile=settings["compile"],
     )
-    sparsity = settings["callbacks"].get("sparsity", {})
-    return StackedEngine(
-        stacked,
-        networks[0],
-        loss,
-        batch_size=batch_size,
-        layers=sparsity.get("layers"),
-        threshold=Threshold.parse(sparsity.get("threshold"), magnitude=sparsity.get("magnitude", False)),
-        units=sparsity.get("units"),
-    )
+    counting = {}
+    if "sparsity" in settings["callbacks"]:
+        counting = build("callbacks.sparsity", settings["callbacks"]["sparsity"]).counting
+    return StackedEngine(stacked, networks[0], loss, batch_size=batch_size, counting=counting)
 
 
 def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:

@@ -145,7 +145,7 @@ def test_firings_of_one_layer_are_counted_by_class_and_those_of_several_are_not_
     several = make_engine(make_mlp)
     measure(several, data)
     assert several.fires() is None
-    chosen = make_engine(make_mlp, layers=["relu2"])
+    chosen = make_engine(make_mlp, counting={"layers": ["relu2"]})
     assert {key for key in measure(chosen, data) if "/relu" in key} == set()  # one layer has no values of its own
     assert chosen.fires().shape == (3, 3, 5)
 
