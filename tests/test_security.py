@@ -4,6 +4,7 @@ import contextlib
 import copy
 import csv
 import gzip
+import hashlib
 import json
 import shlex
 import sys
@@ -135,7 +136,8 @@ def test_a_package_is_built_from_once_the_command_line_trusts_it(plain, marker):
     changed = OmegaConf.create({**copy.deepcopy(plain), "trust": ["evil"]})
     OmegaConf.update(changed, "loss", {"_target_": "evil.Net"}, merge=False)
     settings = check_safe(changed, ["trust=[evil]"])
-    build("loss", settings["loss"])
+    with pytest.raises(ConfigError, match=r"^loss: Net must be derived from noisereg.losses.loss.Loss"):
+        build("loss", settings["loss"])
     assert marker.exists()
 
 
@@ -231,12 +233,21 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
         ("logger.tags=['${oc.env:WANDB_API_KEY}']", r"logger.tags\[0\] holds the value of WANDB_API_KEY"),
         ("logger.project=${oc.env:WANDB_API_KEY}", "logger.project holds the value of WANDB_API_KEY"),
         ("hydra.run.dir=out/${oc.env:WANDB_API_KEY}", "hydra.run.dir holds the value of WANDB_API_KEY"),
+        ("logger.tags=['${oc.env:GITHUB_PAT}']", r"logger.tags\[0\] holds the value of GITHUB_PAT"),
+        ("logger.group=${oc.env:GITHUB_PAT}", "logger.group holds the value of GITHUB_PAT"),
+        ("hydra.run.dir=out/${oc.env:MY_DB_PWD}", "hydra.run.dir holds the value of MY_DB_PWD"),
+        ("hydra.job.name=${oc.env:MY_DB_PWD}", "hydra.job.name holds the value of MY_DB_PWD"),
+        ("dataset.root='https://hidden@host/data'", "dataset.root holds an address with a password"),
+        (f"logger.group=ghp_{SECRET}", "logger.group holds the value of WANDB_API_KEY"),
+        ("logger.group=ghp_" + "hidden01" * 5, "logger.group holds a token of GitHub"),
         ("dataset.root='https://me:hidden@host/data'", "dataset.root holds an address with a password"),
     ],
 )
 def test_no_secret_gets_into_a_configuration(override, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("GITHUB_PAT", "hidden-pat-1")
+    monkeypatch.setenv("MY_DB_PWD", "hidden-and-without-a-digit")
     with pytest.raises(ConfigError, match=f"^{message}") as refusal:
         check_command_line([override])
     assert SECRET not in str(refusal.value) and "hidden" not in str(refusal.value)
@@ -266,9 +277,11 @@ def test_a_secret_of_the_environment_is_in_no_file_of_a_run_and_a_refused_run_le
 
 
 def _replace_pickle(path: Path, content: bytes) -> None:
-    """Write another pickle into a checkpoint of torch, all else as it was."""
+    """Write another pickle into a checkpoint of torch, all else as it was, and seal it as a run does."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
         for name, old in members.items():
             archive.writestr(name, content if name.endswith("/data.pkl") else old)
+    data = path.read_bytes()
+    path.write_bytes(data + b"\nsha256 %s\n" % hashlib.sha256(data).hexdigest().encode())

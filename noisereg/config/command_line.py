@@ -128,6 +128,10 @@ def _check_options(options: Namespace) -> None:
         raise ConfigError(f"--config-path must be an absolute path, got {options.config_path}; or take --config-dir")
     if options.config_dir and not Path(options.config_dir).is_dir():
         raise ConfigError(f"--config-dir={options.config_dir}: there is no such folder")
+    for folder in filter(None, (options.config_dir, options.config_path)):
+        for path in Path(folder).rglob("*.yaml"):
+            if not (path.is_file() or path.is_dir()):
+                raise ConfigError(f"{path} is no regular file; remove it, as reading it may never end")
     if "/" in (options.config_name or ""):
         raise ConfigError(f"--config-name must be a name without a slash, got {options.config_name}")
 

@@ -12,6 +12,7 @@ from noisereg.config.composing import conf_dir
 from noisereg.config.overrides import is_for_user_only, parse_overrides, states_by_hand
 from noisereg.config.run_folder import RECORD
 from noisereg.errors import ConfigError
+from noisereg.files.reading import read_file
 
 _PROGRAMS = ("python", "train.py", "noisereg-train")
 _PLACED = ("hydra.run.dir", "hydra.sweep.dir")  # who resumes a run names its folder
@@ -76,7 +77,7 @@ def recorded_overrides(folder: Path) -> list[str]:
         hint = f"it holds the runs {', '.join(others[:3])}" if others else "give its whole command, with hydra.run.dir"
         raise ConfigError(f"resume={folder}: no run can be found there, as {path} does not exist; {hint}")
     try:
-        words = shlex.split(json.loads(path.read_bytes())["command"])
+        words = shlex.split(json.loads(read_file(path))["command"])
         if not words:
             raise ValueError("it is empty")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -26,6 +26,9 @@ from noisereg.config.secrets import check_interpolations, check_secrets
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 
+# What Hydra raises where a file or an override is not what it takes: the last three for what is no name of an option.
+_FAULTS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError, AttributeError, KeyError)
+
 
 def conf_dir() -> Path:
     """Return the folder of the configuration: beside the package in a checkout, inside it when installed."""
@@ -69,7 +72,7 @@ def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
         raise ConfigError(describe_unreadable(error)) from None
     except ConfigCompositionException as error:
         raise ConfigError(_find_misuse(overrides) or _find_unknown_key(overrides) or first_line(error)) from None
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+    except _FAULTS as error:
         raise ConfigError(_find_misuse(overrides) or first_line(error)) from None
     hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
     keys = [override.key_or_group for override in parse_overrides(overrides)]
@@ -77,7 +80,13 @@ def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
     written = {key: value for key, value in hydra.items() if key not in ("overrides", "launcher", "sweeper")}
     written["job"] = {key: value for key, value in hydra["job"].items() if key != "override_dirname"}
     written["sweeper"] = {"params": hydra["sweeper"].get("params")}
-    check_interpolations({"hydra": written}, stated=stated_keys(overrides))
+    stated = stated_keys(overrides)
+    check_interpolations({"hydra": written}, stated=stated)
+    for key in stated:
+        if is_below(key, "hydra") and not is_below(key, "hydra.launcher"):
+            check_secrets(
+                {key: OmegaConf.select(config, key, throw_on_resolution_failure=False)}
+            )  # an interpolation may have brought one
     check_hydra(hydra, overrides=overrides, keys=keys, trust=trusted_packages(overrides))
     return config
 
@@ -188,8 +197,8 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
 def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> Settings:
     try:
         part = compose("train", overrides=[*lines, *overrides])
-    except HydraException as error:
-        raise ConfigError(f"experiment: {first_line(error)}") from None
+    except _FAULTS as error:
+        raise ConfigError(f"experiment: {_find_misuse([*lines, *overrides]) or first_line(error)}") from None
     return check_safe(part, overrides)
 
 
@@ -207,7 +216,8 @@ def _find_misuse(overrides: list[str]) -> str | None:
             return f"{override.input_line}: for a run each give -m; a list is written '{key}=[1,2]'"
         if key == "sweeps" and not override.is_add():
             return f"{override.input_line}: a sweep is added, with a plus: -m +{override.input_line}"
-        if key and (conf_dir() / key).is_dir() and not isinstance(value, str | list):
+        names = value if isinstance(value, list) else [value]
+        if key and (conf_dir() / key).is_dir() and not all(isinstance(name, str) for name in names):
             return f"{override.input_line}: {key} must be the name of one of its options"
     return None
 

@@ -15,6 +15,7 @@ from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 from noisereg.files.disk import check_writable
 from noisereg.files.lock import LOCK, locked
+from noisereg.files.reading import read_file
 
 RECORD = "result.json"
 RESULTS = ("metrics.csv", "analysis.npz", "fires.npz")  # files beside the record that a report reads
@@ -28,7 +29,9 @@ WITHOUT_EFFECT = (
     "dataset.root",  # the same data may lie elsewhere on another machine; their fingerprint tells them from others
     "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
 )
-_LEFT_AT_THE_START = re.compile(r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?\.lock")
+_LEFT_AT_THE_START = re.compile(
+    r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?(\.lock|\.reason-of-process-\d+)"
+)
 
 
 def result_settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(read_file(path))
         keys = differing(found["config"], config)
         if not isinstance(found.get("fingerprint", {}), dict):
             raise TypeError("its fingerprint is no section")

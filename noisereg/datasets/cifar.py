@@ -33,6 +33,7 @@ from noisereg.datasets.images import Images, Sized, Statistics, build_splits
 from noisereg.datasets.split import Split
 from noisereg.errors import DatasetError
 from noisereg.files.cache import Arrays, cached
+from noisereg.files.reading import read_file
 
 _TEN = "airplane automobile bird cat deer dog frog horse ship truck"
 _HUNDRED = """
@@ -230,7 +231,7 @@ def read_batch(path: Path, *, md5: str) -> tuple[np.ndarray, list[int]]:
     """
     mend = f"delete {path.parent} and start again to download"
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DatasetError(f"{path} is missing or damaged ({error.strerror}); {mend}") from error
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from noisereg.errors import DatasetError
+from noisereg.files.reading import read_file
 
 _UNSIGNED_BYTES = 0x08
 
@@ -31,7 +32,7 @@ def read_idx(path: Path, *, sha256: str | None = None) -> UInt8[Tensor, "..."]:
     """
     mend = f"delete {path.parent} and start again to download"
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}); {mend}") from error
     shape = _read_shape(content)

@@ -22,7 +22,7 @@ from rich.progress import track
 from noisereg.errors import DatasetError
 from noisereg.files.cache import Arrays
 from noisereg.files.fingerprint import fingerprint_files
-from noisereg.files.reading import read_file
+from noisereg.files.reading import check_regular, read_file
 
 SPLITS = ("train", "test")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -170,6 +170,7 @@ def list_archive_files(path: Path, folder: str) -> list[ImageFile]:
     """
     mend = "copy it again, or delete it and start again to download"
     try:
+        check_regular(path)
         with gzip.open(path) as packed:
             content = io.BytesIO(packed.read(_LARGEST + 1))
         if len(content.getbuffer()) > _LARGEST:

@@ -88,12 +88,22 @@ def disk_error(error: OSError, path: Path, *, written: int = 0) -> DiskError | N
     words, mend = _WORDS[code], _MENDS.get(code, _OTHER_MEND)
     where = f"while writing {path}"
     if code in _MENDS:
-        where = f"{_free(path.parent):,} bytes free in {path.parent} {where} ({written:,} bytes written)"
+        existing = _existing(path.parent)
+        if code == errno.ENOSPC and _has_no_inode(existing):
+            text = f"no room for another file in {path.parent}, whose disk has no free inodes, {where}"
+            return DiskError(f"{text}: delete files there and give the same command again", code)
+        free = shutil.disk_usage(existing).free
+        where = f"{free:,} bytes free in {path.parent} {where} ({written:,} bytes written)"
         words = f"{words}:"
     return DiskError(f"{words} {where}: {mend}", code)
 
 
-def _free(folder: Path) -> int:
-    """Count the free bytes of the disk that a folder lies on, or would lie on."""
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    return shutil.disk_usage(existing).free
+def _existing(folder: Path) -> Path:
+    """Return a folder, or the one that it would lie in."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+
+
+def _has_no_inode(folder: Path) -> bool:
+    """Return whether a disk can hold no more files, however small; some file systems have no such limit."""
+    found = os.statvfs(folder)
+    return found.f_files > 0 and found.f_favail == 0

@@ -20,6 +20,21 @@ def read_file(path: Path) -> bytes:
         ...
         OSError: [Errno 22] it is no regular file
     """
+    check_regular(path)
+    return path.read_bytes()
+
+
+def check_regular(path: Path) -> None:
+    """Raise an OSError unless a path is that of a file, or of a link to one.
+
+    Args:
+        path: that is about to be opened.
+
+    Raises:
+        OSError: if it is missing, or no file.
+
+    Example:
+        >>> check_regular(Path(__file__))
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is no regular file")
-    return path.read_bytes()

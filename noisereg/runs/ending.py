@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,10 +23,11 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.commands import resuming_command
 from noisereg.config.run_folder import RECORD, remove_refused_folder
+from noisereg.config.secrets import hide_secrets
 from noisereg.errors import ConfigError, DatasetError, DiskError
-from noisereg.files.atomic import remove_leftovers
+from noisereg.files.atomic import remove_leftovers, write_atomically
 from noisereg.files.lock import locked
-from noisereg.runs.environment import is_first_process
+from noisereg.runs.environment import is_first_process, process_number
 from noisereg.runs.record import RunRecord
 from noisereg.runs.signals import held_signals
 
@@ -36,6 +38,13 @@ _ONE_LINE = (
     MemoryError,
     torch.OutOfMemoryError,
 )  # their text is a whole report
+
+_REASON = ".reason-of-process-"  # name of a file, with the number of the process
+_PATIENCE = 10.0  # seconds; a process closes its connections before it comes to leave its reason
+# gloo and NCCL raise errors of no class of their own
+_CONNECTION = re.compile(
+    r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe|DistBackendError|DistNetworkError"
+)
 
 
 def print_lines(console: Console, *lines: str) -> None:
@@ -83,13 +92,48 @@ def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | No
     """Write down how a run ended, and end the run of W&B."""
     if record.path.exists() or is_job_of_sweep() or not isinstance(error, ConfigError):
         reason = by.name if by else f"{type(error).__name__}: {error}"
+        if not by and (others := _reason_of_others(reason, record.path.parent)):
+            error.add_note(others)
+            reason = others
         _write_end(record, "stopped" if by else "failed", known, reason)
     if by and wandb.run is not None:
         wandb.run.mark_preempting()
     try:
         wandb.finish(exit_code=128 + by if by else 1)
     except Exception as fault:  # what ended the run is what counts
-        print(f"W&B could not end its run: {fault}", file=sys.stderr)
+        print(hide_secrets(f"W&B could not end its run: {fault}"), file=sys.stderr)
+
+
+def _reason_of_others(reason: str, folder: Path) -> str:
+    """Return why another process of the same training failed, if that is why this one lost its connection to it.
+
+    A process that fails leaves its reason in the run's folder, where the first one looks for it. A process that only
+    lost its connection leaves none.
+
+    Args:
+        reason: of this process.
+        folder: of the run.
+
+    Returns:
+        The reason of the other process, or that it has left none; an empty text if this process failed by itself.
+    """
+    is_alone = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1) < 2
+    has_lost_others = bool(_CONNECTION.search(reason))
+    if is_alone or has_lost_others != is_first_process():
+        return ""
+    if not is_first_process():
+        write_atomically(
+            folder / f"{_REASON}{process_number()}", lambda file: file.write(hide_secrets(reason).encode())
+        )
+        return ""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        for path in sorted(folder.glob(f"{_REASON}*")):
+            text = path.read_text()
+            path.unlink()
+            return f"process {path.name.removeprefix(_REASON)}: {text}"
+        time.sleep(0.1)
+    return f"another process has ended and left no reason, as one that is killed for its memory ({reason})"
 
 
 def _write_end(record: RunRecord, status: str, known: dict[str, Any], reason: str) -> None:
@@ -131,14 +175,20 @@ def exit_message(console: Console, folder: Path) -> Iterator[None]:
             print_lines(console, f"stopped by {by.name}; {hint}")
             raise SystemExit(128 + by) if isinstance(error, KeyboardInterrupt) else error from None
         if is_job_of_sweep():
-            logging.getLogger(__name__).error("failed: %s", error, exc_info=not isinstance(error, _ONE_LINE))
-            raise CompactHydraException(f"{type(error).__name__}: {error}") from None
-        if not isinstance(error, _ONE_LINE):
-            traceback.print_exc()
-        print(f"failed: {error}", file=sys.stderr)
+            logging.getLogger(__name__).error("failed: %s", _describe_failure(error))
+            raise CompactHydraException(hide_secrets(f"{type(error).__name__}: {error}")) from None
+        reason = "; ".join([*getattr(error, "__notes__", []), str(error)])
+        print(_describe_failure(error, end=f"failed: {reason}"), file=sys.stderr)
         if (folder / RECORD).exists():
             print(f"to go on, once that is mended: {again}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _describe_failure(error: BaseException, *, end: str = "") -> str:
+    """Return the text of an error without secrets: a line where that says all, else with the calls that led to it."""
+    if isinstance(error, _ONE_LINE):
+        return hide_secrets(end or str(error))
+    return hide_secrets("".join(traceback.format_exception(error)) + end)
 
 
 @contextmanager
@@ -154,6 +204,8 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
     with locked(folder) if is_first_process() else nullcontext():
         if is_first_process():
             remove_leftovers(folder, folder / "checkpoints", folder / "figures")
+            for path in folder.glob(f"{_REASON}*"):
+                path.unlink()
         yield
 
 

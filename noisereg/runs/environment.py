@@ -36,6 +36,16 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def process_number() -> int:
+    """Return the number of this process among those that share a training; 0 is the first.
+
+    Example:
+        >>> process_number()
+        0
+    """
+    return rank_zero_only.rank  # type: ignore[attr-defined]
+
+
 def is_first_process() -> bool:
     """Return whether this is the process that prints and writes, of those that share a training.
 
@@ -43,7 +53,7 @@ def is_first_process() -> bool:
         >>> is_first_process()
         True
     """
-    return rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    return process_number() == 0
 
 
 def _device_name(device: torch.device) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from noisereg.config.run_folder import RECORD, identity, read_record, result_digests
 from noisereg.config.same_data import Fingerprint, recorded_fingerprint, refuse_other_data
+from noisereg.config.secrets import hide_secrets
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
 
@@ -76,5 +77,6 @@ class RunRecord:
         known: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}
         digests = {"digests": result_digests(self.path.parent, self.config)} if status == "finished" else {}
         data = {"fingerprint": self._fingerprint} if self._fingerprint else {}
-        text = json.dumps({**known, **data, **contents, **digests}, indent=2)
+        told = {"reason": hide_secrets(contents["reason"])} if "reason" in contents else {}  # words of any library
+        text = json.dumps({**known, **data, **contents, **told, **digests}, indent=2)
         write_atomically(self.path, lambda file: file.write(text.encode()))

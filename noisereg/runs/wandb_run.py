@@ -12,6 +12,7 @@ import wandb
 
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import identity
+from noisereg.config.secrets import hide_secrets
 from noisereg.config.targets import target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
@@ -68,7 +69,7 @@ def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None
             settings=_SETTINGS,
         )
     except (wandb.errors.Error, ValueError) as error:  # of pydantic, where a variable has no value of its kind
-        reason = " ".join(str(error).split())
+        reason = hide_secrets(" ".join(str(error).split()))
         raise ConfigError(f"logger=wandb: {reason}; without a server: WANDB_MODE=offline or logger=csv") from None
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)

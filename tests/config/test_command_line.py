@@ -1,3 +1,4 @@
+import os
 from typing import get_args
 
 import pytest
@@ -168,3 +169,45 @@ def test_a_job_of_one_arm_is_found_in_the_folder_of_that_arm(tmp_path, monkeypat
     names = [str(job.folder.relative_to(tmp_path)) for job in sweep.jobs]
     assert names == ["fig7/arm=none/none", "fig7/arm=smoothing/smoothing"]
     assert [job.settings["noise"]["expected"] for job in sweep.jobs] == [False, True]
+
+
+def test_a_pipe_among_the_options_is_refused_before_it_is_opened(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    os.mkfifo(tmp_path / "experiment" / "theirs.yaml")
+    with pytest.raises(ConfigError, match=r"theirs.yaml is no regular file; remove it"):
+        check_command_line(["--config-dir", str(tmp_path), "experiment=theirs"])
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.mkdir()], ids=["pipe", "folder"])
+def test_a_record_that_is_no_file_is_refused_before_it_is_opened(make, tmp_path):
+    make(tmp_path / "result.json")
+    for arguments in (["seed=1", f"hydra.run.dir={tmp_path}"], [f"resume={tmp_path}"]):
+        with pytest.raises(ConfigError, match=r"result.json .*it is no regular file"):
+            check_command_line(complete_arguments(arguments))
+
+
+@pytest.mark.parametrize(
+    ("group", "value"),
+    [
+        *[("loss", value) for value in ("[1]", "[null]", "[[a]]", "[{a: 1}]", "[hinge,1]", "1")],
+        ("noise", "[0.1,1]"),
+        ("noise/schedule", "[true]"),
+        ("experiment", "[0.1,1]"),
+    ],
+)
+def test_a_group_that_is_given_something_else_than_names_is_refused(group, value):
+    with pytest.raises(ConfigError) as refusal:
+        check_command_line([f"{group}={value}"])
+    assert str(refusal.value) == f"{group}={value}: {group} must be the name of one of its options"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["defaults: 5", "defaults: [{loss: [1]}]", "defaults: [1]", "- a", "a", "experiment: {arms: {a: ['loss=[1]']}}"],
+)
+def test_a_file_with_something_else_than_names_is_refused_in_one_line(text, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "theirs.yaml").write_text(f"# @package _global_\n{text}\n")
+    with pytest.raises(ConfigError) as refusal:
+        check_command_line(["--config-dir", str(tmp_path), "experiment=theirs"])
+    assert "\n" not in str(refusal.value)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from noisereg.datasets import Cifar10, Cifar100
 from noisereg.datasets.cifar import fetch_archive, read_batch, unpack_files
+from noisereg.datasets.image_files import list_archive_files
 from noisereg.errors import DatasetError
 
 FILES = [f"data_batch_{i}" for i in range(1, 6)]
@@ -399,3 +400,11 @@ def test_fetching_leaves_no_archive_behind(server, tmp_path):
     (tmp_path / "to").mkdir()
     fetch_archive(torchvision.datasets.CIFAR10, tmp_path / "to", sha256=hashlib.sha256(server.read_bytes()).hexdigest())
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["cifar-10-batches-py"]
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "data_batch_1")
+    with pytest.raises(DatasetError, match=r"data_batch_1 cannot be read \(it is no regular file\)"):
+        list_archive_files(tmp_path / "data_batch_1", "cifar10")
+    with pytest.raises(DatasetError, match=r"data_batch_1 is missing or damaged \(it is no regular file\)"):
+        read_batch(tmp_path / "data_batch_1", md5="0" * 32)

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import struct
 
 import pytest
@@ -48,4 +49,10 @@ def test_one_flipped_byte_is_seen(tmp_path, place):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DatasetError, match=rf"{tmp_path}/images cannot be read \(No such file or directory\); delete"):
+        read_idx(tmp_path / "images")
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "images")
+    with pytest.raises(DatasetError, match=r"images cannot be read \(it is no regular file\); delete"):
         read_idx(tmp_path / "images")

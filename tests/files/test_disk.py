@@ -2,11 +2,13 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_disk import fill_disk, list_names, make_read_only, small_disk
 
 from noisereg.errors import DiskError
+from noisereg.files import disk as disk_module
 from noisereg.files.disk import check_space, disk_error
 
 
@@ -50,6 +52,20 @@ def test_every_fault_of_a_disk_is_one_line_that_names_the_file_and_the_mend(code
     assert str(tmp_path / "none" / "last.ckpt") in str(told) and "\n" not in str(told)
     assert ("4,096 bytes written" in str(told)) == (code in (errno.ENOSPC, errno.EDQUOT))
     assert ("hydra.run.dir" in str(told)) != ("make room" in str(told))
+
+
+def test_a_disk_without_inodes_is_not_told_as_one_without_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_module.os, "statvfs", lambda path: SimpleNamespace(f_files=100, f_favail=0))
+    told = str(disk_error(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "last.ckpt"))
+    assert told.startswith(f"no room for another file in {tmp_path}, whose disk has no free inodes, while writing ")
+    assert "bytes" not in told and told.endswith("delete files there and give the same command again")
+
+
+def test_a_file_system_without_a_limit_of_inodes_is_short_of_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_module.os, "statvfs", lambda path: SimpleNamespace(f_files=0, f_favail=0))
+    monkeypatch.setattr(disk_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    told = str(disk_error(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "last.ckpt"))
+    assert told.startswith(f"disk full: 0 bytes free in {tmp_path}")
 
 
 def test_other_errors_are_no_fault_of_the_disk():
