@@ -1,6 +1,6 @@
 """Train on corrupted labels, with any LightningModule and any data."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -48,7 +48,8 @@ class LabelCorruption(Callback):
     Args:
         rule: the noise rule, or one for each replica.
         seed: of the noise, in [0, 2**63), or one for each replica.
-        num_classes: C; None to ask the datamodule, the module or the training data set (`num_classes` or `classes`).
+        num_classes: C; None to ask the datamodule, the module or the training data set (`num_classes`, or the list
+            `classes`).
         schedule: factor of the rule's strength in each epoch; None for a constant 1.
         ignore_index: a label outside [0, C) that marks samples to leave alone (in expected mode their law is zero
             everywhere); None if there is none. That of torch's cross-entropy is -100.
@@ -273,6 +274,9 @@ def _find_num_classes(trainer: Trainer, pl_module: LightningModule) -> int:
     for owner in [*owners, getattr(trainer.train_dataloader, "dataset", None)]:
         if isinstance(found := getattr(owner, "num_classes", None), int):
             return found
-        if hasattr(owner, "classes"):
-            return len(owner.classes)
-    raise ValueError("the number of classes is not known: give LabelCorruption(..., num_classes=C)")
+        if isinstance(names := getattr(owner, "classes", None), Collection) and not isinstance(names, str):
+            return len(names)
+    raise ValueError(
+        "the number of classes is not known: no num_classes that is a whole number and no list of classes is found in "
+        "the datamodule, the module or the data set; give LabelCorruption(..., num_classes=C)"
+    )

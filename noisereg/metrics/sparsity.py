@@ -221,8 +221,8 @@ class ActivationSparsity(Metric):
             self.unit_shape = torch.tensor(shape, dtype=torch.int64, device=self.samples.device)
         if self.num_units != num_units:
             raise ValueError(
-                f"activations must have {self.num_units} units as before, got {num_units}: "
-                "reset the metric, or use one metric a layer"
+                f"activations must have {self.num_units} units as before, got {num_units}, as each is counted in its "
+                "place: give all inputs one size or length, and each layer a metric of its own"
             )
 
     def _split_channels(self, values: Shaped[Tensor, "units"]) -> Shaped[Tensor, "channels positions"]:

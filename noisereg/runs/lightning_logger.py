@@ -36,6 +36,11 @@ class ObserverLogger(Logger, Callback):
         super().__init__()
         self.curves = curves
         self._others, self._replica = others, replica
+        self._splits: tuple[str, ...] = ()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Learn the names of the splits that are evaluated."""
+        self._splits = tuple(getattr(trainer.datamodule, "eval_splits", ()))  # type: ignore[attr-defined]
 
     def observe(self, measurement: Measurement) -> None:
         """Pass a measurement on to the curves and the other observers."""
@@ -47,7 +52,7 @@ class ObserverLogger(Logger, Callback):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Pass on what Lightning logs of one network."""
-        self.observe(_measurement(metrics, step or 0))
+        self.observe(self._measurement(metrics, step or 0))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add to the checkpoint the rows, and what the end of an epoch has measured, which is logged after it."""
@@ -55,7 +60,7 @@ class ObserverLogger(Logger, Callback):
         results = trainer._results if trainer.state.fn == TrainerFn.FITTING else None
         pending = dict(results.metrics(on_step=False)["log"]) if results else {}
         step = pending.pop("step", None)
-        checkpoint["curves"] = self.curves.state(None if step is None else _measurement(pending, int(step)))
+        checkpoint["curves"] = self.curves.state(None if step is None else self._measurement(pending, int(step)))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restore the rows of the run that is resumed."""
@@ -78,7 +83,11 @@ class ObserverLogger(Logger, Callback):
     def log_hyperparams(self, *arguments: Any, **keywords: Any) -> None:
         """Skip what Lightning would log: the configuration is in result.json."""
 
+    def _measurement(self, metrics: Mapping[str, Any], step: int) -> Measurement:
+        values = {self._name(key): np.array([float(value)]) for key, value in metrics.items() if key != "epoch"}
+        return Measurement(step, int(metrics.get("epoch", 0)), [0], values)
 
-def _measurement(metrics: Mapping[str, Any], step: int) -> Measurement:
-    values = {key: np.array([float(value)]) for key, value in metrics.items() if key != "epoch"}
-    return Measurement(step, int(metrics.get("epoch", 0)), [0], values)
+    def _name(self, key: str) -> str:
+        """Return the name of a metric; Lightning tells what a callback logs of each split by the loader's number."""
+        name, _, number = key.rpartition("/dataloader_idx_")
+        return f"{self._splits[int(number)]}/{name}" if name and int(number) < len(self._splits) else key

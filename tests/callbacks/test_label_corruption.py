@@ -175,6 +175,14 @@ def test_the_number_of_classes_is_found_in_the_data_set():
     assert callback.num_classes == 4
 
 
+@pytest.mark.parametrize("classes", [10, "abcd", None])
+def test_classes_that_are_no_list_are_not_counted(classes):
+    module = Plain()
+    module.classes = classes
+    with pytest.raises(ValueError, match=r"no list of classes is found .* give LabelCorruption\(..., num_classes=C\)"):
+        _fit(_lists(), LabelCorruption(Resample(p=0.1)), module=module)
+
+
 def test_an_unknown_number_of_classes_is_refused():
     with pytest.raises(ValueError, match=r"give LabelCorruption\(..., num_classes=C\)"):
         _fit(_lists(batch_size=8), LabelCorruption(Resample(p=0.1)))

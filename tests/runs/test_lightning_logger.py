@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from noisereg.callbacks import RunCheckpoint
@@ -71,3 +71,31 @@ def test_hyperparameters_are_no_measurement():
     logger.log_hyperparams({"p": 0.5})
     assert logger.curves.frame().empty
     assert (logger.name, logger.version) == ("", "")
+
+
+class Evaluated(Logs):
+    """Log a value of one's own for each of the splits."""
+
+    def validation_step(self, batch, batch_idx, dataloader_idx):
+        self.log("confidence", float(dataloader_idx))
+
+
+class Splits(LightningDataModule):
+    eval_splits = ("test", "train")
+
+    def train_dataloader(self):
+        return DataLoader(torch.ones(3))
+
+    def val_dataloader(self):
+        return [DataLoader(torch.ones(1)), DataLoader(torch.ones(1))]
+
+
+def test_a_metric_of_ones_own_has_the_name_of_its_split(tmp_path):
+    logger, resumed = ObserverLogger(Curves(None, ONE)), ObserverLogger(Curves(None, ONE))
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 1, "accelerator": "cpu"}
+    quiet |= {"log_every_n_steps": 1, "num_sanity_val_steps": 0}
+    trainer = Trainer(callbacks=[logger, RunCheckpoint(tmp_path)], logger=logger, **quiet)
+    trainer.fit(Evaluated(), datamodule=Splits())
+    resumed.on_load_checkpoint(trainer, Logs(), torch.load(tmp_path / "last.ckpt", weights_only=True))
+    for curves in (logger.curves, resumed.curves):
+        assert curves.last() == [{"a": 7.0, "test/confidence": 0.0, "train/confidence": 1.0}]
