@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from noisereg.config.check import Settings
+from noisereg.config.longer import LENGTH, is_longer, why_not_longer
 from noisereg.config.same_data import Fingerprint, check_recorded_data
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
@@ -128,10 +129,11 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
 
     Returns:
         The contents of result.json; empty if there is none. Of a finished run whose files are no longer what it has
-        left, the status is "damaged", and `damaged` names them.
+        left, the status is "damaged", and `damaged` names them. Of one of fewer epochs that can go on it is "shorter".
 
     Raises:
-        ConfigError: if another configuration was started there, or the record cannot be read.
+        ConfigError: if another configuration was started there, or one of fewer epochs that cannot go on, or the record
+            cannot be read.
     """
     path = folder / RECORD
     if not path.exists():
@@ -139,11 +141,21 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     try:
         found = json.loads(read_file(path))
         keys = differing(found["config"], config)
+        old, new = (part.get("trainer", {}).get("max_epochs") for part in (found["config"], config))
+        longer = LENGTH in keys and is_longer(old, new, keys)
+        obstacle = why_not_longer(found["config"], keys) if longer else None
         if not isinstance(found.get("fingerprint", {}), dict):
             raise TypeError("its fingerprint is no section")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read ({reason}): delete it, or name another folder") from None
+    if obstacle:
+        raise ConfigError(
+            f"{key}={folder} holds a run of {old} epochs, which cannot go on to {new} as one of that length: "
+            f"{obstacle}; name another folder"
+        )
+    if longer:
+        return {**found, "status": "shorter"}
     if keys:
         raise ConfigError(
             f"{key}={folder} holds a run of another configuration ({', '.join(keys[:3])} differ); "

@@ -19,6 +19,7 @@ from noisereg.files.lock import locked
 _STATUSES = {
     "finished": "done",
     "damaged": "damaged",
+    "shorter": "shorter",
     "failed": "failed",
     "stopped": "stopped",
     "running": "cut off",

@@ -18,6 +18,7 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from noisereg.config.longer import LENGTH, is_longer
 from noisereg.config.run_folder import differing
 from noisereg.config.same_data import describe_other_data
 from noisereg.errors import ConfigError
@@ -157,7 +158,9 @@ def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
     settings, fingerprint = (found.get(key) if isinstance(found, dict) else None for key in ("settings", "fingerprint"))
     if not (isinstance(settings, dict) and isinstance(fingerprint, dict)):
         what = "does not say of which run it is, as those of older versions"
-    elif keys := differing(settings, origin["settings"]):
+    elif (keys := differing(settings, origin["settings"])) and not (
+        LENGTH in keys and is_longer(settings[LENGTH], origin["settings"][LENGTH], keys)
+    ):
         what = f"is of a run of another configuration ({', '.join(keys[:3])} differ)"
     elif words := describe_other_data(fingerprint, origin["fingerprint"]):
         what = f"is of a run on other data ({words})"

@@ -73,7 +73,7 @@ def exit_with_parent() -> None:
 def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
     """Write to the record why a run ended early, and end the run of W&B as failed.
 
-    Bad input leaves nothing behind, but for a job of a sweep.
+    Bad input leaves nothing behind, but for a job of a sweep, and a run that was to go on for longer as it is.
 
     Args:
         record: of the run.
@@ -90,7 +90,8 @@ def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
 
 def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | None, known: dict[str, Any]) -> None:
     """Write down how a run ended, and end the run of W&B."""
-    if record.path.exists() or is_job_of_sweep() or not isinstance(error, ConfigError):
+    keeps = record.status == "shorter" or not (record.path.exists() or is_job_of_sweep())
+    if record.has_begun or not (keeps and isinstance(error, ConfigError)):
         reason = by.name if by else f"{type(error).__name__}: {error}"
         if not by and (others := _reason_of_others(reason, record.path.parent)):
             error.add_note(others)

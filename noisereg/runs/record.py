@@ -27,6 +27,9 @@ class RunRecord:
     Raises:
         ConfigError: if another configuration was started in this folder.
 
+    Attributes:
+        has_begun: whether this process has written that the run is running.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,17 +45,17 @@ class RunRecord:
         self.identity = identity(config)
         self.found = read_record(folder, config)
         self._fingerprint: Fingerprint = self.found.get("fingerprint", {})
-        self._has_begun = False
+        self.has_begun = False
 
     @property
     def status(self) -> str:
-        """Of the run that was found: "finished", "damaged", "running", "failed", "stopped", or "new" without one."""
+        """Of the run that was found, see `read_record`, or "new" without one."""
         return self.found.get("status", "new")
 
     @property
     def begun_with(self) -> dict[str, Any]:
         """The command and the environment of the run that was found, until this process begins to go on with it."""
-        return {key: self.found[key] for key in ("command", "environment") if key in self.found and not self._has_begun}
+        return {key: self.found[key] for key in ("command", "environment") if key in self.found and not self.has_begun}
 
     def keep_data(self, fingerprint: Fingerprint, *, arms: Sequence[str] = ("",)) -> None:
         """Keep the fingerprint of the data for the record; refuse other data than those of the run that was found.
@@ -71,7 +74,7 @@ class RunRecord:
 
     def write(self, status: str, **contents: Any) -> None:
         """Replace the record; of several processes only the first one does."""
-        self._has_begun |= status == "running"
+        self.has_begun |= status == "running"
         if not is_first_process():
             return
         known: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}

@@ -240,3 +240,70 @@ def test_a_run_keeps_the_precision_of_its_record_when_it_goes_on(begun, tmp_path
     assert f"numbers precision {begun}: as the run began" in capsys.readouterr().out
     assert read(tmp_path)["environment"]["precision"] == begun
     assert {read(folder)["config"]["trainer"]["precision"] for folder in (tmp_path / "replicas").iterdir()} == {begun}
+
+
+LONG = [*SMALL[:-1], "noise.p=[0,0.3]", "seeds=2", "logger=csv", "callbacks.sparsity.every_n_epochs=2"]
+BATCHES = ["dataset.batch_size=3", "optimizer.momentum=0.9", "scheduler=step", "scheduler.step_size=3"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(["engine=fused"], marks=pytest.mark.slow),
+        ["engine=blocked", "stopping.extra_epochs=2", "optimizer.lr=0.5"],
+        pytest.param(["engine=stacked", *BATCHES, "noise/schedule=square_wave"], marks=pytest.mark.slow),
+        pytest.param(["engine=single", *BATCHES], marks=pytest.mark.slow),
+        ["engine=single", "seeds=1", "noise.p=0.3", "optimizer=adam"],
+    ],
+)
+def test_a_finished_run_goes_on_for_longer_to_what_a_run_of_that_length_comes_to(overrides, tmp_path, capsys):
+    line = [*LONG, *overrides]
+    start(tmp_path / "parts", *line, "trainer.max_epochs=4")
+    capsys.readouterr()
+    parts = start(tmp_path / "parts", *line, "trainer.max_epochs=8")
+    assert "at epoch 4 of 8" in capsys.readouterr().out
+    whole = start(tmp_path / "whole", *line, "trainer.max_epochs=8")
+    assert parts["replicas"] == whole["replicas"] and parts["steps"] == whole["steps"]
+    assert parts["config"]["trainer"]["max_epochs"] == 8
+    files = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("parts", "whole")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "obstacle"),
+    [
+        (["noise/schedule=linear"], "noise.schedule Linear follows the length"),
+        (["scheduler=cosine"], "scheduler.T_max follows the length"),
+        (["callbacks.sparsity.every_n_epochs=2"], r"epoch 1 is between two evaluations of the longer one \(callbacks"),
+        (["trainer.max_steps=3"], "trainer.max_steps=3 ends it"),
+        ([*ARMS], "the arms of an experiment have lengths of their own"),
+    ],
+)
+def test_a_run_that_cannot_go_on_for_longer_says_why_and_stays_as_it_is(overrides, obstacle, tmp_path):
+    start(tmp_path, *ALONE, *overrides)
+    before = (tmp_path / "result.json").read_bytes()
+    with pytest.raises(ConfigError, match=f"holds a run of 1 epochs, which cannot go on to 3 .*: {obstacle}"):
+        start(tmp_path, *ALONE, *overrides, "trainer.max_epochs=3")
+    with pytest.raises(ConfigError, match=r"another configuration \(.*seed, trainer.max_epochs differ\)"):
+        start(tmp_path, *ALONE, *overrides, "trainer.max_epochs=3", "seed=1")
+    assert (tmp_path / "result.json").read_bytes() == before
+
+
+def test_a_shorter_run_that_is_refused_as_it_begins_stays_as_it_is(tmp_path, monkeypatch):
+    line = [*ALONE, "callbacks.sparsity.every_n_epochs=1"]
+    start(tmp_path, *line)
+    before = (tmp_path / "result.json").read_bytes()
+
+    def refuse(training):
+        raise ConfigError("no room")
+
+    monkeypatch.setattr(story, "check_disk", refuse)
+    with pytest.raises(ConfigError, match="no room"):
+        start(tmp_path, *line, "trainer.max_epochs=3")
+    assert (tmp_path / "result.json").read_bytes() == before
+
+
+def test_a_run_is_not_made_shorter(tmp_path):
+    start(tmp_path, *ALONE, "trainer.max_epochs=2")
+    with pytest.raises(ConfigError, match=r"another configuration \(trainer.max_epochs differ\)"):
+        start(tmp_path, *ALONE)
