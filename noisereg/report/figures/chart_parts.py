@@ -16,12 +16,18 @@ _ONE_COLOUR = _VIRIDIS[1]
 _MOST_IN_LEGEND = 20
 _DIGITS = "%.6g"
 NUMBER = ",.6~r"  # six digits: of a single value, the usual format shows too few
-_WIDTH, _HEIGHT = 270, 180
+WIDTH, _HEIGHT = 270, 180
 _HEADING: dict[str, Any] = {"fontSize": 16, "subtitleFontSize": 12, "offset": 14}
 _LOOK = {
     "view": {"stroke": None},
     "title": {"anchor": "start", "frame": "group", "fontWeight": "normal", "subtitleColor": "#555"},
-    "axis": {"gridColor": "#eee", "domainColor": "#999", "tickColor": "#999", "titleFontWeight": "normal"},
+    "axis": {
+        "gridColor": "#eee",
+        "domainColor": "#999",
+        "tickColor": "#999",
+        "titleFontWeight": "normal",
+        "titleLimit": WIDTH,
+    },
     "axisY": {"minExtent": 36, "tickCount": 5},
     "legend": {"titleFontWeight": "normal"},
 }
@@ -71,7 +77,7 @@ def layered(layers: Sequence[alt.Chart], title: str) -> alt.LayerChart:
         >>> layered([alt.Chart().mark_point()], "test error (%)").title
         'test error (%)'
     """
-    return alt.LayerChart(layer=list(layers), title=title, width=_WIDTH, height=_HEIGHT)
+    return alt.LayerChart(layer=list(layers), title=title, width=WIDTH, height=_HEIGHT)
 
 
 @dataclass(frozen=True)

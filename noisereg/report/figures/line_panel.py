@@ -121,7 +121,7 @@ def _reference(spec: PanelSpec, *, y: Callable[[str], alt.Y]) -> list[alt.Chart]
             f"panel {spec.title!r}: lines on a logarithmic axis must lie above 0, got {rows['value'].min():g}"
         )
     base = alt.Chart(chart_parts.inline(rows)).encode(y=y("value"))
-    words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY)
+    words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY, limit=chart_parts.WIDTH)
     return [
         base.mark_rule(strokeDash=[4, 3], color=_GREY),
         words.encode(x=alt.value("width"), text="label:N"),

@@ -105,7 +105,13 @@ def render(
     are_judged = any(group.judgements for group in groups)
     return environment.get_template("page.html").render(
         title=_OF_CLAIMS if are_judged else _OF_RUNS,
-        subtitle=f"{len(groups)} experiments and sweeps, {runs} finished runs, {len(unfinished)} others",
+        subtitle=", ".join(
+            [
+                _counted(len(groups), "experiment or sweep", "experiments and sweeps"),
+                _counted(runs, "finished run", "finished runs"),
+                *([_counted(len(unfinished), "other", "others")] if unfinished else []),
+            ]
+        ),
         diverged=count_diverged(groups),
         sections=sections,
         total=count_by_kind(judgement for group in groups for judgement in group.judgements),
@@ -136,6 +142,10 @@ def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] |
         "runs": [run_facts(run) for run in group.runs],
         "settings": settings_of(group.runs[-1], defaults),
     }
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _plain(value: Any) -> Any:

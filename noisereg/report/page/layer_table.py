@@ -9,7 +9,7 @@ from noisereg.report.groups.naming import rows_by_name
 from noisereg.report.page.cells import replicas_in_words
 from noisereg.statistics import DIFFERENCE, MEAN, paired_means
 
-_FEWEST = 5  # layers; the means of fewer stand in the other tables
+FEWEST_LAYERS = 5  # layers; the means of fewer stand in the other tables
 
 
 def layer_tables(replicas: pd.DataFrame) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def _table(replicas: pd.DataFrame, split: str) -> dict[str, Any] | None:
     stem = f"{split}/active_fraction/"
     layers = [str(name) for name in replicas if str(name).startswith(stem) and replicas[name].notna().any()]
     networks = list(rows_by_name(replicas))
-    if len(layers) < _FEWEST or len(networks) < 2:
+    if len(layers) < FEWEST_LAYERS or len(networks) < 2:
         return None
     means = paired_means(replicas, layers)
     cells = {name: rows.set_index("metric").to_dict("index") for name, rows in rows_by_name(means).items()}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from noisereg.labels import label_of
 from noisereg.report.page.cells import number, replicas_in_words
+from noisereg.report.page.layer_table import FEWEST_LAYERS
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
 _MOST_ROWS = 400  # results.csv has them all
@@ -71,6 +72,8 @@ def shown_means(means: pd.DataFrame) -> pd.DataFrame:
 def sweep_metrics(metrics: Iterable[str]) -> list[str]:
     """Return the metrics that the page shows: errors (last, best and selected), active neurons and fractions, norms.
 
+    Of many layers only the whole network's fraction is among them: the layers have a table of their own.
+
     Example:
         >>> sweep_metrics(["test/error", "norm/hidden", "test/loss"])
         ['test/error', 'norm/hidden']
@@ -82,6 +85,9 @@ def sweep_metrics(metrics: Iterable[str]) -> list[str]:
         lambda name: name.startswith("norm/"),
     )
     names = list(map(str, metrics))
+    for split in ("train", "test"):
+        layers = [name for name in names if name.startswith(f"{split}/active_fraction/")]
+        names = [name for name in names if len(layers) < FEWEST_LAYERS or name not in layers]
     return [name for fits in kinds for name in names if fits(name)]
 
 

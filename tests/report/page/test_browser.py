@@ -51,6 +51,20 @@ def test_all_figures_are_drawn_without_a_complaint_or_a_request_and_fit_the_scre
         assert page.locator("img").count() == 0
 
 
+def test_every_panel_stands_within_the_window_and_again_after_it_was_turned(folder):
+    charts = "[...document.querySelectorAll('.chart')]"
+    with opened(folder, width=390) as (page, heard):
+        heights = []
+        for width in (390, 1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_timeout(1500)
+            assert page.evaluate(f"{charts}.every(chart => chart.scrollWidth <= chart.clientWidth)")
+            heights.append(page.evaluate(f"{charts}[0].clientHeight"))
+        narrow, wide, again = heights
+        assert narrow == again > wide  # the panels of a row stand below one another
+        assert heard == []
+
+
 def test_a_click_in_the_legend_leaves_one_line_alone(folder):
     with opened(folder) as (page, heard):
         assert page.locator(LINES).count() == 3  # p = 0, p = 0.2, and what the theorem predicts

@@ -102,7 +102,7 @@ def test_the_page_says_in_a_line_how_many_replicas_diverged_and_counts_them_in_m
     write_run(tmp_path, replicas=rows)
     groups = group_runs(find_runs([tmp_path]))
     text = " ".join(" ".join(Markup(render(groups, [DrawnFigure.of(group) for group in groups])).text).split())
-    assert "1 finished runs, 0 others 6 of 8 replicas diverged: they have no values at the end" in text
+    assert "1 finished run 6 of 8 replicas diverged: they have no values at the end" in text
     assert "test error (%) 0.2 25 25 to 25 2 of 8" in text
 
 

@@ -74,3 +74,9 @@ NAMES = (
     "train/error",
     "bias_mean/hidden",
 )
+
+
+def test_many_layers_stand_in_a_table_of_their_own():
+    names = [f"{split}/active_fraction{layer}" for split in ("test", "train") for layer in ("", "/a", "/b", "/c", "/d")]
+    assert sweep_metrics(names) == names
+    assert sweep_metrics([*names, "test/active_fraction/e"]) == [names[0], *names[5:]]

@@ -10,7 +10,7 @@ function fitted(specification, width) {
   };
   const rows = specification.vconcat.map(({ hconcat, ...row }) => ({ ...row, columns, concat: hconcat.map(fit) }));
   if (!isNarrow) return { ...specification, vconcat: rows };
-  const config = { ...specification.config, title: { ...specification.config.title, limit: width } };
+  const config = { ...specification.config, title: { ...specification.config.title, limit: room } };
   const narrow = JSON.stringify({ ...specification, config, vconcat: rows });
   return JSON.parse(narrow, (key, value) => (key === "legend" && value ? { ...value, columns: COLUMNS } : value));
 }
