@@ -38,6 +38,7 @@ class _Start:
     """How far the program is before a run begins, which then writes down itself how it ends."""
 
     folder: Path | None = None
+    sweep: Sweep | None = None
     is_over: bool = False
 
 
@@ -59,6 +60,7 @@ def main() -> None:
         found = check_command_line(sys.argv[1:])
         if isinstance(found, Sweep):
             sys.argv[1:] += found.placing
+            _start.sweep = found
             sys.exit(found.run(train, console=open_console(), fingerprint=_fingerprint_data))
         if {"--help", "-h"} & set(sys.argv[1:]):
             _print_help()
@@ -135,6 +137,8 @@ def _exit_by_signal(number: int, frame: FrameType | None) -> None:
         sys.exit(_exit_code(number))
     if _start.folder:
         remove_refused_folder(_start.folder)
+    if _start.sweep and len(_received) == 1:  # a second signal does not wait
+        _start.sweep.stop_jobs()
     _exit_at_once(number)  # an exception would end in whatever library is being loaded
 
 

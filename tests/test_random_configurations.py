@@ -168,5 +168,19 @@ def test_the_watch_sees_what_an_attack_does(deed, watch, tmp_path, monkeypatch):
     assert len(watch.found) >= 1
 
 
+def test_a_name_of_a_layer_runs_a_shell_where_the_checks_are_taken_away(plain, watch, tmp_path, monkeypatch):
+    layer = HOSTILE[0].replace("RAN", str(tmp_path / "ran"))
+    section = {"_target_": "torch.nn.ModuleDict", "_args_": [{layer: {"_target_": "torch.nn.ReLU"}}]}
+    with watch.over(tmp_path):
+        assert try_part("model", section, plain)[0] == "refused"
+    assert not watch.found
+    monkeypatch.setattr("noisereg.config.allowed._check_arguments", lambda *given: None)
+    assert try_part("model", section, plain)[0] == "not built"
+    monkeypatch.setattr("noisereg.training.build.check_names", lambda model: None)
+    with watch.over(tmp_path):
+        assert try_part("model", section, plain)[0] == "built"
+    assert any(line.startswith("os.system") for line in watch.found) and (tmp_path / "ran").exists()
+
+
 def test_there_are_30_hostile_texts():
     assert len(set(HOSTILE)) == 30

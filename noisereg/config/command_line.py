@@ -14,7 +14,7 @@ from noisereg.config.check import nearest
 from noisereg.config.commands import recorded_overrides, split_options
 from noisereg.config.composing import ComposedRun, check_as_chosen, compose_run, compose_with_hydra, conf_dir
 from noisereg.config.devices import check_devices
-from noisereg.config.launchers import check_installed, check_launcher, is_here
+from noisereg.config.launchers import check_installed, check_launcher, ends_with_driver, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RunFolder, check_unlocked, check_writable_folder, differing, read_record
@@ -185,7 +185,9 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     for job in jobs.values():
         read_record(job.folder, job.settings, key="hydra.sweep.dir")
         check_unlocked(job.folder, key="hydra.sweep.dir")
-    return Sweep(folder, list(jobs.values()), [*grid.rounded, *grid.placing])
+    return Sweep(
+        folder, list(jobs.values()), [*grid.rounded, *grid.placing], takes_jobs_along=ends_with_driver(launcher)
+    )
 
 
 def _differing_jobs(job: Job, other: Job) -> list[str]:

@@ -32,6 +32,11 @@ def is_here(launcher: dict[str, Any]) -> bool:
     return launcher["_target_"].endswith(".BasicLauncher")
 
 
+def ends_with_driver(launcher: dict[str, Any]) -> bool:
+    """Return whether jobs in other processes are killed once the process that started them is gone, as Ray does."""
+    return launcher["_target_"].endswith(".RayLauncher")
+
+
 def check_launcher(launcher: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> None:
     """Refuse jobs that a launcher cannot start.
 

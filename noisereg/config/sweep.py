@@ -1,8 +1,12 @@
 """A sweep: it runs the jobs of one command line that are not finished, and prints a table of all."""
 
 import json
+import os
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from rich.text import Text
 from noisereg.config.check import Settings
 from noisereg.config.run_folder import read_record
 from noisereg.config.same_data import Fingerprint, check_recorded_data
-from noisereg.files.lock import locked
+from noisereg.files.lock import find_holder, locked
 
 _STATUSES = {
     "finished": "done",
@@ -25,6 +29,7 @@ _STATUSES = {
     "running": "cut off",
     "new": "not started",
 }
+_PATIENCE = 60.0  # seconds for a job to finish its step or its evaluation, and to save
 _COLOURS = {"done": "green", "skipped": "dim", "failed": "red"}
 
 
@@ -61,11 +66,13 @@ class Sweep:
         folder: of the sweep.
         jobs: in the order in which they are started.
         placing: overrides that make Hydra use these folders and the values in them.
+        takes_jobs_along: whether jobs in other processes are killed once the one that started them is gone.
     """
 
     folder: Path
     jobs: Sequence[Job]
     placing: Sequence[str]
+    takes_jobs_along: bool = False
 
     def run(
         self, launch: Callable[[], Any], *, console: Console, fingerprint: Callable[[Settings], Fingerprint]
@@ -95,6 +102,21 @@ class Sweep:
             finally:
                 self._print_table(skipped, console)
         return code or int(not all(job.is_finished for job in self.jobs))
+
+    def stop_jobs(self) -> None:
+        """Ask the jobs on this machine that would be killed to end, and wait until they have saved what they have."""
+        if not self.takes_jobs_along:
+            return
+        asked, deadline = set[int](), time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            holders = {holder for job in self.jobs if (holder := find_holder(job.folder))}
+            for holder in holders - asked:
+                with suppress(ProcessLookupError):
+                    os.kill(holder, signal.SIGTERM)
+            asked |= holders
+            if not holders:
+                return
+            time.sleep(0.1)
 
     def _check_data(self, fingerprint: Callable[[Settings], Fingerprint]) -> None:
         """Refuse other data than those of the runs that are there; what cannot be read here is left to the jobs."""

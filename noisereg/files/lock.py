@@ -69,6 +69,27 @@ def locked(folder: Path, *, key: str = "hydra.run.dir") -> Iterator[None]:
             _held.discard(place)
 
 
+def find_holder(folder: Path) -> int | None:
+    """Return the number of the process of this machine that keeps a folder; None if it is this one, or there is none.
+
+    Args:
+        folder: that may be locked.
+
+    Example:
+        >>> find_holder(Path("nowhere")) is None
+        True
+    """
+    if (os.getpid(), folder.resolve()) in _held:
+        return None
+    with suppress(OSError, ValueError, KeyError, TypeError), (folder / LOCK).open("r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            holder = json.loads(file.read())
+            return int(holder["pid"]) if holder["host"] == socket.gethostname() else None
+    return None
+
+
 def _open_lock(folder: Path, key: str) -> IO[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | No
     keeps = record.status == "shorter" or not (record.path.exists() or is_job_of_sweep())
     if record.has_begun or not (keeps and isinstance(error, ConfigError)):
         reason = by.name if by else f"{type(error).__name__}: {error}"
-        if not by and (others := _reason_of_others(reason, record.path.parent)):
+        if not by and (others := _reason_of_others(reason, record)):
             error.add_note(others)
             reason = others
         _write_end(record, "stopped" if by else "failed", known, reason)
@@ -105,7 +105,7 @@ def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | No
         print(hide_secrets(f"W&B could not end its run: {fault}"), file=sys.stderr)
 
 
-def _reason_of_others(reason: str, folder: Path) -> str:
+def _reason_of_others(reason: str, record: RunRecord) -> str:
     """Return why another process of the same training failed, if that is why this one lost its connection to it.
 
     A process that fails leaves its reason in the run's folder, where the first one looks for it. A process that only
@@ -113,12 +113,13 @@ def _reason_of_others(reason: str, folder: Path) -> str:
 
     Args:
         reason: of this process.
-        folder: of the run.
+        record: of the run.
 
     Returns:
         The reason of the other process, or that it has left none; an empty text if this process failed by itself.
     """
-    is_alone = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1) < 2
+    folder, trainer = record.path.parent, record.config.get("trainer", {})
+    is_alone = trainer.get("devices", 1) * trainer.get("num_nodes", 1) == 1
     has_lost_others = bool(_CONNECTION.search(reason))
     if is_alone or has_lost_others != is_first_process():
         return ""

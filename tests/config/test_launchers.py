@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from run_program import ROOT, Program, read_result, run_program
 from noisereg.config.command_line import check_command_line
 from noisereg.config.launchers import check_installed
 from noisereg.errors import ConfigError
+from noisereg.runs.checkpoints import find_checkpoint
 
 SWEEP = ["-m", "seed=0,1", "seeds=1", "noise.p=0.2", "engine=none", "dataset.train_size=60"]
 SWEEP += ["dataset.test_size=60", "dataset.batch_size=10", "trainer.max_epochs=20", "trainer.accelerator=cpu"]
@@ -130,6 +132,21 @@ def test_a_sweep_with_ray_killed_three_times_ends_as_one_left_alone(tmp_path, ra
         assert len(after) < sweep_process.JOBS
         before = after
     sweep_process.finish_and_compare(tmp_path / "whole", tmp_path / "cut", *TWO_CORES)
+
+
+@pytest.mark.slow
+def test_ctrl_c_lets_the_jobs_of_ray_save_before_they_end(tmp_path, ray_home):
+    tiny = ["dataset.train_size=200", "dataset.test_size=50", "dataset.batch_size=10", "engine=none", "logger=csv"]
+    grid = ["-m", "noise.p=0,0.1", "seeds=1", "trainer.max_epochs=100000", "hydra.sweep.dir=sweep"]
+    program = Program(*tiny, *grid, *TWO_CORES, cwd=tmp_path, **ray_home)
+    while len(list(tmp_path.glob("sweep/*/checkpoints/last.ckpt"))) < 2:
+        assert program.process.is_alive()
+        time.sleep(0.1)
+    os.kill(program.process.pid, signal.SIGINT)
+    assert program.wait().returncode == 128 + signal.SIGINT
+    for folder in (tmp_path / "sweep").glob("noise.p=*"):
+        assert (read_result(folder)["status"], read_result(folder)["reason"]) == ("stopped", "SIGTERM")
+        assert find_checkpoint(folder / "checkpoints") == folder / "checkpoints" / "last.ckpt"
 
 
 def test_the_settings_for_slurm_reach_it(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -161,3 +163,36 @@ def test_two_jobs_on_data_in_two_places_need_two_folders():
     told = r"^hydra\.sweep\.subdir=one is that of two jobs; name dataset\.root in it$"
     with pytest.raises(ConfigError, match=told):
         check_command_line(line)
+
+
+JOB = """
+import signal, sys, time
+from pathlib import Path
+from noisereg.files.lock import locked
+
+def save(*_):
+    time.sleep(0.5)
+    Path(sys.argv[1], "saved").touch()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, save)
+with locked(Path(sys.argv[1])):
+    print("began", flush=True)
+    time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("takes_jobs_along", [True, False])
+def test_jobs_that_would_be_killed_end_first_and_have_saved(takes_jobs_along, tmp_path):
+    folders = [tmp_path / name for name in ("a", "b", "not begun")]
+    jobs = [subprocess.Popen([sys.executable, "-c", JOB, folder], stdout=subprocess.PIPE) for folder in folders[:2]]
+    try:
+        for job in jobs:
+            job.stdout.readline()
+        Sweep(tmp_path, [Job(folder, {}) for folder in folders], [], takes_jobs_along=takes_jobs_along).stop_jobs()
+        assert [(folder / "saved").exists() for folder in folders] == [takes_jobs_along, takes_jobs_along, False]
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+            job.stdout.close()

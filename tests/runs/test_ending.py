@@ -96,43 +96,36 @@ LOST = RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by pe
 
 
 @pytest.fixture
-def two_processes(monkeypatch):
-    """Two processes that train together; `act(number)` makes this the one of that number."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def two_processes(tmp_path, monkeypatch):
+    """Two processes that train together: `act(number)` makes this the one of that number, and returns its record."""
     monkeypatch.setattr(ending, "_PATIENCE", 0.3)
 
     def act(number):
         monkeypatch.setattr(rank_zero_only, "rank", number)
+        return RunRecord(tmp_path, {"trainer": {"devices": 2}})
 
     yield act
     act(0)
 
 
 def test_the_reason_of_the_process_that_failed_is_recorded_where_another_only_lost_it(tmp_path, two_processes, capsys):
-    record = RunRecord(tmp_path, {"seed": 0})
-    two_processes(1)
-    assert fail(ValueError("no such class: 11"), record) == {}
-    two_processes(0)
+    assert fail(ValueError("no such class: 11"), two_processes(1)) == {}
     error = RuntimeError(str(LOST))
-    assert fail(error, record)["reason"] == "process 1: ValueError: no such class: 11"
+    assert fail(error, two_processes(0))["reason"] == "process 1: ValueError: no such class: 11"
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
     message(error, tmp_path)
     assert "\nfailed: process 1: ValueError: no such class: 11; [../gloo" in capsys.readouterr().err
 
 
-def test_of_a_process_that_was_killed_there_is_no_reason_and_the_record_says_so(tmp_path, two_processes):
-    two_processes(0)
-    reason = fail(RuntimeError(str(LOST)), RunRecord(tmp_path, {"seed": 0}))["reason"]
+def test_of_a_process_that_was_killed_there_is_no_reason_and_the_record_says_so(two_processes):
+    reason = fail(RuntimeError(str(LOST)), two_processes(0))["reason"]
     assert reason.startswith("another process has ended and left no reason, as one that is killed for its memory (Runt")
 
 
 def test_a_process_that_fails_by_itself_or_only_lost_another_leaves_the_reason_as_it_is(tmp_path, two_processes):
-    record = RunRecord(tmp_path, {"seed": 0})
-    two_processes(1)
-    fail(RuntimeError(str(LOST)), record)
+    fail(RuntimeError(str(LOST)), two_processes(1))
     assert list(tmp_path.iterdir()) == []
-    two_processes(0)
-    assert fail(ValueError("mine"), record)["reason"] == "ValueError: mine"
+    assert fail(ValueError("mine"), two_processes(0))["reason"] == "ValueError: mine"
 
 
 def test_no_secret_gets_into_the_record_or_the_last_lines_of_a_run_that_fails(tmp_path, monkeypatch, capsys):
