@@ -88,7 +88,7 @@ WRONG = {
     "logger.wandb": FLAG,
     "logger.project": TEXT,
     "logger.tags": st.sampled_from([None, "a", 1, [1], [None], {}, [["a"]]]),
-    "suggested.hidden": whole(),
+    "suggested.hidden": whole(null=True),
     **{f"{part}._target_": st.sampled_from([None, "", "os", ".a", "a.", "a b.c", 3, []]) for part in ("model", "loss")},
     **{part: st.sampled_from([None, 3, "x", [], True]) for part in PARTS},
 }

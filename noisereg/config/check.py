@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -38,6 +38,8 @@ def check(config: DictConfig) -> Settings:
     except ValidationError as error:
         faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
         raise ConfigError(_describe_fault(faults[0])) from None
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value, as no file gives one: add {error.full_key}=VALUE") from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or error.key}: {str(error).splitlines()[0]}") from None
     return plain  # type: ignore[return-value]

@@ -35,7 +35,7 @@ def why_not_longer(old: Mapping[str, Any], differing: Sequence[str]) -> str | No
     end = trainer["max_epochs"]
     every = {
         "callbacks.sparsity.every_n_epochs": old["callbacks"].get("sparsity", {}).get("every_n_epochs", 1),
-        "trainer.check_val_every_n_epoch": trainer["check_val_every_n_epoch"],
+        "trainer.check_val_every_n_epoch": trainer.get("check_val_every_n_epoch", 1),
     }
     if others := [key for key in differing if key != LENGTH]:
         return f"{others[0]} follows the length"

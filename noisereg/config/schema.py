@@ -97,7 +97,7 @@ class Dataset(Component):
     test_size: SizeOrNull = None
     val_size: Annotated[int, _must_be("a whole number, at least 0", ge=0)] = 0
     train_eval_size: SizeOrNull = None
-    batch_size: Size = 1
+    batch_size: Size
     eval_batch_size: Size = 1000
     order: Annotated[Literal["shuffle", "replacement"], _must_be("shuffle or replacement")] = "shuffle"
     root: Text = "data"
@@ -236,7 +236,7 @@ class Experiment(Section):
 class Suggested(Section):
     """What a data set suggests to models with one hidden layer."""
 
-    hidden: Size
+    hidden: SizeOrNull
     init: Text
     bias: Text
     p: Strengths

@@ -51,6 +51,24 @@ def same_target(target: dict[str, Any] | str, name: str) -> bool:
     return defining_name(given) == defining_name(name)
 
 
+def model_name(section: dict[str, Any]) -> str:
+    """Return what a network is called: its class, with its depth or its name where that is of many networks.
+
+    Example:
+        >>> model_name({"_target_": "noisereg.models.ResNet", "depth": 20})
+        'ResNet-20'
+        >>> model_name({"_target_": "noisereg.models.torchvision_model", "name": "vgg11_bn"})
+        'vgg11_bn'
+        >>> model_name({"_target_": "noisereg.models.MLP"})
+        'MLP'
+    """
+    if same_target(section, "noisereg.models.ResNet") and "depth" in section:
+        return f"ResNet-{section['depth']}"
+    if same_target(section, "noisereg.models.torchvision_model") and "name" in section:
+        return str(section["name"])
+    return target_name(section)
+
+
 @cache
 def defining_name(name: str) -> str:
     """Return the name of an object in the module that defines it, read from the source: nothing is imported.

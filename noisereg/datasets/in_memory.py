@@ -44,13 +44,13 @@ class InMemory(LightningDataModule, ABC):
 
     Attributes:
         splits: "train", "test" and, if asked for, "val", after `setup`.
-        source: where the samples came from, in words, to be printed with results.
+        source: where the samples came from, in words, to be printed with results; by default the name of the class.
 
     Raises:
         ValueError: for a size that is no positive number, or larger than the data.
     """
 
-    source: str = "synthetic"
+    source: str = ""
     num_classes: int
     input_shape: tuple[int, ...]
     fresh_each_epoch: ClassVar[bool] = False
@@ -82,6 +82,7 @@ class InMemory(LightningDataModule, ABC):
         self.train_eval_size = train_eval_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.order, self.seed = order, seed
+        self.source = self.source or type(self).__name__
         self.splits: dict[str, Split] = {}
 
     @abstractmethod

@@ -1,6 +1,8 @@
 """How far a run is: a bar with steps a second and the time that is left, or plain lines."""
 
+import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from noisereg.labels import label_of
 
 _LINES = 20
+_MOST_CELLS = 4  # of p and learning rate, beyond which a line shows the first and the last
 _SHOWN = ("test/error", "val/error", "test/active_fraction")
 
 
@@ -25,13 +28,23 @@ class RunProgress(Callback):
         num_epochs: of one training.
         num_replicas: of the run.
         at_once: how many of them a trainer trains.
+        names: what names each replica: p, seed and, if there are several learning rates, lr. Values are then printed by
+            p and learning rate.
 
     Attributes:
         place: number of the first replica that is being trained, from 0.
     """
 
-    def __init__(self, console: Console, num_epochs: int, *, num_replicas: int = 1, at_once: int = 1) -> None:
-        self._console, self._num_epochs = console, num_epochs
+    def __init__(
+        self,
+        console: Console,
+        num_epochs: int,
+        *,
+        num_replicas: int = 1,
+        at_once: int = 1,
+        names: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._console, self._num_epochs, self._names = console, num_epochs, names
         self._num_trainers, self._at_once = num_replicas // at_once, at_once
         self.place = 0
         self._bar: Progress | None = None
@@ -108,9 +121,7 @@ class RunProgress(Callback):
             return
         self._line = line
         done, total = self._done(pl_module), self._num_epochs * self._num_trainers
-        values = trainer.callback_metrics
-        shown = {label_of(key): float(values[key]) for key in _SHOWN if key in values}
-        words = [f"{label.words} {label.format(value)}" for label, value in shown.items()]
+        words = self._describe_values(trainer.callback_metrics, getattr(pl_module, "measured", {}))
         left = (time.monotonic() - self._began) * (total - done) / max(done - self._resumed, 1e-9)
         mean = ": mean " if self._at_once > 1 and words else ": " if words else ""
         self._console.print(
@@ -122,8 +133,30 @@ class RunProgress(Callback):
             soft_wrap=True,
         )
 
+    def _describe_values(self, means: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
+        """Return the values in words: those of each p and learning rate, or the first and the last of many."""
+        cells = [_format_name(name, without="seed") for name in self._names]
+        distinct = list(dict.fromkeys(cells))
+        if len(distinct) > _MOST_CELLS:
+            distinct = [distinct[0], distinct[-1]]
+        words = []
+        for key in (key for key in _SHOWN if key in means):
+            label = label_of(key)
+            values = [label.format(float(means[key]))]
+            if self._at_once > 1 and len(distinct) > 1 and key in measured:
+                rows = {cell: [number for number, other in enumerate(cells) if other == cell] for cell in distinct}
+                of_cells = {cell: float(measured[key][chosen].nanmean()) for cell, chosen in rows.items()}
+                values = [
+                    f"{label.format(value)} ({cell})" for cell, value in of_cells.items() if not math.isnan(value)
+                ]
+            words.append(f"{label.words} {', '.join(values)}")
+        return words
+
     def _which(self) -> str:
-        return f"replica {self.place + 1} of {self._num_trainers}, " if self._num_trainers > 1 else ""
+        if self._num_trainers == 1:
+            return ""
+        name = f" ({_format_name(self._names[self.place])})" if self._names else ""
+        return f"replica {self.place + 1} of {self._num_trainers}{name}, "
 
     def _done(self, pl_module: LightningModule) -> float:
         """Count the epochs of all trainings so far."""
@@ -136,6 +169,10 @@ class RunProgress(Callback):
         seconds = max(time.monotonic() - self._began, 1e-9)
         speed = (self._steps + (_steps(pl_module) - self._steps_before) * self._at_once) / seconds
         return f"{speed / 1e6:,.2f} M steps/s" if speed >= 1e5 else f"{speed:,.0f} steps/s"
+
+
+def _format_name(name: Mapping[str, Any], *, without: str = "") -> str:
+    return " ".join(f"{key}={value:g}" for key, value in name.items() if key != without)
 
 
 def _steps(module: Any) -> int:

@@ -13,7 +13,7 @@ import wandb
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import identity
 from noisereg.config.secrets import hide_secrets
-from noisereg.config.targets import target_name
+from noisereg.config.targets import model_name, target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.runs.curves import PLACE, Curves
@@ -91,7 +91,7 @@ def run_name(plan: Plan, *more: str) -> str:
         plan: of the run.
         more: what else sets it apart, such as an arm; what the name has already is left out.
     """
-    parts = [target_name(plan.settings[part]) for part in ("model", "dataset", "noise")]
+    parts = [model_name(plan.settings["model"]), *(target_name(plan.settings[part]) for part in ("dataset", "noise"))]
     for letter, values in zip("ps", (plan.axes[key] for key in ("p", "seed")), strict=True):
         parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
     return "-".join([*parts, *(part for part in more if not _IN_THE_NAME.fullmatch(part))])

@@ -109,7 +109,9 @@ class AllAtOnce(Training):
         every = settings["callbacks"].get("checkpoint", {}).get("every_n_epochs", timeline.every_n_epochs)
         return [
             LabelCorruption(self.rules, seed=seeds, schedule=build_schedule(settings)),
-            RunProgress(self.console, num_epochs, num_replicas=num_replicas, at_once=num_replicas),
+            RunProgress(
+                self.console, num_epochs, num_replicas=num_replicas, at_once=num_replicas, names=self.plan.names
+            ),
             self._logger,
             RunCheckpoint(self.folder / "checkpoints", every_n_epochs=max(1, every // timeline.every_n_epochs)),
             *(build(f"callbacks.{name}", section) for name, section in others.items()),

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.check import Settings
-from noisereg.config.targets import target_name
+from noisereg.config.targets import model_name, target_name
 from noisereg.errors import ConfigError
 from noisereg.report import Figure, run_figures, save
 from noisereg.report.claims.claim import Claim
@@ -53,7 +53,7 @@ def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
         The pictures.
     """
     settings, rule = training.settings, type(training.rules[0]).__name__
-    model, loss = (target_name(settings[part]) for part in ("model", "loss"))
+    model, loss = model_name(settings["model"]), target_name(settings["loss"])
     title = f"{model} on {training.data.source} under {rule}"
     subtitle = f"{settings['trainer']['max_epochs']:,} epochs, loss {loss}"
     charts = run_figures(rows, training.curves.frame(), title=title, subtitle=subtitle)

@@ -177,7 +177,7 @@ class OneByOne(Training):
         self.engine, self.steps = engine, 0
         self._folders = [folder / "replicas" / name for name in plan.folder_names()]
         num_epochs = plan.settings["trainer"]["max_epochs"]
-        self._progress = RunProgress(console, num_epochs, num_replicas=len(plan.replicas))
+        self._progress = RunProgress(console, num_epochs, num_replicas=len(plan.replicas), names=plan.names)
         self._first: OneNetwork | None = self._network(0)
         self.device, self.num_weights = self._first.device, self._first.num_weights
         self.num_bytes = self._first.num_bytes * len(plan.replicas)

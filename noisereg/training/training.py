@@ -13,11 +13,11 @@ from rich.console import Console
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import result_settings
 from noisereg.config.same_data import refuse_other_data
-from noisereg.config.targets import target_name
+from noisereg.config.targets import model_name, target_name
 from noisereg.datasets import InMemory
 from noisereg.engine.measurement import DIVERGED, Observer
 from noisereg.files.atomic import write_atomically
-from noisereg.noise import Rule
+from noisereg.noise import NoNoise, Rule
 from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.journal import Journal
@@ -97,13 +97,14 @@ class Training(ABC):
         """Describe in a few lines what is about to be trained."""
         settings, rule = self.settings, self.rules[0]
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.data.splits.items())
-        model, loss = target_name(settings["model"]), target_name(settings["loss"])
+        model, loss = model_name(settings["model"]), target_name(settings["loss"])
         rates = dict.fromkeys(f"{rule.effective_rate(self.data.num_classes):g}" for rule in self.rules)
         return [
             f"data    {self.data.source}: {sizes} samples, {self.data.num_classes} classes",
             f"model   {model}, {self.num_weights:,} weights; loss {loss}",
-            f"noise   {describe(rule)} p = {', '.join(f'{p:g}' for p in self.plan.axes['p'])}: "
-            f"a label changes with probability {', '.join(rates)}",
+            f"noise   {describe(rule)}"
+            + ("" if isinstance(rule, NoNoise) else f" p = {', '.join(f'{p:g}' for p in self.plan.axes['p'])}")
+            + f": a label changes with probability {', '.join(rates)}",
             f"engine  {self.engine}",
             *([f"numbers precision {self.precision.name}: {self.precision.reason}"] if self.precision.reason else []),
         ]
@@ -161,7 +162,11 @@ def describe(rule: Rule) -> str:
         >>> from noisereg.noise import Flip
         >>> describe(Flip(p=0.1))
         'Flip, drawn anew each time,'
+        >>> describe(NoNoise())
+        'none'
     """
+    if isinstance(rule, NoNoise):
+        return "none"
     mode = "in expectation" if rule.expected else "drawn once a sample" if rule.frozen else "drawn anew each time"
     return f"{type(rule).__name__}, {mode},"
 

@@ -46,3 +46,19 @@ def test_an_arm_that_cannot_be_composed_is_told(override, message, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         check_command_line([override])
+
+
+def test_a_data_set_that_suggests_nothing_goes_with_a_model_that_asks_for_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "dataset").mkdir(parents=True)
+    text = "# @package _global_\ndataset:\n  _target_: mine.Data\n  batch_size: 8\n"
+    text += "trainer:\n  max_epochs: 2\noptimizer:\n  lr: 0.1\n"
+    (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(text)
+    own = ["--config-dir", str(tmp_path / "conf"), "dataset=mine", "trust=[mine]"]
+    found = check_command_line([*own, "model=mlp", "model.hidden=[32]"])
+    assert found.settings["model"]["hidden"] == [32]
+    with pytest.raises(ConfigError, match=r"^model.hidden must be a whole number, .*, got None$"):
+        check_command_line([*own, "model=two_layer"])
+    (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(text.replace("  batch_size: 8\n", ""))
+    with pytest.raises(ConfigError, match=r"^dataset.batch_size is missing: it must be a whole number, at least 1$"):
+        check_command_line([*own, "model=mlp"])

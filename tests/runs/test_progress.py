@@ -68,6 +68,35 @@ def test_a_line_says_what_is_done_and_what_is_left(clock, trainer):
     ]
 
 
+NAMES = [{"p": p, "seed": seed} for p in (0, 0.2, 0.4) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (NAMES[:4], "mean test error 10.00 % (p=0), 25.00 % (p=0.2)"),
+        (NAMES[:2], "mean test error 17.50 %"),
+        ([{"p": p, "seed": 0} for p in range(5)], "mean test error 0.00 % (p=0), 50.00 % (p=4)"),
+    ],
+)
+def test_a_line_says_the_values_of_each_p_or_of_the_first_and_the_last_of_many(names, words, clock, trainer):
+    progress, module = RunProgress(make_console(False), 100, num_replicas=9, at_once=9, names=names), Counter()
+    errors = [0.0, 0.2, 0.25, torch.nan, 0.5] if len(names) > 2 else [0.1, 0.25]
+    module.measured = {"test/error": torch.tensor(errors[: len(names)])}
+    progress.on_train_start(trainer, module)
+    trainer.callback_metrics["test/error"] = torch.tensor(errors[: len(names)]).nanmean()
+    (line,) = lines_at(progress, trainer, module, clock=clock, times={0: 0, 20: 4})
+    assert line.startswith(f"epoch 20 of 100: {words};")
+
+
+def test_a_line_of_one_replica_after_the_other_names_it(clock, trainer):
+    progress, module = RunProgress(make_console(False), 100, num_replicas=2, names=NAMES[1:3]), Counter()
+    progress.place = 1
+    progress.on_train_start(trainer, module)
+    (line,) = lines_at(progress, trainer, module, clock=clock, times={0: 0, 20: 4})
+    assert line.startswith("replica 2 of 2 (p=0.2 seed=0), epoch 20 of 100")
+
+
 def test_a_line_without_a_measured_value_leaves_it_out(clock, trainer):
     progress, module = RunProgress(make_console(False), 2000, num_replicas=220, at_once=220), Counter()
     progress.on_train_start(trainer, module)
