@@ -179,10 +179,17 @@ def check_flow(
     spread = float((decreases.amax(dim=1) - decreases.amin(dim=1)).max()) / unit
     moved = float((flow.balances - flow.balances[0]).abs().max()) / unit
     n = decreases.shape[1]
-    says = "The squared norm of every layer falls at twice the mean loss."
+    says = f"The squared norm of every layer falls at twice the mean loss, up to time {duration:g}."
     return [
         _build_check("C1-rate", says, rate, predicted=1.0, relation="=", n=n, curve=_build_curve(flow)),
-        _build_check("C1-monotone", "No layer's norm ever grows.", rise, predicted=0.0, relation="<=", n=n * steps),
+        _build_check(
+            "C1-monotone",
+            f"No layer's norm ever grows, up to time {duration:g}.",
+            rise,
+            predicted=0.0,
+            relation="<=",
+            n=n * steps,
+        ),
         _build_check("C1-together", "All layers fall by the same amount.", spread, predicted=0.0, relation="=", n=n),
         _build_check(
             "Du",

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -83,6 +84,31 @@ def neuron_equilibrium(d: int, lr: float, *, loss: Loss) -> float:
     """
     _steepness(loss)
     return d * lr * math.sqrt(2 * math.pi) / 4 if isinstance(loss, Hinge) else math.sqrt(d * lr / 2)
+
+
+def hinge_rest(d: int, lr: float, *, beta: float) -> float:
+    """Compute the norm at which pull and push are equal in mean field, for the hinge loss with any margin.
+
+    A step is taken where p <= a = beta / s, and a standard normal p has E[p; p <= a] = -phi(a) and E[p^2; p <= a] =
+    Phi(a) - a phi(a). So s solves 2 s phi(a) = h (d Phi(a) - a phi(a)). For beta = 0 that is d h sqrt(2 pi) / 4; for
+    beta above 0 it falls but slowly with h, as the pull vanishes where all samples lie within the margin.
+
+    Args:
+        d: dimension.
+        lr: learning rate h, positive.
+        beta: margin, at least 0.
+
+    Example:
+        >>> round(hinge_rest(30, 1 / 900, beta=0.0), 4), round(hinge_rest(30, 1 / 900, beta=1.0), 3)
+        (0.0209, 0.455)
+    """
+
+    def excess(s: float) -> float:
+        a = beta / s
+        density, share = math.exp(-(a**2) / 2) / math.sqrt(2 * math.pi), math.erfc(-a / math.sqrt(2)) / 2
+        return 2 * s * density - lr * (d * share - a * density)
+
+    return float(brentq(excess, 1e-3 * (beta + d * lr), 10 * (beta + d * lr)))
 
 
 def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss: Loss) -> list[float]:
@@ -200,6 +226,7 @@ def verify_neuron(
     """
     checks = _check_decay(d, lr, replicas=replicas, seed=seed)
     checks.append(_check_hitting_time(_LOGISTIC, d=2, lr=0.25, replicas=replicas, seed=seed))
+    checks.append(_check_margin(d, lr, replicas=replicas, seed=seed))
     for case in (_HINGE, _LOGISTIC):
         checks.append(_check_equilibrium(case, d, lr, replicas=replicas, seed=seed))
         checks += _check_exponents(case, dims, rates, replicas=replicas, seed=seed)
@@ -284,6 +311,7 @@ def _check_time(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, 
     inside = norms < bound.radius
     last = float(inside.int().argmax(dim=0).max()) * _CHUNK if bool(inside.any(dim=0).all()) else math.inf
     empty = bound.radius >= norm
+    slack = f"the bound has {bound.steps / last:.3g} times as many steps" if last else ""
     note = f"the radius {bound.radius:.3g} exceeds the norm at the start, {norm:.3g}: the bound says nothing here"
     return bounded(
         math.nan if empty else last,
@@ -294,8 +322,19 @@ def _check_time(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, 
         place=f"theorem 2 ({case.part}), its proof in appendix D",
         n=norms.shape[1],
         applicable=not empty,
-        note=note if empty else "",
+        note=note if empty else slack,
     )
+
+
+def _check_margin(d: int, lr: float, *, replicas: int, seed: int) -> Check:
+    """Check that with beta = 1 the norm rests far outside of O(d h): L' does not jump at 0, as part (a) asks."""
+    loss, rest, steps = Hinge(beta=1.0), hinge_rest(d, lr, beta=1.0), max(math.ceil(2 / lr), 320)
+    norms = neuron_norms(d, torch.full((replicas,), lr), norm=rest, loss=loss, steps=steps, seed=seed)
+    says = (
+        f"With beta = 1 the hinge loss has no jump at 0, and the norm rests at {rest / (d * lr):.3g} d h (mean field)."
+    )
+    row: dict[str, Any] = {"id": "T2a-beta", "says": says, "place": "theorem 2 (a), which is for beta = 0"}
+    return compare(norms[len(norms) // 2 :].mean(dim=0), rest, tolerance=0.05, **row)
 
 
 def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: int) -> Check:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float64, Int64
+from scipy.stats import binom, norm
 from torch import Tensor
 
 from noisereg import rng
@@ -133,6 +134,10 @@ def silent_share(k: int, lr: float) -> float:
         k: half the number of hidden neurons.
         lr: learning rate h, positive.
 
+    Note:
+        It is the leading order for large k. At k = 60 and h = 0.95 it gives 0.975, where simulation has 0.981 +- 0.001;
+        at k = 400 the two agree to 0.002.
+
     Raises:
         ValueError: if lr is not positive.
 
@@ -159,7 +164,9 @@ def verify_dead_output(
 
     For any initial weights this takes at most ceil(max W_ri / h) misclassified visits to e_i, for then no neuron of the
     side that outweighed is left. As other visits change nothing, this claim is measured on misclassified visits alone;
-    the others are measured on full runs from W ~ U[-1, 1]. Rates are h = 1/k and h = 0.1.
+    the others are measured on full runs from W ~ U[-1, 1]. Rates are h = 1/k, 2/k, 0.1 and 0.5. The bound is kept as
+    |N| <= 2 k h: where N = 0 at the start and the kink of the loss is taken from the right, the two sides come and go
+    between N = 0 and exactly 2 k h.
 
     Args:
         ks: halves of the numbers of hidden neurons.
@@ -169,11 +176,11 @@ def verify_dead_output(
 
     Example:
         >>> [check.holds for check in verify_dead_output(ks=(20,), d=5)]
-        [True, True, True, True]
+        [True, True, True, True, True]
 
     Source: arXiv 2111.02154, theorem 3, proof in appendix D.
     """
-    cases = [(k, lr) for k in ks for lr in (1 / k, 0.1)]
+    cases = [(k, lr) for k in ks for lr in (1 / k, 2 / k, 0.1, 0.5)]
     spent = max(_measure_updates(_draw_weights(init, k, d, seed=seed), lr) for k, lr in cases for init in _INITS)
     weights = [_draw_weights(_INITS[0], k, d, seed=seed) for k, _ in cases]
     runs = [_train(w, lr, d=d, visits=3 * visits // 2, seed=seed) for w, (_, lr) in zip(weights, cases, strict=True)]
@@ -187,6 +194,7 @@ def verify_dead_output(
     kept = f"From U[-1, 1], |N(e_i)| stays below 2 k h from step {visits} d on: the last step when one did not."
     sets = "A neuron that is silent on e_i stays silent: how many came to life."
     end = "At the end |N(e_i)| is at most h times the number of live neurons: the largest ratio of the two."
+    zero = "From W = 1, where N = 0, |N(e_i)| comes back to exactly 2 k h (kink from the right): largest |N| / 2 k h."
     starts = f"from {', '.join(_INITS)}"
     row: dict[str, Any] = {"n": len(cases) * d, "place": "theorem 3"}
     curve = _build_curve(runs[0], *cases[0])
@@ -195,6 +203,7 @@ def verify_dead_output(
         bounded(float(last), "<", float(visits * d), id="T3-time", says=kept, curve=curve, **row),
         bounded(float(revived), "=", 0.0, id="T3-sets", says=sets, identity=True, **row),
         bounded(ratio, "<=", 1.0 + 1e-9, id="T3-end", says=end, **row),
+        bounded(_measure_return_from_zero(), "=", 1.0, id="T3-zero", says=zero, **row | {"n": 2}),
     ]
 
 
@@ -222,7 +231,12 @@ def verify_learning_rates(
     Source: arXiv 2111.02154, theorem 4, appendix E; the curve between is ours.
     """
     each: dict[str, Any] = {"k": k, "d": d, "replicas": replicas, "seed": seed}
-    return [*_check_large_rates(**each), *_check_small_rates(**each), _check_rates_between(rates, **each)]
+    return [
+        *_check_large_rates(**each),
+        *_check_small_rates(**each),
+        _check_rates_between(rates, **each),
+        *_check_events(k, columns=2000, seed=seed),
+    ]
 
 
 def _check_large_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Check]:
@@ -252,12 +266,15 @@ def _check_small_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Chec
     row: dict[str, Any] = {"place": "theorem 4 (2)", "n": len(silent)}
     share = "For h = 1/k and 1/2k: the mean share of neurons that are silent on e_i is 1/2 + o(1)."
     most = "At most k + 6 k^0.6 of the 2k neurons are silent on an e_i, so they never all die."
+    empty = "" if k + 6 * k**0.6 < 2 * k else "at k below 88 the bound is no less than all"
     period = "The output on e_i ends with period two and alternating sign: share of the e_i."
     return [
         compare(
             shares, predicted, tolerance=_tolerance(k) / predicted, id="T4.2-share", says=share, place=row["place"]
         ),
-        bounded(float(silent.max()), "<=", min(k + 6 * k**0.6, 2 * k - 1), id="T4.2-silent", says=most, **row),
+        bounded(
+            float(silent.max()), "<=", min(k + 6 * k**0.6, 2 * k - 1), id="T4.2-silent", says=most, note=empty, **row
+        ),
         bounded(float(periodic.double().mean()), "=", 1.0, id="T4.2-period", says=period, **row),
     ]
 
@@ -279,6 +296,39 @@ def _check_rates_between(rates: Sequence[float], k: int, d: int, *, replicas: in
     says = "The share of silent neurons follows our closed form for any h: largest difference over the curve."
     row: dict[str, Any] = {"place": "between the cases of theorem 4", "n": shares.numel(), "curve": curve}
     return bounded(furthest, "<=", _tolerance(k), id="T4.3", says=says, **row)
+
+
+def _check_events(k: int, *, columns: int, seed: int) -> list[Check]:
+    """Check how often the five events of the proof of part (2) happen, each against its exact or limiting law."""
+    weights = _draw_weights(_INITS[0], k, columns, seed=seed)
+    live, outputs, window = weights > 0, basis_outputs(weights).abs(), k**0.6
+    small = live & (weights < k**-0.4)
+    within = binom(k, 0.5).cdf(math.ceil(k / 2 + window) - 1) - binom(k, 0.5).cdf(math.floor(k / 2 - window))
+    few = binom(k, k**-0.4 / 2).cdf(math.ceil(2 * window) - 1)
+    deviation = math.sqrt(5 * k / 24)
+    between = 2 * (norm.cdf(window / 2 / deviation) - norm.cdf(3 / deviation))
+    sides = (slice(None, k), slice(k, None))
+    balanced = [((live[:, side].sum(dim=1) - k / 2).abs() < window).double() for side in sides]
+    rare = [(small[:, side].sum(dim=1) < 2 * window).double() for side in sides]
+    medium = ((outputs > 3) & (outputs < window / 2)).double()
+    events = [
+        (1, "k/2 - k^0.6 < |Pos| < k/2 + k^0.6", balanced[0], within),
+        (2, "so with |Neg|", balanced[1], within),
+        (3, "3 < |N(x)| < k^0.6 / 2 (its law is normal for large k)", medium, between),
+        (4, "fewer than 2 k^0.6 of Pos are below k^-0.4", rare[0], few),
+        (5, "so with Neg", rare[1], few),
+    ]
+    return [
+        compare(
+            values,
+            predicted,
+            margin=0.03,
+            id=f"T4.E{item}",
+            says=f"Item {item} of the proof, at k = {k:,}: {words}; how often.",
+            place="appendix E",
+        )
+        for item, words, values, predicted in events
+    ]
 
 
 def _tolerance(k: int) -> float:
@@ -321,6 +371,17 @@ def _measure_updates(weights: Float64[Tensor, "columns neurons"], lr: float) -> 
         spent += outside
         _visit_misclassified(weights, lr)
     return float((spent / most).max())
+
+
+def _measure_return_from_zero(k: int = 64, lr: float = 1 / 128) -> float:
+    """Return the largest |N| of the last of many visits from W = 1, in units of 2 k h; all is exact in binary."""
+    weights, largest = torch.ones(2, 2 * k, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for visit in range(1000):
+        plus = torch.tensor([visit % 2 == 0, visit % 3 == 0])
+        visit_basis(weights, plus, lr=lr)
+        if visit >= 900:
+            largest = torch.maximum(largest, basis_outputs(weights).abs())
+    return float(largest.max()) / (2 * k * lr)
 
 
 def _find_last_step_outside(run: BasisRun, bound: float) -> int:

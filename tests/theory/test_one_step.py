@@ -31,14 +31,14 @@ def test_the_identities_and_the_bound_hold_on_steps_of_torch():
         ("T1a", True, 20),
         ("T1b-output", True, 20),
         ("T1b-hidden", True, 20),
+        ("T1b-rows", True, 20),
     ]
 
 
 def test_single_rows_grow_in_about_half_of_the_cases():
     # a row that moves shrinks if its output weight has the sign of N, so somewhat more than half do
-    note = verify_one_step(seeds=50)[2].note
-    share = float(note.split(": ")[1].split(" %")[0])
-    assert 30 < share < 50
+    (rows,) = (check for check in verify_one_step(seeds=50) if check.id == "T1b-rows")
+    assert 0.3 < rows.measured < 0.5
 
 
 def test_the_identities_are_those_of_the_hinge_loss_alone():
@@ -47,7 +47,7 @@ def test_the_identities_are_those_of_the_hinge_loss_alone():
 
 def test_a_step_of_the_wrong_sign_fails(monkeypatch):
     monkeypatch.setattr(one_step.torch.optim.SGD, "step", climb)
-    assert [check.holds for check in verify_one_step(seeds=5, loss=Hinge())] == [False, False, False]
+    assert [check.holds for check in verify_one_step(seeds=5, loss=Hinge())][:3] == [False, False, False]
 
 
 @torch.no_grad()

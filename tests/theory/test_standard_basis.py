@@ -135,7 +135,7 @@ def plant(monkeypatch, fault):
 def test_theorem_3_is_measured():
     checks = dead_output()
     assert failed(checks) == set()
-    assert [check.id for check in checks] == ["T3-updates", "T3-time", "T3-sets", "T3-end"]
+    assert [check.id for check in checks] == ["T3-updates", "T3-time", "T3-sets", "T3-end", "T3-zero"]
     curve = checks[1].curve
     assert curve.predicted[0] == pytest.approx(2.0)  # 2 k h with h = 1/k
     assert curve.measured[0] > 2 > curve.measured[-1]
@@ -147,6 +147,7 @@ def test_theorem_4_is_measured_and_what_lies_between():
     assert checks["T4.1-alive"].measured == 0
     assert checks["T4.1-visits"].measured == 3
     assert 0.5 < checks["T4.2-share"].measured < 0.53
+    assert all(checks[f"T4.E{item}"].holds for item in range(1, 6))
     assert checks["T4.3"].curve.measured == sorted(checks["T4.3"].curve.measured)
 
 

@@ -1,0 +1,108 @@
+"""docs/results.md against what it is about: the list of the paper's statements, and the claims of the experiments."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from noisereg.config.composing import conf_dir
+
+PAGE = (Path(__file__).parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+VERDICTS = {"reproduced", "direction only", "not reproduced", "undecided", "not judged", "not applicable", "not run"}
+IDS = [
+    *(f"M{number}" for number in range(1, 8)),
+    *(f"D{number}" for number in range(1, 17)),
+    *("T1", "T1a", "T1b", "T1c", "C1", "T2a", "T2b", "T2c", "T2d", "T3", "T4.1", "T4.2", "T4.3", "T5"),
+    *("F1a", "F1b", "F1c", "F1d", "F1e", "F1f", "F1g", "F2", "F3", "F4a", "F4b", "F4c"),
+    *("F5a", "F5b", "F6a", "F6b", "F6c", "F7", "F7b", "F8"),
+    *(f"X{number}" for number in range(1, 15)),
+    *(f"S{number}" for number in range(1, 12)),
+    *(f"A{number}" for number in range(1, 19)),
+]
+
+
+def cells(line):
+    """Give the cells of a line of a table."""
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+
+
+def sections():
+    """Give the parts of the page by their headings."""
+    parts = re.split(r"^## (.*)$", PAGE, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def rows_of(text):
+    """Give the ids with which rows begin, in order."""
+    return re.findall(r"^\| \*\*(.+?)\*\*", text, flags=re.MULTILINE)
+
+
+def index():
+    """Give the rows and the words of each id."""
+    lines = [cells(line) for line in sections()["Index"].splitlines() if line.startswith("| ")][1:]
+    return {name: (rows.split(", ") if rows else [], words) for name, rows, words in lines}
+
+
+def test_the_index_has_every_id_once_and_in_order():
+    lines = [cells(line)[0] for line in sections()["Index"].splitlines() if line.startswith("| ")][1:]
+    assert lines == IDS
+
+
+def test_each_id_has_rows_or_a_reason():
+    rows = set(rows_of(PAGE))
+    for name, (own, words) in index().items():
+        assert own or words, name
+        assert set(own) <= rows, (name, set(own) - rows)
+
+
+def test_each_row_is_in_the_index():
+    assert set(rows_of(PAGE)) == {row for own, _ in index().values() for row in own}
+
+
+def test_the_index_says_how_many_ids_have_rows():
+    having = sum(bool(own) for own, _ in index().values())
+    assert f"Of {len(IDS)} ids {having} have rows" in sections()["Index"]
+
+
+def test_the_tests_that_it_names_exist():
+    for path in re.findall(r"`(tests/[\w/.]+)", PAGE):
+        assert (Path(__file__).parent.parent / path).exists(), path
+
+
+@pytest.mark.parametrize("path", sorted((conf_dir() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_claim_of_an_experiment_has_a_row_in_its_section(path):
+    experiment = yaml.safe_load(path.read_text())["experiment"]
+    (own,) = (
+        text
+        for heading, text in sections().items()
+        if heading not in ("Where ours differs", "Index") and re.search(rf"experiment={path.stem}\b", text)
+    )
+    ids = [claim["id"] for claim in experiment.get("claims", [])]
+    assert rows_of(own)[: len(ids)] == ids
+    assert len(rows_of(own)) > len(ids) or "checks" not in experiment
+    if path.stem != "fig7_resnet20":  # whose table has a column for each seed
+        assert re.findall(r"^\| \*\*(.+?)\*\* \(primary\)", own, flags=re.MULTILINE) == [experiment["primary"]]
+
+
+def test_every_row_has_a_verdict_and_the_counts_are_those_of_the_rows():
+    rows = [
+        cells(line)
+        for heading, text in sections().items()
+        if not heading.startswith("ResNet-20")
+        for line in text.splitlines()
+        if line.startswith("| **")
+    ]
+    assert {row[-1] for row in rows} <= VERDICTS
+    judged = [row[-1] for row in rows if "*Check of the code.*" not in row[0]]
+    said = " ".join(PAGE.split("\n\n| kind")[0].split())
+    assert f"Of {len(judged)} claims and predictions {judged.count('reproduced')} are reproduced" in said
+    assert f"{judged.count('direction only')} in direction only, {judged.count('not reproduced')} not" in said
+    assert f"Beside them {len(rows) - len(judged)} identities" in said
+
+
+def test_nothing_is_reproduced_by_fewer_than_three():
+    for line in PAGE.splitlines():
+        row = cells(line) if line.startswith("| **") else []
+        if len(row) == 7 and row[4] and row[6] == "reproduced":
+            assert int(row[5].replace(",", "")) >= 3, row[0]
