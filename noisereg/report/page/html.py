@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from noisereg.report.claims.verdicts import RULE
+from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import png_of, specification_of, vega_script
 from noisereg.report.groups.run_group import RunGroup, count_diverged
@@ -119,8 +120,19 @@ def render(
         rule=RULE,
         css=_text("page.css"),
         script=_text("page.js"),
-        bundle=vega_script() if any(section["figure"] for section in sections) else "",
+        bundle=_bundle(sections),
     )
+
+
+def _bundle(sections: Sequence[dict[str, Any]]) -> str:
+    """Return the script that draws the figures of a page; where there is none, each figure is a line that says why."""
+    drawn = [section for section in sections if section["figure"]]
+    try:
+        return vega_script() if drawn else ""
+    except DrawingError as error:
+        for section in drawn:
+            section |= {"figure": {}, "fault": f"No figure: {error}"}
+        return ""
 
 
 def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] | None) -> dict[str, Any]:

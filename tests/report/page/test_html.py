@@ -8,7 +8,9 @@ from report.report_material import EVIL, write_material
 from runs.run_folders import write_run
 
 from noisereg.report.claims.verdicts import RULE
+from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups.run_group import group_runs
+from noisereg.report.page import html
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.runs.reading import find_runs
 
@@ -139,3 +141,16 @@ def test_a_check_is_drawn_where_no_figure_is_asked_for(tmp_path):
     (group,) = group_runs(find_runs([tmp_path]))
     (row,) = DrawnFigure.of(group).specification["vconcat"]
     assert [panel["title"] for panel in row["hconcat"]] == ["T2"]
+
+
+def test_a_page_without_the_script_of_its_figures_says_why(tmp_path, monkeypatch):
+    def die():
+        raise DrawingError("the chart library ended its process (signal 5)")
+
+    monkeypatch.setattr(html, "vega_script", die)
+    write_run(tmp_path, replicas=[{"p": p, "seed": 0, "test/error": 0.25} for p in (0.0, 0.2)])
+    groups = group_runs(find_runs([tmp_path]))
+    text = render(groups, [DrawnFigure.of(group) for group in groups])
+    assert "No figure: the chart library ended its process (signal 5)" in text
+    assert "data-specification" not in text
+    assert "means" in text
