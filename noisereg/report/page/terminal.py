@@ -17,6 +17,7 @@ from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
 _DIFFERENCE = "less p = 0"
+_WITHOUT_ROOM = "train/associated_neurons"  # beside the words for the differences, in 80 columns
 _STYLES = {
     "reproduced": "green",
     "direction only": "yellow",
@@ -67,7 +68,8 @@ def means_table(group: RunGroup) -> Table:
     """
     means = group.means
     cells = [column for column in CELL if column in means]
-    labels = {metric: label_of(metric) for metric in summary_metrics(means["metric"].unique())}
+    shown = [metric for metric in summary_metrics(means["metric"].unique()) if metric != _WITHOUT_ROOM]
+    labels = {metric: label_of(metric) for metric in shown}
     lines = []
     for values, rows in means.groupby(cells, dropna=False, sort=False):
         own = rows.set_index("metric").to_dict("index")
@@ -83,7 +85,8 @@ def means_table(group: RunGroup) -> Table:
     for column, words in enumerate((*cells, "n", *(label.title for label in labels.values()))):
         longest = max((len(line[column]) for line in lines), default=0)
         is_metric = column > len(cells)  # whose numbers stay whole
-        limits: dict[str, Any] = {"min_width": longest, "max_width": max(longest, 10)} if is_metric else {}
+        limits: dict[str, Any] = {"max_width": max(longest, 10)} if is_metric else {}
+        limits |= {"min_width": longest} if words != "n" else {}
         table.add_column(words, justify="right", overflow="fold", **limits)
     for line in lines:
         table.add_row(*map(Text, line), style="dim" if _DIFFERENCE in line else "")

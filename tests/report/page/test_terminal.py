@@ -120,3 +120,13 @@ def test_the_means_of_a_group_say_how_many_replicas_diverged(tmp_path):
         "diverged",
         "50.00±0.00",
     ]
+
+
+def test_the_means_of_a_network_with_one_layer_fit_into_80_columns(tmp_path):
+    names = ("test/error", "train/error", "test/active_neurons", "train/active_neurons", "noise/measured_rate")
+    rows = [{"p": p, "seed": seed, **dict.fromkeys(names, p + seed / 9)} for p in (0.0, 0.2) for seed in range(3)]
+    write_run(tmp_path, replicas=rows)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(means_table(group_runs(find_runs([tmp_path]))[0]))
+    last = console.export_text().splitlines()[-2]
+    assert last.split() == ["less", "p", "=", "0", "3", *["20.00±0.00"] * 2, *["0.2±0.0"] * 2, "20.00±0.00"]
