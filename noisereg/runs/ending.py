@@ -83,7 +83,7 @@ def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
         yield
     except BaseException as error:
         by = _stopped_by(error)
-        with held_signals(dropped=True):  # SLURM sends SIGTERM as soon as it has queued a job again
+        with held_signals(dropped=True):
             _record_end(record, error, by, known)
         raise
 

@@ -28,8 +28,12 @@ def stopped_by_signals() -> Iterator[None]:
         SIGTERM 143
     """
     before: dict[int, Any] = {}
+    first: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if first and number not in (*first, signal.SIGINT):  # SLURM sends SIGTERM as soon as it has queued a job again
+            return
+        first[:] = [number]
         handler, code = before.get(number), None if is_first_process() else 0
         if callable(handler):
             try:
@@ -37,6 +41,7 @@ def stopped_by_signals() -> Iterator[None]:
             except SystemExit as end:
                 raise Stopped(number, code=end.code if isinstance(end.code, int) else code) from None
             if number == signal.SIGUSR2:  # submitit ends the first of several processes alone
+                first.clear()
                 return
         raise Stopped(number, code=code)
 

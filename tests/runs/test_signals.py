@@ -36,7 +36,8 @@ def handled():
 
 
 def requeue(number, frame):
-    """End the process as submitit does once SLURM has its job back."""
+    """End the process as submitit does once SLURM has its job back, and has told it to end."""
+    os.kill(os.getpid(), signal.SIGTERM)
     sys.exit(-1)
 
 
