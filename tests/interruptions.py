@@ -1,13 +1,16 @@
 """A callback that sends its own process a signal at a chosen moment: the words of the variable INTERRUPT_AT.
 
 `INTERRUPT_AT="step 70 SIGKILL"` sends it as step 70 ends; `evaluation 3`, `epoch 2` and `save 4` as the third batch
-is evaluated, the second epoch ends, and while the fourth checkpoint is written. A resumed run counts anew.
+is evaluated, the second epoch ends, and while the fourth checkpoint is written. A resumed run counts anew. `end 1`
+sends it after the training, to the first process of a run's folder alone.
 """
 
 import os
 import signal
 import threading
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from lightning.pytorch import Callback
@@ -34,6 +37,12 @@ class Interruption(Callback):
 
     def on_save_checkpoint(self, *rest):
         self._count("save", delay=0.004)
+
+    def teardown(self, trainer, pl_module, stage):
+        if stage == "fit" and os.environ.get("INTERRUPT_AT", "").startswith("end "):
+            with suppress(FileExistsError):
+                (Path(trainer.default_root_dir) / "interrupted").touch(exist_ok=False)
+                self._count("end")
 
     def _count(self, what, number=None, *, delay=0.0):
         self._counts[what] = number or self._counts.get(what, 0) + 1

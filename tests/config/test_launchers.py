@@ -12,6 +12,7 @@ from functools import partial
 import psutil
 import pytest
 import slurm
+import slurm_node
 import sweep_process
 import torch
 from interruptions import INTERRUPTION
@@ -186,3 +187,22 @@ def test_a_job_whose_time_is_up_is_started_again_by_submitit_alone_and_goes_on(l
     calls = (tmp_path / "slurm" / "calls").read_text().splitlines()
     assert len(requeued) == len(set(requeued)) == 2
     assert sorted(calls) == (["requeue 7_0", "requeue 7_1"] if launcher == "slurm" else [])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not slurm_node.is_installed(), reason="needs apt-get install slurm-wlm munge, and root")
+@pytest.mark.parametrize("moment", ["step 13", "end 1"])
+def test_on_a_real_slurm_a_job_whose_time_is_up_is_queued_again_and_goes_on(moment, tmp_path):
+    write_images(tmp_path / "images")
+    whole = run_program("-m", "seed=0,1", *IMAGES, "hydra.sweep.dir=basic", cwd=tmp_path, **FOUND)
+    assert whole.returncode == 0, whole.stderr
+    arguments = ["-m", "seed=0,1", *IMAGES, "hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null"]
+    arguments += ["hydra.launcher.cpus_per_task=1", "hydra.sweep.dir=sweep"]
+    with slurm_node.one_node(tmp_path / "node") as cluster:
+        done = run_program(*arguments, cwd=tmp_path, timeout=500, INTERRUPT_AT=f"{moment} SIGUSR2", **FOUND, **cluster)
+    assert done.returncode == 0, done.stderr
+    assert_equal_sweeps(tmp_path / "basic", tmp_path / "sweep")
+    logs = [path.read_text() for path in (tmp_path / "sweep" / ".submitit").rglob("*_log.out")]
+    assert [text.count("\nRequeued job") for text in logs] == [1, 1]
+    assert all(text.count("stopped by SIGUSR2; to go on: ") == 1 for text in logs)
+    assert not any("failed" in text for text in logs)
