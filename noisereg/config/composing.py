@@ -84,11 +84,23 @@ def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
     check_interpolations({"hydra": written}, stated=stated)
     for key in stated:
         if is_below(key, "hydra") and not is_below(key, "hydra.launcher"):
-            check_secrets(
-                {key: OmegaConf.select(config, key, throw_on_resolution_failure=False)}
-            )  # an interpolation may have brought one
+            check_secrets({key: _resolve(config, key)})
     check_hydra(hydra, overrides=overrides, keys=keys, trust=trusted_packages(overrides))
     return config
+
+
+def _resolve(config: DictConfig, key: str) -> Any:
+    """Return a value of Hydra's part that the command line sets; None where only a run that has begun gives it one.
+
+    Raises:
+        ConfigError: if it reads a variable of the environment that is not there.
+    """
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException as error:
+        if "Environment variable" in str(error):  # a KeyError of the resolver, told by its words alone
+            raise ConfigError(f"{key}: {first_line(error)}") from None
+        return None
 
 
 def check_as_chosen(config: DictConfig, *, name: str, overrides: Sequence[str]) -> None:

@@ -177,20 +177,19 @@ def exit_message(console: Console, folder: Path) -> Iterator[None]:
             print_lines(console, f"stopped by {by.name}; {hint}")
             raise SystemExit(128 + by) if isinstance(error, KeyboardInterrupt) else error from None
         if is_job_of_sweep():
-            logging.getLogger(__name__).error("failed: %s", _describe_failure(error))
+            logging.getLogger(__name__).error("%s", _describe_failure(error))
             raise CompactHydraException(hide_secrets(f"{type(error).__name__}: {error}")) from None
-        reason = "; ".join([*getattr(error, "__notes__", []), str(error)])
-        print(_describe_failure(error, end=f"failed: {reason}"), file=sys.stderr)
+        print(_describe_failure(error), file=sys.stderr)
         if (folder / RECORD).exists():
             print(f"to go on, once that is mended: {again}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _describe_failure(error: BaseException, *, end: str = "") -> str:
-    """Return the text of an error without secrets: a line where that says all, else with the calls that led to it."""
-    if isinstance(error, _ONE_LINE):
-        return hide_secrets(end or str(error))
-    return hide_secrets("".join(traceback.format_exception(error)) + end)
+def _describe_failure(error: BaseException) -> str:
+    """Return why a run failed, without secrets, after the calls that led there if the line does not say all."""
+    reason = "; ".join([*getattr(error, "__notes__", []), str(error)])
+    calls = "" if isinstance(error, _ONE_LINE) else "".join(traceback.format_exception(error))
+    return hide_secrets(f"{calls}failed: {reason}")
 
 
 @contextmanager

@@ -171,6 +171,13 @@ def test_a_job_of_one_arm_is_found_in_the_folder_of_that_arm(tmp_path, monkeypat
     assert [job.settings["noise"]["expected"] for job in sweep.jobs] == [False, True]
 
 
+@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.job.name", "logger.group"])
+def test_a_variable_that_is_not_there_is_named(key, monkeypatch):
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    with pytest.raises(ConfigError, match=rf"^{key}: KeyError .*Environment variable 'NOT_THERE' not found"):
+        check_command_line([f"{key}=out/${{oc.env:NOT_THERE}}"])
+
+
 def test_a_pipe_among_the_options_is_refused_before_it_is_opened(tmp_path):
     (tmp_path / "experiment").mkdir()
     os.mkfifo(tmp_path / "experiment" / "theirs.yaml")
