@@ -81,7 +81,8 @@ def find_checkpoint(folder: Path, origin: dict[str, Any] | None = None) -> Path 
 
     Args:
         folder: of the checkpoints.
-        origin: what they must be of: the settings of the run and the fingerprint of its data; None for anything.
+        origin: what they must be of: the settings of the run, the fingerprint of its data and, if they are loaded, the
+            samples; None for anything.
 
     Returns:
         The path, or None if there is no whole checkpoint.
@@ -162,11 +163,17 @@ def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
         LENGTH in keys and is_longer(settings[LENGTH], origin["settings"][LENGTH], keys)
     ):
         what = f"is of a run of another configuration ({', '.join(keys[:3])} differ)"
-    elif words := describe_other_data(fingerprint, origin["fingerprint"]):
+    elif words := describe_other_data(fingerprint, origin["fingerprint"]) or _describe_other_samples(found, origin):
         what = f"is of a run on other data ({words})"
     else:
         return
     raise ConfigError(f"{path} {what}; put its own there, or delete {path.parent} to start again at epoch 0")
+
+
+def _describe_other_samples(found: dict[str, Any], origin: dict[str, Any]) -> str:
+    """Describe in what samples differ that were loaded from data of one fingerprint, if both origins count them."""
+    old, new = ({"samples": part.get("samples")} for part in (found, origin))
+    return describe_other_data(old, new) if isinstance(old["samples"], dict) and new["samples"] else ""
 
 
 def _check_archive(data: bytes) -> None:

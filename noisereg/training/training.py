@@ -23,7 +23,7 @@ from noisereg.runs.environment import is_first_process
 from noisereg.runs.journal import Journal
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_data, build_rule
-from noisereg.training.data_fingerprint import fingerprint_of
+from noisereg.training.data_fingerprint import count_samples, fingerprint_of
 from noisereg.training.precision import FLOAT32, ChosenPrecision
 
 ANALYSIS, FIRES = "analysis.npz", "fires.npz"
@@ -78,8 +78,9 @@ class Training(ABC):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What the checkpoints of this training are of: its configuration and its data."""
-        return {"settings": result_settings(self.settings), "fingerprint": self.fingerprint}
+        """What the checkpoints of this training are of: its configuration, its data and the samples loaded of them."""
+        settings = result_settings(self.settings)
+        return {"settings": settings, "fingerprint": self.fingerprint, "samples": count_samples(self.data)}
 
     def build_data(self, seed: int) -> InMemory:
         """Build the data of a seed, or return those that are there already.

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 
@@ -8,9 +9,9 @@ from rich.console import Console
 
 from noisereg.config.composing import compose_settings
 from noisereg.config.same_data import describe_other_data
-from noisereg.datasets import Hypercube
+from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
-from noisereg.training.data_fingerprint import fingerprint_data, fingerprint_of
+from noisereg.training.data_fingerprint import count_samples, fingerprint_data, fingerprint_of
 from noisereg.training.prepare import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
@@ -191,3 +192,28 @@ def test_own_data_that_say_nothing_are_told_apart_by_their_settings_and_the_whol
 def test_a_fingerprint_that_is_none_is_refused_in_one_line(told, line):
     with pytest.raises(ConfigError, match=line):
         own_fingerprint(told)
+
+
+def test_samples_are_counted_and_their_labels_hashed():
+    data = Hypercube(d=3, train_size=5, test_size=2, val_size=1)
+    data.setup()
+    labels = b"".join(data.splits[name].labels.numpy().tobytes() for name in ("train", "test", "val"))
+    expected = {"train": 4, "test": 2, "val": 1, "classes": 2, "labels": hashlib.sha256(labels).hexdigest()[:16]}
+    assert count_samples(data) == expected
+
+
+def test_data_that_do_not_tell_of_their_files_are_refused_by_a_checkpoint_of_other_labels(tmp_path, monkeypatch):
+    small = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
+    settings = compose_settings(*small, "noise.p=0.1", "logger=csv", "engine=blocked", "seeds=1")
+    prepare(settings, folder=tmp_path, console=QUIET).train()
+    load = Hypercube.load
+
+    def other(data):
+        train, test = load(data)
+        return Split(train.inputs, 1 - train.labels), test
+
+    monkeypatch.setattr(Hypercube, "load", other)
+    with pytest.raises(
+        ConfigError, match=r"last\.ckpt is of a run on other data \(samples\.labels was \w+ and is \w+\)"
+    ):
+        prepare(settings, folder=tmp_path, console=QUIET).train()
