@@ -121,8 +121,8 @@ def test_a_transformer_is_measured_by_the_features_of_its_tokens(activation, nam
     assert metrics[name].samples.tolist() == [20]
     assert logged[f"train/active_fraction/{name}"].item() == pytest.approx(active.float().mean().item())
     assert not any("channel" in key for key in logged)
-    _, metrics = _fit(net, tokens, layers=["encoder.layers.0.linear1"], units="positions")
-    assert metrics["encoder.layers.0.linear1"].unit_shape.tolist() == [5, 12]
+    _, metrics = _fit(net, tokens, layers=[name], units="positions")
+    assert metrics[name].unit_shape.tolist() == [5, 12]
 
 
 def test_channels_are_those_of_convolutions_whatever_the_activation_and_features_that_come_last_are_none():

@@ -1,6 +1,7 @@
 """Data sets, in memory on the training device or streamed from disk, that give batches in a counter-based order."""
 
 from noisereg.datasets.augment import crop_flip
+from noisereg.datasets.characters import Characters
 from noisereg.datasets.cifar import Cifar10, Cifar100
 from noisereg.datasets.gaussian import Gaussian
 from noisereg.datasets.hypercube import Hypercube
@@ -16,6 +17,7 @@ from noisereg.errors import DatasetError
 
 __all__ = [
     "BatchLoader",
+    "Characters",
     "Cifar10",
     "Cifar100",
     "DatasetError",

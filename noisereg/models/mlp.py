@@ -6,27 +6,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from noisereg.models.acts import build_act
 from noisereg.models.checks import check_append_one, check_positive
 from noisereg.models.init import initialize
 from noisereg.models.vector import ToVector
 
 
 class MLP(nn.Module):
-    """Stack linear layers with a ReLU between each two.
+    """Stack linear layers with an activation between each two.
 
-    The layers are named linear1, relu1, linear2, relu2, ..., output.
+    The layers are named linear1, relu1, linear2, relu2, ..., output; other activations act1, act2, ... A batch norm
+    norm1 stands between linear1 and its activation.
 
     Args:
         input_shape: of one input; it is flattened.
         num_outputs: 1 for two classes, else the number of classes.
-        hidden: widths of the hidden layers, first to last; a single int for one hidden layer.
+        hidden: widths of the hidden layers, first to last; a single int for `depth` layers of one width.
+        depth: number of hidden layers where `hidden` is an int.
+        act: activation: relu, relu2 (squared), leaky_relu, gelu or silu.
+        batch_norm: whether a batch norm stands before each activation.
         init: law of the weights, see `initialize`.
         bias: law of the biases, see `initialize`; "none" for a network without.
         append_one: whether the input is (x, 1), the network of equation (2). Asks for `bias` "none".
         seed: of the weights.
 
     Raises:
-        ValueError: no hidden layer, a width below 1, an unknown law, or `append_one` beside biases.
+        ValueError: no hidden layer, a width below 1, an unknown law or activation, `depth` beside a list of widths, or
+            `append_one` beside biases.
 
     Example:
         >>> model = MLP((1, 28, 28), 10, hidden=[600, 300])
@@ -43,20 +49,28 @@ class MLP(nn.Module):
         num_outputs: int,
         *,
         hidden: int | Sequence[int],
+        depth: int = 1,
+        act: str = "relu",
+        batch_norm: bool = False,
         init: str = "torch",
         bias: str = "same",
         append_one: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        widths = [hidden] if isinstance(hidden, int) else list(hidden)
-        check_positive(num_outputs=num_outputs, hidden=min(widths, default=0))
+        check_positive(num_outputs=num_outputs, depth=depth)
+        if depth > 1 and not isinstance(hidden, int):
+            raise ValueError(f"depth={depth} needs one width in hidden, such as 512, got {list(hidden)}")
+        widths = [hidden] * depth if isinstance(hidden, int) else list(hidden)
+        check_positive(hidden=min(widths, default=0))
         check_append_one(append_one, bias)
         self.vector = ToVector(input_shape, append_one=append_one)
         fan_ins = [self.vector.num_features, *widths]
         for number, (fan_in, width) in enumerate(zip(fan_ins, widths, strict=False), start=1):
             self.add_module(f"linear{number}", skip_init(nn.Linear, fan_in, width, bias=bias != "none"))
-            self.add_module(f"relu{number}", nn.ReLU())
+            if batch_norm:
+                self.add_module(f"norm{number}", nn.BatchNorm1d(width))
+            self.add_module(f"{'relu' if act == 'relu' else 'act'}{number}", build_act(act))
         self.output = skip_init(nn.Linear, fan_ins[-1], num_outputs, bias=bias != "none")
         initialize(self, init=init, bias=bias, seed=seed)
 

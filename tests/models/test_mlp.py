@@ -69,3 +69,15 @@ def test_the_network_of_equation_two_is_homogeneous_in_each_layer(layer):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MLP((6,), 3, **settings)
+
+
+def test_depth_width_activation_and_batch_norm_are_as_asked():
+    model = MLP((4,), 3, hidden=5, depth=3, act="gelu", batch_norm=True)
+    names = [f"{name}{number}" for number in (1, 2, 3) for name in ("linear", "norm", "act")]
+    assert [name for name, _ in model.named_children()] == ["vector", *names, "output"]
+    assert [model.get_submodule(f"linear{number}").out_features for number in (1, 2, 3)] == [5, 5, 5]
+    assert model(torch.randn(2, 4)).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"depth=2 needs one width in hidden, such as 512, got \[5, 5\]"):
+        MLP((4,), 3, hidden=[5, 5], depth=2)
+    with pytest.raises(ValueError, match="act must be one of relu"):
+        MLP((4,), 3, hidden=5, act="tanh")
