@@ -121,7 +121,7 @@ def test_a_transformer_is_measured_by_the_features_of_its_tokens(activation, nam
     assert metrics[name].samples.tolist() == [20]
     assert logged[f"train/active_fraction/{name}"].item() == pytest.approx(active.float().mean().item())
     assert not any("channel" in key for key in logged)
-    _, metrics = _fit(net, tokens, layers=[name], units="positions")
+    _, metrics = _fit(net.train(), tokens, layers=[name], units="positions")
     assert metrics[name].unit_shape.tolist() == [5, 12]
 
 
