@@ -97,6 +97,9 @@ def _load_run() -> Callable[[DictConfig], Any]:
 
     Imports take 4 s of CPU time in place of 7: they make nearly a million objects that stay, and searches visit all.
     """
+    console = open_console()
+    if console.is_terminal and os.environ.get("LOCAL_RANK", "0") == "0":
+        console.print("loading torch and Lightning ...")
     gc.disable()
     from noisereg.training.run import run  # noqa: PLC0415 - loads torch
 

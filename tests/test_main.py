@@ -1,4 +1,8 @@
 import gc
+import io
+
+import pytest
+from rich.console import Console
 
 from noisereg.__main__ import _load_run
 
@@ -10,3 +14,11 @@ def test_training_is_loaded_once_a_process_and_garbage_is_searched_for_afterward
     assert _load_run() is run
     assert gc.get_freeze_count() == frozen
     assert gc.isenabled() and len(garbage) == 1000
+
+
+@pytest.mark.parametrize(("is_terminal", "printed"), [(True, "loading torch and Lightning ...\n"), (False, "")])
+def test_a_terminal_says_at_once_what_takes_seconds(is_terminal, printed, monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, highlight=False)
+    monkeypatch.setattr("noisereg.__main__.open_console", lambda: console)
+    _load_run.__wrapped__()
+    assert console.file.getvalue() == printed
