@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from noisereg.config.run_folder import RECORD, arm_names, damaged_results
+from noisereg.config.targets import model_name
 from noisereg.files.reading import read_file
 
 _STATUSES = ("finished", "failed", "stopped", "running")
@@ -115,16 +116,9 @@ class Run:
         if experiment.get("title"):
             return str(experiment["title"])
         rule = "without noise" if self.is_without_noise else f"under {_class_name(self.config.get('noise'))}"
-        return f"{self._model} on {self._data} {rule}"
-
-    @property
-    def _model(self) -> str:
-        """The class of the model with its depth, or the name that its builder was given."""
-        section = _mapping(self.config.get("model"))
-        if isinstance(section.get("name"), str):
-            return str(section["name"])
-        depth = section.get("depth")
-        return _class_name(section) + (f"-{depth}" if isinstance(depth, int) else "")
+        section = dict(_mapping(self.config.get("model")))
+        model = model_name(section) if isinstance(section.get("_target_"), str) else "unknown"
+        return f"{model} on {self._data} {rule}"
 
     @property
     def _data(self) -> str:
