@@ -80,7 +80,8 @@ def tightness(points: Float[Tensor, "samples axes"], labels: Int64[Tensor, " sam
         labels: class of each point; any whole numbers.
 
     Returns:
-        At least 0; infinite or nan if the means of the classes coincide.
+        At least 0; infinite or nan if the means of the classes coincide, as that of a single class does with the mean of
+        all points.
 
     Example:
         >>> tightness(torch.tensor([[-2.0], [-1.0], [1.0], [2.0]]), torch.tensor([0, 0, 7, 7]))
@@ -91,5 +92,6 @@ def tightness(points: Float[Tensor, "samples axes"], labels: Int64[Tensor, " sam
     counts = torch.bincount(place, minlength=len(classes))
     means = points.new_zeros(len(classes), points.shape[1]).index_add_(0, place, points) / counts[:, None]
     within = (points - means[place]).square().sum()
-    between = (means[place] - points.mean(dim=0)).square().sum()
+    center = points.mean(dim=0) if len(classes) > 1 else means  # the same, where the sums could round apart
+    between = (means[place] - center).square().sum()
     return within / between

@@ -92,3 +92,5 @@ def test_classes_of_one_point_each_are_as_tight_as_can_be():
 
 def test_a_single_class_has_no_tightness():
     assert not tightness(torch.eye(3), torch.zeros(3, dtype=torch.int64)).isfinite()
+    points = torch.rand(1000, 7, generator=torch.Generator().manual_seed(0))
+    assert tightness(points, torch.full((1000,), 4)).item() == float("inf")
