@@ -80,8 +80,8 @@ def tightness(points: Float[Tensor, "samples axes"], labels: Int64[Tensor, " sam
         labels: class of each point; any whole numbers.
 
     Returns:
-        At least 0; infinite or nan if the means of the classes coincide, as that of a single class does with the mean of
-        all points.
+        At least 0; infinite or nan if the means of the classes coincide, as that of a single class does with the mean
+        of all points.
 
     Example:
         >>> tightness(torch.tensor([[-2.0], [-1.0], [1.0], [2.0]]), torch.tensor([0, 0, 7, 7]))
