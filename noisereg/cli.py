@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from noisereg import __version__
 
@@ -23,7 +24,7 @@ def main() -> int:
     command = next(iter(sys.argv[1:]), "--help")
     if command in _COMMANDS:
         module, _ = _COMMANDS[command]
-        sys.argv = [f"noisereg {command}", *sys.argv[2:]]
+        sys.argv = [_name_of(command), *sys.argv[2:]]
         return import_module(module).main() or 0
     if command == "--version":
         print(f"noisereg {__version__}")
@@ -34,6 +35,11 @@ def main() -> int:
     lines = [f"  {name:<10} {what}" for name, (_, what) in _COMMANDS.items()]
     print("usage: noisereg COMMAND ...", "", *lines, "", "noisereg COMMAND --help says more of one", sep="\n")
     return 0
+
+
+def _name_of(command: str) -> str:
+    """Return the program's name in its messages; of the training a script, which further processes are started by."""
+    return str(Path(sys.argv[0]).resolve().with_name("noisereg-train")) if command == "train" else f"noisereg {command}"
 
 
 if __name__ == "__main__":

@@ -65,6 +65,20 @@ def test_a_command_gets_the_arguments_after_it(arguments, code, printed, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_further_processes_of_a_training_are_started_by_its_script(tmp_path, monkeypatch):
+    scripts = [tmp_path / "bin" / name for name in ("noisereg", "noisereg-train")]
+    scripts[0].parent.mkdir()
+    for script in scripts:
+        script.touch()
+    link = tmp_path / "noisereg"  # as pipx makes them
+    link.symlink_to(scripts[0])
+    started = []
+    monkeypatch.setattr("noisereg.__main__.main", lambda: started.append(list(sys.argv)))
+    monkeypatch.setattr(sys, "argv", [str(link), "train", "trainer=ddp"])
+    assert main() == 0
+    assert started == [[str(scripts[1]), "trainer=ddp"]]  # Lightning starts each process with these
+
+
 def test_the_doctor_names_what_a_run_would_find(tmp_path, monkeypatch):
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     monkeypatch.setenv("WANDB_MODE", "disabled")
