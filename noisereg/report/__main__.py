@@ -87,7 +87,7 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
         console.print(kinds_table(judged))
     others = [group for group in groups if not group.judgements]
     for group in others[:_MOST_TABLES]:
-        console.print(means_table(group))
+        console.print(means_table(group), crop=False)  # a number is never cut
     if others:
         console.print("mean ± 95 % t interval; differences to p = 0 seed by seed")
     if len(others) > _MOST_TABLES:

@@ -176,7 +176,7 @@ def _train(
             dashboard.finish(training.curves, rows, figures)
             wandb.finish()
 
-    console.print(replica_table(rows))
+    console.print(replica_table(rows), crop=False)  # a number is never cut
     outcome = {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
     return {"environment": environment, **outcome}, show
 

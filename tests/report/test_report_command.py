@@ -69,6 +69,15 @@ def test_only_the_first_groups_without_claims_are_drawn_and_the_others_say_so(tm
     assert capsys.readouterr().out.count("25.00") == 2 * 3
 
 
+def test_no_number_is_cut_where_a_table_is_wider_than_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    names = ("test/error", "train/error", "test/active_neurons", "noise/measured_rate")
+    write_run(tmp_path, replicas=[{"p": 0.1, "seed": seed, **dict.fromkeys(names, 0.1 + seed)} for seed in (0, 1)])
+    assert main([str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "±" in line and "mean" not in line]
+    assert line.split() == ["0.1", "2", *["60.00±635.31"] * 2, "0.6±6.4", "60.00±635.31"]
+
+
 def test_a_figure_that_the_chart_library_dies_of_is_a_line(tmp_path, capsys, monkeypatch):
     def die(self):
         raise DrawingError("the chart library ended its process (signal 6)")

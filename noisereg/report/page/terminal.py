@@ -81,11 +81,11 @@ def means_table(group: RunGroup) -> Table:
         if pairs:
             changes = (_mean(own[metric], DIFFERENCE, label, pairs) for metric, label in labels.items())
             lines.append([*[""] * (len(cells) - 1), _DIFFERENCE, str(pairs), *changes])
-    table = Table(title=Text(group.title), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(title=Text(group.title), title_justify="left", box=SIMPLE, padding=0)  # within 80 columns
     for column, words in enumerate((*cells, "n", *(label.title for label in labels.values()))):
         longest = max((len(line[column]) for line in lines), default=0)
         is_metric = column > len(cells)  # whose numbers stay whole
-        limits: dict[str, Any] = {"max_width": max(longest, 10)} if is_metric else {}
+        limits: dict[str, Any] = {"max_width": longest if longest > 8 else 10} if is_metric else {}
         limits |= {"min_width": longest} if words != "n" else {}
         table.add_column(words, justify="right", overflow="fold", **limits)
     for line in lines:

@@ -122,6 +122,18 @@ def test_the_means_of_a_group_say_how_many_replicas_diverged(tmp_path):
     ]
 
 
+def test_the_means_of_several_layers_fit_into_80_columns(tmp_path):
+    fractions = ("test/active_fraction", "train/active_fraction", "test/dead_fraction", "test/active_fraction/relu1")
+    names = ("test/error", "train/error", *fractions, "noise/measured_rate")
+    rows = [{"p": p, "seed": seed, **dict.fromkeys(names, p + seed / 9)} for p in (0.0, 0.2) for seed in range(3)]
+    write_run(tmp_path, replicas=rows)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(means_table(group_runs(find_runs([tmp_path]))[0]))
+    *_, noisy, last, _ = console.export_text().splitlines()
+    assert noisy.split() == ["0.2", "3", *["31.11±27.60"] * 2, *["31.1±27.6"] * 3, "31.11±27.60"]
+    assert last.split() == ["less", "p", "=", "0", "3", *["20.00±0.00"] * 2, *["20.0±0.0"] * 3, "20.00±0.00"]
+
+
 def test_the_means_of_a_network_with_one_layer_fit_into_80_columns(tmp_path):
     names = ("test/error", "train/error", "test/active_neurons", "train/active_neurons", "noise/measured_rate")
     rows = [{"p": p, "seed": seed, **dict.fromkeys(names, p + seed / 9)} for p in (0.0, 0.2) for seed in range(3)]
