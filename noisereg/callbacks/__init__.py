@@ -1,5 +1,6 @@
 """Lightning callbacks: thin adapters of the noise and the metrics, for any LightningModule."""
 
+from noisereg.callbacks.early_end import EarlyEnd
 from noisereg.callbacks.finite_loss import FiniteLoss
 from noisereg.callbacks.label_corruption import LabelCorruption
 from noisereg.callbacks.norm_monitor import NormMonitor
@@ -8,6 +9,7 @@ from noisereg.callbacks.sparsity_monitor import SparsityMonitor
 from noisereg.callbacks.stop_when_fitted import StopWhenFitted
 
 __all__ = [
+    "EarlyEnd",
     "FiniteLoss",
     "LabelCorruption",
     "NormMonitor",

@@ -136,12 +136,20 @@ class Replicas(LightningModule):
         """Restore what the engine held beside the weights."""
         self.engine.load_state(checkpoint["engine"])
 
-    def status(self) -> list[dict[str, Any]]:
-        """Return of each replica how long it was trained, what ended that, and when it first fitted its data."""
+    def status(self, *, early: str | None = None) -> list[dict[str, Any]]:
+        """Return of each replica how long it was trained, what ended that, and when it first fitted its data.
+
+        Args:
+            early: what ended the training of all that were still running; None if their plan did.
+        """
         return [
             {
                 "epochs": epochs,
-                "ended_by": "non-finite weights" if not finite else "zero train error" if not active else "budget",
+                "ended_by": "non-finite weights"
+                if not finite
+                else "zero train error"
+                if not active
+                else early or "budget",
                 **({"fitted_epoch": fitted} if fitted >= 0 else {}),
             }
             for epochs, finite, active, fitted in zip(

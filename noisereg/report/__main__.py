@@ -12,7 +12,7 @@ from rich.text import Text
 from noisereg.config.composing import compose_settings
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups.reading import read_groups
-from noisereg.report.groups.run_group import RunGroup, count_diverged
+from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import claim_rows, csv_text, result_rows
 from noisereg.report.page.terminal import kinds_table, means_table, overview_table
@@ -92,8 +92,8 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
         console.print("mean ± 95 % t interval; differences to p = 0 seed by seed")
     if len(others) > _MOST_TABLES:
         console.print(f"{len(others) - _MOST_TABLES} more groups of runs are in results.csv and on the page")
-    if not judged and (diverged := count_diverged(groups)):
-        console.print(diverged)
+    if not judged and (ends := describe_ends(groups)):
+        console.print(Text(ends), soft_wrap=True)
 
 
 def _drawn(group: RunGroup, path: Path) -> DrawnFigure:

@@ -7,10 +7,12 @@ import pandas
 from rich.box import SIMPLE
 from rich.table import Table
 
+from noisereg.engine.measurement import DIVERGED
 from noisereg.labels import Label, label_of
 from noisereg.statistics import mean_interval
 
 _ERRORS = ("test/error", "val/error", "train/error")
+_PLANNED_ENDS = ("budget", "zero train error", *DIVERGED)
 _OF_ONE_LAYER = ("test/active_neurons", "train/active_neurons", "train/associated_neurons")
 _OF_SEVERAL_LAYERS = ("test/active_fraction", "train/active_fraction", "test/dead_fraction")
 
@@ -24,7 +26,8 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     frame = pandas.DataFrame(rows)
     by = [name for name in ("lr", "p") if name in frame]
     labels = {metric: label_of(metric) for metric in summary_metrics(frame)}
-    table = Table(box=SIMPLE, caption="mean ± 95 % t interval", padding=0)  # within 80 columns
+    caption = "\n".join(filter(None, ("mean ± 95 % t interval", early_ends_in_words([frame]))))
+    table = Table(box=SIMPLE, caption=caption, padding=0)  # within 80 columns
     lines = [
         [*(f"{value:g}" for value in values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
         for values, group in frame.groupby(by)
@@ -36,6 +39,23 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for line in lines:
         table.add_row(*line)
     return table
+
+
+def early_ends_in_words(tables: Iterable[pandas.DataFrame]) -> str:
+    """Count how many replicas something else than their plan has ended, and name that; nothing if there are none.
+
+    Args:
+        tables: of replicas, as they ended.
+
+    Example:
+        >>> early_ends_in_words([pandas.DataFrame({"seed": [0, 1], "ended_by": ["budget", "EarlyStopping"]})])
+        '1 of 2 replicas ended early, by EarlyStopping'
+    """
+    tables = list(tables)
+    ends = [str(end) for rows in tables if "ended_by" in rows for end in rows["ended_by"].dropna()]
+    early = [end for end in ends if end not in _PLANNED_ENDS]
+    by = ", ".join(dict.fromkeys(early))
+    return f"{len(early)} of {sum(map(len, tables))} replicas ended early, by {by}" if early else ""
 
 
 def summary_metrics(metrics: Iterable[str]) -> list[str]:

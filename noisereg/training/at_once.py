@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 from rich.console import Console
 from torch import Tensor
 
-from noisereg.callbacks import LabelCorruption, RunCheckpoint
+from noisereg.callbacks import EarlyEnd, LabelCorruption, RunCheckpoint
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory
@@ -107,6 +107,8 @@ class AllAtOnce(Training):
         num_epochs = math.ceil(timeline.num_draws / timeline.n)
         num_replicas = len(self.plan.replicas)
         every = settings["callbacks"].get("checkpoint", {}).get("every_n_epochs", timeline.every_n_epochs)
+        given: list[Callback] = [build(f"callbacks.{name}", section) for name, section in others.items()]
+        self._early_end = EarlyEnd(given)
         return [
             LabelCorruption(self.rules, seed=seeds, schedule=build_schedule(settings)),
             RunProgress(
@@ -114,7 +116,8 @@ class AllAtOnce(Training):
             ),
             self._logger,
             RunCheckpoint(self.folder / "checkpoints", every_n_epochs=max(1, every // timeline.every_n_epochs)),
-            *(build(f"callbacks.{name}", section) for name, section in others.items()),
+            *given,
+            self._early_end,
         ]
 
     @property
@@ -134,7 +137,8 @@ class AllAtOnce(Training):
         with self.console.status("analysing"):
             analyses = [self._analyse(number) for number in range(len(self.plan.replicas))]
         fires = self._engine.fires()
-        return self.leave_results(analyses, None if fires is None else fires.cpu().numpy(), self.module.status())
+        status = self.module.status(early=self._early_end.ended_by)
+        return self.leave_results(analyses, None if fires is None else fires.cpu().numpy(), status)
 
     def _analyse(self, number: int) -> Analysis:
         if not self.module.finite[number]:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from rich.console import Console
 from rich.text import Text
 
-from noisereg.callbacks import LabelCorruption, SparsityMonitor, StopWhenFitted
+from noisereg.callbacks import EarlyEnd, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory, check_shares
@@ -76,19 +76,21 @@ class OneNetwork(Training):
             self._logger,
             self._stop,
         ]
+        given: list[Callback] = []
         for name, section in settings["callbacks"].items():
             where = {"dirpath": str(self._checkpoints)} if name == "checkpoint" else {}
             callback = build(f"callbacks.{name}", section, **where)
-            callbacks.append(callback)
+            given.append(callback)
             if isinstance(callback, SparsityMonitor):
                 self._monitor = self._monitor if callback.name else callback
                 with as_config_error(f"callbacks.{name}", type(callback)):
                     inputs = example_inputs(data.input_shape).to(precision(settings))
                     callback.check(self.module, inputs)
+        self._early_end = EarlyEnd(given)
         self.trainer = build(
             "trainer",
             settings["trainer"],
-            callbacks=callbacks,
+            callbacks=[*callbacks, *given, self._early_end],
             logger=[self._logger],
             plugins=[AtomicCheckpointIO(self.origin)],
             enable_progress_bar=False,
@@ -141,14 +143,19 @@ class OneNetwork(Training):
                     context=plugin.forward_context,
                     convert=plugin.convert_input,
                 )
-        ended_by = "non-finite loss" if self.has_diverged else "zero train error" if self._stop.stopped else "budget"
         epochs = self.trainer.current_epoch if self.has_diverged else int(self.module.epochs_done)
-        status = {"epochs": epochs, "ended_by": ended_by}
+        status = {"epochs": epochs, "ended_by": self._ended_by()}
         if self._stop.fitted_epoch is not None:
             status["fitted_epoch"] = self._stop.fitted_epoch
         rows = self.leave_results([analysis], self._fires(), [status])
         self.trainer.strategy.barrier()
         return rows
+
+    def _ended_by(self) -> str:
+        """Return what ended the training."""
+        if self.has_diverged:
+            return "non-finite loss"
+        return "zero train error" if self._stop.stopped else self._early_end.ended_by or "budget"
 
     def _fires(self) -> np.ndarray | None:
         """Return how often each unit fired for each class, where one layer is measured."""

@@ -43,6 +43,14 @@ def test_a_mean_says_of_how_many_replicas_it_is_if_some_have_no_value():
     assert "25.00" in stream.getvalue() and "(1 of 2)" in stream.getvalue()
 
 
+def test_the_table_says_what_ended_replicas_before_their_plan_did():
+    ends = ("budget", "EarlyStopping", "zero train error", "non-finite loss")
+    rows = [{"p": 0.2, "seed": seed, "test/error": 0.25, "ended_by": end} for seed, end in enumerate(ends)]
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(replica_table(rows))
+    assert "1 of 4 replicas ended early, by EarlyStopping" in " ".join(stream.getvalue().split())
+
+
 def cells_of(rows):
     stream = io.StringIO()
     Console(file=stream, width=80).print(replica_table(rows))

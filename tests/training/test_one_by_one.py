@@ -117,3 +117,12 @@ def test_a_run_fails_if_every_loss_becomes_nan(tmp_path):
     training = make(tmp_path, "optimizer.lr=[1e30,1e31]", "seeds=1", "loss=squared_error")
     with pytest.raises(FloatingPointError, match=r"^the loss of every replica became infinite or nan: try a smaller"):
         training.train()
+
+
+@pytest.mark.parametrize("engine", ["single", "stacked"])
+def test_a_replica_that_a_callback_of_the_users_ends_early_names_it(engine, tmp_path):
+    stopping = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: test/error, stopping_threshold: 1.1}"
+    overrides = [*SMALL, *SHORT, "seeds=2", "noise.p=0.1", f"engine={engine}", f"+callbacks.own={stopping}"]
+    settings = compose_settings(*overrides, "callbacks.sparsity.every_n_epochs=1")
+    rows, _ = run(prepare(settings, folder=tmp_path, console=QUIET))
+    assert [(row["epochs"], row["ended_by"]) for row in rows] == [(1, "EarlyStopping")] * 2

@@ -20,6 +20,7 @@ from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Sele
 from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.runs.reading import Run, join_tables
+from noisereg.runs.summary import early_ends_in_words
 from noisereg.statistics import CELL, paired_means
 
 # Of these a group may have several values; engines and threads come to the same up to rounding.
@@ -145,10 +146,10 @@ class RunGroup:
         """What a reader should know of runs that were put together, a line each."""
         doubled = sum(len(run.replicas) for run in self.runs) - len(self.replicas)
         commits = dict.fromkeys(str(run.environment["commit"]) for run in self.runs if run.environment.get("commit"))
-        diverged = count_diverged([self])
+        ends = describe_ends([self])
         untold = sum(not run.fingerprint for run in self.runs)
         return [
-            *([diverged] if diverged else []),
+            *([ends] if ends else []),
             *([f"replicas that two runs hold: {doubled}; the later folder's count"] if doubled else []),
             *(
                 [f"runs of an older version, which do not tell their data: {untold}"]
@@ -212,19 +213,20 @@ class RunGroup:
         return table.assign(lr=_rate(run))
 
 
-def count_diverged(groups: Iterable[RunGroup]) -> str:
-    """Count how many replicas diverged, in words; nothing if none did.
+def describe_ends(groups: Iterable[RunGroup]) -> str:
+    """Count how many replicas diverged, and how many ended before their plan did, in words; nothing if none did.
 
     Example:
         >>> from pathlib import Path
         >>> rows = [{"p": 0.2, "seed": seed, "ended_by": "non-finite weights"} for seed in range(6)]
         >>> record = {"replicas": [*rows, {"p": 0.2, "seed": 6, "test/error": 0.5, "ended_by": "budget"}]}
-        >>> count_diverged([RunGroup("a sweep", "sweep-1", [Run(Path("run"), "finished", record=record)])])
+        >>> describe_ends([RunGroup("a sweep", "sweep-1", [Run(Path("run"), "finished", record=record)])])
         '6 of 7 replicas diverged: they have no values at the end'
     """
     tables = list(_replicas_once(groups))
     failed, number = sum(int(have_diverged(rows).sum()) for rows in tables), sum(map(len, tables))
-    return f"{failed} of {number} replicas diverged: they have no values at the end" if failed else ""
+    diverged = f"{failed} of {number} replicas diverged: they have no values at the end" if failed else ""
+    return "; ".join(filter(None, (diverged, early_ends_in_words(tables))))
 
 
 def _replicas_once(groups: Iterable[RunGroup]) -> Iterator[pd.DataFrame]:

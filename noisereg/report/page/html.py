@@ -12,7 +12,7 @@ from noisereg.report.claims.verdicts import RULE
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import png_of, specification_of, vega_script
-from noisereg.report.groups.run_group import RunGroup, count_diverged
+from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, kinds_in_words, run_facts, settings_of
 from noisereg.report.page.layer_table import layer_tables
 from noisereg.report.page.means_table import means_table
@@ -113,7 +113,7 @@ def render(
                 *([_counted(len(unfinished), "other", "others")] if unfinished else []),
             ]
         ),
-        diverged=count_diverged(groups),
+        ends=describe_ends(groups),
         sections=sections,
         total=count_by_kind(judgement for group in groups for judgement in group.judgements),
         unfinished=unfinished,

@@ -11,7 +11,7 @@ from rich.text import Text
 from noisereg.labels import Label, label_of
 from noisereg.report.claims.correction import changed_by_holm
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
-from noisereg.report.groups.run_group import RunGroup, count_diverged
+from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number, replicas_in_words
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
@@ -96,8 +96,8 @@ def means_table(group: RunGroup) -> Table:
 def overview_table(groups: Sequence[RunGroup]) -> Table:
     """Return a row for each group of runs, with the number of its claims that have each verdict.
 
-    What holds by construction is counted apart. Below stands how many replicas diverged, if any did, and how many
-    directions would change under a correction for many claims.
+    What holds by construction is counted apart. Below stands how many replicas diverged or ended early, if any
+    did, and how many directions would change under a correction for many claims.
 
     Example:
         >>> overview_table([]).row_count
@@ -107,7 +107,7 @@ def overview_table(groups: Sequence[RunGroup]) -> Table:
         "experiment",
         "runs",
         "verdicts",
-        caption="\n".join(filter(None, (count_diverged(groups), holm_in_words(groups)))) or None,
+        caption="\n".join(filter(None, (describe_ends(groups), holm_in_words(groups)))) or None,
     )
     for group in groups:
         claims = [judgement for judgement in group.judgements if judgement.kind != "identity"]

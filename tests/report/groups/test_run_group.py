@@ -3,7 +3,7 @@ import pytest
 from runs.run_folders import CONFIG, write_run
 
 from noisereg.report.claims.selection import Selection
-from noisereg.report.groups.run_group import RunGroup, count_diverged, group_runs
+from noisereg.report.groups.run_group import RunGroup, describe_ends, group_runs
 from noisereg.runs.reading import find_runs
 from noisereg.statistics import bands
 
@@ -97,7 +97,14 @@ def test_replicas_without_noise_that_several_groups_show_are_counted_once(tmp_pa
     write_run(tmp_path / "0", config=QUIET, replicas=[*replicas(0.0, 0), *replicas(0.0, 1, **failed)])
     write_run(tmp_path / "1", replicas=replicas(0.2, 0))
     write_run(tmp_path / "2", config=FLIP, replicas=replicas(0.3, 0))
-    assert count_diverged(grouped(tmp_path)) == "1 of 4 replicas diverged: they have no values at the end"
+    assert describe_ends(grouped(tmp_path)) == "1 of 4 replicas diverged: they have no values at the end"
+
+
+def test_what_ended_replicas_before_their_plan_did_is_a_note(tmp_path):
+    write_run(tmp_path / "0", replicas=[*replicas(0.2, 0, ended_by="EarlyStopping"), *replicas(0.2, 1)])
+    write_run(tmp_path / "1", replicas=[*replicas(0.3, 0, ended_by="budget"), *replicas(0.3, 1, ended_by="Mine")])
+    (group,) = grouped(tmp_path)
+    assert group.notes[0] == describe_ends([group]) == "2 of 4 replicas ended early, by EarlyStopping, Mine"
 
 
 def test_a_rule_of_ones_own_without_p_has_its_means(tmp_path):
