@@ -16,7 +16,8 @@ from typing import IO
 from noisereg.errors import ConfigError
 
 LOCK = ".lock"
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+_ENOTSUP_OF_MACOS = 45  # which a file system that is served from there may hand on
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, _ENOTSUP_OF_MACOS)
 _log = logging.getLogger(__name__)
 _held: set[tuple[int, Path]] = set()  # by which process, as a child has none of its parent's
 
