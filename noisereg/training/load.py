@@ -133,7 +133,9 @@ class TrainedRun:
         return found[0]
 
 
-def load(folder: Path | str, *, arm: str = "", trust: Sequence[str] = ()) -> TrainedRun:
+def load(
+    folder: Path | str, *, arm: str = "", trust: Sequence[str] = (), dataset_root: Path | str | None = None
+) -> TrainedRun:
     """Load a run that `python train.py` has finished.
 
     Its configuration is checked as if it were given anew: it builds nothing that noisereg does not know, but from the
@@ -143,9 +145,10 @@ def load(folder: Path | str, *, arm: str = "", trust: Sequence[str] = ()) -> Tra
         folder: of the run.
         arm: of the experiment that the run is; empty if it is none.
         trust: packages of your own that its parts are defined in.
+        dataset_root: where the data lie now, if they were moved, or named from another working directory.
 
     Raises:
-        ValueError: if the folder holds no run of its own.
+        ValueError: if the folder holds no run of its own, or its data have no root.
         ConfigError: if the run is not finished, has arms of which none is named, or its configuration is refused.
 
     Example:
@@ -167,4 +170,8 @@ def load(folder: Path | str, *, arm: str = "", trust: Sequence[str] = ()) -> Tra
     settings = check_safe(OmegaConf.create({**run.config, "trust": list(trust)}), lines)
     if chosen := run.environment.get("precision"):
         settings["trainer"] = {**settings["trainer"], "precision": chosen}
+    if dataset_root is not None:
+        if "root" not in settings["dataset"]:
+            raise ValueError(f"dataset_root={dataset_root}: the data of {run.folder} are read from no folder")
+        settings["dataset"] = {**settings["dataset"], "root": str(dataset_root)}
     return TrainedRun(run, settings)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from run_here import start
 
 import noisereg
@@ -121,6 +122,30 @@ def test_weights_of_another_run_and_data_that_are_others_by_now_are_refused_in_o
     del record["fingerprint"]  # as in one of an older version
     (tmp_path / "result.json").write_text(json.dumps(record))
     noisereg.load(tmp_path).network()
+
+
+def test_data_that_were_moved_are_named_anew(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, place in enumerate(f"images/{split}/{name}" for split in ("train", "test") for name in ("a", "b")):
+        Path(place).mkdir(parents=True)
+        Image.new("RGB", (4, 4), (60 * number, 0, 0)).save(Path(place) / "0.png")
+    chosen = ["dataset=image_folder", "dataset.root=images", "dataset.image_size=4", "dataset.batch_size=2"]
+    start(tmp_path / "run", *chosen, "model=mlp", "model.hidden=[4]", "trainer.max_epochs=1", "logger=csv")
+    Path("images").rename("moved")
+    with pytest.raises(ConfigError, match="images/train cannot be read"):
+        noisereg.load("run").network()
+    run = noisereg.load("run", dataset_root="moved")
+    run.network()
+    assert [batch["label"].tolist() for batch in run.batches("test")] == [[0, 1]]
+    Image.new("RGB", (4, 4), (9, 9, 9)).save("moved/test/b/0.png")
+    with pytest.raises(ConfigError, match="holds a run on other data"):
+        noisereg.load("run", dataset_root="moved").batches("test")
+
+
+def test_a_root_for_data_that_are_drawn_is_refused(tmp_path):
+    start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1")
+    with pytest.raises(ValueError, match=r"dataset_root=moved: the data of \S+ are read from no folder"):
+        noisereg.load(tmp_path, dataset_root="moved")
 
 
 def test_weights_that_are_gone_are_missed_in_one_line(tmp_path):
