@@ -20,7 +20,7 @@ from noisereg.engine.replica_data import ReplicaData
 from noisereg.engine.replicas import Replicas
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
-from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
+from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.lightning_logger import ObserverLogger
 from noisereg.runs.progress import RunProgress
 from noisereg.training.analysis import Analysis, analyse
@@ -127,10 +127,8 @@ class AllAtOnce(Training):
 
     def train(self) -> None:
         """Train, with a measurement at the start and one after each stretch."""
-        checkpoints = self.folder / "checkpoints"
-        found = find_checkpoint(checkpoints, self.origin)
-        self.trainer.fit(self.module, self.fit_data, ckpt_path=found, weights_only=True)
-        self.trainer.save_checkpoint(checkpoints / "last.ckpt")
+        self.trainer.fit(self.module, self.fit_data, ckpt_path=self.start, weights_only=True)
+        self.trainer.save_checkpoint(self.folder / "checkpoints" / "last.ckpt")
 
     def finish(self) -> list[dict[str, Any]]:
         """Analyse each network, one after the other."""

@@ -14,7 +14,7 @@ from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
 from noisereg.files.atomic import remove_leftovers
-from noisereg.runs.checkpoints import AtomicCheckpointIO, find_checkpoint
+from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.lightning_logger import ObserverLogger
 from noisereg.runs.progress import RunProgress
@@ -108,11 +108,10 @@ class OneNetwork(Training):
 
     def train(self) -> None:
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
-        found = find_checkpoint(self._checkpoints, self.origin)
-        if found is None:
+        if self.start is None:
             with as_data_config_error(self.data):  # a callback may not fit the data
                 self.trainer.validate(self.module, self.data, verbose=False)
-        self.trainer.fit(self.module, self.data, ckpt_path=found, weights_only=True)
+        self.trainer.fit(self.module, self.data, ckpt_path=self.start, weights_only=True)
         if not self.curves.has_last("test/error"):
             self.trainer.validate(self.module, self.data, verbose=False)
         self.trainer.save_checkpoint(self._checkpoints / "last.ckpt")

@@ -149,6 +149,7 @@ def _train(
             settings, folder=folder, console=console, begun=record.found.get("environment", {}).get("precision")
         )
         check_disk(training)
+        goes_on = training.start or has_checkpoint(folder)  # one of another run is refused before anything is written
         record.keep_data(training.fingerprint)
         if whole:
             whole.keep_data(training.fingerprint, arms=sharing)
@@ -159,7 +160,7 @@ def _train(
         if begun:
             begun.write("running", **known)
     print_lines(console, *training.headlines(), f"folder  {folder}")
-    if record.status != "new" and not has_checkpoint(folder):
+    if record.status != "new" and not goes_on:
         print_lines(console, "starts  again at epoch 0, as the run that ended early here has left no checkpoint")
     began = time.perf_counter()
     with recorded_failure(record, **known):

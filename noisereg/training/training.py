@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from noisereg.datasets import InMemory
 from noisereg.engine.measurement import DIVERGED, Observer
 from noisereg.files.atomic import write_atomically
 from noisereg.noise import NoNoise, Rule
+from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.journal import Journal
@@ -81,6 +83,15 @@ class Training(ABC):
         """What the checkpoints of this training are of: its configuration, its data and the samples loaded of them."""
         settings = result_settings(self.settings)
         return {"settings": settings, "fingerprint": self.fingerprint, "samples": count_samples(self.data)}
+
+    @cached_property
+    def start(self) -> Path | None:
+        """The checkpoint that the training goes on from; None if it is new.
+
+        Raises:
+            ConfigError: if it is of another run.
+        """
+        return find_checkpoint(self.folder / "checkpoints", self.origin)
 
     def build_data(self, seed: int) -> InMemory:
         """Build the data of a seed, or return those that are there already.

@@ -37,7 +37,10 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
     ("arguments", "message"),
     [
         (["noise.p=1.5"], r"noise.p must be a number in \[0, 1\], or a list of different ones, got 1.5"),
-        (["model=resnet21"], r"model=resnet21: there is no such model; did you mean resnet20\? \(known: cnn, gpt_tiny,"),
+        (
+            ["model=resnet21"],
+            r"model=resnet21: there is no such model; did you mean resnet20\? \(known: cnn, gpt",
+        ),
         (["noise=flap"], r"noise=flap: there is no such noise; did you mean flip\?"),
         (["modle=resnet20"], r"modle=resnet20: there is no key or group modle; did you mean model\?"),
         (["noise.pp=0.1"], r"noise.pp=0.1: there is no key or group noise.pp; did you mean noise.p\?"),
