@@ -111,7 +111,7 @@ def label_of(metric: str) -> Label:
     if moment := moment_of(metric):
         label = label_of(rest.removesuffix("/epoch"))
         if rest.endswith("/epoch"):
-            return Label(f"epoch of the lowest {label.words if first == 'best' else 'val/error'}", digits=0)
+            return Label(f"epoch of the lowest {label.words if first == 'best' else 'val/error'}", digits=0, lowest=0)
         return replace(label, words=f"{label.words} {moment}")
     whole, _, layer = rest.partition("/")
     quantity, above = _split_threshold(whole)

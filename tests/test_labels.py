@@ -75,6 +75,10 @@ def test_a_number_that_is_not_of_the_end_says_so(metric, moment):
     assert moment_of(metric) == moment
 
 
+def test_no_epoch_is_below_0():
+    assert label_of("best/test/error/epoch").lowest == label_of("selected/test/error/epoch").lowest == 0
+
+
 def test_values_are_written_in_the_unit_that_is_shown():
     assert label_of("test/error").format(0.5) == "50.00 %"
     assert label_of("test/active_neurons").format(1234.56) == "1,234.6"
