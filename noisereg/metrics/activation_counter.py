@@ -94,6 +94,30 @@ class _Open(NamedTuple):
     batch_first: bool | None
 
 
+class _Eager:
+    """Keep what is compiled from running, while at least one block is open; they may end in any order.
+
+    torch's own context puts back what it found as it began: of two that overlap, the later one would leave everything
+    uncompiled for ever.
+    """
+
+    def __init__(self) -> None:
+        self._open, self._block = 0, ExitStack()
+
+    def __enter__(self) -> None:
+        if not self._open:
+            self._block.enter_context(torch.compiler.set_stance("force_eager"))
+        self._open += 1
+
+    def __exit__(self, *exception: object) -> None:
+        self._open -= 1
+        if not self._open:
+            self._block.close()
+
+
+_EAGER = _Eager()
+
+
 class ActivationCounter:
     """Count where the outputs of a network's activations are above a threshold, while the `with` block lasts.
 
@@ -165,7 +189,7 @@ class ActivationCounter:
 
     def __enter__(self) -> "ActivationCounter":
         if "torch._dynamo" in sys.modules:  # else nothing is compiled, and set_stance would import it for seconds
-            self._block.enter_context(torch.compiler.set_stance("force_eager"))
+            self._block.enter_context(_EAGER)
         for module in self._frames:
             for handle in (
                 module.register_forward_pre_hook(self._enter_module),

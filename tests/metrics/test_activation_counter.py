@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import distributed, nn
+from torch._dynamo.testing import CompileCounter
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -722,3 +723,21 @@ def _output(code):
     done = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
+
+
+def test_what_is_compiled_runs_again_after_blocks_that_overlap():
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    compiled, inputs = torch.compile(net, backend=counter), torch.ones(4, 2)
+    first, second = ActivationCounter(net), ActivationCounter(net)
+    first.__enter__()
+    second.__enter__()
+    compiled(inputs)
+    first.__exit__(None, None, None)
+    compiled(inputs)
+    assert counter.frame_count == 0
+    second.__exit__(None, None, None)
+    compiled(inputs)
+    assert counter.frame_count == 1
+    torch._dynamo.reset()
