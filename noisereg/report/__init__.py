@@ -82,9 +82,9 @@ def against_p(replicas: pd.DataFrame | Sequence[Mapping[str, Any]], *, title: st
         ValueError: if there is nothing to draw, a column is missing, or a replica has two rows.
 
     Example:
-        >>> rows = [{"p": p, "seed": seed, "test/error": p / 2} for p in (0, 0.2) for seed in (0, 1)]
+        >>> rows = [{"p": p, "seed": seed, "test/error": p / 2} for p in (0, 0.2) for seed in range(3)]
         >>> against_p(rows, subtitle="hypercube").to_dict()["title"]["subtitle"]
-        ['hypercube', 'band or bar: 95 % t interval of the mean over 2 seeds']
+        ['hypercube', 'band or bar: 95 % t interval of the mean over 3 seeds']
     """
     rows = pd.DataFrame(replicas)
     return draw_figure(end_panels(rows), replicas=rows, curves=rows[:0], title=title, subtitle=subtitle)

@@ -99,8 +99,8 @@ def hinge_rest(d: int, lr: float, *, beta: float) -> float:
         beta: margin, at least 0.
 
     Example:
-        >>> round(hinge_rest(30, 1 / 900, beta=0.0), 4), round(hinge_rest(30, 1 / 900, beta=1.0), 3)
-        (0.0209, 0.455)
+        >>> round(hinge_rest(30, 1 / 900, beta=0.0), 4), round(hinge_rest(30, 1 / 900, beta=1.0), 2)
+        (0.0209, 0.46)
     """
 
     def excess(s: float) -> float:
