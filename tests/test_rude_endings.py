@@ -37,7 +37,9 @@ def test_the_second_of_two_jobs_in_one_folder_leaves_the_first_as_it_is(tmp_path
     while not (tmp_path / "run" / ".lock").exists():
         assert first.process.is_alive()
         time.sleep(0.01)
+    os.kill(first.process.pid, signal.SIGSTOP)  # else it may have finished before the second one is ready
     second = run_program(*TINY, "seed=2", cwd=tmp_path)
+    os.kill(first.process.pid, signal.SIGCONT)
     assert second.returncode == 2
     assert second.stderr.startswith("error: hydra.run.dir=run is written by process ")
     assert first.wait().returncode == 0

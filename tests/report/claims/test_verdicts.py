@@ -172,7 +172,7 @@ def test_the_papers_number_decides_where_there_is_a_theory_too():
     assert judged(both, rows(p0=[1.0])).theory == 5.0
 
 
-def share_reproduced(*, truth, spread, n, tolerance, draws=2000):
+def share_reproduced(*, truth, spread, n, tolerance, draws=600):
     """Judge draws of n normal values about a truth in the unit of the paper's number."""
     values = np.random.default_rng(0).normal(truth, spread * truth, size=(n, draws))
     replicas = pd.DataFrame(values, columns=[f"x{draw}" for draw in range(draws)]).assign(p=0.0, seed=range(n))
