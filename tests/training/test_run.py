@@ -323,3 +323,14 @@ def test_a_checkpoint_of_another_run_is_refused_before_a_dashboard_is_opened(tmp
     after = read(tmp_path / "0")
     assert (after["status"], after["environment"], opened) == ("failed", before["environment"], [])
     assert "of another configuration (seed differ)" in after["reason"]
+
+
+def test_a_run_whose_checkpoints_were_deleted_says_that_it_starts_again(tmp_path, capsys):
+    start(tmp_path, *ALONE)
+    (tmp_path / "result.json").write_text(json.dumps({**read(tmp_path), "status": "stopped"}))
+    shutil.rmtree(tmp_path / "checkpoints")
+    capsys.readouterr()
+    start(tmp_path, *ALONE)
+    told = "starts  again at epoch 0, as the run that ended early here has left no checkpoint"
+    assert told in capsys.readouterr().out
+    assert read(tmp_path)["status"] == "finished"
