@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+DIVERGED = ("non-finite weights", "non-finite loss")  # what ended replicas that have no values of their end
+
 
 @dataclass(frozen=True)
 class Label:

@@ -6,8 +6,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-DIVERGED = ("non-finite weights", "non-finite loss")  # what ended replicas that have no values of their end
-
 
 class Measurement(NamedTuple):
     """Values of k of a run's replicas after so many steps.

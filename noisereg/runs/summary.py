@@ -7,8 +7,7 @@ import pandas
 from rich.box import SIMPLE
 from rich.table import Table
 
-from noisereg.engine.measurement import DIVERGED
-from noisereg.labels import Label, label_of
+from noisereg.labels import DIVERGED, Label, label_of
 from noisereg.statistics import mean_interval
 
 _ERRORS = ("test/error", "val/error", "train/error")

@@ -16,8 +16,9 @@ from noisereg.config.run_folder import result_settings
 from noisereg.config.same_data import refuse_other_data
 from noisereg.config.targets import model_name, target_name
 from noisereg.datasets import InMemory
-from noisereg.engine.measurement import DIVERGED, Observer
+from noisereg.engine.measurement import Observer
 from noisereg.files.atomic import write_atomically
+from noisereg.labels import DIVERGED
 from noisereg.noise import NoNoise, Rule
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.curves import Curves

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from noisereg.labels import DIVERGED
 from noisereg.statistics import CELL
 
 REPLICA = (*CELL, "seed")  # the columns that tell one replica from another, as far as there are several
@@ -19,7 +20,6 @@ _MOMENTS = {
     "rise": "in its largest rise from one measurement to the next",
 }
 _EQUAL = 1e-9
-_DIVERGED = ("non-finite weights", "non-finite loss")
 
 
 class NothingSelectedError(ValueError):
@@ -40,7 +40,7 @@ def have_diverged(rows: pd.DataFrame) -> pd.Series:
         >>> have_diverged(pd.DataFrame({"seed": [0, 1], "ended_by": ["budget", "non-finite loss"]})).tolist()
         [False, True]
     """
-    return rows["ended_by"].isin(_DIVERGED) if "ended_by" in rows else pd.Series(False, index=rows.index, dtype=bool)
+    return rows["ended_by"].isin(DIVERGED) if "ended_by" in rows else pd.Series(False, index=rows.index, dtype=bool)
 
 
 @dataclass(frozen=True)
