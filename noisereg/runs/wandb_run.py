@@ -16,6 +16,7 @@ from noisereg.config.secrets import hide_secrets
 from noisereg.config.targets import model_name, target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
+from noisereg.labels import DIVERGED
 from noisereg.runs.curves import PLACE, Curves
 from noisereg.statistics import bands
 
@@ -143,7 +144,17 @@ class WandbBands:
         images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
         tables = {"replicas": wandb.Table(dataframe=table)} if len(rows) > 1 else {}
         self._run.log({**tables, **images})
-        self._run.summary.update(rows[0] if len(rows) == 1 else self._bands(table.select_dtypes("number")))
+        ends: Mapping[str, Any] = rows[0] if len(rows) == 1 else self._bands(table.select_dtypes("number"))
+        self._run.summary.update({**ends, **self._count_diverged(table)})
+
+    def _count_diverged(self, table: pandas.DataFrame) -> dict[str, int]:
+        """Return how many replicas of each cell diverged and how many there are, by name, if any did."""
+        failed = table["ended_by"].isin(DIVERGED) if "ended_by" in table else pandas.Series(False, index=table.index)
+        counts: dict[str, int] = {}
+        for values, own in failed.groupby([table[column] for column in self._by]) if failed.any() else ():
+            place = "/".join(f"{column}={value:g}" for column, value in zip(self._by, values, strict=True))
+            counts |= {f"diverged/{place}": int(own.sum()), f"replicas/{place}": len(own)}
+        return counts
 
     def _bands(self, replicas: pandas.DataFrame) -> dict[str, float]:
         """Return means and ends by name, from a row for each replica."""

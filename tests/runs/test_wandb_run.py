@@ -161,3 +161,13 @@ def test_the_summary_has_the_mean_over_all_replicas_at_their_ends():
 )
 def test_a_run_is_named_by_what_it_trains_and_what_sets_it_apart(overrides, more, name):
     assert run_name(Plan(compose_settings(*overrides)), *more) == name
+
+
+def test_the_summary_says_of_how_many_replicas_the_means_are_where_some_diverged():
+    run, names = Run(), [{"p": p, "seed": seed} for p in (0, 0.2) for seed in range(2)]
+    ends = [{**name, "ended_by": "budget", "test/error": 0.5} for name in names[:3]]
+    ends.append({**names[3], "ended_by": "non-finite weights"})
+    WandbBands(run, names).finish(Curves(None, names), ends, [])
+    counts = {name: value for name, value in run.summary.items() if name.startswith(("diverged", "replicas"))}
+    assert counts == {"diverged/p=0": 0, "replicas/p=0": 2, "diverged/p=0.2": 1, "replicas/p=0.2": 2}
+    assert run.summary["test/error/p=0.2"] == 0.5
