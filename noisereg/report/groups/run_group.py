@@ -277,7 +277,7 @@ def group_runs(runs: Iterable[Run]) -> list[RunGroup]:
 def _join_without_noise(
     together: dict[str, list[Run]], settings: Mapping[str, Mapping[str, str]], *, places: Mapping[int, int]
 ) -> None:
-    """Put runs without noise to those of every rule that have all other settings in common, in the order of places."""
+    """Add runs without noise to those of every rule that have all other settings in common, in the order of places."""
     alike: dict[str, list[str]] = {}
     for name, own in settings.items():
         alike.setdefault(_without_noise(own), []).append(name)
