@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ import time
 import pytest
 import torch
 from run_program import ROOT, Program, read_result, run_program
+from wandb_files import wandb_files
+from wandb_server import KEY
 
 import noisereg
 
@@ -24,6 +27,8 @@ TINY = [
     "logger=csv",
     "hydra.run.dir=run",
 ]
+
+WANDB = [*TINY, "logger=wandb"]
 
 
 def wait_for(path, process):
@@ -132,3 +137,23 @@ def test_the_help_names_the_program_as_it_is_started_there(tmp_path):
     done = run_program("--help", cwd=tmp_path)
     assert done.returncode == 0 and "python train.py" not in done.stdout
     assert "\n  noisereg-train model=resnet20 noise.p=0.1" in done.stdout
+
+
+def test_a_run_with_a_key_goes_on_offline_if_the_server_does_not_answer(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes calls and says nothing
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = run_program(*WANDB, cwd=tmp_path, WANDB_BASE_URL=url, WANDB_API_KEY=KEY, WANDB_MODE="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"W&B     waits for {url}; without a server: WANDB_MODE=offline or logger=csv" in done.stdout
+    assert f"W&B     offline as {url} does not answer; look with: wandb leet " in done.stdout
+    assert read_result(tmp_path / "run")["status"] == "finished"
+    assert wandb_files(tmp_path / "run")[0].exit_code == 0
+
+
+def test_no_answer_is_an_error_if_online_was_asked_for(tmp_path):
+    nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
+    done = run_program(*WANDB, cwd=tmp_path, **nowhere)
+    line = "error: WANDB_MODE=online: http://127.0.0.1:9 does not answer; without a server: WANDB_MODE=offline"
+    assert done.returncode == 2
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1

@@ -3,9 +3,16 @@
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread, Timer
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, build_opener, getproxies
 
 import pandas
 import wandb
@@ -23,20 +30,27 @@ from noisereg.statistics import bands
 _IN_THE_NAME = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job
 _LIVE = ("test/error", "train/error", "train/loss", "test/active_fraction")  # of one replica among others
 
+_PATIENCE = 10.0  # seconds that a server has for its first answer
+_SILENCE = 1.0  # seconds after which a user is told what is being waited for
+_WITHOUT = "without a server: WANDB_MODE=offline or logger=csv"
 _ROWS_OF_A_PART = 10**9  # more than are ever logged between two interruptions
 _SETTINGS = wandb.Settings(
     silent=True,
     reinit="finish_previous",
+    init_timeout=30.0,  # seconds for a server that has answered once
     x_transaction_log_flush_interval=1.0,  # seconds that a killed run may lose of its W&B file
 )
 
 
-def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None) -> tuple[Any, str]:
+def open_wandb_run(
+    plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None, announce: Callable[[str], None] = print
+) -> tuple[Any, str]:
     """Open a W&B run in the run's folder, or go on with the one that is there.
 
     The x-axis of every curve is the number of steps, `trainer/global_step`, so what a resumed run logs a second time
     lies on what it logged before. Without a server each part of a resumed run is a folder of its own, and
-    `wandb sync` puts them together. A run of this process that is still open is finished first.
+    `wandb sync` puts them together. A run of this process that is still open is finished first. A server that has not
+    answered after ten seconds is not waited for: the run goes on offline, but not if WANDB_MODE asks for online.
 
     Args:
         plan: of the run; the section "logger" of its configuration has the project, the group and the tags.
@@ -44,45 +58,107 @@ def open_wandb_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None
         arm: of an experiment that the run is; empty if it is none.
         sweep: Hydra's description of the sweep that the run is a job of, with its folder, which names the group where
             the configuration names none; None if it is no job.
+        announce: prints a line; called with what is being waited for, if that takes more than a second.
 
     Returns:
         The run, and a line that says where to look.
 
     Raises:
-        ConfigError: if W&B refuses the key, or does not answer.
+        ConfigError: if W&B refuses the key, or does not answer although WANDB_MODE asks for online.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config, parts = plan.settings, _parts(folder)
     known = parts[-1].partition("-")[2] if parts else None
-    try:
-        mode = wandb_mode()
-        run = wandb.init(
-            id=os.environ.pop("WANDB_RUN_ID", None) or known or secrets.token_hex(4),  # an agent's id is for one run
-            resume="allow",
-            project=config["logger"]["project"],
-            group=config["logger"]["group"] or (Path(sweep.dir).name if sweep else None),
-            tags=config["logger"]["tags"],
-            job_type="train",
-            name=run_name(plan, arm, sweep.subdir if sweep else ""),
-            dir=folder,
-            config={**config, "identity": identity(config)},
-            mode=mode,
-            settings=_SETTINGS,
-        )
-    except (wandb.errors.Error, ValueError) as error:  # of pydantic, where a variable has no value of its kind
-        reason = hide_secrets(" ".join(str(error).split()))
-        raise ConfigError(f"logger=wandb: {reason}; without a server: WANDB_MODE=offline or logger=csv") from None
+    with _announced_waiting(announce):
+        try:
+            mode, why = _reachable_mode()
+            of_agent = os.environ.pop("WANDB_RUN_ID", None)  # it is for one run
+            run = wandb.init(
+                id=of_agent or known or secrets.token_hex(4),
+                resume="allow",
+                project=config["logger"]["project"],
+                group=config["logger"]["group"] or (Path(sweep.dir).name if sweep else None),
+                tags=config["logger"]["tags"],
+                job_type="train",
+                name=run_name(plan, arm, sweep.subdir if sweep else ""),
+                dir=folder,
+                config={**config, "identity": identity(config)},
+                mode=mode,
+                settings=_SETTINGS,
+            )
+        except ConfigError:
+            raise
+        except (wandb.errors.Error, ValueError) as error:  # of pydantic, where a variable has no value of its kind
+            reason = hide_secrets(" ".join(str(error).split()))
+            raise ConfigError(f"logger=wandb: {reason}; {_WITHOUT}") from None
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     if parts and not run.resumed:  # W&B numbers rows, and no number may come twice in a run
         run.log({}, step=len(parts) * _ROWS_OF_A_PART, commit=False)
-    where = f"as there is no key; look with: wandb leet {folder / 'wandb'}" if mode == "offline" else run.url or ""
+    where = f"as {why}; look with: wandb leet {folder / 'wandb'}" if mode == "offline" else run.url or ""
     return run, f"W&B     {mode} {where}".rstrip()
 
 
 def wandb_mode() -> Any:
     """Return what the environment says, else online if there is a key; nothing is asked and no server is called."""
+    if not os.environ.get("WANDB_MODE"):
+        os.environ.pop("WANDB_MODE", None)  # W&B takes an empty text for a mode
+    wandb.setup(_SETTINGS)
     return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+
+
+def _reachable_mode() -> tuple[Any, str]:
+    """Return the mode of a run and, of one that is offline, the reason.
+
+    Raises:
+        ConfigError: if the environment asks for online and the server does not answer.
+    """
+    mode = wandb_mode()
+    if mode != "online" or _answers():
+        return mode, "WANDB_MODE says" if os.environ.get("WANDB_MODE") else "there is no key"
+    why = f"{_server()} does not answer"
+    if os.environ.get("WANDB_MODE"):
+        raise ConfigError(f"WANDB_MODE=online: {why}; {_WITHOUT}")
+    return "offline", why
+
+
+def _server() -> str:
+    return hide_secrets(wandb.setup().settings.base_url)
+
+
+@contextmanager
+def _announced_waiting(announce: Callable[[str], None]) -> Iterator[None]:
+    """Announce what is being waited for if it takes long."""
+    timer = Timer(_SILENCE, lambda: announce(f"W&B     waits for {_server()}; {_WITHOUT}"))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _answers() -> bool:
+    """Return whether the server answers in time, whatever it says."""
+    settings, answer = wandb.setup().settings, SimpleQueue[bool]()
+    proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
+    opener = build_opener(ProxyHandler({**getproxies(), **{name: url for name, url in proxies.items() if url}}))
+
+    def ask() -> None:
+        try:
+            opener.open(settings.base_url, timeout=_PATIENCE).close()
+        except (HTTPError, HTTPException):
+            answer.put(True)
+        except OSError as error:  # W&B has certificates of its own, so one that is not known here is an answer
+            answer.put(isinstance(error, URLError) and isinstance(error.reason, ssl.SSLError))
+        else:
+            answer.put(True)
+
+    Thread(target=ask, daemon=True).start()  # a name that is not found, or one of many addresses, may take minutes
+    try:
+        return answer.get(timeout=_PATIENCE)
+    except Empty:
+        return False
 
 
 def run_name(plan: Plan, *more: str) -> str:

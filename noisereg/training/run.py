@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,9 @@ def _open_dashboard(training: Training, arm: str) -> WandbBands | None:
     if not (training.settings["logger"]["wandb"] and is_first_process()):
         return None
     sweep = HydraConfig.get().sweep if is_job_of_sweep() else None
-    run, line = open_wandb_run(training.plan, training.folder, arm=arm, sweep=sweep)
-    print_lines(training.console, line)
+    announce = partial(print_lines, training.console)
+    run, line = open_wandb_run(training.plan, training.folder, arm=arm, sweep=sweep, announce=announce)
+    announce(line)
     dashboard = WandbBands(run, training.plan.names, at_once=not isinstance(training, OneByOne))
     training.observers.append(dashboard)
     return dashboard

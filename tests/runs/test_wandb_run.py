@@ -171,3 +171,9 @@ def test_the_summary_says_of_how_many_replicas_the_means_are_where_some_diverged
     counts = {name: value for name, value in run.summary.items() if name.startswith(("diverged", "replicas"))}
     assert counts == {"diverged/p=0": 0, "replicas/p=0": 2, "diverged/p=0.2": 1, "replicas/p=0.2": 2}
     assert run.summary["test/error/p=0.2"] == 0.5
+
+
+def test_nothing_is_said_of_waiting_if_there_is_no_wait(tmp_path):
+    said = []
+    open_wandb_run(Plan(CONFIG), tmp_path, announce=said.append)
+    assert said == []
