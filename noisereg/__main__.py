@@ -28,7 +28,7 @@ from noisereg.config.overrides import quote_value
 from noisereg.config.run_folder import remove_refused_folder
 from noisereg.config.sweep import Sweep
 from noisereg.errors import ConfigError
-from noisereg.terminal import guard_output, open_console
+from noisereg.terminal import guard_logs, guard_output, open_console
 
 _received: list[int] = []  # signals that were to end the program
 
@@ -81,6 +81,7 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def train(config: DictConfig) -> None:
     """Train what one configuration describes."""
+    guard_logs()
     try:
         run = _load_run()
         _start.is_over = True

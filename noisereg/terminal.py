@@ -1,14 +1,18 @@
-"""What is printed: a user's text as it is written, and no failure of the terminal that ends a run."""
+"""What is printed: a user's text as it is written, no secret, and no failure of the terminal that ends a run."""
 
 import io
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+
+from noisereg.secrets import find_secrets, hide_known
 
 # Control characters but for tab and newline; marks that turn the direction of what follows; halves of a character.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -30,16 +34,16 @@ def open_console(*, quiet: bool = False) -> Console:
 
 
 def plain_text(text: str) -> str:
-    """Return a text in which what a terminal or a page would obey stands as it is written in Python.
+    """Return a text in which what a terminal or a page would obey stands as it is written in Python, without secrets.
 
     That is control characters, such as those that begin a terminal's escape sequence, and the marks that turn the
-    direction of writing, by which a text can look like another.
+    direction of writing, by which a text can look like another. Secrets are those of `hide_secrets`.
 
     Example:
         >>> plain_text("a\\x1b[2Jb"), plain_text("näïve 日本"), plain_text("\\u202efdp.exe")
         ('a\\\\x1b[2Jb', 'näïve 日本', '\\\\u202efdp.exe')
     """
-    return _OBEYED.sub(lambda found: found[0].encode("unicode-escape").decode(), text)
+    return _OBEYED.sub(lambda found: found[0].encode("unicode-escape").decode(), hide_known(text, _secrets()))
 
 
 class _PlainConsole(Console):
@@ -63,8 +67,58 @@ def guard_output() -> None:
             stream.flush()
             raw = io.BufferedWriter(_Guarded(stream.fileno(), "wb", closefd=False))
             at_once = stream.line_buffering or name == "stderr"
-            guarded = io.TextIOWrapper(raw, encoding=stream.encoding, errors="replace", line_buffering=at_once)
+            guarded = _Hiding(raw, encoding=stream.encoding, errors="replace", line_buffering=at_once)
             setattr(sys, name, guarded)
+
+
+def guard_logs() -> None:
+    """Leave secrets out of what is logged to the handlers of the root logger, as Hydra makes them for each job."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_HidingFormatter(handler.formatter or logging.Formatter()))
+
+
+class _HidingFormatter(logging.Formatter):
+    def __init__(self, whole: logging.Formatter) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_known(self._whole.format(record), _secrets())
+
+
+class _Hiding(io.TextIOWrapper):
+    """A stream of texts that leaves their secrets out, whoever prints them."""
+
+    def write(self, text: str, /) -> int:
+        super().write(hide_known(text, _secrets()))
+        return len(text)
+
+
+@cache
+def _secrets() -> list[str]:
+    """Return the secrets of the environment that this process began with."""
+    return list(find_secrets(os.environ).values())
+
+
+def guard_captures() -> None:
+    """Leave secrets out of what a library takes that has put its own function before the streams, as W&B does.
+
+    It is to be called once the library has done so; streams that are not of `guard_output` are left as they are.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, _Hiding) and not isinstance(stream.write, _Hidden):
+            stream.write = _Hidden(stream.write)  # type: ignore[method-assign]
+
+
+class _Hidden:
+    """A function that takes a text, called with one that has no secret."""
+
+    def __init__(self, write: Callable[[str], int]) -> None:
+        self._write = write
+
+    def __call__(self, text: str, /) -> int:
+        self._write(hide_known(text, _secrets()))
+        return len(text)
 
 
 class _Guarded(io.FileIO):

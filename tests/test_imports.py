@@ -14,6 +14,7 @@ PACKAGE = Path(noisereg.__file__).parent
 ORDER = (
     "rng",
     "errors",
+    "secrets",
     "terminal",
     "statistics",
     "labels",

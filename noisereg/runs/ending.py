@@ -23,13 +23,13 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.commands import resuming_command
 from noisereg.config.run_folder import RECORD, remove_refused_folder
-from noisereg.config.secrets import hide_secrets
 from noisereg.errors import ConfigError, DatasetError, DiskError
 from noisereg.files.atomic import remove_leftovers, write_atomically
 from noisereg.files.lock import locked
 from noisereg.runs.environment import is_first_process, process_number
 from noisereg.runs.record import RunRecord
 from noisereg.runs.signals import held_signals
+from noisereg.secrets import hide_secrets
 
 _ONE_LINE = (
     FloatingPointError,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from jaxtyping import Int64
 from noisereg.config.run_folder import RECORD, arm_names, damaged_results
 from noisereg.config.targets import model_name
 from noisereg.files.reading import read_file
+from noisereg.secrets import find_secrets, hide_known_in
 
 _STATUSES = ("finished", "failed", "stopped", "running")
 _INDEX = ("step", "epoch", "p", "seed")
@@ -240,7 +242,8 @@ def find_runs(paths: Iterable[Path | str]) -> list[Run]:
     if not records:
         searched = ", ".join(map(str, places)) or "no folder"
         raise ValueError(f"no run in {searched}: a run's folder has a {RECORD}")
-    runs = sorted((_read(record) for record in records.values()), key=lambda run: _natural(run.folder))
+    secrets = find_secrets(os.environ).values()
+    runs = sorted((_read(record, secrets) for record in records.values()), key=lambda run: _natural(run.folder))
     folders = {run.folder.resolve() for run in runs}
     arms = {(run.folder / arm).resolve() for run in runs for arm in run.arms}
     return [run for run in runs if not _is_a_part(run.folder.resolve(), folders, arms)]
@@ -297,7 +300,7 @@ def _records(place: Path) -> Sequence[Path]:
     raise ValueError(f"{place} is no folder and no {RECORD}")
 
 
-def _read(path: Path) -> Run:
+def _read(path: Path, secrets: Collection[str]) -> Run:
     try:
         record = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
@@ -308,7 +311,8 @@ def _read(path: Path) -> Run:
     if damaged := damaged_results(path.parent, record):
         names = ", ".join(damaged)
         return Run(path.parent, "unreadable", f"{names} is not what the run has left; resume={path.parent} mends it")
-    return Run(path.parent, status, str(record.get("reason") or ""), record)
+    shown = {key: value if key == "replicas" else hide_known_in(value, secrets) for key, value in record.items()}
+    return Run(path.parent, status, str(shown.get("reason") or ""), shown)
 
 
 def _natural(folder: Path) -> list[tuple[int, int, str]]:

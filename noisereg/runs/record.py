@@ -1,15 +1,18 @@
 """result.json: what a run was asked to do, where it ran, and what came of it."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from noisereg.config.run_folder import RECORD, identity, read_record, result_digests
 from noisereg.config.same_data import Fingerprint, recorded_fingerprint, refuse_other_data
-from noisereg.config.secrets import hide_secrets
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
+from noisereg.secrets import find_secrets, hide_known_in
+
+_NO_WORDS = ("replicas",)  # numbers by the names of metrics
 
 
 class RunRecord:
@@ -80,6 +83,7 @@ class RunRecord:
         known: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}
         digests = {"digests": result_digests(self.path.parent, self.config)} if status == "finished" else {}
         data = {"fingerprint": self._fingerprint} if self._fingerprint else {}
-        told = {"reason": hide_secrets(contents["reason"])} if "reason" in contents else {}  # words of any library
-        text = json.dumps({**known, **data, **contents, **told, **digests}, indent=2)
+        secrets = find_secrets(os.environ).values()
+        told = {key: value if key in _NO_WORDS else hide_known_in(value, secrets) for key, value in contents.items()}
+        text = json.dumps({**known, **data, **told, **digests}, indent=2)
         write_atomically(self.path, lambda file: file.write(text.encode()))

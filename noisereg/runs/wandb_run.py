@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -19,13 +20,14 @@ import wandb
 
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import identity
-from noisereg.config.secrets import hide_secrets
 from noisereg.config.targets import model_name, target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.labels import DIVERGED
 from noisereg.runs.curves import PLACE, Curves
+from noisereg.secrets import find_secrets, hide_secrets
 from noisereg.statistics import bands
+from noisereg.terminal import guard_captures
 
 _IN_THE_NAME = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job
 _LIVE = ("test/error", "train/error", "train/loss", "test/active_fraction")  # of one replica among others
@@ -69,7 +71,7 @@ def open_wandb_run(
     folder.mkdir(parents=True, exist_ok=True)
     config, parts = plan.settings, _parts(folder)
     known = parts[-1].partition("-")[2] if parts else None
-    with _announced_waiting(announce):
+    with _announced_waiting(announce), _without_secrets_of_slurm():
         try:
             mode, why = _reachable_mode()
             of_agent = os.environ.pop("WANDB_RUN_ID", None)  # it is for one run
@@ -84,13 +86,14 @@ def open_wandb_run(
                 dir=folder,
                 config={**config, "identity": identity(config)},
                 mode=mode,
-                settings=_SETTINGS,
+                settings=_SETTINGS.model_copy(update={"git_remote_url": _remote_without_secrets()}),
             )
         except ConfigError:
             raise
         except (wandb.errors.Error, ValueError) as error:  # of pydantic, where a variable has no value of its kind
             reason = hide_secrets(" ".join(str(error).split()))
             raise ConfigError(f"logger=wandb: {reason}; {_WITHOUT}") from None
+    guard_captures()
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     if parts and not run.resumed:  # W&B numbers rows, and no number may come twice in a run
@@ -244,6 +247,33 @@ class WandbBands:
                 ends = {f"{name}/low": row["low"], f"{name}/high": row["high"]} if row["n"] > 1 else {}
                 logged |= {name: row["mean"], **ends}
         return logged
+
+
+@contextmanager
+def _without_secrets_of_slurm() -> Iterator[None]:
+    """Keep the secrets of SLURM, such as SLURM_JWT, from W&B's process, which uploads all variables of that name."""
+    known = find_secrets(os.environ).keys()
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("SLURM_") and (name in known or hide_secrets(value) != value)
+    }
+    for name in kept:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _remote_without_secrets() -> str | None:
+    """Return the address of the checkout's remote where it holds a secret, of which W&B takes out a password alone."""
+    try:
+        asked = subprocess.run(["git", "config", "remote.origin.url"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    hidden = hide_secrets(asked.stdout)
+    return hidden.strip() if hidden != asked.stdout else None
 
 
 def _parts(folder: Path) -> list[str]:
