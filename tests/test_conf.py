@@ -45,6 +45,7 @@ SHAPES = {  # of an input, and the number of classes
     "hypercube": ((60,), 2),
     "image_folder": ((3, 32, 32), 2),
     "mnist": ((1, 28, 28), 10),
+    "parity": ((30,), 2),
     "standard_basis": ((30,), 2),
 }
 FACTORS = {  # of p, in five epochs
@@ -131,7 +132,7 @@ def test_every_data_set_has_the_shape_and_the_classes_of_its_source(dataset, ima
     assert (tuple(data.input_shape), data.num_classes) == SHAPES[dataset]
 
 
-@pytest.mark.parametrize("dataset", ["gaussian", "hypercube", "standard_basis", "image_folder", "characters"])
+@pytest.mark.parametrize("dataset", ["gaussian", "hypercube", "parity", "standard_basis", "image_folder", "characters"])
 def test_every_data_set_without_a_download_loads(dataset, images, tmp_path, monkeypatch):
     monkeypatch.setenv("NOISEREG_CACHE", str(tmp_path))
     root = [f"dataset.root={images}"] if dataset == "image_folder" else []

@@ -9,6 +9,7 @@ from noisereg.datasets.image_folder import ImageFolder
 from noisereg.datasets.in_memory import InMemory
 from noisereg.datasets.loader import BatchLoader, check_shares, epoch_order
 from noisereg.datasets.mnist import FashionMnist, Mnist
+from noisereg.datasets.parity import Parity
 from noisereg.datasets.resized_crop import resized_crop
 from noisereg.datasets.split import Split
 from noisereg.datasets.standard_basis import StandardBasis
@@ -27,6 +28,7 @@ __all__ = [
     "ImageFolder",
     "InMemory",
     "Mnist",
+    "Parity",
     "Pictures",
     "Split",
     "StandardBasis",
