@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -61,7 +61,8 @@ def main() -> None:
         if isinstance(found, Sweep):
             sys.argv[1:] += found.placing
             _start.sweep = found
-            sys.exit(found.run(train, console=open_console(), fingerprint=_fingerprint_data))
+            called: Any = {"fingerprint": _fingerprint_data, "show_results": _print_results}
+            sys.exit(found.run(train, console=open_console(), **called))
         if {"--help", "-h"} & set(sys.argv[1:]):
             _print_help()
         if found is None:
@@ -115,6 +116,15 @@ def _fingerprint_data(settings: dict[str, Any]) -> dict[str, Any]:
     from noisereg.training.data_fingerprint import fingerprint_data  # noqa: PLC0415 - loads torch
 
     return fingerprint_data(settings)
+
+
+def _print_results(folders: Sequence[Path]) -> None:
+    """Print the means of the finished runs in some folders, by what differs between them."""
+    if folders:
+        from noisereg.report.page.comparison_table import print_results  # noqa: PLC0415 - loads pandas and scipy
+        from noisereg.runs.reading import find_runs  # noqa: PLC0415 - loads pandas
+
+        print_results(find_runs(folders), open_console())
 
 
 def _print_help() -> NoReturn:

@@ -1,4 +1,4 @@
-"""The installed command `noisereg`: train, report, export, dashboard and doctor, each loaded when it is called."""
+"""The installed command `noisereg`: train, report, plot and the others, each loaded when it is called."""
 
 import sys
 from importlib import import_module
@@ -10,6 +10,7 @@ _COMMANDS = {  # with the module whose `main` each is
     "train": ("noisereg.__main__", "train one network, a grid or a sweep; as python train.py"),
     "report": ("noisereg.report.__main__", "a page, figures and a table of the runs below some folders"),
     "export": ("noisereg.report.export", "figures and tables of runs for a paper: pdf, svg, png, csv, LaTeX"),
+    "plot": ("noisereg.report.plot", "what was measured against anything in which runs differ"),
     "dashboard": ("noisereg.dashboard.__main__", "the W&B workspace of a project"),
     "doctor": ("noisereg.training.doctor", "versions, devices, disks and data here, for a report of a fault"),
 }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain, combinations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -228,6 +229,101 @@ def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
         shown |= _of_columns(changes, DIFFERENCE)
         parts.append(pd.DataFrame(dict(zip(cells, cell, strict=True)) | shown))
     return pd.concat(parts, ignore_index=True)
+
+
+def cell_means(replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[str]) -> pd.DataFrame:
+    """Compute the mean and Student's t interval of metrics for each cell of replicas.
+
+    Args:
+        replicas: one row for each replica.
+        metrics: names of columns of numbers; nan is left out.
+        by: columns that make a cell; none: all replicas are one.
+
+    Returns:
+        The columns of `by`, metric, and `MEAN`: mean, low, high, n (with a value) and replicas (with and without one);
+        in the order of the cells, then of the metrics.
+
+    Example:
+        >>> rows = pd.DataFrame({"hidden": [8, 8, 9], "error": [0.1, 0.3, 0.5]})
+        >>> cell_means(rows, ["error"], by=["hidden"])[["hidden", "metric", "mean", "n"]]
+           hidden metric  mean  n
+        0       8  error   0.2  2
+        1       9  error   0.5  1
+    """
+    values = replicas[list(metrics)].to_numpy(dtype=float)
+    parts = [
+        pd.DataFrame(
+            {**cell, "metric": list(metrics), **_of_columns(values[own], MEAN), "replicas": len(own)},
+            columns=[*by, "metric", *MEAN],
+        )
+        for cell, own in _cells(replicas, by)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*by, "metric", *MEAN])
+
+
+def paired_differences(
+    replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[str], most: int = 5000
+) -> pd.DataFrame:
+    """Compute the paired difference of metrics between every two cells that differ in one column alone.
+
+    Args:
+        replicas: one row for each replica, with its seed.
+        metrics: names of columns of numbers.
+        by: columns that make a cell.
+        most: pairs of cells; where there would be more, each cell is compared with the first of its column alone.
+
+    Returns:
+        The columns of `by`, those of the later cell; key, the column in which the two differ; than, the value that the
+        earlier one has there; metric; and `DIFFERENCE`: difference (later less earlier), its 95 % t interval over the
+        seeds that both have, and pairs, the number of those. Two cells that share no seed with a value have no row.
+
+    Raises:
+        ValueError: if a cell has two replicas of a seed.
+
+    Example:
+        >>> rows = pd.DataFrame({"hidden": [8, 8, 9, 9], "seed": [0, 1, 1, 0], "error": [0.1, 0.3, 0.6, 0.5]})
+        >>> paired_differences(rows, ["error"], by=["hidden"])[["hidden", "than", "difference", "pairs"]]
+           hidden  than  difference  pairs
+        0       9     8        0.35      2
+    """
+    values = replicas[list(metrics)].to_numpy(dtype=float)
+    cells = [(cell, own, pd.Index(replicas["seed"].to_numpy()[own])) for cell, own in _cells(replicas, by)]
+    for cell, _, seeds in cells:
+        if not seeds.is_unique:
+            place = ", ".join(f"{key} = {value}" for key, value in cell.items())
+            raise ValueError(
+                f"a cell must have one replica of a seed, got two of {seeds[seeds.duplicated()][0]}: {place}"
+            )
+    parts = []
+    for key in by:
+        together: dict[tuple[Any, ...], list[int]] = {}
+        for number, (cell, _, _) in enumerate(cells):
+            together.setdefault(tuple(str(cell[other]) for other in by if other != key), []).append(number)
+        groups = [places for places in together.values() if len(places) > 1]
+        is_whole = sum(len(places) * (len(places) - 1) // 2 for places in groups) <= most
+        for one, later in chain.from_iterable(
+            combinations(places, 2) if is_whole else ((places[0], other) for other in places[1:]) for places in groups
+        ):
+            (earlier, own, seeds), (cell, others, their_seeds) = cells[one], cells[later]
+            partner = seeds.get_indexer(their_seeds)
+            change = values[others[partner >= 0]] - values[own[partner[partner >= 0]]]
+            shown = {**cell, "key": key, "than": earlier[key], "metric": list(metrics)}
+            parts.append(pd.DataFrame(shown | _of_columns(change, DIFFERENCE)))
+    columns = [*by, "key", "than", "metric", *DIFFERENCE]
+    table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return table[table["pairs"] > 0].reset_index(drop=True)
+
+
+def _cells(replicas: pd.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Return each cell with the places of its rows, numbers in order and other values as they come."""
+    if not by:
+        return [({}, np.arange(len(replicas)))] if len(replicas) else []
+    codes = pd.DataFrame(
+        {key: pd.factorize(replicas[key], sort=pd.api.types.is_numeric_dtype(replicas[key]))[0] for key in by}
+    )
+    numbers = codes.groupby(list(by)).ngroup().to_numpy()
+    places = [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
+    return [({key: replicas[key].iloc[own[0]] for key in by}, own) for own in places]
 
 
 def _of_columns(values: Float64[np.ndarray, "rows columns"], names: Sequence[str]) -> dict[str, np.ndarray]:

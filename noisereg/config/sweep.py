@@ -75,14 +75,20 @@ class Sweep:
     takes_jobs_along: bool = False
 
     def run(
-        self, launch: Callable[[], Any], *, console: Console, fingerprint: Callable[[Settings], Fingerprint]
+        self,
+        launch: Callable[[], Any],
+        *,
+        console: Console,
+        fingerprint: Callable[[Settings], Fingerprint],
+        show_results: Callable[[Sequence[Path]], None] = lambda folders: None,
     ) -> int:
-        """Run what is not finished yet, with the folder locked, and print how each job ended.
+        """Run what is not finished yet, with the folder locked, and print how each job ended and what came out.
 
         Args:
             launch: starts the jobs, those that are finished too: they end at once.
             console: to print on.
             fingerprint: reads that of the data of a configuration; asked for where a folder holds a run.
+            show_results: prints the results of the finished runs in some folders.
 
         Returns:
             The exit code: 0 if all jobs are finished; that of the launcher, or 1, if not.
@@ -101,6 +107,7 @@ class Sweep:
                 code = end.code if isinstance(end.code, int) else 1
             finally:
                 self._print_table(skipped, console)
+            show_results([job.folder for job in self.jobs if job.is_finished])
         return code or int(not all(job.is_finished for job in self.jobs))
 
     def stop_jobs(self) -> None:

@@ -13,9 +13,10 @@ from noisereg.config.composing import compose_settings
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup, describe_ends
+from noisereg.report.page.comparison_table import compare_groups, result_tables
 from noisereg.report.page.html import DrawnFigure, render
-from noisereg.report.page.results import claim_rows, csv_text, result_rows
-from noisereg.report.page.terminal import kinds_table, means_table, overview_table
+from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
+from noisereg.report.page.terminal import kinds_table, overview_table
 from noisereg.runs.reading import Run, find_runs
 from noisereg.terminal import guard_output, open_console, plain_text
 
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
     """Write report.html, results.csv, claims.csv if there are claims, and a figure for each group of runs.
 
+    Groups without claims that differ in a few settings are compared: comparison.csv and differences.csv.
+
     Each file appears whole or not at all. A run that cannot be read is a line, and keeps no other from being shown.
 
     Args:
@@ -60,6 +63,9 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
     _write(folder / "results.csv", csv_text(result_rows(groups)).encode())
     if judged:
         _write(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
+    if compared := compare_groups([group for group in groups if not group.judgements]):
+        _write(folder / "comparison.csv", csv_text(comparison_rows(compared)).encode())
+        _write(folder / "differences.csv", csv_text(difference_rows(compared)).encode())
     drawn = [*judged, *[group for group in groups if not group.judgements][:_MOST_FIGURES]]
     figures = {group.name: DrawnFigure({}, _NO_MORE_FIGURES) for group in groups}
     for group in drawn:
@@ -67,7 +73,7 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
             figures[group.name] = _drawn(group, folder / "figures" / f"{group.name}.png")
             group.forget_curves()
     with console.status("writing the page"):
-        page = render(groups, list(figures.values()), unfinished=others, defaults=compose_settings())
+        page = render(groups, list(figures.values()), unfinished=others, compared=compared, defaults=compose_settings())
         _write(folder / "report.html", page.encode())
     _print_results(groups, console)
     for group in drawn:
@@ -76,8 +82,10 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
                 console.print(Text(f"{group.title}: {line}"), soft_wrap=True)
     for run in others:
         console.print(Text(f"{run.status}: {run.folder} {run.reason}"), soft_wrap=True)
-    files = ["results.csv", *(["claims.csv"] if judged else [])]
-    console.print(Text(f"{folder / 'report.html'}, with figures and {' and '.join(files)} beside it"), soft_wrap=True)
+    files = ["figures", "results.csv", *(["claims.csv"] if judged else [])]
+    files += ["comparison.csv", "differences.csv"] if compared else []
+    beside = f"{', '.join(files[:-1])} and {files[-1]}"
+    console.print(Text(f"{folder / 'report.html'}, with {beside} beside it"), soft_wrap=True)
 
 
 def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
@@ -86,10 +94,10 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
         console.print(overview_table(judged))
         console.print(kinds_table(judged))
     others = [group for group in groups if not group.judgements]
-    for group in others[:_MOST_TABLES]:
-        console.print(means_table(group), crop=False)  # a number is never cut
+    for table in result_tables(others)[:_MOST_TABLES]:
+        console.print(table, crop=False)  # a number is never cut
     if others:
-        console.print("mean ± 95 % t interval; differences to p = 0 seed by seed")
+        console.print("mean ± 95 % t interval; differences seed by seed")
     if len(others) > _MOST_TABLES:
         console.print(f"{len(others) - _MOST_TABLES} more groups of runs are in results.csv and on the page")
     if not judged and (ends := describe_ends(groups)):

@@ -3,56 +3,28 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import pandas as pd
 
 from noisereg.labels import label_of
-from noisereg.report.figures.chart_process import CHARTS
 from noisereg.report.figures.figure import figure_of
-from noisereg.report.figures.files import specification_of, visible
+from noisereg.report.figures.files import specification_of
+from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
+from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words
-from noisereg.report.page.results import claim_rows, csv_text, result_rows
+from noisereg.report.page.comparison_table import compare_groups, in_words
+from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
 from noisereg.runs.reading import find_runs
 from noisereg.runs.summary import summary_metrics
-from noisereg.statistics import CELL
+from noisereg.statistics import CELL, DIFFERENCE, MEAN
 from noisereg.terminal import guard_output, open_console, plain_text
 
 FORMATS = ("pdf", "svg", "png", "csv", "tex")
-WIDTHS = {"column": 3.25, "page": 6.75}  # inches
-_POINTS = 72  # to the inch; a dot of a figure is one
-_FONT_SIZE = 8.0  # points
-_PANEL = 2.0  # inches that a panel needs at least
-
-
-@dataclass(frozen=True)
-class Form:
-    """How figures are exported.
-
-    Args:
-        width: of a figure, in inches.
-        font: family of its letters.
-        each: whether each panel is a figure of its own.
-
-    Raises:
-        ValueError: if the width is not in [1, 40], or there is no such font here.
-    """
-
-    width: float = WIDTHS["page"]
-    font: str = "sans-serif"
-    each: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.width <= 40:
-            raise ValueError(f"--width must be in [1, 40] inches, got {self.width:g}")
-        if not _has_font(self.font):
-            raise ValueError(f"--font={self.font}: this machine has no such font; sans-serif is always there")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = open_console()
     try:
         form, formats = (
-            Form(_width_of(asked.width or ("column" if asked.each else "page")), asked.font, asked.each),
+            Form(width_of(asked.width or ("column" if asked.each else "page")), asked.font, asked.each),
             _formats_of(asked.format),
         )
         groups, others = read_groups(find_runs(asked.paths))
@@ -79,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with console.status(f"exporting {group.title}"):
                 for path in export_group(group, asked.out, form=form, formats=formats):
                     console.print(str(path), soft_wrap=True)
+        if compared := compare_groups([group for group in groups if not group.judgements]):
+            for path in export_comparison(compared, asked.out, formats=formats):
+                console.print(str(path), soft_wrap=True)
     except (ValueError, OSError) as error:
         print(plain_text(f"error: {error}"), file=sys.stderr)
         return 2
@@ -104,15 +79,13 @@ def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence
     Raises:
         ValueError: if the runs do not allow their figure.
     """
-    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
-
     made: dict[str, bytes] = {}
-    if images := [name for name in formats if name in _IMAGES]:
+    if images := [name for name in formats if name in IMAGES]:
         drawn = specification_of(figure_of(group))
         figures = {group.name: drawn} if not form.each else _panels(drawn, group.name)
         for place, figure in figures.items():
             specification = paper_specification(figure, form)
-            made |= {f"{place}.{name}": _IMAGES[name](specification, form.width) for name in images}
+            made |= {f"{place}.{name}": IMAGES[name](specification, form.width) for name in images}
         if {"pdf", "tex"} <= set(formats):
             lines = drawn.get("title", {}).get("subtitle", [])
             made[f"{group.name}-figure.tex"] = _figure_latex(group, [*figures], lines, form).encode()
@@ -124,32 +97,80 @@ def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence
         made[f"{group.name}-claims.csv"] = csv_text(claim_rows([group])).encode()
     if group.judgements and "tex" in formats:
         made[f"{group.name}-claims.tex"] = claims_latex(group).encode()
+    return _write_all(made, folder)
+
+
+def export_comparison(compared: Comparison, folder: Path, *, formats: Sequence[str]) -> list[Path]:
+    """Write the tables of groups of runs side by side.
+
+    Args:
+        compared: the groups.
+        folder: to write into.
+        formats: some of `FORMATS`, of which csv and tex count.
+
+    Returns:
+        The files: the means for each combination of what differs, if that is more than p, rate and arm,
+        `comparison.csv` and `.tex`; the paired differences between combinations that differ in one key,
+        `differences.csv` and, those to the first value of each key, `.tex`.
+    """
+    made: dict[str, bytes] = {}
+    if "csv" in formats:
+        made |= (
+            {"comparison.csv": csv_text(comparison_rows(compared)).encode()} if compared.has_several_settings else {}
+        )
+        made["differences.csv"] = csv_text(difference_rows(compared)).encode()
+    if "tex" in formats:
+        made |= {"comparison.tex": comparison_latex(compared).encode()} if compared.has_several_settings else {}
+        made |= {} if compared.differences.empty else {"differences.tex": differences_latex(compared).encode()}
+    return _write_all(made, folder)
+
+
+def _write_all(made: Mapping[str, bytes], folder: Path) -> list[Path]:
+    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
+
     for name, content in made.items():
         write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
     return [folder / name for name in made]
 
 
-def paper_specification(specification: Mapping[str, Any], form: Form) -> dict[str, Any]:
-    """Return a figure without its title, with as many panels in a row as the width has room for, in letters of 8 pt.
+def comparison_latex(compared: Comparison) -> str:
+    """Return groups of runs side by side as a table of LaTeX: a row for each combination of what differs."""
+    keys, metrics = compared.keys, summary_metrics(compared.metrics)
+    rows, counts = [], []
+    for cell, part in compared.means.groupby(keys, dropna=False, sort=False):
+        own = part.set_index("metric").to_dict("index")
+        place = {_escape(key): _escape(in_words(value)) for key, value in zip(keys, cell, strict=True)}
+        rows.append(place | {label_of(metric).title: _mean_in_latex(own[metric], metric, MEAN) for metric in metrics})
+        counts.append(max((int(own[metric]["n"]) for metric in metrics), default=0))
+    caption = f"Mean $\\pm$ half of the 95 \\% t interval, over {_range_in_words(counts)} replicas each."
+    return _latex(pd.DataFrame(rows), caption=caption, label="comparison", right=len(rows[0]))
 
-    Args:
-        specification: of Vega-Lite, rows of panels.
-        form: of the figure.
 
-    Returns:
-        A specification that is scaled to the width as it is written.
-    """
-    columns = max(1, int(form.width / _PANEL))
-    rows = []
-    for row in specification["vconcat"]:
-        panels = row["hconcat"]
-        rows += [{**row, "hconcat": panels[at : at + columns]} for at in range(0, len(panels), columns)]
-    bare = {key: _static(value) for key, value in specification.items() if key not in ("title", "params")}
-    bare |= {"vconcat": [_static(row) for row in rows], "background": "white"}
-    size = _FONT_SIZE
-    for _ in range(2):  # the size of letters is part of the width that the scale follows from
-        size = _FONT_SIZE * _width_in_dots(_draw_svg(_with_letters(bare, size, form.font))) / (form.width * _POINTS)
-    return _with_letters(bare, size, form.font)
+def differences_latex(compared: Comparison) -> str:
+    """Return paired differences to the first value of each key as a table of LaTeX."""
+    keys, metrics = compared.keys, summary_metrics(compared.metrics)
+    table = compared.differences_to_the_first
+    rows, counts = [], []
+    for cell, part in table.groupby([*keys, "key", "than"], dropna=False, sort=False):
+        own = part.set_index("metric").to_dict("index")
+        *values, key, than = cell
+        place = {_escape(name): _escape(in_words(value)) for name, value in zip(keys, values, strict=True)}
+        place["less the same with"] = _escape(f"{key} = {in_words(than)}")
+        measured = {
+            label_of(metric).title: _mean_in_latex(own[metric], metric, DIFFERENCE) if metric in own else "--"
+            for metric in metrics
+        }
+        rows.append(place | measured)
+        counts.append(max((int(row["pairs"]) for row in own.values()), default=0))
+    caption = (
+        "Mean of the differences seed by seed $\\pm$ half of its 95 \\% t interval, over "
+        f"{_range_in_words(counts)} pairs each."
+    )
+    return _latex(pd.DataFrame(rows), caption=caption, label="differences", right=len(rows[0]))
+
+
+def _range_in_words(counts: Sequence[int]) -> str:
+    return f"{min(counts)}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def means_latex(group: RunGroup) -> str:
@@ -186,7 +207,9 @@ def means_latex(group: RunGroup) -> str:
             cell: f"{value:g}" if isinstance(value, float) else str(value)
             for cell, value in zip(cells, values, strict=True)
         }
-        rows.append({**place, **{label_of(metric).title: _mean_in_latex(own[metric], metric) for metric in metrics}})
+        rows.append(
+            {**place, **{label_of(metric).title: _mean_in_latex(own[metric], metric, MEAN) for metric in metrics}}
+        )
         most = max((own[metric] for metric in metrics), key=lambda row: row["n"], default=next(iter(own.values())))
         counts.append(replicas_in_words(int(most["n"]), int(most["replicas"]), int(most["diverged"])))
     n = counts[0] if len(set(counts)) == 1 else f"{'; '.join(counts)} in this order"
@@ -205,14 +228,16 @@ def claims_latex(group: RunGroup) -> str:
     return _latex(pd.DataFrame(rows), caption=caption, label=f"{group.name}-claims", right=0)
 
 
-def _mean_in_latex(row: Mapping[str, Any], metric: str) -> str:
-    """Return a mean and half its interval, in the unit that is shown."""
-    if pd.isna(row["mean"]):
+def _mean_in_latex(row: Mapping[str, Any], metric: str, names: Sequence[str]) -> str:
+    """Return a mean and half its interval, which have these names, in the unit that is shown."""
+    mean, low, high = (row[name] for name in names[:3])
+    if pd.isna(mean):
         return "--"
     label = label_of(metric)
-    half = label.factor * (row["high"] - row["low"]) / 2
+    half = label.factor * (high - low) / 2
     spread = "" if pd.isna(half) else f" $\\pm$ {half:.{label.digits}f}"
-    return f"{label.factor * row['mean']:.{label.digits}f}{spread}"
+    sign = "$-$" if mean < 0 else ""
+    return f"{sign}{label.factor * abs(mean):.{label.digits}f}{spread}"
 
 
 def _figure_latex(group: RunGroup, places: Sequence[str], lines: Sequence[str], form: Form) -> str:
@@ -254,83 +279,6 @@ def _panels(specification: Mapping[str, Any], name: str) -> dict[str, Any]:
             place = f"{name}/{len(found) + 1:02}-{stem}".rstrip("-")
             found[place] = {**specification, "vconcat": [{**row, "hconcat": [panel]}]}
     return found
-
-
-def _static(part: Any) -> Any:
-    """Return a part of a figure as it looks before anything is clicked: on paper there is nothing to choose by."""
-    if isinstance(part, list):
-        return [_static(item) for item in part if not _is_choice(item)]
-    if isinstance(part, dict):
-        return {key: _static(value) for key, value in part.items() if key != "params"}
-    return part
-
-
-def _is_choice(part: Any) -> bool:
-    """Return whether a part is a filter by what was clicked."""
-    condition = part.get("filter") if isinstance(part, dict) else None
-    return isinstance(condition, dict) and "param" in condition
-
-
-def _with_letters(specification: dict[str, Any], size: float, font: str) -> dict[str, Any]:
-    """Return a figure whose letters are of one size, in its own dots, and one family."""
-    config = dict(specification.get("config", {}))
-    parts = {"axis": ("labelFontSize", "titleFontSize"), "legend": ("labelFontSize", "titleFontSize")}
-    parts |= {"title": ("fontSize", "subtitleFontSize"), "header": ("labelFontSize", "titleFontSize")}
-    for part, keys in parts.items():
-        config[part] = {**config.get(part, {}), **dict.fromkeys(keys, size)}
-    return {**specification, "config": {**config, "font": font}}
-
-
-def _has_font(font: str) -> bool:
-    """Return whether a letter can be drawn in a font: one that is missing leaves out all letters without a word."""
-    letter = f'<text y="9" font-family={quoteattr(font)}>n</text>'
-    page = CHARTS.ask("pdf", f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{letter}</svg>')
-    return b"/FontFile" in page
-
-
-def _pdf(specification: dict[str, Any], width: float) -> bytes:
-    """Return the image with its fonts in it; its dots are points."""
-    return CHARTS.ask("pdf", _sized_svg(specification, width * _POINTS))
-
-
-def _svg(specification: dict[str, Any], width: float) -> bytes:
-    return _sized_svg(specification, width, unit="in").encode()
-
-
-def _png(specification: dict[str, Any], width: float) -> bytes:
-    return CHARTS.ask("print", _sized_svg(specification, width * _POINTS))
-
-
-def _sized_svg(specification: dict[str, Any], width: float, *, unit: str = "") -> str:
-    """Return an image of some width; its own dots stay in the viewBox."""
-    text = _draw_svg(specification)
-    scale = width / _width_in_dots(text)
-    head, end, rest = text.partition(">")
-    sized = re.sub(
-        r'\b(width|height)="([\d.]+)"', lambda found: f'{found[1]}="{float(found[2]) * scale:.4f}{unit}"', head
-    )
-    return f"{sized}{end}{rest}"
-
-
-def _draw_svg(specification: dict[str, Any]) -> str:
-    return CHARTS.ask("svg", visible(specification)).decode()
-
-
-def _width_in_dots(svg: str) -> float:
-    found = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
-    if found is None:
-        raise ValueError("the chart library has drawn no image")
-    return float(found[1])
-
-
-_IMAGES: dict[str, Callable[[dict[str, Any], float], bytes]] = {"pdf": _pdf, "svg": _svg, "png": _png}
-
-
-def _width_of(text: str) -> float:
-    try:
-        return WIDTHS[text] if text in WIDTHS else float(text)
-    except ValueError:
-        raise ValueError(f"--width must be column, page or a number of inches, got {text}") from None
 
 
 def _formats_of(text: str) -> list[str]:

@@ -145,7 +145,9 @@ class Selection:
             frame = kept
         return frame
 
-    def values(self, metric: str, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    def values(
+        self, metric: str, *, replicas: pd.DataFrame, curves: pd.DataFrame, also: Sequence[str] = ()
+    ) -> pd.DataFrame:
         """Return the value of a metric of each of these replicas.
 
         Args:
@@ -153,6 +155,7 @@ class Selection:
                 columns that begin so.
             replicas: one row for each replica, as it ended.
             curves: one row for each replica and measurement, with step and epoch.
+            also: further columns to return.
 
         Returns:
             The columns that name a replica or that the selection names, and value; a replica without one is left out.
@@ -174,8 +177,8 @@ class Selection:
         if metric not in frame:
             raise NothingSelectedError(f"{'no replica' if self.at == 'end' else 'no curve'} has the column {metric}")
         rows = self.rows(frame)
-        names = [column for column in dict.fromkeys([*REPLICA, *self.where]) if column in rows]
-        found = self._at_moment(rows, metric, names).rename(columns={metric: "value"})[[*names, "value"]]
+        names = [column for column in dict.fromkeys([*REPLICA, *self.where, *also]) if column in rows]
+        found = self._at_moment(rows, metric, names).assign(value=lambda own: own[metric])[[*names, "value"]]
         found = found[found["value"].notna()]
         if found.empty:
             raise NothingMeasuredError(f"{metric} was not measured {self.words.rpartition(', ')[2]}")

@@ -32,7 +32,7 @@ from noisereg.report.groups.run_group import RunGroup
 Fires = Callable[[Selection], np.ndarray | None]
 Analyses = Callable[[Selection], Sequence[AnalysedNetwork]]
 
-_OF_LINES = ("curves", "end")
+_OF_LINES = ("curves", "end", "scatter")
 _WITH_LEGEND = ("check", "reliability", "plane")
 _PANELS_A_ROW = 3
 _STANDS_WITH = {"reliability": "end"}
@@ -148,7 +148,8 @@ def draw_figure(
     over_training = [panels[place] for place in tables if panels[place].kind == "curves"]
     lines = [
         subtitle,
-        _intervals_in_words([*tables.values()]),
+        _intervals_in_words([table for place, table in tables.items() if panels[place].kind != "scatter"]),
+        "a point for each replica" * any(panels[place].kind == "scatter" for place in tables),
         _diverged_in_words(replicas),
         "replicas that stopped early keep their last values"
         * _any_stops_early(over_training, replicas=replicas, curves=curves),

@@ -19,6 +19,7 @@ _FEWEST_FOR_A_LINE = 5  # of layers, which stand in an order
 _NAMES_ITSELF = ("arm", "metric")  # along an axis
 _FEW_PLACES = 8  # each has its tick
 _WHOLE = ("seed", "n", "replicas")
+_WITHOUT_A_LINE = ("points", "scatter")
 _GREY = "#666"
 
 
@@ -65,8 +66,10 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
 
 
 def _form(spec: PanelSpec, rows: pd.DataFrame) -> str:
-    """Choose between a line in a band, a line of points with bars, and points with bars."""
+    """Choose between a line in a band, a line of points with bars, points with bars, and points alone."""
     places = rows["x"].nunique()
+    if spec.kind == "scatter":
+        return "scatter"
     if places > 1 and spec.kind == "curves":
         return "band"
     if _is_numeric(rows):
@@ -90,9 +93,9 @@ def _drawable(spec: PanelSpec, rows: pd.DataFrame) -> pd.DataFrame:
 def _means(
     base: alt.Chart, rows: pd.DataFrame, *, form: str, style: LineStyle, y: Callable[[str], alt.Y]
 ) -> list[alt.Chart]:
-    by_line = style.dashes(rows, of_points=form == "points") if "line" in rows else {}
+    by_line = style.dashes(rows, of_points=form in _WITHOUT_A_LINE) if "line" in rows else {}
     hover = _hover(rows)
-    if form == "points":
+    if form in _WITHOUT_A_LINE:
         return [base.mark_point(size=60, filled=True, opacity=1).encode(y=y("mean"), tooltip=hover, **by_line)]
     line = base.mark_line(strokeWidth=1.8).encode(y=y("mean"), **by_line)
     return [line, base.mark_circle(size=60, opacity=0 if form == "band" else 1).encode(y=y("mean"), tooltip=hover)]
@@ -155,7 +158,7 @@ def _whole_ticks(low: float, high: float) -> list[int]:
 
 
 def _x_title(spec: PanelSpec) -> str | None:
-    return None if spec.along in _NAMES_ITSELF else label_of(spec.along).words
+    return None if spec.along in _NAMES_ITSELF else label_of(spec.along).title
 
 
 def _x_scale(spec: PanelSpec, rows: pd.DataFrame) -> alt.Scale:

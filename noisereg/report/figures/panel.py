@@ -9,7 +9,7 @@ from noisereg.config.schema import Flag
 from noisereg.report.claims.selection import Selection
 from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text, must_be
 
-Kind = Literal["curves", "end", "histograms", "check", "reliability", "plane"]
+Kind = Literal["curves", "end", "scatter", "histograms", "check", "reliability", "plane"]
 _MOST_METRICS = 40
 
 
@@ -28,9 +28,10 @@ class PanelSpec(Stated):
 
     Args:
         title: what it shows, with its unit.
-        kind: curves: over training; end: at the end of training; histograms: how often single neurons fired for each
-            class; check: the curve of a theorem's check; reliability: accuracy against confidence on the test set;
-            plane: the features of three classes on the plane of their templates.
+        kind: curves: over training; end: at the end of training; scatter: the end of each replica, a point each;
+            histograms: how often single neurons fired for each class; check: the curve of a theorem's check;
+            reliability: accuracy against confidence on the test set; plane: the features of three classes on the plane
+            of their templates.
         x: column along the horizontal axis; by default epoch for curves and p for the end. With `metric`, the labels of
             the metrics stand there.
         metrics: column of each quantity and its label. A column that ends in `/*` stands for all that begin so, and
@@ -44,6 +45,8 @@ class PanelSpec(Stated):
         neurons: how many neurons the histograms show.
         check: id of the check.
         split: whose features the plane shows: train or test.
+        by: columns among p, lr and arm that tell lines apart; none: those in which the replicas differ, but for what
+            another one decides.
         row: panels with the same word here, one after the other, stand in a row of their own with one vertical scale.
 
     Example:
@@ -52,7 +55,7 @@ class PanelSpec(Stated):
         >>> PanelSpec.of({"title": "norm", "kind": "pie"})
         Traceback (most recent call last):
         ...
-        ValueError: panel 'norm': kind must be one of curves, end, histograms, check, reliability, plane, got 'pie'
+        ValueError: panel 'norm': kind must be one of curves, end, scatter, ..., plane, got 'pie'
     """
 
     noun: ClassVar = "panel"
@@ -75,12 +78,13 @@ class PanelSpec(Stated):
     neurons: Annotated[int, must_be("a whole number, at least 1", ge=1)] = 30
     check: Annotated[str, must_be("the id of a check")] = ""
     split: Annotated[Literal["train", "test"], must_be("train or test")] = "test"
+    by: Annotated[list[str], must_be("a list of columns")] = Field(default_factory=list)
     row: Annotated[str, must_be("a text")] = ""
 
     @model_validator(mode="after")
     def _check_kind(self) -> "PanelSpec":
         """Raise what a panel of this kind lacks."""
-        needed = {"curves": "metrics", "end": "metrics", "check": "check"}.get(self.kind)
+        needed = {"curves": "metrics", "end": "metrics", "scatter": "metrics", "check": "check"}.get(self.kind)
         if needed and not getattr(self, needed):
             raise ValueError(f"{needed} is missing: it must be {self._keys()[needed]}")
         return self
@@ -93,7 +97,7 @@ class PanelSpec(Stated):
     @property
     def along(self) -> str:
         """Column along the horizontal axis."""
-        return self.x or ("p" if self.kind == "end" else "epoch")
+        return self.x or ("epoch" if self.kind == "curves" else "p")
 
     def columns(self, frame: pd.DataFrame) -> dict[str, str]:
         """Return the columns of some rows that are shown, with their labels.

@@ -20,7 +20,7 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
     """Compute what a panel shows: means over the seeds with their 95 % t intervals.
 
     Args:
-        spec: the panel, of kind curves or end.
+        spec: the panel, of kind curves, end or scatter; a point of the last is one replica.
         replicas: one row for each replica, at the end of training.
         curves: one row for each replica and measurement.
 
@@ -43,6 +43,9 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
     if spec.kind == "curves":
         return _clipped(spec, _over_training(spec, replicas=replicas, curves=curves), curves)
     values = replica_values(spec, replicas=replicas, curves=curves)
+    if spec.kind == "scatter":
+        table = values.assign(mean=values["value"], low=np.nan, high=np.nan, n=1, replicas=1)
+        return table[table["x"].notna()].drop(columns=["seed", "value"]).reset_index(drop=True)
     by = [column for column in values if column not in ("seed", "value")]
     table = bands(values, "value", by=by)
     table["replicas"] = _count_replicas(spec, table, replicas)
@@ -67,17 +70,19 @@ def replica_values(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFr
     """
     selection = spec.selected
     rows = selection.rows(replicas)
-    if spec.along not in (*REPLICA, "metric", *selection.where):
-        raise ValueError(f"panel {spec.title!r}: x must be p, lr, arm, seed or metric, got {spec.along}")
-    _check_rows(rows, needed=("p", "seed"))
+    if spec.along not in (*REPLICA, "metric", *selection.where, *(rows if selection.at == "end" else ())):
+        raise ValueError(f"panel {spec.title!r}: x must be metric or a column of the replicas, got {spec.along}")
+    _check_rows(rows, needed=("p", "seed"), also=(spec.along,))
     parts = [
-        selection.values(column, replicas=replicas, curves=curves).assign(quantity=label)
+        selection.values(column, replicas=replicas, curves=curves, also=(spec.along,)).assign(quantity=label)
         for column, label in spec.columns(rows).items()
     ]
     table = pd.concat(parts, ignore_index=True)
     table["value"] *= spec.factor
     place = table["quantity" if spec.along == "metric" else spec.along]
-    keys = differing_columns(rows, known=spec.along)
+    if (factor := label_of(spec.along).factor) != 1:
+        place = factor * place
+    keys = _line_columns(spec, rows)
     return table.assign(x=place)[["x", *keys, "seed", "quantity", "value"]]
 
 
@@ -93,7 +98,7 @@ def replica_curves(spec: PanelSpec, *, curves: pd.DataFrame) -> pd.DataFrame:
         1  1     0     test   30.0
     """
     rows = spec.selected.rows(curves)
-    keys = differing_columns(rows)
+    keys = _line_columns(spec, rows)
     parts = [
         rows[[*keys, "seed"]].assign(x=rows[spec.along], quantity=label, value=spec.factor * rows[column])
         for column, label in spec.columns(rows).items()
@@ -161,6 +166,13 @@ def stops_early(curves: pd.DataFrame) -> bool:
     return bool((arms.nunique() > 1).any())
 
 
+def _line_columns(spec: PanelSpec, rows: pd.DataFrame) -> list[str]:
+    """Return the columns that tell the lines of a panel apart: those it names, or those in which replicas differ."""
+    if spec.by:
+        return [column for column in spec.by if rows[column].nunique() > 1]
+    return differing_columns(rows, known="" if spec.kind == "curves" else spec.along)
+
+
 def _clipped(spec: PanelSpec, table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return means whose intervals end where the metric of their quantity does."""
     possible: dict[str, tuple[float, float]] = {}
@@ -176,7 +188,7 @@ def _clipped(spec: PanelSpec, table: pd.DataFrame, rows: pd.DataFrame) -> pd.Dat
 def _count_replicas(spec: PanelSpec, table: pd.DataFrame, replicas: pd.DataFrame) -> pd.Series:
     """Count the replicas of each mean, with those that have no value."""
     rows, place = spec.selected.rows(replicas), {} if spec.along == "metric" else {spec.along: "x"}
-    keys = [*differing_columns(rows, known=spec.along), *place]
+    keys = [*_line_columns(spec, rows), *place]
     if not keys:
         return pd.Series(len(rows), index=table.index)
     counts = rows.groupby(keys).size().rename("number").reset_index().rename(columns=place)
@@ -191,7 +203,7 @@ def _over_training(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFr
         raise ValueError(f"panel {spec.title!r}: x of curves must be epoch or step, got {spec.along}")
     rows = spec.selected.rows(curves)
     _check_rows(rows, needed=("step", "epoch", "p", "seed"), once="step")
-    keys = differing_columns(rows)
+    keys = _line_columns(spec, rows)
     columns = spec.columns(rows)
     rows = rows.assign(diverged=from_diverged(rows, replicas))
     parts = []
@@ -229,13 +241,15 @@ def _curve_means(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     return table[table["n"] > 0].reset_index(drop=True)
 
 
-def _check_rows(rows: pd.DataFrame, *, needed: Sequence[str], once: str | None = None) -> None:
+def _check_rows(
+    rows: pd.DataFrame, *, needed: Sequence[str], once: str | None = None, also: Sequence[str] = ()
+) -> None:
     """Raise what keeps rows from being averaged: none at all, a missing column, or two rows of a replica."""
     if rows.empty:
         raise ValueError("a figure needs at least one row, got none")
     if missing := [column for column in needed if column not in rows]:
         raise ValueError(f"rows must have the columns {', '.join(needed)}, got none named {', '.join(missing)}")
-    replica = [column for column in REPLICA if column in rows]
+    replica = [column for column in dict.fromkeys([*REPLICA, *also]) if column in rows]
     doubled = rows[rows.duplicated([*replica, once] if once else replica)]
     if not doubled.empty:
         which = ", ".join(f"{column}={doubled[column].iloc[0]}" for column in replica)

@@ -37,7 +37,7 @@ def differing_columns(rows: pd.DataFrame, *, known: str = "") -> list[str]:
         >>> differing_columns(pd.DataFrame({"arm": ["none", "smoothing"], "p": [0.0, 0.1]}))
         ['arm']
     """
-    found = [known] if known in _COLUMNS else []
+    found = [known] if known in rows else []
     for column in ("arm", "p", "lr"):
         if column in rows and column not in found:
             spread = rows.groupby(found)[column].nunique().max() if found else rows[column].nunique()

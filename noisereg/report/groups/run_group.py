@@ -62,6 +62,12 @@ class RunGroup:
         return self.runs[-1].experiment
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What all its runs have in common and can change a result, by dotted key; without p, rate and seeds."""
+        noisy = next((run for run in self.runs if not run.is_without_noise), self.runs[0])
+        return {key: json.loads(value) for key, value in _settings(noisy).items() if key != "experiment"}
+
+    @property
     def claims(self) -> list[Any]:
         """The experiment's claims."""
         return self.runs[-1].claims

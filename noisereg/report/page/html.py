@@ -12,8 +12,10 @@ from noisereg.report.claims.verdicts import RULE
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import png_of, specification_of, vega_script
+from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, kinds_in_words, run_facts, settings_of
+from noisereg.report.page.comparison_table import comparison_cells, difference_cells
 from noisereg.report.page.layer_table import layer_tables
 from noisereg.report.page.means_table import means_table
 from noisereg.runs.reading import Run
@@ -76,6 +78,7 @@ def render(
     figures: Sequence[DrawnFigure],
     *,
     unfinished: Sequence[Run] = (),
+    compared: Comparison | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page as text.
@@ -86,6 +89,7 @@ def render(
         groups: of finished runs.
         figures: of each group.
         unfinished: runs that failed, were cut off or cannot be read.
+        compared: the groups that differ in a few settings, side by side; None for no such table.
         defaults: the default configuration, to list the settings that differ.
 
     Example:
@@ -117,6 +121,7 @@ def render(
         sections=sections,
         total=count_by_kind(judgement for group in groups for judgement in group.judgements),
         unfinished=unfinished,
+        comparison=_comparison(compared) if compared and compared.has_several_settings else [],
         rule=RULE,
         css=_text("page.css"),
         script=_text("page.js"),
@@ -154,6 +159,15 @@ def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] |
         "runs": [run_facts(run) for run in group.runs],
         "settings": settings_of(group.runs[-1], defaults),
     }
+
+
+def _comparison(compared: Comparison) -> list[dict[str, Any]]:
+    """Return the tables of groups side by side."""
+    tables = {
+        "Means over the seeds, at the end of training": comparison_cells(compared),
+        "Paired differences, over the seeds that both have": difference_cells(compared),
+    }
+    return [{"title": title, **table} for title, table in tables.items() if table["rows"]]
 
 
 def _counted(number: int, one: str, many: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from noisereg.labels import label_of
+from noisereg.labels import Label, label_of
 from noisereg.report.page.cells import number, replicas_in_words
 from noisereg.report.page.layer_table import FEWEST_LAYERS
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
@@ -32,9 +32,9 @@ def means_table(means: pd.DataFrame) -> dict[str, list[Any]] | None:
         [
             label_of(str(row["metric"])).title,
             *(number(row[cell]) if isinstance(row[cell], int | float) else str(row[cell]) for cell in cells),
-            *_with_interval(row, MEAN),
+            *with_interval(row, MEAN),
             replicas_in_words(row["n"], row["replicas"], row["diverged"]),
-            *_with_interval(row, DIFFERENCE),
+            *with_interval(row, DIFFERENCE),
             replicas_in_words(row["pairs"], row["replicas"] if row["pairs"] else 0),
         ]
         for row in shown_means(table).to_dict("records")
@@ -49,7 +49,8 @@ def shown_means(means: pd.DataFrame) -> pd.DataFrame:
     An interval that is cut there holds the true mean as often as before, as no mean lies in what is cut off.
 
     Args:
-        means: of a group, as `noisereg.report.groups.run_group.RunGroup.means` gives them.
+        means: of a group, as `noisereg.report.groups.run_group.RunGroup.means` gives them, or means or differences
+            alone.
 
     Example:
         >>> ends = {"difference": -0.5, "difference_low": -2.0, "difference_high": 1.0}
@@ -63,9 +64,9 @@ def shown_means(means: pd.DataFrame) -> pd.DataFrame:
         for name in ("unit", "factor", "lowest", "highest")
     }
     widest = of["highest"] - of["lowest"]
-    ends = {name: means[name].clip(of["lowest"], of["highest"]) for name in MEAN[1:3]}
-    ends |= {name: means[name].clip(-widest, widest) for name in DIFFERENCE[1:3]}
-    shown = {name: means[name] for name in (MEAN[0], DIFFERENCE[0])} | ends
+    ends = {name: means[name].clip(of["lowest"], of["highest"]) for name in MEAN[1:3] if name in means}
+    ends |= {name: means[name].clip(-widest, widest) for name in DIFFERENCE[1:3] if name in means}
+    shown = {name: means[name] for name in (MEAN[0], DIFFERENCE[0]) if name in means} | ends
     return means.assign(**{name: of["factor"] * values for name, values in shown.items()}, unit=of["unit"])
 
 
@@ -91,7 +92,28 @@ def sweep_metrics(metrics: Iterable[str]) -> list[str]:
     return [name for fits in kinds for name in names if fits(name)]
 
 
-def _with_interval(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return a mean and its interval."""
+def mean_with_half(row: Mapping[str, Any], names: Sequence[str], label: Label, n: int) -> str:
+    """Return a mean and half its interval, and the number of replicas if it is not the one of the row.
+
+    Args:
+        row: with the mean, the ends of its interval and the number of its values.
+        names: of those four.
+        label: of the metric.
+        n: that the row of the table has.
+    """
+    mean, low, high, own = (row[name] for name in names[:4])
+    if pd.isna(mean):
+        return ""
+    half = f"±{label.factor * (high - low) / 2:.{label.digits}f}" if not pd.isna(low) else ""
+    return f"{label.factor * mean:,.{label.digits}f}{half}" + (f" (n {own})" if own < n else "")
+
+
+def with_interval(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return a mean and its interval as two cells.
+
+    Example:
+        >>> with_interval({"mean": 0.25, "low": 0.2, "high": 0.3}, ("mean", "low", "high"))
+        ['0.25', '0.2 to 0.3']
+    """
     mean, low, high = (number(row[name]) for name in names[:3])
     return [mean, f"{low} to {high}" if low else ""]

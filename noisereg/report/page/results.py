@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from noisereg.report.claims.verdicts import Judgement
+from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import commit_of
 from noisereg.report.page.means_table import shown_means
@@ -90,6 +91,30 @@ def claim_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
     numbers = ["paper", "theory", "ours", "low", "high", "seconds"]
     return table.astype(dict.fromkeys(numbers, "float64"))
+
+
+def comparison_rows(compared: Comparison) -> pd.DataFrame:
+    """Return a row for each combination of what differs and metric: its mean, in the unit that is shown.
+
+    Args:
+        compared: groups of runs.
+    """
+    columns = [*compared.keys, "metric", "unit", *MEAN]
+    return shown_means(compared.means)[columns]
+
+
+def difference_rows(compared: Comparison) -> pd.DataFrame:
+    """Return a row for each two combinations that differ in one key, and each metric: their paired difference.
+
+    Args:
+        compared: groups of runs.
+
+    Returns:
+        The settings of the later combination; key and than, what the earlier one has there instead; metric, unit; the
+        difference, later less earlier, with its 95 % t interval over the pairs, those seeds that both have.
+    """
+    columns = [*compared.keys, "key", "than", "metric", "unit", *DIFFERENCE]
+    return shown_means(compared.differences)[columns]
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -3,21 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.labels import Label, label_of
+from noisereg.labels import label_of
 from noisereg.report.claims.correction import changed_by_holm
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number, replicas_in_words
+from noisereg.report.page.means_table import mean_with_half
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
 _DIFFERENCE = "less p = 0"
-_WITHOUT_ROOM = "train/associated_neurons"  # beside the words for the differences, in 80 columns
+WITHOUT_ROOM = "train/associated_neurons"  # beside the words for the differences, in 80 columns
 _STYLES = {
     "reproduced": "green",
     "direction only": "yellow",
@@ -68,7 +68,7 @@ def means_table(group: RunGroup) -> Table:
     """
     means = group.means
     cells = [column for column in CELL if column in means]
-    shown = [metric for metric in summary_metrics(means["metric"].unique()) if metric != _WITHOUT_ROOM]
+    shown = [metric for metric in summary_metrics(means["metric"].unique()) if metric != WITHOUT_ROOM]
     labels = {metric: label_of(metric) for metric in shown}
     lines = []
     for values, rows in means.groupby(cells, dropna=False, sort=False):
@@ -77,19 +77,42 @@ def means_table(group: RunGroup) -> Table:
         first = next(iter(own.values()))
         place = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
         count = replicas_in_words(n, first["replicas"], first["diverged"])
-        lines.append([*place, count, *(_mean(own[metric], MEAN, label, n) for metric, label in labels.items())])
+        lines.append(
+            [*place, count, *(mean_with_half(own[metric], MEAN, label, n) for metric, label in labels.items())]
+        )
         if pairs:
-            changes = (_mean(own[metric], DIFFERENCE, label, pairs) for metric, label in labels.items())
+            changes = (mean_with_half(own[metric], DIFFERENCE, label, pairs) for metric, label in labels.items())
             lines.append([*[""] * (len(cells) - 1), _DIFFERENCE, str(pairs), *changes])
-    table = Table(title=Text(group.title), title_justify="left", box=SIMPLE, padding=0)  # within 80 columns
-    for column, words in enumerate((*cells, "n", *(label.title for label in labels.values()))):
+    headings = (*cells, "n", *(label.title for label in labels.values()))
+    return table_of_lines(lines, headings, title=group.title, settings=len(cells))
+
+
+def table_of_lines(
+    lines: Sequence[Sequence[str]], headings: Sequence[str], *, title: str, settings: int, difference: str = _DIFFERENCE
+) -> Table:
+    """Return a table within 80 columns in which no number is cut: some settings, n, then a column for each metric.
+
+    Args:
+        lines: of cells.
+        headings: of the columns.
+        title: of the table.
+        settings: how many columns come before n.
+        difference: how a cell begins by which a line of differences is told, which is faint.
+
+    Example:
+        >>> table_of_lines([["0.2", "3", "25.00±1.00"]], ["p", "n", "test error (%)"], title="A", settings=1).row_count
+        1
+    """
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE, padding=0)
+    for column, words in enumerate(headings):
         longest = max((len(line[column]) for line in lines), default=0)
-        is_metric = column > len(cells)  # whose numbers stay whole
+        is_metric = column > settings  # whose numbers stay whole
         limits: dict[str, Any] = {"max_width": longest if longest > 8 else 10} if is_metric else {}
-        limits |= {"min_width": longest} if words != "n" else {}
+        limits |= {"min_width": longest if is_metric else max(longest, len(words))} if column != settings else {}
         table.add_column(words, justify="right", overflow="fold", **limits)
     for line in lines:
-        table.add_row(*map(Text, line), style="dim" if _DIFFERENCE in line else "")
+        is_difference = any(cell.startswith(difference) for cell in line[:settings])
+        table.add_row(*map(Text, line), style="dim" if is_difference else "")
     return table
 
 
@@ -152,15 +175,6 @@ def kinds_table(groups: Sequence[RunGroup]) -> Table:
 
 def _coloured(counts: Mapping[str, int]) -> Text:
     return Text(", ").join(Text(f"{n} {verdict}", _STYLES[verdict]) for verdict, n in counts.items() if n)
-
-
-def _mean(row: Mapping[str, Any], names: Sequence[str], label: Label, n: int) -> str:
-    """Return a mean and half its interval, and the number of replicas if it is not the one of the row."""
-    mean, low, high, own = (row[name] for name in names[:4])
-    if pd.isna(mean):
-        return ""
-    half = f"±{label.factor * (high - low) / 2:.{label.digits}f}" if not pd.isna(low) else ""
-    return f"{label.factor * mean:,.{label.digits}f}{half}" + (f" (n {own})" if own < n else "")
 
 
 def _ours(judgement: Judgement) -> str:

@@ -115,7 +115,7 @@ def test_every_replica_has_its_value():
         (PanelSpec(title="error", metrics=ERROR, x="p"), "x of curves must be epoch or step, got p"),
         (
             PanelSpec(title="error", metrics=ERROR, kind="end", x="width"),
-            "x must be p, lr, arm, seed or metric, got width",
+            "x must be metric or a column of the replicas, got width",
         ),
         (PanelSpec(title="error", metrics=ERROR, of=Selection({"p": 0.7})), "no replica has p = 0.7"),
         (PanelSpec(title="loss", metrics={"test/loss": "loss"}), "no run measured it"),

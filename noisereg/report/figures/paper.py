@@ -1,0 +1,148 @@
+"""Figures as a paper takes them: vector graphics of a width, in letters of one size and font."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from noisereg.report.figures.chart_process import CHARTS
+from noisereg.report.figures.files import visible
+
+WIDTHS = {"column": 3.25, "page": 6.75}  # inches
+_POINTS = 72  # to the inch; a dot of a figure is one
+_FONT_SIZE = 8.0  # points
+_PANEL = 2.0  # inches that a panel needs at least
+
+
+@dataclass(frozen=True)
+class Form:
+    """How figures are exported.
+
+    Args:
+        width: of a figure, in inches.
+        font: family of its letters.
+        each: whether each panel is a figure of its own.
+
+    Raises:
+        ValueError: if the width is not in [1, 40], or there is no such font here.
+    """
+
+    width: float = WIDTHS["page"]
+    font: str = "sans-serif"
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= 40:
+            raise ValueError(f"--width must be in [1, 40] inches, got {self.width:g}")
+        if not _has_font(self.font):
+            raise ValueError(f"--font={self.font}: this machine has no such font; sans-serif is always there")
+
+
+def paper_specification(specification: Mapping[str, Any], form: Form) -> dict[str, Any]:
+    """Return a figure without its title, with as many panels in a row as the width has room for, in letters of 8 pt.
+
+    Args:
+        specification: of Vega-Lite, rows of panels.
+        form: of the figure.
+
+    Returns:
+        A specification that is scaled to the width as it is written.
+    """
+    columns = max(1, int(form.width / _PANEL))
+    rows = []
+    for row in specification["vconcat"]:
+        panels = row["hconcat"]
+        rows += [{**row, "hconcat": panels[at : at + columns]} for at in range(0, len(panels), columns)]
+    bare = {key: _static(value) for key, value in specification.items() if key not in ("title", "params")}
+    bare |= {"vconcat": [_static(row) for row in rows], "background": "white"}
+    size = _FONT_SIZE
+    for _ in range(2):  # the size of letters is part of the width that the scale follows from
+        size = _FONT_SIZE * _width_in_dots(_draw_svg(_with_letters(bare, size, form.font))) / (form.width * _POINTS)
+    return _with_letters(bare, size, form.font)
+
+
+def width_of(text: str) -> float:
+    """Return the inches that a text names: column, page or a number.
+
+    Raises:
+        ValueError: if it names none.
+
+    Example:
+        >>> width_of("column"), width_of("5")
+        (3.25, 5.0)
+    """
+    try:
+        return WIDTHS[text] if text in WIDTHS else float(text)
+    except ValueError:
+        raise ValueError(f"--width must be column, page or a number of inches, got {text}") from None
+
+
+def _static(part: Any) -> Any:
+    """Return a part of a figure as it looks before anything is clicked: on paper there is nothing to choose by."""
+    if isinstance(part, list):
+        return [_static(item) for item in part if not _is_choice(item)]
+    if isinstance(part, dict):
+        return {key: _static(value) for key, value in part.items() if key != "params"}
+    return part
+
+
+def _is_choice(part: Any) -> bool:
+    """Return whether a part is a filter by what was clicked."""
+    condition = part.get("filter") if isinstance(part, dict) else None
+    return isinstance(condition, dict) and "param" in condition
+
+
+def _with_letters(specification: dict[str, Any], size: float, font: str) -> dict[str, Any]:
+    """Return a figure whose letters are of one size, in its own dots, and one family."""
+    config = dict(specification.get("config", {}))
+    parts = {"axis": ("labelFontSize", "titleFontSize"), "legend": ("labelFontSize", "titleFontSize")}
+    parts |= {"title": ("fontSize", "subtitleFontSize"), "header": ("labelFontSize", "titleFontSize")}
+    for part, keys in parts.items():
+        config[part] = {**config.get(part, {}), **dict.fromkeys(keys, size)}
+    return {**specification, "config": {**config, "font": font}}
+
+
+def _has_font(font: str) -> bool:
+    """Return whether a letter can be drawn in a font: one that is missing leaves out all letters without a word."""
+    letter = f'<text y="9" font-family={quoteattr(font)}>n</text>'
+    page = CHARTS.ask("pdf", f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{letter}</svg>')
+    return b"/FontFile" in page
+
+
+def _pdf(specification: dict[str, Any], width: float) -> bytes:
+    """Return the image with its fonts in it; its dots are points."""
+    return CHARTS.ask("pdf", _sized_svg(specification, width * _POINTS))
+
+
+def _svg(specification: dict[str, Any], width: float) -> bytes:
+    return _sized_svg(specification, width, unit="in").encode()
+
+
+def _png(specification: dict[str, Any], width: float) -> bytes:
+    return CHARTS.ask("print", _sized_svg(specification, width * _POINTS))
+
+
+def _sized_svg(specification: dict[str, Any], width: float, *, unit: str = "") -> str:
+    """Return an image of some width; its own dots stay in the viewBox."""
+    text = _draw_svg(specification)
+    scale = width / _width_in_dots(text)
+    head, end, rest = text.partition(">")
+    sized = re.sub(
+        r'\b(width|height)="([\d.]+)"', lambda found: f'{found[1]}="{float(found[2]) * scale:.4f}{unit}"', head
+    )
+    return f"{sized}{end}{rest}"
+
+
+def _draw_svg(specification: dict[str, Any]) -> str:
+    return CHARTS.ask("svg", visible(specification)).decode()
+
+
+def _width_in_dots(svg: str) -> float:
+    found = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
+    if found is None:
+        raise ValueError("the chart library has drawn no image")
+    return float(found[1])
+
+
+IMAGES: dict[str, Callable[[dict[str, Any], float], bytes]] = {"pdf": _pdf, "svg": _svg, "png": _png}

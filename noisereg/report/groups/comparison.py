@@ -1,0 +1,188 @@
+"""The replicas of several groups of runs in one table, told apart by what differs between them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from noisereg.config.check import nearest
+from noisereg.config.targets import model_name
+from noisereg.report.groups.run_group import RunGroup
+from noisereg.runs.reading import join_tables
+from noisereg.statistics import cell_means, paired_differences
+
+GROUP = "group"  # column of the number of a replica's group
+_OF_A_REPLICA = {"p": "noise.p", "lr": "optimizer.lr", "arm": "arm"}  # columns of records, by the names that users type
+_PARTS = ("model", "dataset", "noise", "loss", "optimizer", "scheduler")  # what differs in these is named first
+_TARGET = "._target_"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of runs side by side.
+
+    Args:
+        groups: of runs.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from noisereg.runs.reading import Run
+        >>> rows = [{"p": p, "seed": seed, "test/error": 0.4 - p} for p in (0.0, 0.2) for seed in range(3)]
+        >>> runs = [Run(Path("run"), "finished", record={"replicas": rows})]
+        >>> compared = Comparison([RunGroup("A sweep", "sweep", runs)])
+        >>> compared.keys, compared.means["mean"].round(2).tolist(), compared.differences["pairs"].tolist()
+        (['noise.p'], [0.4, 0.2], [3])
+    """
+
+    groups: Sequence[RunGroup]
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The fewest settings that tell the groups apart, then p, the rate and the arm as far as replicas differ."""
+        found = [*self._telling_apart]
+        for key in _OF_A_REPLICA.values():
+            if key in self.rows and self.varies_within(found, key):
+                found.append(key)
+        return found
+
+    @property
+    def has_several_settings(self) -> bool:
+        """Whether the groups differ in more than p, the learning rate and the arm."""
+        return bool(self._telling_apart)
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """A row for each replica, as it ended: its group's number, what it is told apart by, its seed and metrics."""
+        return self._joined([group.replicas for group in self.groups])
+
+    def varies_within(self, cells: Sequence[str], key: str) -> bool:
+        """Return whether replicas that have all of some columns in common differ in another one."""
+        values = self.column(key)
+        kinds = values.groupby([self.column(cell) for cell in cells], dropna=False).nunique() if cells else None
+        return bool((values.nunique() if kinds is None else kinds.max()) > 1)
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """A row for each replica and measurement, with the same columns in front."""
+        return self._joined([group.curves for group in self.groups])
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the columns of numbers that were measured, in the order of the records."""
+        return [
+            str(name)
+            for name in self.rows
+            if "/" in str(name) and pd.api.types.is_numeric_dtype(self.rows[name]) and self.rows[name].notna().any()
+        ]
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The mean of each metric for each combination of what differs, as `noisereg.statistics.cell_means` has it."""
+        return cell_means(self.rows, self.metrics, by=self.keys)
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Paired differences of combinations that differ in one key, as `noisereg.statistics.paired_differences`."""
+        return paired_differences(self.rows, self.metrics, by=self.keys)
+
+    @property
+    def differences_to_the_first(self) -> pd.DataFrame:
+        """Those paired differences that are to the first value of the key: the smallest number, or the first name."""
+        rows = self.rows
+        first = {
+            key: rows[key].min() if pd.api.types.is_numeric_dtype(rows[key]) else rows[key].iloc[0] for key in self.keys
+        }
+        own = [than == first[key] for key, than in zip(self.differences["key"], self.differences["than"], strict=True)]
+        return self.differences[own]
+
+    @property
+    def has_doubles(self) -> bool:
+        """Whether two replicas are told apart by nothing, not even their seed."""
+        return "seed" not in self.rows or bool(self.rows.duplicated([*self.keys, "seed"]).any())
+
+    def column(self, name: str, frame: pd.DataFrame | None = None) -> pd.Series:
+        """Return a column of the rows: a setting, whether it differs or not, or what was measured.
+
+        Args:
+            name: a key of the configuration, a part such as model, or a column of the records, such as test/error.
+            frame: the rows, or the curves; by default the rows.
+
+        Raises:
+            ValueError: if there is none of that name, with the nearest ones.
+        """
+        rows = self.rows if frame is None else frame
+        if name in rows and name != GROUP:
+            return rows[name]
+        if name in self._settings:
+            return rows[GROUP].map(self._settings[name])
+        known = [*self._settings, *(str(column) for column in rows if column != GROUP)]
+        raise ValueError(f"{name} is no setting of these runs and was not measured{nearest(name, known)}")
+
+    @staticmethod
+    def full_name(name: str) -> str:
+        """Return the key of the configuration that a column of the records stands for: noise.p for p."""
+        return _OF_A_REPLICA.get(name, name)
+
+    @cached_property
+    def _settings(self) -> pd.DataFrame:
+        """A row for each group, a column for each setting that any of them has; a part stands for what it builds."""
+        tables = [_in_words(group.settings) for group in self.groups]
+        names = dict.fromkeys(name for table in tables for name in table)
+        return pd.DataFrame({name: _of_one_kind([table.get(name) for table in tables]) for name in names})
+
+    @cached_property
+    def _telling_apart(self) -> list[str]:
+        """The first settings, parts before keys, that leave no two groups alike."""
+        settings = self._settings
+        parts = [part for part in _PARTS if part in settings]
+        found: list[str] = []
+        kinds = 1
+        for name in [*parts, *(key for key in settings if key not in parts)]:
+            if (more := len(settings[[*found, name]].drop_duplicates())) > kinds:
+                kinds = more
+                found.append(name)
+        return found
+
+    def _rated(self, number: int, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a group with its number, and the learning rate that all its runs have."""
+        optimizer = self.groups[number].runs[0].config.get("optimizer")
+        rate = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
+        if "lr" not in table and isinstance(rate, int | float):
+            table = table.assign(lr=float(rate))
+        return table.assign(**{GROUP: number})
+
+    def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        numbered = join_tables(self._rated(number, table) for number, table in enumerate(tables))
+        named = numbered.rename(columns=_OF_A_REPLICA)
+        if named.empty:
+            return named
+        settings = {key: named[GROUP].map(self._settings[key]) for key in self._telling_apart}
+        front = [GROUP, *settings, *(key for key in (*_OF_A_REPLICA.values(), "seed") if key in named)]
+        whole = pd.concat([named, pd.DataFrame(settings, index=named.index)], axis=1)
+        return whole[[*front, *(column for column in whole if column not in front)]]
+
+
+def _in_words(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in which the target of a part stands as the name of what it builds, under the part's own name."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        part = key.removesuffix(_TARGET)
+        if part == key or not isinstance(value, str):
+            found[key] = value
+        elif part == "model":
+            own = {name.removeprefix("model."): text for name, text in settings.items() if name.startswith("model.")}
+            found[part] = model_name(own)
+        else:
+            found[part] = value.rpartition(".")[2]
+    return found
+
+
+def _of_one_kind(values: Sequence[Any]) -> list[Any]:
+    """Return values as numbers if all that are there are, and else as texts; one that is not there is nan or empty."""
+    given = [value for value in values if value is not None]
+    if given and all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+        return [float("nan") if value is None else value for value in values]
+    return ["" if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]

@@ -1,0 +1,152 @@
+"""Groups of runs side by side as tables: means for each combination of what differs, and paired differences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from noisereg.labels import label_of
+from noisereg.report.groups.comparison import Comparison
+from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.run_group import RunGroup
+from noisereg.report.page.cells import replicas_in_words
+from noisereg.report.page.means_table import mean_with_half, shown_means, sweep_metrics, with_interval
+from noisereg.report.page.terminal import WITHOUT_ROOM, means_table, table_of_lines
+from noisereg.runs.reading import Run
+from noisereg.runs.summary import summary_metrics
+from noisereg.statistics import DIFFERENCE, MEAN
+
+_MOST_KEYS = 5  # of a table: groups that differ in more have little to do with one another
+_MOST_ROWS = 400  # of the page; the csv files have them all
+_MOST_LINES = 120  # of the terminal
+_MOST_TABLES = 12  # at the end of a sweep
+_LESS = "less"
+
+
+def compare_groups(groups: Sequence[RunGroup]) -> Comparison | None:
+    """Return groups side by side; None where their replicas differ in nothing, or in too much for a table.
+
+    Args:
+        groups: of runs without claims.
+    """
+    compared = Comparison([group for group in groups if not group.replicas.empty])
+    is_of_use = compared.groups and 0 < len(compared.keys) <= _MOST_KEYS and compared.metrics
+    return compared if is_of_use and not compared.has_doubles else None
+
+
+def result_tables(groups: Sequence[RunGroup]) -> list[Table]:
+    """Return for the terminal one table of groups side by side, or else one for each group.
+
+    Args:
+        groups: of runs without claims.
+    """
+    compared = compare_groups(groups)
+    if compared and compared.has_several_settings:
+        return [comparison_table(compared)]
+    return [means_table(group) for group in groups]
+
+
+def print_results(runs: Sequence[Run], console: Console) -> None:
+    """Print the means of runs by what differs between them, with their intervals and paired differences.
+
+    Args:
+        runs: of a sweep; those that cannot be read, and those with claims, are left out.
+        console: to print on.
+    """
+    groups, _ = read_groups(runs)
+    own = [group for group in groups if not group.judgements and not group.means.empty]
+    tables = result_tables(own)
+    for table in tables[:_MOST_TABLES]:
+        console.print(table, crop=False)  # a number is never cut
+    if tables:
+        more = f"; {len(tables) - _MOST_TABLES} more tables by noisereg report" if len(tables) > _MOST_TABLES else ""
+        console.print(f"mean ± 95 % t interval; differences seed by seed{more}", soft_wrap=True)
+
+
+def comparison_table(compared: Comparison) -> Table:
+    """Return a row for each combination of what differs, and below it its paired differences to the first values.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from noisereg.runs.reading import Run
+        >>> def group(hidden):
+        ...     config = {"model": {"_target_": "noisereg.models.MLP", "hidden": hidden}}
+        ...     rows = [{"p": 0.2, "seed": seed, "test/error": seed / hidden} for seed in range(3)]
+        ...     return RunGroup("a", "a", [Run(Path("run"), "finished", record={"config": config, "replicas": rows})])
+        >>> comparison_table(Comparison([group(8), group(16)])).row_count
+        3
+    """
+    keys, means, changes = compared.keys, compared.means, compared.differences_to_the_first
+    shown = [metric for metric in summary_metrics(compared.metrics) if metric != WITHOUT_ROOM]
+    labels = {metric: label_of(metric) for metric in shown}
+    lines: list[list[str]] = []
+    for cell, own in means.groupby(keys, dropna=False, sort=False):
+        rows = own.set_index("metric").to_dict("index")
+        n = max((rows[metric]["n"] for metric in shown), default=0)
+        place = [in_words(value) for value in cell]
+        count = replicas_in_words(int(n), int(own["replicas"].iloc[0]))
+        lines.append([*place, count, *(mean_with_half(rows[metric], MEAN, labels[metric], n) for metric in shown)])
+        of_cell = changes[(changes[keys].map(in_words) == place).all(axis=1)]
+        for (key, than), part in of_cell.groupby(["key", "than"], sort=False):
+            rows = part.set_index("metric").to_dict("index")
+            pairs = max((rows[metric]["pairs"] for metric in shown if metric in rows), default=0)
+            words = [f"{_LESS} {in_words(than)}" if name == key else "" for name in keys]
+            cells = [
+                mean_with_half(rows[metric], DIFFERENCE, labels[metric], pairs) if metric in rows else ""
+                for metric in shown
+            ]
+            lines.append([*words, f"{pairs} pairs", *cells])
+    headings = (*keys, "n", *(label.title for label in labels.values()))
+    left_out = f", the first {_MOST_LINES} lines" if len(lines) > _MOST_LINES else ""
+    title = f"by what differs: {', '.join(keys)}{left_out}"
+    return table_of_lines(lines[:_MOST_LINES], headings, title=title, settings=len(keys), difference=_LESS)
+
+
+def comparison_cells(compared: Comparison) -> dict[str, Any]:
+    """Return the means as cells of a table, in the units that are shown: a row for each metric and combination."""
+    rows = [
+        [
+            label_of(str(row["metric"])).title,
+            *(in_words(row[key]) for key in compared.keys),
+            *with_interval(row, MEAN),
+            replicas_in_words(row["n"], row["replicas"]),
+        ]
+        for row in _shown(compared.means)
+    ]
+    return {"header": ["metric", *compared.keys, "mean", "95 % interval", "n"], "rows": rows}
+
+
+def difference_cells(compared: Comparison) -> dict[str, Any]:
+    """Return the paired differences to the first values as cells of a table, in the units that are shown."""
+    rows = [
+        [
+            label_of(str(row["metric"])).title,
+            *(in_words(row[key]) for key in compared.keys),
+            f"{row['key']} = {in_words(row['than'])}",
+            *with_interval(row, DIFFERENCE),
+            f"{row['pairs']:,}",
+        ]
+        for row in _shown(compared.differences_to_the_first)
+    ]
+    header = ["metric", *compared.keys, "less the same with", "difference", "95 % interval", "pairs"]
+    return {"header": header, "rows": rows}
+
+
+def in_words(value: Any) -> str:
+    """Return the value of a setting as a cell.
+
+    Example:
+        >>> in_words(0.1 + 0.2), in_words(240.0), in_words("MLP")
+        ('0.3', '240', 'MLP')
+    """
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _shown(table: pd.DataFrame) -> list[Mapping[str, Any]]:
+    """Return the rows of the metrics that a page shows, metric by metric."""
+    place = {metric: place for place, metric in enumerate(sweep_metrics(table["metric"].unique()))}
+    own = table[table["metric"].isin(place)]
+    own = own.sort_values("metric", key=lambda names: names.map(place), kind="stable").head(_MOST_ROWS)
+    return shown_means(own).to_dict("records")
