@@ -15,7 +15,10 @@ from noisereg.config.overrides import first_line, parse_overrides, quote_value
 from noisereg.errors import ConfigError
 
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
-_LONGEST_NAME = 120
+_LONGEST_NAME = 40
+_LONGEST_FORMER_NAME = 120
+_LONGEST_JOB_NAME = 200  # beyond, jobs have numbers: a file system has names of up to 255
+_DIGITS = 8  # of the hash
 _UNNAMED = ("hydra", "logger", "trust")
 
 
@@ -90,27 +93,83 @@ def _last_of_each(overrides: Sequence[Override]) -> dict[str, Override]:
 
 def _place_folders(config: DictConfig, overrides: Sequence[str], values: dict[str, Override]) -> list[str]:
     has_folder = is_named(config, "hydra.sweep.dir")
-    folder = Path(config.hydra.sweep.dir) if has_folder else Path("multirun") / folder_name(overrides)
+    folder = Path(config.hydra.sweep.dir) if has_folder else _find_folder(overrides)
     placing = [f"hydra.sweep.dir={quote_value(str(folder.absolute()))}"]  # a worker may be in another folder
     same = [value.key_or_group for value in values.values() if not value.is_sweep_override()]
-    if len(same) < len(values) and not is_named(config, "hydra.sweep.subdir"):
+    varied = [value for value in values.values() if value.is_sweep_override()]
+    longest = sum(len(value.key_or_group) + 2 + max(map(len, _texts(value))) for value in varied)
+    if varied and longest <= _LONGEST_JOB_NAME and not is_named(config, "hydra.sweep.subdir"):
         excluded = ",".join(f"'{key}'" for key in same)
         placing.append("hydra.sweep.subdir=${hydra.job.override_dirname}")
         placing.append(f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]")
     return placing
 
 
+def _texts(override: Override) -> list[str]:
+    """Return the values of an override that is varied, as they are written in the name of a job."""
+    return [str(value) for value in override.sweep_string_iterator()]
+
+
+def _find_folder(overrides: Sequence[str]) -> Path:
+    """Return the folder of a sweep: that of a former version if it is there, so that it is gone on with."""
+    former = Path("multirun") / _former_folder_name(overrides)
+    return former if former.is_dir() else Path("multirun") / folder_name(overrides)
+
+
 def folder_name(overrides: Sequence[str]) -> str:
     """Return the name of a sweep's folder where none is given, so that the same command finds it again.
+
+    A short command is its own name. Of a longer one the name has what is varied, which parts were chosen and, as far
+    as there is room, the other values; a hash of the whole command tells it from others.
 
     Example:
         >>> folder_name(["model=mlp", "noise.p=0,0.1", "logger=csv"])
         'model=mlp,noise.p=0,0.1'
-        >>> folder_name(["model=mlp", "model.hidden=[10],[20]"])
-        'model=mlp,model.hidden=_10_,_20_-2c336a60'
+        >>> folder_name(["model=mlp", "model.hidden=[10],[20]", "noise.p=0,0.1", "trainer.max_epochs=50", "seeds=20"])
+        'hidden,p,mlp,seeds=20-b7b4ce8e'
     """
-    text = ",".join(line for line in overrides if re.split(r"[./=]", line.lstrip("+~"))[0] not in _UNNAMED)
-    name = re.sub(r"[^\w.,=+-]+", "_", text)
+    text = _named_text(overrides)
+    name = _file_name(text)
     if name == text and len(name) <= _LONGEST_NAME:
         return name or "default"
-    return f"{name[:_LONGEST_NAME]}-{sha256(text.encode()).hexdigest()[:8]}"
+    given = parse_overrides([line for line in overrides if _is_named(line)])
+    varied = [value for value in given if value.is_sweep_override()]
+    fixed = sorted((value for value in given if value not in varied), key=lambda value: "." in value.key_or_group)
+    words = [_last_name(value) for value in varied] + [_short_words(value) for value in fixed]
+    short = ""
+    for word in map(_file_name, words):
+        if len(short) + 1 + len(word) <= _LONGEST_NAME - 1 - _DIGITS:
+            short += f"{',' * bool(short)}{word}"
+    return f"{short or 'sweep'}-{sha256(text.encode()).hexdigest()[:_DIGITS]}"
+
+
+def _former_folder_name(overrides: Sequence[str]) -> str:
+    """Return the name that version 0.1 gave to a sweep's folder: all of its overrides."""
+    text = _named_text(overrides)
+    name = _file_name(text)
+    if name == text and len(name) <= _LONGEST_FORMER_NAME:
+        return name or "default"
+    return f"{name[:_LONGEST_FORMER_NAME]}-{sha256(text.encode()).hexdigest()[:_DIGITS]}"
+
+
+def _named_text(overrides: Sequence[str]) -> str:
+    return ",".join(line for line in overrides if _is_named(line))
+
+
+def _is_named(line: str) -> bool:
+    return re.split(r"[./=]", line.lstrip("+~"))[0] not in _UNNAMED
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.,=+-]+", "_", text)
+
+
+def _last_name(override: Override) -> str:
+    return re.split(r"[./]", override.key_or_group)[-1]
+
+
+def _short_words(override: Override) -> str:
+    """Return the option of a group, or the last name of a key with its value."""
+    value = str(override.input_line).partition("=")[2]
+    is_choice = isinstance(override.value(), str) and "." not in override.key_or_group
+    return value if is_choice else f"{_last_name(override)}={value}"
