@@ -22,11 +22,12 @@ from omegaconf import DictConfig
 
 from noisereg import __version__
 from noisereg.config.command_line import check_command_line, complete_arguments
-from noisereg.config.commands import program_name
+from noisereg.config.commands import program_name, split_options
 from noisereg.config.composing import conf_dir
 from noisereg.config.overrides import quote_value
 from noisereg.config.run_folder import remove_refused_folder
 from noisereg.config.sweep import Sweep
+from noisereg.config.trust_file import TRUST_FILE, with_project_trust
 from noisereg.errors import ConfigError
 from noisereg.terminal import guard_logs, guard_output, open_console
 
@@ -56,7 +57,10 @@ def main() -> None:
         print(f"noisereg {__version__}")
         return
     try:
-        sys.argv[1:] = complete_arguments(sys.argv[1:])
+        completed = complete_arguments(sys.argv[1:])
+        sys.argv[1:] = with_project_trust(completed, split_options(completed)[1])
+        if len(sys.argv) - 1 > len(completed):
+            open_console().print(f"{sys.argv[-1]} stands in {TRUST_FILE}")
         found = check_command_line(sys.argv[1:])
         if isinstance(found, Sweep):
             sys.argv[1:] += found.placing

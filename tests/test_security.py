@@ -20,8 +20,10 @@ from omegaconf import OmegaConf
 from run_program import run_program
 from runs.run_folders import CONFIG
 
-from noisereg.config.command_line import check_command_line, expand_resume
+from noisereg.config.command_line import check_command_line, complete_arguments, expand_resume
+from noisereg.config.commands import split_options
 from noisereg.config.composing import check_safe, conf_dir
+from noisereg.config.trust_file import with_project_trust
 from noisereg.datasets.image_files import list_archive_files, open_image
 from noisereg.errors import ConfigError, DatasetError
 from noisereg.report.__main__ import main as report
@@ -176,6 +178,29 @@ def test_the_command_in_a_folder_of_a_stranger_cannot_steer_hydra(recorded, tmp_
 def test_the_command_in_a_folder_of_a_stranger_does_not_bring_its_trust_nor_its_options(recorded, tmp_path):
     record_command(tmp_path, "seed=1", *recorded)
     assert expand_resume([f"resume={tmp_path}"])[:-1] == ["seed=1"]
+
+
+def test_a_file_of_trust_in_the_folders_of_strangers_is_not_believed(marker):
+    """The module `evil` can be imported, and files in the folders of a run, of data and of options trust it."""
+    here = marker.parent
+    for name in ("run", "data", "theirs"):
+        (here / name).mkdir()
+        (here / name / "noisereg.toml").write_text('trust = ["evil"]')
+    record_command(here / "run", "loss._target_=evil.attack", "seed=1")
+    (here / "theirs" / "experiment").mkdir()
+    (here / "theirs" / "experiment" / "x.yaml").write_text("# @package _global_\nloss:\n  _target_: evil.attack\n")
+    commands = [
+        ["resume=run"],
+        ["dataset=image_folder", "dataset.root=data", "loss._target_=evil.attack"],
+        ["--config-dir=theirs", "experiment=x"],
+    ]
+    for command in commands:
+        completed = complete_arguments(command)
+        with pytest.raises(
+            ConfigError, match=r"loss\._target_=evil\.attack: only noisereg\.losses\.\* can be built here"
+        ):
+            check_command_line(with_project_trust(completed, split_options(completed)[1]))
+    assert not marker.exists()
 
 
 def test_a_report_builds_nothing_that_a_result_names(marker):
