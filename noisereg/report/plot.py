@@ -237,7 +237,9 @@ def _chosen(compared: Comparison, frame: pd.DataFrame, where: Sequence[str]) -> 
         column = _known("--where", key, compared, frame)
         kept = frame[[_is_meant(found, value) for found in column]]
         if kept.empty and not frame.empty:
-            there = ", ".join(in_words(found) for found in column.drop_duplicates()[:10])
+            kinds = column.drop_duplicates()
+            kinds = kinds.sort_values() if pd.api.types.is_numeric_dtype(kinds) else kinds
+            there = ", ".join(map(in_words, kinds[:10]))
             raise ValueError(f"--where {line}: no replica has this; there are {there}")
         frame = kept
     return frame

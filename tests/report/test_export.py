@@ -3,6 +3,7 @@ import re
 
 import pandas as pd
 import pytest
+from runs.run_folders import CONFIG, write_run
 
 from noisereg.report.export import main
 
@@ -36,7 +37,16 @@ def page_of(pdf):
 
 def test_a_run_is_exported_in_every_format(runs):
     found = export(runs)
-    assert [*found] == ["sweep-figure.tex", "sweep.csv", "sweep.pdf", "sweep.png", "sweep.svg", "sweep.tex"]
+    assert [*found] == [
+        "differences.csv",
+        "differences.tex",
+        "sweep-figure.tex",
+        "sweep.csv",
+        "sweep.pdf",
+        "sweep.png",
+        "sweep.svg",
+        "sweep.tex",
+    ]
 
 
 @pytest.mark.parametrize(("width", "inches"), [("page", 6.75), ("column", 3.25), ("5", 5.0)])
@@ -107,3 +117,25 @@ def test_a_run_that_is_not_finished_is_left_out_by_name(runs, capsys):
     (runs / "b" / "result.json").write_text('{"status": "failed", "reason": "no memory"}')
     export(runs, "--format", "csv")
     assert re.search(r"left out, failed: .*/b no memory", capsys.readouterr().out)
+
+
+def test_runs_side_by_side_are_a_table_with_their_paired_differences(tmp_path):
+    """The change of each seed is 0.1, so that the interval of the difference has no length."""
+    for hidden in (8, 16):
+        model = {"model": CONFIG["model"] | {"hidden": hidden}}
+        rows = [{"p": 0.2, "seed": seed, "test/error": 0.4 - hidden / 80 + seed / 100} for seed in range(3)]
+        write_run(tmp_path / "runs" / str(hidden), config=model, replicas=rows)
+    found = export(tmp_path / "runs", "--format", "csv,tex")
+    means = pd.read_csv(found["comparison.csv"])
+    assert means[["model.hidden", "metric", "unit", "n"]].values.tolist() == [
+        [8, "test/error", "%", 3],
+        [16, "test/error", "%", 3],
+    ]
+    assert means["mean"].tolist() == pytest.approx([31, 21])
+    (row,) = pd.read_csv(found["differences.csv"]).to_dict("records")
+    assert (row["key"], row["than"], row["pairs"]) == ("model.hidden", 8, 3)
+    assert [row[name] for name in ("difference", "difference_low", "difference_high")] == pytest.approx([-10] * 3)
+    half = 4.302653 / 3**0.5
+    assert f"16 & 21.00 $\\pm$ {half:.2f} \\\\" in found["comparison.tex"].read_text()
+    text = found["differences.tex"].read_text()
+    assert "16 & model.hidden = 8 & $-$10.00 $\\pm$ 0.00 \\\\" in text and "over 3 pairs each" in text

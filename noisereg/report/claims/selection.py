@@ -178,7 +178,8 @@ class Selection:
             raise NothingSelectedError(f"{'no replica' if self.at == 'end' else 'no curve'} has the column {metric}")
         rows = self.rows(frame)
         names = [column for column in dict.fromkeys([*REPLICA, *self.where, *also]) if column in rows]
-        found = self._at_moment(rows, metric, names).assign(value=lambda own: own[metric])[[*names, "value"]]
+        measured = self._at_moment(rows, metric, names)
+        found = measured[names].assign(value=measured[metric])
         found = found[found["value"].notna()]
         if found.empty:
             raise NothingMeasuredError(f"{metric} was not measured {self.words.rpartition(', ')[2]}")

@@ -26,7 +26,10 @@ def test_the_horizontal_axis_has_a_default(kind, along):
         ({"metrics": METRICS}, "panel without title: title is missing: it must be a text that is not empty"),
         ({"title": 3, "metrics": METRICS}, "panel 3: title must be a text that is not empty, got 3"),
         ({"title": "a", "metrics": METRICS, "colour": "red"}, "colour is no key of a panel; there are title, kind, x"),
-        ({"title": "a", "kind": "pie"}, "panel 'a': kind must be one of curves, end, histograms, check, reliability,"),
+        (
+            {"title": "a", "kind": "pie"},
+            "panel 'a': kind must be one of curves, end, scatter, histograms, check, reliability,",
+        ),
         ({"title": "a"}, "metrics is missing: it must be a mapping of columns to labels, such as {test/error: test}"),
         ({"title": "a", "metrics": ["norm"]}, r"metrics must be a mapping of columns to labels, .*, got \['norm'\]"),
         ({"title": "a", "kind": "check"}, "check is missing: it must be the id of a check"),
