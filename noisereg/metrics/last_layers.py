@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from noisereg.metrics.activations import find_relus
+from noisereg.metrics.units import Layouts, split_rows
 
 
 class LastLayers(NamedTuple):
@@ -19,12 +21,14 @@ class LastLayers(NamedTuple):
         layer: name of the last ReLU that is called, as `ActivationCounter` has it: "relu:2" at a second call; "" if
             none is.
         relu: that ReLU; None if there is none.
-        num_units: of that ReLU.
+        features_last: whether the units of that ReLU are on the last axis, as those of tokens, see `Layouts`.
+        num_units: of that ReLU: features of tokens, positions of channels.
         linear: the linear layer whose outputs are the logits; None if the network ends otherwise.
     """
 
     layer: str
     relu: nn.Module | None
+    features_last: bool
     num_units: int
     linear: nn.Linear | None
 
@@ -35,11 +39,11 @@ class LastBatch:
 
     Attributes:
         features: what the linear layer took.
-        activations: what the ReLU gave, at its last call.
+        activations: what the ReLU gave, at its last call: a row a sample or token.
     """
 
     features: Float[Tensor, "batch features"] = field(default_factory=lambda: torch.empty(0, 0))
-    activations: Float[Tensor, "batch *units"] = field(default_factory=lambda: torch.empty(0, 0))
+    activations: Float[Tensor, "rows *units"] = field(default_factory=lambda: torch.empty(0, 0))
 
 
 def find_last_layers(
@@ -54,17 +58,22 @@ def find_last_layers(
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
-        >>> find_last_layers(net, torch.zeros(1, 2))
-        LastLayers(layer='1', relu=ReLU(), num_units=4, linear=Linear(in_features=4, out_features=3, bias=True))
+        >>> find_last_layers(net, torch.zeros(1, 2))  # doctest: +ELLIPSIS
+        LastLayers(layer='1', relu=ReLU(), features_last=True, num_units=4, linear=Linear(in_features=4, ...))
     """
     relus = find_relus(module)
     names = {relu: name for name, relu in relus.items()}
-    calls: list[tuple[nn.Module, int]] = []
+    calls: list[tuple[nn.Module, Tensor, bool]] = []
     outputs: list[tuple[nn.Linear, Tensor]] = []
+    layouts = Layouts()
+
+    def note_call(called: nn.Module, _inputs: Any, output: Tensor) -> None:
+        calls.append((called, output, layouts.features_last(output)))
+
     with ExitStack() as hooks:
+        hooks.enter_context(_NoteLayouts(layouts))
         for relu in relus.values():
-            hook = relu.register_forward_hook(lambda called, _, output: calls.append((called, output[0].numel())))
-            hooks.callback(hook.remove)
+            hooks.callback(relu.register_forward_hook(note_call).remove)
         for layer in (part for part in module.modules() if isinstance(part, nn.Linear)):
             hook = layer.register_forward_hook(lambda called, _, output: outputs.append((called, output.clone())))
             hooks.callback(hook.remove)
@@ -73,10 +82,11 @@ def find_last_layers(
     if outputs and outputs[-1][1].shape == logits.shape and torch.equal(outputs[-1][1], logits):
         linear = outputs[-1][0]
     if not calls:
-        return LastLayers("", None, 0, linear)
-    relu, num_units = calls[-1]
-    times = sum(called is relu for called, _ in calls)
-    return LastLayers(names[relu] if times == 1 else f"{names[relu]}:{times}", relu, num_units, linear)
+        return LastLayers("", None, True, 0, linear)
+    relu, output, features_last = calls[-1]
+    times = sum(called is relu for called, *_ in calls)
+    layer = names[relu] if times == 1 else f"{names[relu]}:{times}"
+    return LastLayers(layer, relu, features_last, _rows(output, features_last)[0].numel(), linear)
 
 
 @contextmanager
@@ -97,7 +107,7 @@ def watch_last_layers(last_layers: LastLayers) -> Iterator[LastBatch]:
         last.features = features.clone()  # a later layer may write into it
 
     def keep_activations(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        last.activations = output.clone()
+        last.activations = _rows(output, last_layers.features_last).clone()
 
     with ExitStack() as hooks:
         if last_layers.linear is not None:
@@ -105,3 +115,21 @@ def watch_last_layers(last_layers: LastLayers) -> Iterator[LastBatch]:
         if last_layers.relu is not None:
             hooks.callback(last_layers.relu.register_forward_hook(keep_activations).remove)
         yield last
+
+
+class _NoteLayouts(TorchFunctionMode):
+    """Note where each layer with weights has its features."""
+
+    def __init__(self, layouts: Layouts) -> None:
+        super().__init__()
+        self._layouts = layouts
+
+    @no_type_check  # as for the mode of `ActivationCounter`
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        self._layouts.note(func, output)
+        return output
+
+
+def _rows(output: Float[Tensor, "batch *shape"], features_last: bool) -> Float[Tensor, "rows *units"]:
+    return split_rows(output, features_last=features_last, units=None, batch_first=True)[0]

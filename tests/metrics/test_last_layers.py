@@ -3,6 +3,15 @@ import torch
 from torch import nn
 
 from noisereg.metrics import find_last_layers, watch_last_layers
+from noisereg.models import ViT
+
+
+class Holder(nn.Module):
+    """Calls a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
 
 
 class Reuse(nn.Module):
@@ -59,6 +68,22 @@ def test_units_of_a_convolution_are_its_positions():
     assert (layers.layer, layers.num_units, layers.linear) == ("1", 16, net[3])
 
 
+def test_units_of_tokens_are_their_features():
+    torch.manual_seed(0)
+    net = ViT((1, 4, 4), 3, patch=2, width=8, depth=2, heads=2, hidden=12)
+    images = torch.randn(5, 1, 4, 4)
+    layers = find_last_layers(net, images[:1])
+    assert (layers.layer, layers.num_units, layers.linear) == ("blocks.1.act", 12, net.output)
+    seen = []
+    net.blocks[1].act.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    with watch_last_layers(layers) as last:
+        net(images)
+    assert torch.equal(last.activations, seen[0].reshape(20, 12))
+    swap = Holder(lambda hidden: hidden.movedim(1, -1))
+    swapped = nn.Sequential(nn.Conv2d(1, 4, 3), swap, nn.Linear(4, 6), nn.ReLU())
+    assert find_last_layers(swapped, images[:1]).num_units == 6  # channels come last here
+
+
 @pytest.mark.parametrize(
     "last",
     [
@@ -81,7 +106,7 @@ def test_what_changes_no_value_may_follow():
 def test_a_network_without_relus_and_linear_layers_has_no_last_layers():
     net = nn.Conv1d(1, 1, 1)
     layers = find_last_layers(net, torch.ones(1, 1, 1))
-    assert layers == ("", None, 0, None)
+    assert layers == ("", None, True, 0, None)
     with watch_last_layers(layers) as last:
         net(torch.ones(2, 1, 1))
     assert last.features.numel() == last.activations.numel() == 0
