@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection
 
-from torch import nn
+from jaxtyping import Int64
+from torch import Tensor, nn
 
 
 def check_positive(**sizes: int) -> None:
@@ -56,6 +57,26 @@ def check_append_one(append_one: bool, bias: str) -> None:
     """
     if append_one and bias != "none":
         raise ValueError(f"append_one=True takes the place of the biases and requires bias='none', got {bias!r}")
+
+
+def describe_tokens(tokens: Int64[Tensor, "*shape"], num_kinds: int) -> str:
+    """Return the text of the error for tokens that are out of range.
+
+    Args:
+        tokens: of which at least one is.
+        num_kinds: size of the vocabulary.
+
+    Example:
+        >>> import torch
+        >>> print(describe_tokens(torch.tensor([0, 3, -1]), 3))
+        inputs must be tokens in [0, 3), as there are 3 kinds of them, got -1 and 3
+    """
+    text = f"inputs must be tokens in [0, {num_kinds}), as there are {num_kinds} kinds of them"
+    try:
+        ends = (int(tokens.min()), int(tokens.max()))
+    except RuntimeError:  # torch.func does not tell the values of what it maps over
+        return f"{text}, got others"
+    return f"{text}, got {' and '.join(str(end) for end in dict.fromkeys(ends) if not 0 <= end < num_kinds)}"
 
 
 def check_names(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
 from noisereg.models.acts import build_act
-from noisereg.models.checks import check_positive
+from noisereg.models.checks import check_positive, describe_tokens
 from noisereg.models.init import initialize
 from noisereg.rng import Stream, normal
 
@@ -177,13 +177,19 @@ class GPT(nn.Module):
         """Compute the logits of the next token.
 
         Args:
-            inputs: numbers of tokens, of any type.
+            inputs: numbers of tokens in [0, num_outputs), of any type.
 
         Returns:
             (batch, num_outputs).
+
+        Raises:
+            ValueError: if a number is out of range.
         """
-        numbers = inputs.long().clamp(min=0)  # a trial of the network has others
-        tokens = embedding(numbers, self.tokens) + self.positions
+        numbers = inputs.long()
+        try:
+            tokens = embedding(numbers, self.tokens) + self.positions
+        except IndexError:
+            raise ValueError(describe_tokens(numbers, len(self.tokens))) from None
         return self.output(self.norm(self.blocks(tokens)[:, -1]))
 
 

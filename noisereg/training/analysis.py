@@ -25,6 +25,7 @@ from noisereg.metrics import (
     tightness,
     watch_last_layers,
 )
+from noisereg.training.build import example_inputs
 
 _CLASSES = 3  # the first ones, whose templates span the plane
 _POINTS = 300  # of a class that are kept for a figure
@@ -92,10 +93,10 @@ def analyse(
 
     On the test split: `test/ece`, `test/nll` and `test/brier`, see `calibration`, and of the last ReLU, unless it has
     more than 8,192 units, `test/distinct_neurons/<layer>`, `test/distinct_active_neurons/<layer>` and
-    `test/distinct_active_fraction/<layer>`, see `UnitCorrelation.distinct`. On the test split and the evaluated part
-    of the train split: `test/tightness` and `train/tightness` of the first three classes on the plane of their
-    templates, see `class_plane`, for a network that ends in a linear layer of at least three outputs. What a network
-    does not have is left out.
+    `test/distinct_active_fraction/<layer>`, see `UnitCorrelation.distinct`; units are features of tokens, and positions
+    of channels. On the test split and the evaluated part of the train split: `test/tightness` and `train/tightness` of
+    the first three classes on the plane of their templates, see `class_plane`, for a network that ends in a linear
+    layer of at least three outputs. What a network does not have is left out.
 
     Args:
         module: maps inputs to logits; its modes and device are put back.
@@ -169,9 +170,7 @@ class _Analyst:
         return torch.cat([empty, *points]), torch.cat(labels)
 
     def _find_ends(self) -> LastLayers:
-        shape = self._data.input_shape
-        inputs = torch.linspace(-1, 1, math.prod(shape)).view(1, *shape)
-        return find_last_layers(self._module, inputs, run=self._run)
+        return find_last_layers(self._module, example_inputs(self._data.input_shape, num=1), run=self._run)
 
     def _lay_plane(self, layer: nn.Linear | None) -> Plane | None:
         if layer is None or layer.out_features < _CLASSES:

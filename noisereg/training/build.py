@@ -82,7 +82,8 @@ def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outp
     if found != (num, num_outputs):
         where = " for a batch of one" if num == 1 else " in training mode" if model.training else ""
         shape = f"({'batch' if num > 1 else 1}, {num_outputs})"
-        raise ValueError(f"{type(model).__name__} must return logits of shape {shape}{where}, got {found}")
+        mend = "; return its .logits" if isinstance(getattr(logits, "logits", None), torch.Tensor) else ""
+        raise ValueError(f"{type(model).__name__} must return logits of shape {shape}{where}, got {found}{mend}")
 
 
 def check_training_mode(settings: Settings, data: InMemory) -> None:
@@ -116,8 +117,8 @@ def check_training_mode(settings: Settings, data: InMemory) -> None:
 
 
 def example_inputs(input_shape: tuple[int, ...], *, num: int = 2) -> torch.Tensor:
-    """Make inputs for a trial of a network."""
-    return torch.linspace(-1, 1, num * math.prod(input_shape)).view(num, *input_shape)
+    """Make inputs for a trial of a network: from 0 to 1, which may also stand for tokens."""
+    return torch.linspace(0, 1, num * math.prod(input_shape)).view(num, *input_shape)
 
 
 def build_loss(settings: Settings) -> Loss:

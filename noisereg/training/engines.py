@@ -1,6 +1,5 @@
 """Which engine trains the replicas of a plan: the fastest that can, and why a faster one cannot."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +18,7 @@ from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
 from noisereg.metrics import eval_mode
 from noisereg.training.at_once import learning_rates
-from noisereg.training.build import build, build_loss, build_model, build_optimizer
+from noisereg.training.build import build, build_loss, build_model, build_optimizer, example_inputs
 
 _MOST_FLOPS = 200_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
 
@@ -116,7 +115,7 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
         found["stacked"] = "one network gains nothing by it"
     elif "stacked" not in plan.obstacles() and plan.asked in ("auto", "stacked"):
         model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
-        inputs = torch.linspace(-1, 1, 4 * math.prod(data.input_shape)).view(4, *data.input_shape)
+        inputs = example_inputs(data.input_shape, num=4)
         if reason := why_not(model, inputs):
             found["stacked"] = f"{type(model).__name__} cannot be stacked: {reason}"
         elif plan.asked == "auto" and (flops := _count_flops(model, inputs) * batch_size) > _MOST_FLOPS:

@@ -72,3 +72,15 @@ def test_transformers_are_a_function_of_the_seed_and_can_be_stacked(act):
 def test_arguments_out_of_range_are_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(("token", "words"), [(-1, "got -1"), (9, "got 9"), (float("nan"), "got -9223372036854775808")])
+def test_tokens_out_of_range_are_an_error_that_names_them_and_the_vocabulary(token, words):
+    model = GPT((5,), 9, width=8, depth=1, heads=2, hidden=12)
+    tokens = torch.zeros(2, 5)
+    tokens[1, 2] = token
+    message = rf"^inputs must be tokens in \[0, 9\), as there are 9 kinds of them, {words}$"
+    with pytest.raises(ValueError, match=message):
+        model(tokens)
+    with pytest.raises(ValueError, match=r"tokens in \[0, 9\), as there are 9 kinds of them, got others$"):
+        torch.vmap(lambda some: torch.func.functional_call(model, dict(model.named_parameters()), some))(tokens[None])

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -156,7 +158,8 @@ class Plain(torch.nn.Module):
         logits = self.norm(self.linear(inputs))
         if self.returns == "both" or (self.returns == "both in training" and self.training):
             return logits, inputs
-        return {"one": logits[:, :1], "squeezed": logits.squeeze()}.get(self.returns, logits)
+        others = {"one": logits[:, :1], "squeezed": logits.squeeze(), "output": SimpleNamespace(logits=logits)}
+        return others.get(self.returns, logits)
 
 
 @pytest.fixture
@@ -180,6 +183,13 @@ def test_a_network_that_knows_nothing_of_its_seed_starts_from_it_all_the_same():
 def test_a_network_that_returns_no_logits_is_refused_in_one_line(returns, found):
     settings = {"model": {"_target_": "noisereg.models.Plain", "returns": returns}}
     with pytest.raises(ConfigError, match=rf"^model: Plain must return logits of shape \(batch, 3\), got {found}$"):
+        build_model(settings, 0, input_shape=(5,), num_classes=3)
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_network_that_returns_the_output_of_another_library_is_told_to_return_its_logits():
+    settings = {"model": {"_target_": "noisereg.models.Plain", "returns": "output"}}
+    with pytest.raises(ConfigError, match=r"must return logits of .*, got SimpleNamespace; return its \.logits$"):
         build_model(settings, 0, input_shape=(5,), num_classes=3)
 
 
