@@ -338,7 +338,8 @@ class ActivationCounter:
         self._layouts.note(function, output)
         frame = self._stack[-1]
         is_of_step = self._root_is_step and len(self._stack) == 1
-        if function in FUNCTIONS and frame.kind is None and not is_of_step:
+        of_weights = bool(arguments) and isinstance(arguments[0], nn.Parameter)  # as the softplus of a positive one
+        if function in FUNCTIONS and frame.kind is None and not is_of_step and not of_weights:
             name, kind = FUNCTIONS[function]
             self._count_call(f"{frame.prefix}{name}", kind, output)
 

@@ -265,9 +265,10 @@ def _short_modules(module: nn.Module) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def _try_module(module: nn.Module) -> Kind | None:
-    """Try a copy of a module that has neither weights nor parts on numbers from -6 to 6."""
+    """Try a copy of a module that has no parts, and no weight of more than one number, on numbers from -6 to 6."""
     is_ours = not type(module).__module__.startswith("torch.") and not isinstance(module, Metric)
-    if not is_ours or any(True for _ in (*module.children(), *module.parameters(), *module.buffers())):
+    weights = (*module.parameters(), *module.buffers())
+    if not is_ours or any(True for _ in module.children()) or any(weight.numel() != 1 for weight in weights):
         return None
     inputs = torch.linspace(-6, 6, 169).view(13, 13)
     try:
