@@ -1,6 +1,7 @@
 """What a metric is called where people read it, its unit, its possible values, and how many digits are shown."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,6 +128,33 @@ def label_of(metric: str) -> Label:
         return Label(metric)
     words = label.words.format(split=_SPLITS.get(first)) + above
     return replace(label, words=f"{words}, {layer}" if layer else words)
+
+
+def without_threshold(metric: str) -> str:
+    """Return the name that a metric would have if active meant an output > 0.
+
+    Example:
+        >>> without_threshold("test/active_fraction_above_0.1_of_rms/relu1")
+        'test/active_fraction/relu1'
+    """
+    first, sign, rest = metric.partition("/")
+    quantity, slash, layer = rest.partition("/")
+    return f"{first}{sign}{_split_threshold(quantity)[0]}{slash}{layer}" if first in _SPLITS else metric
+
+
+def measured_as(metrics: Iterable[str], measured: Iterable[str]) -> list[str]:
+    """Return the names under which some metrics were measured: with a threshold, without one, or both.
+
+    Args:
+        metrics: names without a threshold.
+        measured: names of all that was measured.
+
+    Example:
+        >>> measured_as(["test/error", "test/active_fraction"], ["test/active_fraction_above_0.1", "test/error"])
+        ['test/error', 'test/active_fraction_above_0.1']
+    """
+    bare = {str(name): without_threshold(str(name)) for name in measured}
+    return [name for metric in metrics for name in bare if bare[name] == metric]
 
 
 def _split_threshold(quantity: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from noisereg.labels import Label, label_of, moment_of
+from noisereg.labels import Label, label_of, measured_as, moment_of, without_threshold
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,22 @@ def test_a_number_that_is_not_of_the_end_says_so(metric, moment):
 
 def test_no_epoch_is_below_0():
     assert label_of("best/test/error/epoch").lowest == label_of("selected/test/error/epoch").lowest == 0
+
+
+@pytest.mark.parametrize("suffix", ["", "_above_0.1", "_above_0.1_of_rms", "_abs_above_0.02_of_largest"])
+def test_a_metric_is_found_by_its_name_whatever_its_threshold(suffix):
+    name = f"test/active_fraction{suffix}"
+    assert without_threshold(f"{name}/relu_above_1") == "test/active_fraction/relu_above_1"
+    assert measured_as(["test/error", "test/active_fraction"], [f"{name}/a", name, "test/error"]) == [
+        "test/error",
+        name,
+    ]
+
+
+def test_a_metric_is_shown_with_all_its_thresholds():
+    names = ["train/active_neurons_above_0.5", "train/active_neurons"]
+    assert measured_as(["train/active_neurons"], names) == names
+    assert measured_as(["train/active_neurons"], ["norm/active_neurons_above_0.5"]) == []
 
 
 def test_values_are_written_in_the_unit_that_is_shown():

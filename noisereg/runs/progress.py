@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from noisereg.labels import label_of
+from noisereg.labels import label_of, measured_as
 
 _LINES = 20
 _MOST_CELLS = 4  # of p and learning rate, beyond which a line shows the first and the last
@@ -140,7 +140,7 @@ class RunProgress(Callback):
         if len(distinct) > _MOST_CELLS:
             distinct = [distinct[0], distinct[-1]]
         words = []
-        for key in (key for key in _SHOWN if key in means):
+        for key in measured_as(_SHOWN, means):
             label = label_of(key)
             values = [label.format(float(means[key]))]
             if self._at_once > 1 and len(distinct) > 1 and key in measured:

@@ -7,7 +7,7 @@ import pandas
 from rich.box import SIMPLE
 from rich.table import Table
 
-from noisereg.labels import DIVERGED, Label, label_of
+from noisereg.labels import DIVERGED, Label, label_of, measured_as, without_threshold
 from noisereg.statistics import mean_interval
 
 _ERRORS = ("test/error", "val/error", "train/error")
@@ -67,10 +67,10 @@ def summary_metrics(metrics: Iterable[str]) -> list[str]:
         >>> summary_metrics(["norm/hidden", "train/error", "train/active_neurons"])
         ['train/error', 'train/active_neurons']
     """
-    measured = set(metrics)
-    has_layers = any(name.startswith("test/active_fraction/") for name in measured)
+    measured = list(metrics)
+    has_layers = any(without_threshold(name).startswith("test/active_fraction/") for name in measured)
     shown = (*_ERRORS, *(_OF_SEVERAL_LAYERS if has_layers else _OF_ONE_LAYER), "noise/measured_rate")
-    return [name for name in shown if name in measured]
+    return measured_as(shown, measured)
 
 
 def _cell(values: pandas.Series, label: Label) -> str:

@@ -23,7 +23,7 @@ from noisereg.config.run_folder import identity
 from noisereg.config.targets import model_name, target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
-from noisereg.labels import DIVERGED
+from noisereg.labels import DIVERGED, measured_as
 from noisereg.runs.curves import PLACE, Curves
 from noisereg.secrets import find_secrets, hide_secrets
 from noisereg.statistics import bands
@@ -204,7 +204,7 @@ class WandbBands:
             values = self._bands(names.join(pandas.DataFrame(dict(measurement.values))))
         else:
             name = "/".join(f"{column}={value:g}" for column, value in names.iloc[0].items())
-            values = {f"{key}/{name}": measurement.values[key][0] for key in _LIVE if key in measurement.values}
+            values = {f"{key}/{name}": measurement.values[key][0] for key in measured_as(_LIVE, measurement.values)}
         self._run.log({"trainer/global_step": measurement.step, "epoch": measurement.epoch, **values})
 
     def finish(self, curves: Curves, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path]) -> None:

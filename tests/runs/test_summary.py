@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from noisereg.runs.summary import replica_table
+from noisereg.runs.summary import replica_table, summary_metrics
 
 METRICS = {
     "test/error": (0.40, 0.38, 0.42),
@@ -49,6 +49,13 @@ def test_the_table_says_what_ended_replicas_before_their_plan_did():
     stream = io.StringIO()
     Console(file=stream, width=80).print(replica_table(rows))
     assert "1 of 4 replicas ended early, by EarlyStopping" in " ".join(stream.getvalue().split())
+
+
+def test_the_table_shows_what_is_active_above_a_threshold():
+    names = ["test/active_fraction_above_0.1_of_rms", "test/active_fraction_above_0.1_of_rms/relu1"]
+    assert summary_metrics([*names, "test/active_neurons_above_0.1_of_rms", "test/error"]) == ["test/error", names[0]]
+    rows = [{"p": 0.2, "seed": seed, names[0]: 0.25, names[1]: 0.5} for seed in range(2)]
+    assert cells_of(rows) == ["0.2", "2", "25.0±0.0"]
 
 
 def cells_of(rows):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from noisereg.labels import label_of
+from noisereg.labels import label_of, measured_as
 from noisereg.report.claims.selection import Selection
 from noisereg.report.figures.panel import Kind, PanelSpec
 
@@ -35,13 +35,9 @@ def curve_panels(curves: pd.DataFrame) -> list[PanelSpec]:
         >>> [panel.title for panel in curve_panels(rows)]
         ['test error (%)', 'weight norm, hidden']
     """
-    shown = [*_ERRORS, *(_active(curves, split) for split in _SPLITS), *_few_layers(curves, "norm")]
+    shown = [*_ERRORS, *_active(curves), *_few_layers(curves, "norm")]
     panels = [_panel(metric, "curves") for metric in shown if _is_measured(curves, metric)]
-    panels += [
-        _layers_panel(f"{split}/active_fraction", "curves")
-        for split in _SPLITS
-        if len(_few_layers(curves, f"{split}/active_fraction")) > 1
-    ]
+    panels += [_layers_panel(stem, "curves") for stem in _fractions(curves) if len(_few_layers(curves, stem)) > 1]
     if not all(_varies(curves, column) for column in ("p", "lr")):
         return panels
     return [
@@ -62,10 +58,12 @@ def end_panels(replicas: pd.DataFrame) -> list[PanelSpec]:
         [('train error, clean labels (%)', 'lr')]
     """
     along = varying_column(replicas) or "p"
-    active = [metric for split in _SPLITS if _is_measured(replicas, metric := _active(replicas, split))]
-    shown = [*_ERRORS, *active[:1], *_few_layers(replicas, "norm")]
+    active = [metric for metric in _active(replicas) if _is_measured(replicas, metric)]
+    splits = {metric.partition("/")[0] for metric in active[:1]}  # the first one, by each of its thresholds
+    active = [metric for metric in active if metric.partition("/")[0] in splits]
+    shown = [*_ERRORS, *active, *_few_layers(replicas, "norm")]
     panels = [_panel(metric, "end", x=along) for metric in shown if _is_measured(replicas, metric)]
-    stems = (*(f"{split}/active_fraction" for split in _SPLITS), "norm")
+    stems = (*_fractions(replicas), "norm")
     return panels + [_layers_panel(stem, "end") for stem in stems if len(_layers(replicas, stem)) > _MOST_LAYERS]
 
 
@@ -94,10 +92,16 @@ def _layers_panel(stem: str, kind: Kind) -> PanelSpec:
     )
 
 
-def _active(rows: pd.DataFrame, split: str) -> str:
+def _active(rows: pd.DataFrame) -> list[str]:
     """Return what tells how active a network is: the neurons of one layer, the active fraction of several."""
-    is_deep = any(len(_layers(rows, f"{seen}/active_fraction")) > 1 for seen in _SPLITS)
-    return f"{split}/active_fraction" if is_deep else f"{split}/active_neurons"
+    is_deep = any(len(_layers(rows, stem)) > 1 for stem in _fractions(rows))
+    return measured_as([f"{split}/{'active_fraction' if is_deep else 'active_neurons'}" for split in _SPLITS], rows)
+
+
+def _fractions(rows: pd.DataFrame) -> list[str]:
+    """Return the names of the active fractions of all layers, one for each split and threshold."""
+    stems = ("/".join(str(name).split("/")[:2]) for name in rows)
+    return measured_as([f"{split}/active_fraction" for split in _SPLITS], stems)
 
 
 def _few_layers(rows: pd.DataFrame, stem: str) -> list[str]:

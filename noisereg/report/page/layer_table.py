@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from noisereg.labels import label_of, without_threshold
 from noisereg.report.groups.naming import rows_by_name
 from noisereg.report.page.cells import replicas_in_words
 from noisereg.statistics import DIFFERENCE, MEAN, paired_means
@@ -29,11 +30,23 @@ def layer_tables(replicas: pd.DataFrame) -> list[dict[str, Any]]:
         >>> table["rows"][0]
         ['relu0', '50', '25', '-25']
     """
-    return [table for split in ("test", "train") if (table := _table(replicas, split))]
+    stems = dict.fromkeys(stem for name in replicas if (stem := fraction_stem(str(name))))
+    ordered = sorted(stems, key=lambda stem: ("test", "train").index(stem.partition("/")[0]))
+    return [table for stem in ordered if (table := _table(replicas, stem))]
 
 
-def _table(replicas: pd.DataFrame, split: str) -> dict[str, Any] | None:
-    stem = f"{split}/active_fraction/"
+def fraction_stem(metric: str) -> str:
+    """Return what stands before the layer in the name of an active fraction of a layer; "" for other metrics.
+
+    Example:
+        >>> fraction_stem("test/active_fraction_above_0.1/relu1"), fraction_stem("test/error")
+        ('test/active_fraction_above_0.1/', '')
+    """
+    is_one = without_threshold(metric).startswith(("test/active_fraction/", "train/active_fraction/"))
+    return "/".join([*metric.split("/")[:2], ""]) if is_one else ""
+
+
+def _table(replicas: pd.DataFrame, stem: str) -> dict[str, Any] | None:
     layers = [str(name) for name in replicas if str(name).startswith(stem) and replicas[name].notna().any()]
     networks = list(rows_by_name(replicas))
     if len(layers) < FEWEST_LAYERS or len(networks) < 2:
@@ -52,7 +65,8 @@ def _table(replicas: pd.DataFrame, split: str) -> dict[str, Any] | None:
     ]
     header = ["layer", *heads.values(), *(f"{name} less p = 0 (points)" for name in changed)]
     seeds = "one seed" if means["n"].max() == 1 else f"95 % t intervals over {means['n'].max()} seeds"
-    return {"title": f"Active units of each layer, {split} ({seeds})", "header": header, "rows": body}
+    what = label_of(stem.removesuffix("/")).words.removeprefix("active fraction, ")
+    return {"title": f"Active units of each layer, {what} ({seeds})", "header": header, "rows": body}
 
 
 def _lacking_in_words(cells: Iterable[Mapping[str, Any]]) -> str:

@@ -1,13 +1,14 @@
 """The means of a group of runs as a table: of each metric at each p, beside the paired difference to p = 0."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from noisereg.labels import Label, label_of
+from noisereg.labels import Label, label_of, without_threshold
 from noisereg.report.page.cells import number, replicas_in_words
-from noisereg.report.page.layer_table import FEWEST_LAYERS
+from noisereg.report.page.layer_table import FEWEST_LAYERS, fraction_stem
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
 _MOST_ROWS = 400  # results.csv has them all
@@ -81,14 +82,13 @@ def sweep_metrics(metrics: Iterable[str]) -> list[str]:
     """
     kinds = (
         lambda name: name.endswith("/error"),
-        lambda name: name.endswith("/active_neurons"),
+        lambda name: without_threshold(name).endswith("/active_neurons"),
         lambda name: "/active_fraction" in name,
         lambda name: name.startswith("norm/"),
     )
     names = list(map(str, metrics))
-    for split in ("train", "test"):
-        layers = [name for name in names if name.startswith(f"{split}/active_fraction/")]
-        names = [name for name in names if len(layers) < FEWEST_LAYERS or name not in layers]
+    num_layers = Counter(filter(None, map(fraction_stem, names)))
+    names = [name for name in names if num_layers[fraction_stem(name)] < FEWEST_LAYERS]
     return [name for fits in kinds for name in names if fits(name)]
 
 

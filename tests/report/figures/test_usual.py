@@ -236,3 +236,22 @@ def test_the_figures_of_a_run_are_those_that_show_something(shape, names):
 def test_a_deep_network_has_a_figure_of_its_layers():
     frame = run(strengths=(0.1,), seeds=1, metrics=[f"test/active_fraction/relu{place}" for place in range(5)])
     assert panels(run_figures(ends(frame), frame)["layers"]) == [["active fraction, test, each layer (%)"]]
+
+
+def test_the_usual_figures_show_what_is_active_above_a_threshold():
+    names = [f"{split}/active_fraction_above_0.1" for split in ("train", "test")]
+    one_layer = run(metrics=("test/error", "train/active_neurons_abs_above_0.1_of_rms"))
+    titles = [panel.title for panel in usual_panels(one_layer, one_layer)]
+    assert "active neurons, train, magnitude above 0.1 of rms" in titles
+    few = run(metrics=(*names, *(f"{names[0]}/relu{place}" for place in range(3))))
+    found = [panel.title for panel in curve_panels(few)]
+    assert found == [
+        "active fraction, train, above 0.1 (%)",
+        "active fraction, test, above 0.1 (%)",
+        "active fraction, train, above 0.1, each layer (%)",
+    ]
+    many = run(metrics=(*names, *(f"{names[0]}/relu{place}" for place in range(6))))
+    rows = pd.DataFrame(ends(many))
+    assert ("active fraction, train, above 0.1, each layer (%)", "metric") in [
+        (panel.title, panel.x) for panel in usual_panels(rows, rows[:0])
+    ]

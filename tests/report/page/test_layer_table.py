@@ -49,3 +49,11 @@ def test_few_layers_or_one_network_have_no_table():
     assert layer_tables(few) == []
     assert layer_tables(pd.DataFrame({"p": [0.0, 0.1], "seed": 0, "test/error": 0.5})) == []
     assert layer_tables(pd.DataFrame()) == []
+
+
+def test_a_table_above_a_threshold_says_which():
+    rows = arms().rename(columns=lambda name: name.replace("active_fraction", "active_fraction_above_0.1_of_rms"))
+    assert [table["title"].partition(" (")[0] for table in layer_tables(rows)] == [
+        f"Active units of each layer, {split}, above 0.1 of rms" for split in ("test", "train")
+    ]
+    assert layer_tables(rows)[0]["rows"] == layer_tables(arms())[0]["rows"]
