@@ -5,6 +5,7 @@ import math
 import pkgutil
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import product
 from types import ModuleType, SimpleNamespace
 from typing import get_args
@@ -113,6 +114,18 @@ def test_every_model_fits_every_data_set_or_says_why_not(dataset, model):
     assert unknown_keys(chosen["dataset"]) == set()
 
 
+def refusal_of_library(dataset, model):
+    """What is said of a network of a library that is not installed, or cannot take such inputs."""
+    dimensions = len(SHAPES[dataset][0])
+    if find_spec(model) is None:
+        return rf"model: there is no module {model}: pip install 'noisereg\[{model}\]'"
+    if model == "timm":
+        return r"model: input_shape must be \(channels, height, width\)" if dimensions == 1 else None
+    if dataset == "characters":
+        return None
+    return "name must be a classifier of images" if dimensions == 3 else "inputs must be tokens in"
+
+
 def refusal_of(dataset, model):
     """What is said of a model that cannot take such inputs, or tell so many classes apart."""
     shape, num_classes = SHAPES[dataset]
@@ -120,6 +133,8 @@ def refusal_of(dataset, model):
         return r"model: input_shape must be \(context,\) of at least 3 kinds of tokens"
     if model.startswith(("resnet", "vit", "cnn")) and len(shape) == 1:
         return r"model: input_shape must be \(channels, height, width\)"
+    if model in ("timm", "transformers"):
+        return refusal_of_library(dataset, model)
     if model == "torchvision" and shape[0] != 3:
         return r"model: input_shape must be \(3, height, width\)"
     return f"model: num_outputs must be 1, got {num_classes}" if model == "neuron" and num_classes > 2 else None

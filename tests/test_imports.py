@@ -42,6 +42,8 @@ ONLY_IN = {
     "wandb": {"runs", "dashboard", "training"},
     "wandb_workspaces": {"dashboard"},
     "numba": {"engine"},
+    "timm": {"models"},
+    "transformers": {"models"},
 }
 
 

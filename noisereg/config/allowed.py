@@ -78,7 +78,7 @@ _ALLOWED: dict[str, tuple[Derived | Listed, ...]] = {
     "noise": (Derived("noisereg.noise", "noisereg.noise.rule.Rule"),),
     "model": (
         Derived("noisereg.models", "torch.nn.modules.module.Module"),
-        _named("noisereg.models", "torchvision_model"),
+        _named("noisereg.models", "timm_model", "torchvision_model", "transformers_model"),
         Listed("torch.nn", _layers),
         Listed("torchvision.models", _classifiers),
     ),

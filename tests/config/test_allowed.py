@@ -12,7 +12,7 @@ import noisereg.theory
 from noisereg.config.allowed import Listed, allowed_rules, check_object, check_targets
 from noisereg.errors import ConfigError
 from noisereg.losses import Hinge
-from noisereg.models import initialize, torchvision_model
+from noisereg.models import initialize, timm_model, torchvision_model, transformers_model
 from noisereg.noise import Resample
 
 
@@ -78,6 +78,16 @@ def test_any_other_name_is_refused(key, name, words):
         ),
         (
             "model",
+            {"_target_": "noisereg.models.timm_model", "pretrained": True},
+            "model.pretrained=True does not stand on the command line",
+        ),
+        (
+            "model",
+            {"_target_": "noisereg.models.transformers_model", "pretrained": "me/net"},
+            "model.pretrained='me/net' does not stand on the command line",
+        ),
+        (
+            "model",
             {"_target_": "torch.nn.Sequential", "_args_": [{"_target_": "torchvision.models.alexnet", "weights": "X"}]},
             r"model._args_\[0\].weights='X' does not stand on the command line",
         ),
@@ -127,6 +137,8 @@ def test_text_that_would_be_resolved_once_more_is_refused():
         ("noise", "noisereg.noise.Resample", Resample),
         ("loss", "noisereg.losses.Hinge", Hinge),
         ("model", "noisereg.models.torchvision_model", torchvision_model),
+        ("model", "noisereg.models.timm_model", timm_model),
+        ("model", "noisereg.models.transformers_model", transformers_model),
         ("model", "torch.nn.Linear", torch.nn.Linear),
         ("model", "torchvision.models.resnet18", torchvision.models.resnet18),
         ("model", "torchvision.models.resnet.resnet18", torchvision.models.resnet18),
