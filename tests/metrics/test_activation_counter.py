@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +131,26 @@ def test_every_activation_is_counted_as_by_hand(name, way, kind, threshold):
         assert torch.equal(net(inputs), plain)
 
 
+def _hand_table():
+    """Return the lines of the table of the documentation: active outputs of all, by hand; every way gives the same."""
+    lines = ["| activation | called as | " + " | ".join(SHAPES) + " |", "|---|---|" + "---|" * len(SHAPES)]
+    for name, (formula, ways) in TABLE.items():
+        found = []
+        for kind, shape in SHAPES.items():
+            torch.manual_seed(0)
+            net, inputs = Around(kind, next(iter(ways.values()))), torch.randn(shape)
+            with torch.no_grad():
+                outputs = formula(net.first(inputs).double().numpy())
+            found.append(f"{(outputs > 0).sum():,} of {outputs.size:,}")
+        lines.append(f"| {name} | {', '.join(ways)} | {' | '.join(found)} |")
+    return lines
+
+
+def test_the_table_of_the_documentation_is_that_of_the_hand_counts():
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
+    assert "\n".join(_hand_table()) in page
+
+
 @pytest.mark.parametrize("kind", ["images", "tokens"])
 @pytest.mark.parametrize("name", TABLE)
 def test_a_class_of_a_library_is_one_layer_by_its_name(name, kind):
@@ -238,6 +259,36 @@ def test_torch_s_own_transformer_is_counted_also_where_it_would_be_fused(act, ba
     assert next(iter(counter.metrics)).startswith("layers.0.")
 
 
+class XIELU(nn.Module):
+    """An activation with weights, of one number each: as transformers has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope, self.curve = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs):
+        slope, curve = functional.softplus(self.slope), functional.softplus(input=self.curve)
+        below = torch.expm1(inputs.clamp(max=0)) - inputs.clamp(max=0)
+        return torch.where(inputs > 0, curve * inputs.square(), slope * below) + inputs / 2
+
+
+def test_what_a_function_makes_of_weights_is_no_layer():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.scale, self.act = nn.Linear(4, 5), nn.Parameter(torch.ones(5)), XIELU()
+
+        def forward(self, inputs):
+            return self.act(functional.relu(self.scale) * self.fc(inputs))
+
+    torch.manual_seed(0)
+    net, inputs = Scaled(), torch.randn(9, 4)
+    with torch.no_grad(), ActivationCounter(net) as counter:
+        outputs = net(inputs)
+    assert list(counter.metrics) == ["act"]
+    assert counter.metrics["act"].fires.tolist() == [(outputs > 0).sum(0).tolist()]
+
+
 def test_functions_are_named_by_the_module_that_calls_them():
     class Part(nn.Module):
         def forward(self, inputs):
@@ -256,7 +307,7 @@ def test_functions_are_named_by_the_module_that_calls_them():
         net(torch.randn(5, 3))
     # the class is an activation by itself; what it calls is not counted once more
     assert list(counter.metrics) == ["part.1", "relu"]
-    net.model["part"][1].weight = nn.Parameter(torch.ones(1))  # now it is none
+    net.model["part"][1].weight = nn.Parameter(torch.ones(2))  # now it is none
     with ActivationCounter(net) as counter:
         net(torch.randn(5, 3))
     assert list(counter.metrics) == ["part.1.relu", "part.1.relu:2", "relu"]

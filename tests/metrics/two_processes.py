@@ -43,6 +43,16 @@ def check(rank: int, folder: str) -> None:
     of_three = own_part(torch.tensor([[1.0], [2.0], [4.0]]))
     same = same and of_three.tolist() == ([7.0] if rank == 0 else [0.0])
     Path(folder, f"parts{rank}").write_text("parts" if same else f"{parts} {of_three}")
+
+    torch.manual_seed(0)
+    net, inputs = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), torch.randn(7, 3)
+    wrapped = nn.parallel.DistributedDataParallel(net)
+    with ActivationSparsity.watching(wrapped) as counts:
+        for batch in inputs[rank::2].split(2):
+            wrapped(batch).sum().backward()
+    (metric,) = counts.gathered().values()
+    same = metric.fires.tolist() == [(net[0](inputs) > 0).sum(0).tolist()] and metric.samples.tolist() == [7]
+    Path(folder, f"wrapped{rank}").write_text("wrapped" if same else str(metric.metric_state))
     distributed.destroy_process_group()
 
 
@@ -50,4 +60,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         # forked, so that they have the libraries; nothing of torch has run here yet
         multiprocessing.start_processes(check, args=(folder,), nprocs=2, start_method="fork")
-        print(*(Path(folder, f"{name}{rank}").read_text() for name in ("whole", "silent", "parts") for rank in (0, 1)))
+        checks = ("whole", "silent", "parts", "wrapped")
+        print(*(Path(folder, f"{name}{rank}").read_text() for name in checks for rank in (0, 1)))
