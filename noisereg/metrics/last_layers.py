@@ -85,8 +85,8 @@ def find_last_layers(
         return LastLayers("", None, True, 0, linear)
     relu, output, features_last = calls[-1]
     times = sum(called is relu for called, *_ in calls)
-    layer = names[relu] if times == 1 else f"{names[relu]}:{times}"
-    return LastLayers(layer, relu, features_last, _rows(output, features_last)[0].numel(), linear)
+    name = names[relu] if times == 1 else f"{names[relu]}:{times}"
+    return LastLayers(name, relu, features_last, _rows(output, features_last)[0].numel(), linear)
 
 
 @contextmanager

@@ -219,7 +219,7 @@ def transformers_model(
             net = make.from_config(transformers.AutoConfig.for_model(name, num_labels=num_outputs, **given))
         else:
             net = _load_pretrained(make, pretrained, name=name, num_labels=num_outputs, options=options)
-            vocabulary = None if vocabulary is None else net.config.vocab_size
+            vocabulary = None if vocabulary is None else int(net.config.vocab_size)
     model = Logits(net.train(), num_tokens=vocabulary)
     if not is_text:
         _check_patches(model, input_shape, name=name)
@@ -227,10 +227,10 @@ def transformers_model(
     return model
 
 
-def _load_pretrained(make: Any, pretrained: str, *, name: str, num_labels: int, options: Options | None) -> nn.Module:
+def _load_pretrained(make: Any, pretrained: str, *, name: str, num_labels: int, options: Options | None) -> Any:
     if options:
         raise ValueError(f"options must be empty with pretrained={pretrained}, which has its own, got {dict(options)}")
-    net: nn.Module = make.from_pretrained(
+    net = make.from_pretrained(
         pretrained,
         num_labels=num_labels,
         ignore_mismatched_sizes=True,
