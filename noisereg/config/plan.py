@@ -15,6 +15,7 @@ from noisereg.config.targets import same_target, target_name
 from noisereg.errors import ConfigError
 
 ENGINES = ("fused", "blocked", "stacked", "single")  # the fastest first
+MOST_SAMPLES = 128  # of a step of `fused`; beyond, a matrix product of torch's own is as fast
 _TWO_LAYER = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
 _PRECISIONS = ("auto", "32-true", "32", "64-true", "64")  # auto is 32-true where an engine needs that
 _TRAINER_KEYS = {
@@ -155,15 +156,11 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
 
 
 def _two_layer(settings: Settings) -> dict[str, bool]:
-    optimizer, sparsity = settings["optimizer"], settings["callbacks"].get("sparsity", {})
-    plain = {"_target_", "_partial_", "lr", "foreach", "fused"}  # the last two are ways to compute the same
-    extra = next((key for key, value in optimizer.items() if key not in plain and value), "")
+    sparsity = settings["callbacks"].get("sparsity", {})
     return {
         f"model {target_name(settings['model'])} is not TwoLayer or Neuron": not any(
             same_target(settings["model"], name) for name in _TWO_LAYER
         ),
-        f"optimizer {target_name(optimizer)} is not plain SGD": not same_target(optimizer, "torch.optim.SGD"),
-        f"optimizer.{extra} is not plain SGD": bool(extra),
         "compile=true is for any network": settings["compile"],
         "callbacks.sparsity chooses layers": bool(sparsity.get("layers")),
         "callbacks.sparsity.threshold is for any network": sparsity.get("threshold") is not None,
@@ -172,9 +169,30 @@ def _two_layer(settings: Settings) -> dict[str, bool]:
     }
 
 
+def _sgd(settings: Settings, kind: str, learned: Sequence[str] = ()) -> dict[str, bool]:
+    """Return what keeps an engine from an optimiser whose steps it makes itself."""
+    optimizer = settings["optimizer"]
+    known = {"_target_", "_partial_", "lr", "foreach", "fused", *learned}  # two of these are ways to compute the same
+    extra = next((key for key, value in optimizer.items() if key not in known and value), "")
+    return {
+        f"optimizer {target_name(optimizer)} is not {kind}": not same_target(optimizer, "torch.optim.SGD"),
+        f"optimizer.{extra} is not {kind}": bool(extra),
+    }
+
+
+def _blocked(settings: Settings) -> dict[str, bool]:
+    return {**_two_layer(settings), **_sgd(settings, "plain SGD")}
+
+
 def _fused(settings: Settings) -> dict[str, bool]:
     batch_size = settings["dataset"]["batch_size"]
-    return {**_two_layer(settings), f"dataset.batch_size={batch_size}, and it takes one sample a step": batch_size > 1}
+    too_many = f"dataset.batch_size={batch_size}, and it takes at most {MOST_SAMPLES} samples a step"
+    learned = ("momentum", "weight_decay", "nesterov")
+    return {
+        **_two_layer(settings),
+        **_sgd(settings, "SGD with momentum and weight decay", learned),
+        too_many: batch_size > MOST_SAMPLES,
+    }
 
 
 def _stacked(settings: Settings) -> dict[str, bool]:
@@ -187,7 +205,7 @@ def _stacked(settings: Settings) -> dict[str, bool]:
 
 _OBSTACLES = {
     "fused": _fused,
-    "blocked": _two_layer,
+    "blocked": _blocked,
     "stacked": _stacked,
     "single": lambda settings: {},
 }

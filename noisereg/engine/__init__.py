@@ -1,4 +1,4 @@
-"""SGD, one sample a step, for R stacked replicas at once."""
+"""SGD for R stacked replicas at once."""
 
 from noisereg.engine.blocked import Blocked
 from noisereg.engine.fused import Fused

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from noisereg.engine import kernels
+from noisereg.engine import batch_kernels, kernels, momentum_kernels
+from noisereg.engine.sgd import PLAIN, Sgd
 from noisereg.engine.slopes import compiled_slope
 from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
@@ -23,18 +24,22 @@ _ROWS_JUDGED = 256  # for that share, evenly spread
 
 
 class Fused:
-    """Train R replicas by K sequential steps of SGD, one sample a step, on all cores of a CPU.
+    """Train R replicas by K sequential steps of SGD, on all cores of a CPU.
 
     A replica is trained by one thread, in an order that depends on nothing else: the result is the same, bit by bit,
-    for any number of threads, alone or among others, and in chunks of any even length (steps are made in pairs). Inputs
-    that are mostly zero are visited where they are not.
+    for any number of threads, alone or among others, and in chunks of any even number of steps (they are made in pairs
+    where a step is one sample). Under plain SGD, one sample a step, inputs that are mostly zero are visited where they
+    are not.
 
     Args:
         loss: one that `compiled_slope` knows.
         threads: number of threads.
+        batch_size: samples of a step, whose mean gradient it follows. The last step of a call may have fewer.
+        sgd: momentum and weight decay.
 
     Attributes:
         threads: the same number.
+        batch_size: the same number.
 
     Raises:
         ValueError: if the loss is not known.
@@ -52,14 +57,13 @@ class Fused:
     """
 
     name = "fused"
-    batch_size = 1
 
-    def __init__(self, loss: Loss, *, threads: int = 1) -> None:
+    def __init__(self, loss: Loss, *, threads: int = 1, batch_size: int = 1, sgd: Sgd = PLAIN) -> None:
         slope = compiled_slope(loss)
         if slope is None:
             raise ValueError(f"the fused engine does not know {type(loss).__name__}: take the blocked one")
-        self._loss, self._slope = loss, slope
-        self.threads = threads
+        self._loss, self._slope, self._sgd = loss, slope, sgd
+        self.threads, self.batch_size = threads, batch_size
         self._pool = ThreadPoolExecutor(threads)
 
     def __call__(
@@ -70,30 +74,51 @@ class Fused:
         index: Int64[Tensor, "replicas steps"],
         targets: Shaped[Tensor, "replicas steps *classes"],
         rates: Float[Tensor, " replicas"],
+        momenta: Stack | None = None,
     ) -> None:
         """Train in place.
 
         Args:
             stack: the replicas, on the CPU.
             inputs: that were made by `stack.prepare`; all replicas take theirs from here.
-            index: row of `inputs` that each step of each replica trains on.
-            targets: class of each step, int64, or distribution over the classes.
+            index: row of `inputs` of each draw of each replica; `batch_size` of them make a step.
+            targets: class of each draw, int64, or distribution over the classes.
             rates: learning rate of each replica.
+            momenta: that `start` made and the calls before have left; None to begin. Trained in place too.
         """
         dtype = stack.output.detach().numpy().dtype
-        output = stack.output.detach().numpy()
-        wanted = _chances(targets, outputs=output.shape[1]).to(stack.output.dtype)
-        steps = (index.contiguous().numpy(), wanted.contiguous().numpy(), rates.numpy().astype(dtype))
-        if stack.hidden is None:
-            kernel = kernels.neuron(output.shape[2], slope=self._slope)
-            self._share(kernel, output, inputs.numpy(), *steps)
+        wanted = _chances(targets, outputs=stack.output.shape[1]).to(stack.output.dtype)
+        draws = (inputs.numpy(), index.contiguous().numpy(), wanted.contiguous().numpy())
+        weights = _arrays(stack)
+        if self._sgd.is_plain and self.batch_size == 1:
+            self._share(self._plain_kernel(stack, inputs), *weights, *draws, rates.numpy().astype(dtype))
             return
-        has_bias, trains_output = stack.output_bias is not None, stack.output.requires_grad
-        bias = np.zeros(output.shape[:2], dtype) if stack.output_bias is None else stack.output_bias.detach().numpy()
-        trains = kernels.Trains(stack.hidden.requires_grad, trains_output, has_bias and trains_output)
-        shape = (*stack.hidden.shape[1:], output.shape[1])
-        kernel = kernels.network(*shape, slope=self._slope, trains=trains, sparse=_mostly_zero(inputs))
-        self._share(kernel, stack.hidden.detach().numpy(), output, bias, inputs.numpy(), *steps)
+        moving = _arrays(momenta or self.start(stack) or stack)  # without momentum they are not used
+        table = self._sgd.coefficients(rates.double().numpy()).astype(dtype)
+        batch_size = [] if stack.hidden is not None and self.batch_size == 1 else [self.batch_size]
+        self._share(self._kernel(stack), *weights, *moving, *draws, table, *batch_size)
+
+    def start(self, stack: Stack) -> Stack | None:
+        """Return momenta of zero for replicas that are yet to be trained; None if none are needed."""
+        if self._sgd.is_plain:
+            return None
+        momenta = stack.select(torch.arange(len(stack)))
+        for tensor in momenta.parameters():
+            tensor.detach().zero_()
+        return momenta
+
+    def _plain_kernel(self, stack: Stack, inputs: Tensor) -> Callable[..., Any]:
+        if stack.hidden is None:
+            return kernels.neuron(stack.output.shape[2], slope=self._slope)
+        return kernels.network(*_shape(stack), slope=self._slope, trains=_trains(stack), sparse=_mostly_zero(inputs))
+
+    def _kernel(self, stack: Stack) -> Callable[..., Any]:
+        slope, momentum = self._slope, self._sgd.momentum != 0
+        if stack.hidden is None:
+            return batch_kernels.neuron(stack.output.shape[2], slope=slope, momentum=momentum)
+        if self.batch_size == 1:
+            return momentum_kernels.network(*_shape(stack), slope=slope, trains=_trains(stack))
+        return batch_kernels.network(*_shape(stack), slope=slope, trains=_trains(stack), momentum=momentum)
 
     def prepare(self, stack: Stack, inputs: Float[Tensor, "n features"]) -> Thread:
         """Begin to compile what a call with such networks and inputs needs, some seconds of work.
@@ -111,7 +136,8 @@ class Fused:
             "targets": torch.zeros(1, 1, dtype=torch.int64),
             "rates": torch.zeros(1, dtype=torch.float64),
         }
-        thread = Thread(target=Fused(self._loss), args=(stack.select(one), inputs), kwargs=sample, daemon=True)
+        alike = Fused(self._loss, batch_size=self.batch_size, sgd=self._sgd)
+        thread = Thread(target=alike, args=(stack.select(one), inputs), kwargs=sample, daemon=True)
         thread.start()
         return thread
 
@@ -140,6 +166,29 @@ def _guided_cuts(count: int, threads: int) -> list[int]:
         rest = count - cuts[-1]
         cuts.append(cuts[-1] + (rest if threads == 1 else math.ceil(rest / (2 * threads))))
     return cuts
+
+
+def _arrays(stack: Stack) -> list[np.ndarray]:
+    """Return what the kernels take of a stack: for networks all three parts, a missing bias as zeros."""
+    output = stack.output.detach().numpy()
+    if stack.hidden is None:
+        return [output]
+    no_bias = np.zeros(output.shape[:2], output.dtype)
+    bias = no_bias if stack.output_bias is None else stack.output_bias.detach().numpy()
+    return [stack.hidden.detach().numpy(), output, bias]
+
+
+def _shape(stack: Stack) -> tuple[int, int, int]:
+    """Return the numbers of features, hidden neurons and outputs of networks."""
+    num_features, hidden = cast(Tensor, stack.hidden).shape[1:]
+    return num_features, hidden, stack.output.shape[1]
+
+
+def _trains(stack: Stack) -> kernels.Trains:
+    """Return which weights of networks a step moves."""
+    trains_output = stack.output.requires_grad
+    trains_bias = stack.output_bias is not None and trains_output
+    return kernels.Trains(cast(Tensor, stack.hidden).requires_grad, trains_output, trains_bias)
 
 
 def _mostly_zero(inputs: Float[Tensor, "n features"]) -> bool:

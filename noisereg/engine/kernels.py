@@ -1,4 +1,4 @@
-"""The compiled loops of the fused engine: K steps of SGD, one sample each, for replicas first to last - 1.
+"""The compiled loops of the fused engine: K steps of plain SGD, one sample each, for replicas first to last - 1.
 
 All kernels share their arguments: the weights of all replicas (updated in place), the inputs, index (R, K) of their
 rows, target (R, K, outputs) with the probability that each output's label is +1, and the learning rate of each replica.
@@ -13,8 +13,11 @@ from typing import Any, NamedTuple, no_type_check
 import numba
 import numpy as np
 
-_compiled = numba.njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy", nogil=True)
-_inlined = numba.njit(forceinline=True, error_model="numpy")
+_IN_ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
+compiled = numba.njit(fastmath=_IN_ANY_ORDER, error_model="numpy", nogil=True)
+reordered = numba.njit(fastmath=_IN_ANY_ORDER, error_model="numpy")
+apart = numba.njit(error_model="numpy")
+inlined = numba.njit(forceinline=True, error_model="numpy")
 
 
 class Trains(NamedTuple):
@@ -46,7 +49,7 @@ def network(
     pass_over = (_sparse_pass if sparse else _dense_pass)(features, hidden)
     step_output = _output_step(hidden, outputs, slope=slope, trains=trains)
 
-    @_compiled
+    @compiled
     @no_type_check
     def run(first, last, weights, output, bias, inputs, index, target, rates):
         z, delta = np.empty(hidden, weights.dtype), np.empty(hidden, weights.dtype)
@@ -90,7 +93,7 @@ def _dense_pass(features: int, hidden: int) -> Any:
     """
     whole = features // 4 * 4
 
-    @_inlined
+    @inlined
     @no_type_check
     def pass_over(weights, p, q, delta, delta_next, x, y, z, z_next):
         w = weights.reshape(-1)  # flat: with two axes the loops below are not vectorised
@@ -127,7 +130,7 @@ def _sparse_pass(features: int, hidden: int) -> Any:
     pair alone, to the last bit, and not on whether a call begins with it.
     """
 
-    @_inlined
+    @inlined
     @no_type_check
     def pass_over(weights, p, q, delta, delta_next, x, y, z, z_next):
         now, past = np.empty(features + 1, np.int64), np.empty(features + 1, np.int64)
@@ -173,7 +176,7 @@ def _sparse_pass(features: int, hidden: int) -> Any:
 def neuron(features: int, *, slope: Callable[..., None]) -> Any:
     """Compile the kernel for single neurons, whose weights are (R, 1, features)."""
 
-    @_compiled
+    @compiled
     @no_type_check
     def run(first, last, output, inputs, index, target, rates):
         logits = np.empty(1, output.dtype)
@@ -200,7 +203,7 @@ def _output_step(hidden: int, outputs: int, *, slope: Callable[..., None], train
     """
     trains_hidden, trains_output, trains_bias = trains
 
-    @numba.njit(error_model="numpy")
+    @reordered
     @no_type_check
     def step(z, delta, logits, output, bias, target, rate):
         for i in range(hidden):

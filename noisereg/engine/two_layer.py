@@ -1,4 +1,4 @@
-"""The engines `fused` and `blocked`: stacked networks of one hidden layer, or single neurons, under plain SGD."""
+"""The engines `fused` and `blocked`: stacked networks of one hidden layer, or single neurons, under SGD."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -33,6 +33,7 @@ class TwoLayerEngine:
         self.threads = steps.threads if isinstance(steps, Fused) else 0
         self.crosses_epochs = steps.batch_size == 1
         self._steps, self._loss = steps, loss
+        self._momenta = steps.start(networks) if isinstance(steps, Fused) else None
         hidden = 0 if networks.hidden is None else networks.hidden.shape[2]
         self._fires = torch.zeros(len(networks), max(networks.output.shape[1], 2), hidden, dtype=torch.int64)
 
@@ -62,10 +63,13 @@ class TwoLayerEngine:
         replicas: Int64[Tensor, " k"],
     ) -> None:
         """Train k of the replicas in place, see `Engine`."""
-        part = self.networks if len(replicas) == len(self) else self.networks.select(replicas)
-        self._steps(part, inputs, index=index, targets=targets, rates=rates)
-        if part is not self.networks:
-            self.networks.put(replicas, part)
+        wholes = [stack for stack in (self.networks, self._momenta) if stack is not None]
+        parts = wholes if len(replicas) == len(self) else [stack.select(replicas) for stack in wholes]
+        moving = {"momenta": parts[1]} if self._momenta is not None else {}
+        self._steps(parts[0], inputs, index=index, targets=targets, rates=rates, **moving)
+        if parts is not wholes:
+            for whole, part in zip(wholes, parts, strict=True):
+                whole.put(replicas, part)
 
     def measure(
         self, data: Iterable[SharedData], running: Sequence[bool], *, num_classes: int, first: bool
@@ -96,9 +100,12 @@ class TwoLayerEngine:
         return self._fires if self._fires.shape[2] else None
 
     def state(self) -> dict[str, Any]:
-        """Return the counts of the last measurement."""
-        return {"fires": self._fires.clone()}
+        """Return the counts of the last measurement, and the momenta."""
+        momenta = {} if self._momenta is None else {"momenta": self._momenta.state_dict()}
+        return {"fires": self._fires.clone(), **momenta}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore the counts of the run that is resumed."""
+        """Restore the counts and the momenta of the run that is resumed."""
         self._fires = state["fires"]
+        if self._momenta is not None:
+            self._momenta.load_state_dict(state["momenta"])

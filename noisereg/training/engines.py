@@ -11,6 +11,7 @@ from noisereg.config.targets import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.engine import Engine
+from noisereg.engine.sgd import Sgd
 from noisereg.engine.slopes import compiled_slope
 from noisereg.engine.stacked import StackedNetworks, why_not
 from noisereg.engine.stacked_engine import StackedEngine
@@ -78,8 +79,11 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
     }
     networks, batch_size = [models[seed] for seed in seeds], settings["dataset"]["batch_size"]
     if name != "stacked":
-        threads = torch.get_num_threads()
-        steps = Fused(loss, threads=threads) if name == "fused" else Blocked(loss, batch_size=batch_size)
+        steps: Fused | Blocked = Blocked(loss, batch_size=batch_size)
+        if name == "fused":
+            optimizer = settings["optimizer"]
+            sgd = Sgd(**{key: optimizer[key] for key in Sgd._fields if key in optimizer})
+            steps = Fused(loss, threads=torch.get_num_threads(), batch_size=batch_size, sgd=sgd)
         return TwoLayerEngine(Stack.of(networks), steps, loss)
     rates = [replica["lr"] for replica in plan.replicas]
     stacked = StackedNetworks(

@@ -30,11 +30,6 @@ def test_networks_with_one_hidden_layer_and_plain_sgd_are_blocked(overrides):
     ("overrides", "reason"),
     [
         (["model=mlp"], "model MLP is not TwoLayer or Neuron"),
-        (["optimizer=adam"], "optimizer Adam is not plain SGD"),
-        (["optimizer.momentum=0.9"], "optimizer.momentum is not plain SGD"),
-        (["optimizer.weight_decay=0.1"], "optimizer.weight_decay is not plain SGD"),
-        (["+optimizer.dampening=0.1"], "optimizer.dampening is not plain SGD"),
-        (["+optimizer.maximize=true"], "optimizer.maximize is not plain SGD"),
         (["compile=true"], "compile=true is for any network"),
         (["callbacks.sparsity.layers=[relu]"], "callbacks.sparsity chooses layers"),
     ],
@@ -67,9 +62,37 @@ def test_what_only_lightning_does_keeps_all_engines_but_single(overrides, reason
     assert obstacles["stacked"] == reason
 
 
-def test_fused_takes_one_sample_a_step():
-    reason = "dataset.batch_size=8, and it takes one sample a step"
-    assert _plan("dataset.batch_size=8").obstacles() == {"fused": reason}
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["optimizer=adam"], " Adam"),
+        (["+optimizer.dampening=0.1", "optimizer.momentum=0.9"], ".dampening"),
+        (["+optimizer.maximize=true"], ".maximize"),
+    ],
+)
+def test_an_optimiser_that_is_beyond_the_compiled_steps_is_named(overrides, key):
+    obstacles = _plan(*overrides).obstacles()
+    assert obstacles["fused"] == f"optimizer{key} is not SGD with momentum and weight decay"
+    assert "plain SGD" in obstacles["blocked"] and "stacked" not in obstacles
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optimizer.momentum=0.9"],
+        ["optimizer.weight_decay=0.1"],
+        ["optimizer.momentum=0.9", "+optimizer.nesterov=true", "dataset.batch_size=128"],
+    ],
+)
+def test_momentum_and_weight_decay_are_for_fused_and_not_for_blocked(overrides):
+    key = overrides[0].partition("=")[0]
+    assert _plan(*overrides).obstacles() == {"blocked": f"{key} is not plain SGD"}
+
+
+def test_fused_takes_up_to_128_samples_a_step():
+    assert _plan("dataset.batch_size=128").obstacles() == {}
+    reason = "dataset.batch_size=129, and it takes at most 128 samples a step"
+    assert _plan("dataset.batch_size=129").obstacles() == {"fused": reason}
 
 
 def test_an_optimizer_that_evaluates_the_loss_several_times_is_not_stacked():

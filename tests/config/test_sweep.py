@@ -94,7 +94,7 @@ def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(ha
         ),
         (
             ["engine=fused", "dataset.batch_size=1", "optimizer=sgd,adam"],
-            "engine=fused cannot run: optimizer Adam is not plain SGD; set engine=auto",
+            "engine=fused cannot run: optimizer Adam is not SGD with momentum and weight decay",
         ),
     ],
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from noisereg.engine import Stack
+from noisereg.engine.sgd import Sgd
 from noisereg.losses import CrossEntropy, GeneralizedCrossEntropy, Hinge, Logistic, Loss, SquaredError
 from noisereg.models import Neuron, TwoLayer
 from noisereg.noise import Corruption, Flip, NoNoise, Resample, Transition
@@ -100,14 +101,28 @@ def run(engine: Any, models: Sequence[nn.Module], draws: Draws) -> Stack:
     return stack
 
 
-def train(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor, *, rate: float, batch_size: int = 1) -> None:
-    """Train one model by the definition of SGD."""
+def train(
+    model: nn.Module,
+    loss: Loss,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    rate: float,
+    batch_size: int = 1,
+    sgd: Sgd | None = None,
+) -> None:
+    """Train one model by the definition of SGD; with momentum or decay by torch's."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = None if sgd is None else torch.optim.SGD(weights, lr=rate, **sgd._asdict())
     with _unchecked():
         for x, target in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             gradients = torch.autograd.grad(loss(model(x), target), weights)
             for weight, gradient in zip(weights, gradients, strict=True):
-                weight.data -= rate * gradient
+                if optimizer is None:
+                    weight.data -= rate * gradient
+                weight.grad = gradient
+            if optimizer is not None:
+                optimizer.step()
 
 
 def assert_follows(
@@ -118,11 +133,12 @@ def assert_follows(
     *,
     tolerances: dict[torch.dtype, float] = IN_DOUBLE,
     batch_size: int = 1,
+    sgd: Sgd | None = None,
 ) -> None:
     """Compare what an engine makes of the models, in each precision, with what the plain loop makes of each model."""
     expected = [deepcopy(model).double() for model in models]
     for model, index, targets, rate in zip(expected, draws.index, draws.targets, draws.rates.tolist(), strict=True):
-        train(model, loss, draws.inputs[index].double(), targets, rate=rate, batch_size=batch_size)
+        train(model, loss, draws.inputs[index].double(), targets, rate=rate, batch_size=batch_size, sgd=sgd)
     for dtype, tolerance in tolerances.items():
         before = [deepcopy(model).to(dtype) for model in models]
         after = in_models(run(engine, before, draws), before)

@@ -20,6 +20,7 @@ from engine.plain import (
 
 from noisereg.engine import Fused, Stack, kernels
 from noisereg.engine.fused import _guided_cuts
+from noisereg.engine.sgd import Sgd
 from noisereg.losses import CrossEntropy, Logistic
 
 SPARSE = {"features": 40}
@@ -211,3 +212,80 @@ def test_what_is_compiled_ahead_serves_the_calls_to_come_and_moves_no_network(mo
     compiled = len(ahead.signatures)
     run(engine, models, draws)
     assert taken == [ahead, ahead] and len(ahead.signatures) == compiled >= 1
+
+
+HEAVY = Sgd(momentum=0.9, weight_decay=0.01)
+FIFTY_STEPS = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+def assert_fifty_steps(loss, models, *, batch_size, sgd, num_outputs=1, **settings):
+    """Compare 49 steps and a short one; a third of the replicas' draws are of other rates, all of other targets."""
+    draws = make_draws(num_outputs, count=len(models), steps=49 * batch_size + 1, **settings)
+    how = {"batch_size": batch_size, "sgd": sgd}
+    assert_follows(Fused(loss, **how), models, loss, draws, tolerances=FIFTY_STEPS, **how)
+
+
+@pytest.mark.parametrize("sgd", [HEAVY, Sgd(momentum=0.9, weight_decay=0.01, nesterov=True), Sgd(weight_decay=0.1)])
+@pytest.mark.parametrize(("batch_size", "features"), [(1, 6), (1, 7), (5, 6)])
+def test_networks_follow_the_sgd_of_torch_with_momentum_and_decay(batch_size, features, sgd):
+    models = make_networks(count=3, features=features)
+    assert_fifty_steps(Logistic(), models, batch_size=batch_size, sgd=sgd, features=features)
+
+
+@pytest.mark.parametrize("batch_size", [2, 128])
+def test_networks_follow_the_mean_gradient_of_a_batch(batch_size):
+    assert_fifty_steps(Logistic(), make_networks(count=3), batch_size=batch_size, sgd=Sgd())
+
+
+@pytest.mark.parametrize("sgd", [HEAVY, Sgd()])
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_neurons_follow_the_sgd_of_torch(batch_size, sgd):
+    assert_fifty_steps(Logistic(), make_neurons(count=3), batch_size=batch_size, sgd=sgd)
+
+
+@pytest.mark.slow  # some seconds to compile each
+@pytest.mark.parametrize("batch_size", [1, 16])
+@pytest.mark.parametrize("num_outputs", [1, 3])
+@pytest.mark.parametrize("loss", LOSSES, ids=name)
+def test_every_loss_is_followed_with_momentum_and_decay(loss, num_outputs, batch_size):
+    models = make_networks(num_outputs, count=3)
+    assert_fifty_steps(loss, models, batch_size=batch_size, sgd=HEAVY, num_outputs=num_outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 16])
+@pytest.mark.parametrize(("num_outputs", "settings"), VARIANTS, ids=name)
+def test_every_variant_of_the_network_is_followed_with_momentum_and_decay(num_outputs, settings, batch_size):
+    features = settings.get("features", 6)
+    models = make_networks(num_outputs, **settings)
+    assert_fifty_steps(Logistic(), models, batch_size=batch_size, sgd=HEAVY, num_outputs=num_outputs, features=features)
+
+
+@pytest.mark.parametrize(("batch_size", "lengths"), [(1, [2] * 25), (1, [20, 30]), (5, [100, 150]), (5, [5] * 50)])
+def test_momentum_goes_on_from_chunk_to_chunk_with_the_bits_of_one_call(batch_size, lengths):
+    models, draws = make_networks(count=5), make_draws(count=5, steps=50 * batch_size)
+    engine = Fused(Logistic(), batch_size=batch_size, sgd=HEAVY, threads=2)
+    stack = Stack.of(models)
+    inputs, momenta = stack.prepare(draws.inputs), engine.start(stack)
+    for index, targets in zip(draws.index.split(lengths, dim=1), draws.targets.split(lengths, dim=1), strict=True):
+        engine(stack, inputs, index=index, targets=targets, rates=draws.rates, momenta=momenta)
+    whole = run(Fused(Logistic(), batch_size=batch_size, sgd=HEAVY), models, draws)
+    assert bits(stack) == bits(whole)
+    for mine in (slice(0, 1), slice(3, 4)):
+        alone = run(Fused(Logistic(), batch_size=batch_size, sgd=HEAVY), models[mine], draws.of(mine))
+        assert bits(alone) == bits(whole, mine)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_a_learning_rate_of_zero_moves_no_bit_with_momentum_and_decay(batch_size):
+    models = make_networks(count=5)
+    draws = make_draws(count=5, steps=50)._replace(rates=torch.linspace(0.0, 0.1, 5))
+    after = run(Fused(Logistic(), batch_size=batch_size, sgd=HEAVY), models, draws)
+    assert bits(after, slice(0, 1)) == bits(Stack.of(models), slice(0, 1)) != bits(after, slice(1, 2))
+
+
+def test_plain_sgd_needs_no_momenta():
+    stack = Stack.of(make_networks())
+    assert Fused(Logistic(), batch_size=4).start(stack) is None
+    momenta = Fused(Logistic(), sgd=HEAVY).start(stack)
+    assert [(m.shape, m.count_nonzero()) for m in momenta.parameters()] == [(w.shape, 0) for w in stack.parameters()]

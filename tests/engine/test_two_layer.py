@@ -5,12 +5,18 @@ import torch
 
 from noisereg.datasets import Split
 from noisereg.engine import Blocked, Fused, Stack
+from noisereg.engine.sgd import Sgd
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.losses import Logistic
 from noisereg.models import Neuron, TwoLayer
 
 LOSS = Logistic()
-STEPS = {"fused": lambda: Fused(LOSS), "blocked": lambda: Blocked(LOSS, batch_size=1)}
+HEAVY = Sgd(momentum=0.9, weight_decay=0.1)
+STEPS = {
+    "heavy": lambda: Fused(LOSS, sgd=HEAVY),
+    "fused": lambda: Fused(LOSS),
+    "blocked": lambda: Blocked(LOSS, batch_size=1),
+}
 
 
 def make_models(kind=TwoLayer, **options):
@@ -65,7 +71,7 @@ def test_firings_are_counted_by_class_on_the_training_split():
         assert fires.tolist() == [fired[split.labels == label].sum(dim=0).tolist() for label in (0, 1)]
 
 
-@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("steps", ["fused", "blocked"])
 def test_the_draws_of_a_replica_train_it_alone_one_sample_a_step(steps):
     engine = make_engine(steps)
     split, index = make_splits()["train"], torch.tensor([[0, 3, 1, 8], [2, 2, 5, 7]])
@@ -88,6 +94,39 @@ def test_the_draws_of_a_replica_train_it_alone_one_sample_a_step(steps):
         engine.copy_to(copy, replica)
         for weight, wanted in zip(copy.parameters(), model.parameters(), strict=True):
             torch.testing.assert_close(weight, wanted, rtol=1e-4, atol=1e-6)
+
+
+def train_some(engine, replicas):
+    split, index = make_splits()["train"], torch.tensor([[0, 3, 1, 8], [2, 2, 5, 7], [6, 4, 0, 1]])
+    engine.train(
+        engine.prepare(split.inputs),
+        index=index[replicas],
+        targets=split.labels[index[replicas]],
+        rates=torch.tensor([0.5, 0.1, 0.2], dtype=torch.float64)[replicas],
+        replicas=torch.tensor(replicas),
+    )
+
+
+def test_momenta_go_on_from_a_checkpoint_bit_by_bit_and_stay_with_the_replica_they_are_of():
+    engine, other = make_engine("heavy"), make_engine("heavy")
+    train_some(engine, [0, 1, 2])
+    other.networks.load_state_dict(engine.networks.state_dict())
+    other.load_state(deepcopy(engine.state()))
+    for one in (engine, other):
+        train_some(one, [0, 2])
+        train_some(one, [0, 1, 2])
+    for weight, peer in zip(engine.networks.parameters(), other.networks.parameters(), strict=True):
+        assert torch.equal(weight, peer)
+    model, _, _ = make_models(hidden=5)
+    optimizer, split = torch.optim.SGD(model.parameters(), lr=0.5, **HEAVY._asdict()), make_splits()["train"]
+    for row in [0, 3, 1, 8] * 3:
+        optimizer.zero_grad()
+        torch.log1p(torch.exp(-model(split.inputs[row : row + 1])[0, 0] * (2 * split.labels[row] - 1))).backward()
+        optimizer.step()
+    found = make_models(hidden=5)[1]
+    engine.copy_to(found, 0)
+    for weight, wanted in zip(found.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(weight, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_units_that_died_and_revived_since_the_last_measurement_are_counted_over_a_restart_too():

@@ -49,7 +49,8 @@ class Large(nn.Module):
     ("overrides", "name", "reason"),
     [
         ([], "fused", ""),
-        (["model.hidden=6", "dataset.batch_size=2"], "blocked", "not fused, as dataset.batch_size=2, and it takes one"),
+        (["optimizer.momentum=0.9", "optimizer.weight_decay=0.1", "dataset.batch_size=4"], "fused", ""),
+        (["dataset.batch_size=129"], "blocked", "not fused, as dataset.batch_size=129, and it takes at most 128"),
         (MLP_OF_TWO, "stacked", "not blocked, as model MLP is not TwoLayer or Neuron"),
         (["optimizer=adam"], "stacked", "not blocked, as optimizer Adam is not plain SGD"),
         (["callbacks.sparsity.layers=[relu]"], "stacked", "not blocked, as callbacks.sparsity chooses layers"),
@@ -135,6 +136,28 @@ def test_an_engine_has_the_networks_of_all_replicas_and_a_seed_has_the_same_at_e
         engine.copy_to(found, replica)
         for weight, peer in zip(found.parameters(), wanted.parameters(), strict=True):
             assert torch.equal(weight, peer)
+
+
+def test_fused_makes_the_steps_of_the_optimiser_that_is_configured():
+    settings = ["optimizer.momentum=0.9", "optimizer.weight_decay=0.1", "+optimizer.nesterov=true"]
+    plan, data = make("model.hidden=6", "dataset.batch_size=4", "seeds=1", "trainer.precision=64-true", *settings)
+    engine, split = build_engine("fused", plan, data), data.splits["train"]
+    index = torch.tensor([[0, 1, 2, 3, 5, 4, 7, 6]])
+    (rate,) = plan.axes["lr"]
+    peer = TwoLayer((60,), 1, hidden=6, seed=0)
+    engine.copy_to(peer, 0)
+    optimizer = torch.optim.SGD(peer.parameters(), lr=rate, momentum=0.9, weight_decay=0.1, nesterov=True)
+    for rows in index[0].split(4):
+        optimizer.zero_grad()
+        torch.log1p(torch.exp(-peer(split.inputs[rows])[:, 0] * (2 * split.labels[rows] - 1))).mean().backward()
+        optimizer.step()
+    rates = torch.tensor([rate], dtype=torch.float64)
+    inputs = engine.prepare(split.inputs)
+    engine.train(inputs, index=index, targets=split.labels[index], rates=rates, replicas=torch.arange(1))
+    found = TwoLayer((60,), 1, hidden=6, seed=1)
+    engine.copy_to(found, 0)
+    for weight, wanted in zip(found.parameters(), peer.parameters(), strict=True):
+        torch.testing.assert_close(weight, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_stacked_networks_have_the_optimiser_and_the_layers_of_the_configuration():

@@ -43,13 +43,18 @@ def test_a_network_that_no_engine_compiles_runs_on_one_thread_at_one_sample_a_st
     [
         ([], AllAtOnce, "fused: 40 replicas at once (20 seeds for each p)"),
         (
-            ["dataset.batch_size=4", "seeds=2"],
+            ["dataset.batch_size=130", "seeds=2"],
             AllAtOnce,
-            "blocked: 4 replicas at once (2 seeds for each p); not fused, as dataset.batch_size=4, and it takes one "
-            "sample a step",
+            "blocked: 4 replicas at once (2 seeds for each p); not fused, as dataset.batch_size=130, and it takes at "
+            "most 128 samples a step",
         ),
         (
             ["optimizer.momentum=0.9", "dataset.batch_size=4", "seeds=2"],
+            AllAtOnce,
+            "fused: 4 replicas at once (2 seeds for each p)",
+        ),
+        (
+            ["optimizer.momentum=0.9", "dataset.batch_size=130", "seeds=2"],
             AllAtOnce,
             "stacked: 4 replicas at once (2 seeds for each p); not blocked, as optimizer.momentum is not plain SGD",
         ),
