@@ -22,13 +22,15 @@ from omegaconf import DictConfig
 
 from noisereg import __version__
 from noisereg.config.command_line import check_command_line, complete_arguments
-from noisereg.config.commands import program_name, split_options
-from noisereg.config.composing import conf_dir
+from noisereg.config.commands import command_of_run, program_name, split_options
+from noisereg.config.composing import compose_run, conf_dir
 from noisereg.config.overrides import quote_value
 from noisereg.config.run_folder import remove_refused_folder
 from noisereg.config.sweep import Sweep
+from noisereg.config.time_limit import run_within
 from noisereg.config.trust_file import TRUST_FILE, with_project_trust
 from noisereg.errors import ConfigError
+from noisereg.files.lock import released
 from noisereg.terminal import guard_logs, guard_output, open_console
 
 _received: list[int] = []  # signals that were to end the program
@@ -85,8 +87,47 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def train(config: DictConfig) -> None:
-    """Train what one configuration describes."""
+    """Train what one configuration describes, within its time limit if there is one."""
     guard_logs()
+    if (
+        config.get("time_limit") is None or os.environ.get("LOCAL_RANK", "0") != "0"
+    ):  # the first process ends the others
+        _train(config)
+    else:
+        _train_within(config.time_limit, config)
+
+
+def _train_within(minutes: float, config: DictConfig) -> None:
+    _load_run()  # once, for all jobs of a sweep
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir, config.arm or "")
+    with released(folder):
+        end = run_within(minutes, lambda: _train(config), folder=folder)
+    if end.code == 0:
+        return
+    if end.is_late:
+        _record_hung(config, end.reason)
+    line = f"stopped: {end.reason}" if end.is_late else end.reason or f"its process ended with code {end.code}"
+    is_stopped = end.code > 128 and not end.is_late  # by a signal, which ends a sweep too
+    if hydra.mode == RunMode.MULTIRUN and not is_stopped:
+        raise CompactHydraException(line)
+    if end.is_late:
+        print(line, file=sys.stderr)
+    sys.exit(_exit_code(signal.SIGTERM) if end.is_late else end.code)
+
+
+def _record_hung(config: DictConfig, reason: str) -> None:
+    """Write the record of a run that was ended before it had written one, as one that hung while it read its data."""
+    from noisereg.runs.record import RunRecord  # noqa: PLC0415 - loads torch
+
+    hydra = HydraConfig.get()
+    settings = compose_run(config, list(hydra.overrides.task)).settings
+    record = RunRecord(Path(hydra.runtime.output_dir, config.arm or ""), settings)
+    if record.status == "new":
+        record.write("stopped", reason=reason, command=command_of_run())
+
+
+def _train(config: DictConfig) -> None:
     try:
         run = _load_run()
         _start.is_over = True

@@ -16,6 +16,7 @@ from noisereg.config.composing import conf_dir
 
 ROOT = Path(__file__).parents[1]
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps" / "README.md"]
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 EXTEND = ROOT / "docs" / "extend.md"
 SEVERAL = """
 import shlex
@@ -152,6 +153,14 @@ def sections():
     text = (ROOT / "docs" / "reference.md").read_text()
     parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("name", ["security.md", "reliability.md", "clusters.md"])
+def test_every_test_that_holds_a_promise_exists(name):
+    text = (ROOT / "docs" / name).read_text()
+    known = set(re.findall(r"^def (test_\w+)", "\n".join(path.read_text() for path in TESTS), re.MULTILINE))
+    assert set(re.findall(r"`(test_\w+)`", text)) <= known
+    assert [path for path in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("group", sorted({str(p.parent.relative_to(conf_dir())) for p in conf_dir().rglob("*/*.yaml")}))

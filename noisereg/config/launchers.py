@@ -45,8 +45,12 @@ def check_launcher(launcher: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> 
         jobs: the configuration of each job, as plain values.
 
     Raises:
-        ConfigError: if a job is of several processes and the launcher starts one, or Ray would wait for a GPU.
+        ConfigError: if a job is of several processes and the launcher starts one, it has a time limit and is started by
+            another program, or Ray would wait for a GPU.
     """
+    if not is_here(launcher) and any(job.get("time_limit") is not None for job in jobs):
+        mend = "hydra.launcher.timeout_min" if "submitit" in launcher["_target_"] else "timeout, of the shell,"
+        raise ConfigError(f"time_limit is for runs that are started here; with this launcher take {mend}")
     started = launcher.get("tasks_per_node", 1) if "slurm" in launcher["_target_"].lower() else 1
     for job in jobs:
         if (devices := job["trainer"]["devices"]) != started:

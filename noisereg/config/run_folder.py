@@ -27,6 +27,7 @@ WITHOUT_EFFECT = (
     "suggested",  # what other keys take from it stands in those
     "arm",  # what an arm says stands in the other keys
     "trust",  # it permits and chooses nothing
+    "time_limit",  # a run that is stopped goes on to the same result
     "dataset.root",  # the same data may lie elsewhere on another machine; their fingerprint tells them from others
     "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
 )

@@ -148,7 +148,7 @@ _LEFT_OUT = {  # arguments of Lightning's Trainer that would make a number mean 
     "val_check_interval": "evaluations are at the end of epochs; give callbacks.sparsity.every_n_epochs",
     "min_epochs": "give trainer.max_epochs, and stopping.extra_epochs for an end before it",
     "min_steps": "give trainer.max_epochs, and stopping.extra_epochs for an end before it",
-    "max_time": "the clock must not decide what comes out; stop a run by SIGTERM, and resume=FOLDER goes on with it",
+    "max_time": "the clock must not decide what comes out; time_limit=MINUTES stops a run that can go on",
     "barebones": "a run logs what it measures",
 }
 
@@ -255,6 +255,7 @@ class Config(Section):
     ]
     stopping: Stopping
     threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, _must_be("a whole number in [1, 1024], or null")]
+    time_limit: Annotated[Rate | None, _must_be("a number of minutes above 0, or null")] = None
     channels_last: Flag
     compile: Flag
     fast: Flag

@@ -148,7 +148,7 @@ class Sweep:
             name = str(job.folder.relative_to(self.folder))
             seconds = f"{record['seconds']:,.1f}" if status == "done" else ""
             table.add_row(Text(name), Text(status, style=_COLOURS.get(status, "yellow")), seconds)
-            if status == "failed":
+            if status in ("failed", "stopped"):
                 log = "".join(f" ({_relative_path(path)})" for path in job.folder.glob("*.log"))
                 reasons.append(f"{name}: {' '.join(record.get('reason', '').split())}{log}")
         last = ", ".join(f"{count} {status}" for status, count in counts.items())

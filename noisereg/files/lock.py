@@ -19,7 +19,7 @@ LOCK = ".lock"
 _ENOTSUP_OF_MACOS = 45  # which a file system that is served from there may hand on
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, _ENOTSUP_OF_MACOS)
 _log = logging.getLogger(__name__)
-_held: set[tuple[int, Path]] = set()  # by which process, as a child has none of its parent's
+_held: dict[tuple[int, Path], IO[str]] = {}  # by which process, as a child has none of its parent's
 
 
 @contextmanager
@@ -63,11 +63,39 @@ def locked(folder: Path, *, key: str = "hydra.run.dir") -> Iterator[None]:
         with suppress(OSError):  # the lock holds on a full disk too
             os.ftruncate(file.fileno(), 0)
             os.pwrite(file.fileno(), text.encode(), 0)
-        _held.add(place)
+        _held[place] = file
         try:
             yield
         finally:
-            _held.discard(place)
+            _held.pop(place, None)
+
+
+@contextmanager
+def released(folder: Path) -> Iterator[None]:
+    """Let another process take a folder while the `with` block lasts, if this one has it; then take it back.
+
+    Args:
+        folder: that a child of this process is to work in.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder)), released(Path(folder)):
+        ...     (os.getpid(), Path(folder).resolve()) in _held
+        False
+    """
+    place = (os.getpid(), folder.resolve())
+    file = _held.pop(place, None)
+    if file is None:
+        yield
+        return
+    with suppress(OSError):  # of a file system without locks
+        fcntl.lockf(file, fcntl.LOCK_UN)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # somebody else was quicker
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _held[place] = file
 
 
 def find_holder(folder: Path) -> int | None:

@@ -39,6 +39,7 @@ _ONE_LINE = (
     torch.OutOfMemoryError,
 )  # their text is a whole report
 
+_PARENT = "NOISEREG_PARENT"  # variable with the number of the process that starts the others of a training
 _REASON = ".reason-of-process-"  # name of a file, with the number of the process
 _PATIENCE = 10.0  # seconds; a process closes its connections before it comes to leave its reason
 # gloo and NCCL raise errors of no class of their own
@@ -57,9 +58,22 @@ def is_job_of_sweep() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+@contextmanager
+def named_as_parent() -> Iterator[None]:
+    """Let the processes that this one starts in the `with` block know which one it is, see `exit_with_parent`."""
+    os.environ[_PARENT] = str(os.getpid())
+    try:
+        yield
+    finally:
+        os.environ.pop(_PARENT, None)
+
+
 def exit_with_parent() -> None:
-    """Exit as soon as the process that started this one is gone: killed, it cannot stop the others any more."""
-    parent = os.getppid()
+    """Exit as soon as the process that started this one is gone: killed, it cannot stop the others any more.
+
+    It may have gone while this one was being loaded.
+    """
+    parent = int(os.environ.get(_PARENT, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:

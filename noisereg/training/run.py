@@ -23,6 +23,7 @@ from noisereg.runs.ending import (
     exit_message,
     exit_with_parent,
     is_job_of_sweep,
+    named_as_parent,
     print_lines,
     recorded_failure,
     removed_if_refused,
@@ -60,7 +61,13 @@ def run(config: DictConfig) -> dict[str, Any]:
     console = open_console(quiet=not is_first_process())
     if not is_first_process():
         exit_with_parent()
-    with exit_message(console, own), stopped_by_signals(), exclusive_folder(own), removed_if_refused(folder):
+    with (
+        exit_message(console, own),
+        stopped_by_signals(),
+        exclusive_folder(own),
+        removed_if_refused(folder),
+        named_as_parent(),
+    ):
         return _run(config, folder, console=console)
 
 

@@ -19,6 +19,7 @@ from noisereg.runs.ending import (
     exclusive_folder,
     exit_message,
     exit_with_parent,
+    named_as_parent,
     print_lines,
     recorded_failure,
     removed_if_refused,
@@ -286,6 +287,21 @@ def test_a_process_exits_soon_after_the_one_that_started_it():
     began = time.monotonic()
     assert os.read(reading, 1) == b""
     os.close(reading)
+    assert time.monotonic() - began < 20
+
+
+def test_a_process_exits_at_once_if_the_one_that_started_it_went_while_it_was_loaded(monkeypatch):
+    with named_as_parent():
+        assert os.environ["NOISEREG_PARENT"] == str(os.getpid())
+    monkeypatch.setenv("NOISEREG_PARENT", str(2**22 + 1))  # no process has such a number
+
+    def start():
+        exit_with_parent()
+        time.sleep(60)
+        return 0
+
+    began = time.monotonic()
+    assert in_a_child(start) == 1
     assert time.monotonic() - began < 20
 
 
