@@ -81,6 +81,8 @@ class LabelCorruption(Callback):
         self._is_one = isinstance(rule, Rule)
         self.rules = [rule] if isinstance(rule, Rule) else list(rule)
         self.seeds = [seed] if isinstance(seed, int) else list(seed)
+        if ignore_index is not None and self.rules[0].assigned:
+            raise ValueError("ignore_index must be None for labels that are assigned to samples: assign clean ones")
         self.num_classes = num_classes
         self.schedule = schedule or Constant()
         self.ignore_index = ignore_index
@@ -127,6 +129,8 @@ class LabelCorruption(Callback):
             draw = self._num_batches
             index = torch.arange(len(by_sample), device=given.device) * trainer.world_size + trainer.global_rank
         self._num_batches += 1
+        if by_sample.ndim > 1 and self.rules[0].assigned:
+            raise TypeError(f"{type(self.rules[0]).__name__} has a label a sample, and the batch has one a token")
         labels, draw, index = _flatten_tokens(by_sample, draw, index)
         kept = labels == self.ignore_index if self.ignore_index is not None else None
         known = labels if kept is None else labels.masked_fill(kept, 0)
@@ -187,8 +191,9 @@ class LabelCorruption(Callback):
         given, labels = batch.get("index") if isinstance(batch, dict) else _entry(batch, 2), _labels(batch)
         by_sample = labels if self.batch_first else labels.T
         if not (isinstance(given, Tensor) and given.dtype == torch.int64 and given.shape == by_sample.shape[:1]):
-            if self.rules[0].frozen:
-                raise TypeError(f"frozen noise needs the index of each sample in the batch. {_NEEDS}")
+            if self.rules[0].frozen or self.rules[0].assigned:
+                what = "frozen noise needs" if self.rules[0].frozen else "labels of samples need"
+                raise TypeError(f"{what} the index of each sample in the batch. {_NEEDS}")
             if self._num_batches == 0:
                 entry = "has none" if given is None else f"has {_describe(given)} in its place"
                 rank_zero_info(

@@ -12,6 +12,7 @@ from typing import Any
 from noisereg.config.check import Settings
 from noisereg.config.longer import LENGTH, is_longer, why_not_longer
 from noisereg.config.same_data import Fingerprint, check_recorded_data
+from noisereg.config.targets import same_target
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
 from noisereg.files.disk import check_writable
@@ -31,6 +32,7 @@ WITHOUT_EFFECT = (
     "dataset.root",  # the same data may lie elsewhere on another machine; their fingerprint tells them from others
     "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
 )
+_FILE_LABELS, _LABEL_PATH = "noisereg.noise.FileLabels", "noise.path"  # as with dataset.root, for that rule
 _LEFT_AT_THE_START = re.compile(
     r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?(\.lock|\.reason-of-process-\d+)"
 )
@@ -43,11 +45,26 @@ def result_settings(config: dict[str, Any]) -> dict[str, Any]:
         >>> result_settings({"noise": {"p": [0, 0.2]}, "dataset": {"d": 60, "workers": 4}, "logger": {"csv": True}})
         {'noise.p': [0, 0.2], 'dataset.d': 60}
     """
+    left_out = (*WITHOUT_EFFECT, _LABEL_PATH) if label_path(config) else WITHOUT_EFFECT
     return {
         key: json.loads(json.dumps(value))
         for key, value in walk(config, into=(dict,))
-        if not isinstance(value, dict) and not any(is_below(key, part) for part in WITHOUT_EFFECT)
+        if not isinstance(value, dict) and not any(is_below(key, part) for part in left_out)
     }
+
+
+def label_path(config: Mapping[str, Any]) -> str | None:
+    """Return the path of the file that a run takes its labels from; None if it takes them from none.
+
+    Example:
+        >>> label_path({"noise": {"_target_": "noisereg.noise.FileLabels", "path": "labels.csv"}})
+        'labels.csv'
+    """
+    noise = config.get("noise")
+    target = noise.get("_target_") if isinstance(noise, Mapping) else None
+    if not (isinstance(noise, Mapping) and isinstance(target, str) and same_target(target, _FILE_LABELS)):
+        return None
+    return noise.get("path")
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -8,7 +8,18 @@ from noisereg.config.check import Settings
 from noisereg.errors import ConfigError
 
 Fingerprint = dict[str, Any]  # of data: what tells them from others, as plain values
+LABEL_FILE = "label_file"  # of a fingerprint: what tells the file apart that the noise is read from
 _MOST_NAMED = 4  # of differences in an error
+
+
+def data_sources(settings: Settings) -> dict[str, Any]:
+    """Return the parts of a configuration that the fingerprint of its data follows from.
+
+    Example:
+        >>> data_sources({"dataset": {"d": 60}, "noise": {"p": 1, "path": "labels.csv"}, "seed": 0})
+        {'dataset': {'d': 60}, 'labels': 'labels.csv'}
+    """
+    return {"dataset": settings["dataset"], "labels": settings["noise"].get("path")}
 
 
 def recorded_fingerprint(found: Mapping[str, Any], arm: str = "") -> Fingerprint:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from noisereg.config.check import Settings
 from noisereg.config.run_folder import read_record
-from noisereg.config.same_data import Fingerprint, check_recorded_data
+from noisereg.config.same_data import Fingerprint, check_recorded_data, data_sources
 from noisereg.files.lock import find_holder, locked
 
 _STATUSES = {
@@ -130,7 +130,7 @@ class Sweep:
         read: dict[str, Fingerprint] = {}
 
         def read_once(settings: Settings) -> Fingerprint:
-            section = json.dumps(settings["dataset"])
+            section = json.dumps(data_sources(settings))
             if section not in read:
                 read[section] = fingerprint(settings)
             return read[section]

@@ -113,6 +113,13 @@ class Cifar10(Images):
             found = fingerprint_images(self.root, [self.archive.name])
         return {"name": self.title, **found}
 
+    def training_names(self) -> list[str] | None:
+        """Return class/file of each training image of a tree or archive; the original files name none."""
+        if self.holds(self.files):
+            return None
+        files = list_tree_files(self.tree) if self.holds(self.tree) else list_archive_files(self.archive, self.stem)
+        return [f"{file.label}/{file.name}" for file in files if file.split == "train"]
+
     def load(self) -> tuple[Split, Split]:
         """Read both splits from the first place that has them."""
         if self.holds(self.files):

@@ -1,6 +1,7 @@
 """Any image classification data in class folders, in memory or streamed from disk."""
 
 import math
+import os
 import re
 import weakref
 from functools import cached_property
@@ -119,6 +120,11 @@ class ImageFolder(Images):
             "classes": counts if len(counts) <= _MOST_COUNTED else len(counts),
             **fingerprint_images(self.root, self._files.names.tolist()),
         }
+
+    def training_names(self) -> list[str]:
+        """Return class/file of each training image, in the order of their numbers."""
+        names = self._files.names[: self._files.num_train].tolist()
+        return [os.fsdecode(name).removeprefix("train/") for name in names]
 
     def load(self) -> tuple[Split, Split]:
         """Read both splits from the cache, or decode them; of streamed images, number the files."""

@@ -1,6 +1,7 @@
 """The base of all data sets: whole in memory, on the training device, batches in a counter-based order."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from noisereg import rng
 from noisereg.datasets.loader import BatchLoader, Transform
 from noisereg.datasets.split import Split
+from noisereg.noise import Samples
 from noisereg.rng import Stream
 
 
@@ -84,6 +86,8 @@ class InMemory(LightningDataModule, ABC):
         self.order, self.seed = order, seed
         self.source = self.source or type(self).__name__
         self.splits: dict[str, Split] = {}
+        self._all_labels: Int64[Tensor, " n"] | None = None  # of all training samples
+        self._train_rows: Int64[Tensor, " k"] | None = None  # which of them are trained on; None for all
 
     @abstractmethod
     def load(self) -> tuple[Split, Split]:
@@ -97,6 +101,24 @@ class InMemory(LightningDataModule, ABC):
         `root` included.
         """
         return {}
+
+    def training_names(self) -> Sequence[str] | None:
+        """Return the name of the file of each training sample that there is, such as cat/1.png; None if there are none.
+
+        A name is the path below the folder of the training data; a sample that is not trained on has one too.
+        """
+        return None
+
+    def training_samples(self) -> Samples:
+        """Return all training samples that there are, and which of them are trained on; to be asked for after `setup`.
+
+        Raises:
+            ValueError: if each epoch has others, so that there is no sample to name.
+        """
+        if self.fresh_each_epoch or self._all_labels is None:
+            raise ValueError(f"each epoch has other samples ({self.source}), so none has a label of its own")
+        of_seed = f"{self.source} of seed {self.seed}" if self.depends_on_seed else self.source
+        return Samples(self._all_labels, self._train_rows, names=self.training_names(), source=of_seed)
 
     def epoch_samples(self, epoch: int) -> Split:
         """Return the training samples of an epoch, on the training device: here the same ones every time."""
@@ -112,6 +134,7 @@ class InMemory(LightningDataModule, ABC):
             loaded = self.load()
             for split in loaded:
                 split.check_labels(self.num_classes)
+            self._all_labels = loaded[0].labels
             self.splits = self._divide_splits(*loaded)
         self.splits = {name: split.to(self.device) for name, split in self.splits.items()}
 
@@ -157,6 +180,10 @@ class InMemory(LightningDataModule, ABC):
         """Return a loader for each of `eval_splits`, of batches that are clean and not augmented."""
         return [self._eval_loader(self.eval_samples(name)) for name in self.eval_splits]
 
+    def whole_loader(self, name: str) -> BatchLoader:
+        """Return a loader of all samples of a split, of batches that are clean and not augmented."""
+        return self._eval_loader(self.splits[name])
+
     def test_dataloader(self) -> list[BatchLoader]:
         """Return the loaders of `val_dataloader`."""
         return self.val_dataloader()
@@ -176,8 +203,10 @@ class InMemory(LightningDataModule, ABC):
     def _divide_splits(self, train: Split, test: Split) -> dict[str, Split]:
         kept = self._choose_subset("train_size", self.train_size, n=len(train), step=0)
         _check_val_size(self.val_size, len(kept))
+        rows = kept[self.val_size :]
+        self._train_rows = None if len(rows) == len(train) else rows.sort().values
         splits = {
-            "train": _select_sorted(train, kept[self.val_size :]),
+            "train": _select_sorted(train, rows),
             "test": _select_sorted(test, self._choose_subset("test_size", self.test_size, n=len(test), step=1)),
         }
         return splits | ({"val": _select_sorted(train, kept[: self.val_size])} if self.val_size else {})

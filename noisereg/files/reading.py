@@ -5,14 +5,15 @@ import stat
 from pathlib import Path
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, *, most: int | None = None) -> bytes:
     """Return the bytes of a file, and open nothing else.
 
     Args:
         path: of the file, or a link to it.
+        most: bytes that it may have; None for any number.
 
     Raises:
-        OSError: if it is missing, no file, or cannot be read.
+        OSError: if it is missing, no file, too large, or cannot be read.
 
     Example:
         >>> read_file(Path("/dev/zero"))
@@ -21,6 +22,8 @@ def read_file(path: Path) -> bytes:
         OSError: [Errno 22] it is no regular file
     """
     check_regular(path)
+    if most is not None and (size := path.stat().st_size) > most:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, and at most {most:,} are read")
     return path.read_bytes()
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from noisereg import rng
 from noisereg.noise.rule import Rule
@@ -20,11 +22,14 @@ class Corruption:
     which one it becomes. So what a small strength redraws, a greater one redraws too, to the same labels, and the
     results of the two can be compared in pairs.
 
+    A rule that assigns labels to samples one by one, as those of a file, needs the first number alone.
+
     With a list of rules and one of seeds it does so for R replicas at once, for each as with its rule and seed alone.
     Replicas of one seed see the same samples in the same order, so they share their uniform draws, which are made once.
 
     Args:
-        rule: the noise rule; or one for each replica, which differ in nothing but p.
+        rule: the noise rule; or one for each replica, which differ in nothing but p, and for another seed in the labels
+            that they assign to samples.
         num_classes: C, at least 2.
         seed: of the run, in [0, 2**63); or one for each replica.
 
@@ -58,6 +63,7 @@ class Corruption:
         self._law = first.redraw_law(num_classes)
         self._transition = first.transition(num_classes)
         self._cumulative = cumulative_law(self._law)
+        self._assignment = _Assignment.of(self._rules)
         distinct = list(dict.fromkeys(seeds))
         self._shared = len(distinct) < len(seeds)
         self._first_of_seed = torch.tensor([seeds.index(value) for value in distinct])
@@ -88,16 +94,25 @@ class Corruption:
 
         Returns:
             Corrupted labels, int64, of the shape of `labels`; or in expected mode their laws, float64 (..., C).
+
+        Raises:
+            ValueError: if a rule assigns labels to samples one by one, and these are others (on a CPU).
         """
         self._move_to(labels.device)
+        given = self._assignment.find(labels, index) if self._assignment else None
         if self._rules[0].expected:
+            if given is not None:
+                return self._mix(labels, self._p * factor, one_hot(given, self.num_classes).double())
             if isinstance(self.rule, Rule) and isinstance(factor, float) and factor == 1:
                 return self._transition[labels]
-            return self._mix(labels, self._p * factor)
+            return self._mix(labels, self._p * factor, self._law[labels])
         when = 0 if self._rules[0].frozen else draw
         mine, place = (rows[self._first_of_seed] if self._shared else rows for rows in (labels, index))
         chance = rng.uniform(self._seeds, rng.Stream.NOISE, when, place)
-        drawn = redraw(mine, cumulative=self._cumulative, seed=self._seeds, draw=when, index=place)
+        if given is None:
+            drawn = redraw(mine, cumulative=self._cumulative, seed=self._seeds, draw=when, index=place)
+        else:
+            drawn = given[self._first_of_seed] if self._shared else given
         if self._shared:
             chance, drawn = (rows.index_select(0, self._place_of_seed) for rows in (chance, drawn))
         return torch.where(chance < self._p * factor, drawn, labels)
@@ -108,18 +123,70 @@ class Corruption:
         return rates[0] if isinstance(self.rule, Rule) else rates
 
     def _mix(
-        self, labels: Int64[Tensor, "*batch"], p: float | Float64[Tensor, "..."]
+        self,
+        labels: Int64[Tensor, "*batch"],
+        p: float | Float64[Tensor, "..."],
+        redrawn: Float64[Tensor, "*batch classes"],
     ) -> Float64[Tensor, "*batch classes"]:
-        """Return row y of T = (1 - p) I + p M for each label y."""
+        """Return the law of each target: (1 - p) for the label, and p times that of a redrawn one."""
         strength = p if isinstance(p, Tensor) else self._law.new_full((), p)
         strength = strength.expand(labels.shape).unsqueeze(-1)
-        return (self._law[labels] * strength).scatter_add_(-1, labels.unsqueeze(-1), 1 - strength)
+        return (redrawn * strength).scatter_add_(-1, labels.unsqueeze(-1), 1 - strength)
 
     def _move_to(self, device: torch.device) -> None:
         if self._law.device != device:
             for name, value in vars(self).items():
-                if isinstance(value, Tensor):
+                if isinstance(value, Tensor | _Assignment):
                     setattr(self, name, value.to(device))
+
+
+class _Assignment(NamedTuple):
+    """The labels that rules assign to samples one by one, those of different seeds one after the other.
+
+    Attributes:
+        labels: that a redraw gives.
+        clean: of the same samples.
+        offset: where those of each replica begin, (replicas, 1); 0 if all have the same.
+        num_samples: of one seed.
+    """
+
+    labels: Int64[Tensor, " all"]
+    clean: Int64[Tensor, " all"]
+    offset: Int64[Tensor, "..."]
+    num_samples: int
+
+    @classmethod
+    def of(cls, rules: Sequence[Rule]) -> "_Assignment | None":
+        """Return that of the rules of all replicas; None if they draw from a law."""
+        of_replicas = [rule.assigned for rule in rules if rule.assigned is not None]
+        if not of_replicas:
+            return None
+        parts = list(dict.fromkeys(of_replicas))
+        num_samples = len(parts[0].labels)
+        slots = torch.tensor([parts.index(part) for part in of_replicas])
+        offset = slots[:, None] * num_samples if len(parts) > 1 else torch.tensor(0)
+        labels, clean = (torch.cat([getattr(part, name) for part in parts]) for name in ("labels", "clean"))
+        return cls(labels, clean, offset, num_samples)
+
+    def find(
+        self, clean: Int64[Tensor, "*replicas draws"], index: Int64[Tensor, "*replicas draws"]
+    ) -> Int64[Tensor, "*replicas draws"]:
+        """Return the labels of some samples, whose clean ones must be those that they belong to.
+
+        Raises:
+            ValueError: if there is no sample of an index, or it has another clean label (on a CPU).
+        """
+        place = index + self.offset
+        if place.device.type == "cpu":
+            if len(outside := index[(index < 0) | (index >= self.num_samples)]):
+                raise ValueError(f"index must be in [0, {self.num_samples}), as many as have labels, got {outside[0]}")
+            if len(others := index[self.clean[place] != clean]):
+                raise ValueError(f"the label of sample {others[0]} belongs to another class: is the index right?")
+        return self.labels[place]
+
+    def to(self, device: torch.device) -> "_Assignment":
+        """Move the tensors."""
+        return _Assignment(self.labels.to(device), self.clean.to(device), self.offset.to(device), self.num_samples)
 
 
 def token_index(index: Int64[Tensor, " batch"], num_tokens: int) -> Int64[Tensor, "batch tokens"]:

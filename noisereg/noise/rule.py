@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from noisereg.noise.assigned import Assigned
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
@@ -36,6 +38,11 @@ class Rule(ABC):
             raise ValueError(f"p must be in [0, 1], got {self.p!r}")
         if self.expected and self.frozen:
             raise ValueError("frozen must be false when expected is true: an expected target is never drawn")
+
+    @property
+    def assigned(self) -> Assigned | None:
+        """The labels that a redraw gives samples one by one; None if it draws from the law of a class."""
+        return None
 
     @abstractmethod
     def redraw_law(self, num_classes: int) -> Float64[Tensor, "classes classes"]:

@@ -24,7 +24,7 @@ from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
 from noisereg.models.checks import check_names
-from noisereg.noise import Rule, Schedule
+from noisereg.noise import FileLabels, Rule, Schedule
 
 _KINDS: dict[str, type] = {
     "noise": Rule,
@@ -127,11 +127,12 @@ def build_loss(settings: Settings) -> Loss:
 
 
 def build_rule(settings: Settings, p: float, *, num_classes: int) -> Rule:
-    """Build the noise rule for one strength; its schedule is the callback's."""
+    """Build the noise rule for one strength; its schedule is the callback's. One of a file is as yet of no samples."""
     section = {key: value for key, value in settings["noise"].items() if key != "schedule"}
     rule = build("noise", {**section, "p": p})
-    with as_config_error("noise", type(rule)):  # a matrix may be of another number of classes
-        rule.redraw_law(num_classes)
+    if not isinstance(rule, FileLabels):
+        with as_config_error("noise", type(rule)):  # a matrix may be of another number of classes
+            rule.redraw_law(num_classes)
     return rule
 
 

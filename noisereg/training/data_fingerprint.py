@@ -7,16 +7,17 @@ from typing import Any
 
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
-from noisereg.config.same_data import Fingerprint
+from noisereg.config.same_data import LABEL_FILE, Fingerprint
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
-from noisereg.training.build import as_config_error, as_data_config_error, build
+from noisereg.noise import FileLabels
+from noisereg.training.build import as_config_error, as_data_config_error, build, build_rule
 
 _WITHOUT_EFFECT = ("workers",)  # settings of data that change no sample
 
 
 def fingerprint_data(settings: Settings) -> Fingerprint:
-    """Read the fingerprint of the data of a configuration, without loading them.
+    """Read the fingerprint of the data of a configuration, without loading them, and of the file of its labels.
 
     Raises:
         ConfigError: if the data cannot be read.
@@ -25,7 +26,20 @@ def fingerprint_data(settings: Settings) -> Fingerprint:
 
 
 def fingerprint_of(data: InMemory, settings: Settings) -> Fingerprint:
-    """Return the fingerprint of data: their own, or else the settings that they are built from.
+    """Return the fingerprint of data, and of the file that their noise is read from if there is one.
+
+    Args:
+        data: loaded or not.
+        settings: the whole configuration that they are built from.
+
+    Raises:
+        ConfigError: if the data or the file cannot be read, or the data give no plain values.
+    """
+    return fingerprint_samples(data, settings) | _fingerprint_labels(data, settings)
+
+
+def fingerprint_samples(data: InMemory, settings: Settings) -> Fingerprint:
+    """Return the fingerprint of data alone: their own, or else the settings that they are built from.
 
     Where the settings are all that is known, `root` is a whole path, as a relative one is another in another folder.
 
@@ -56,6 +70,14 @@ def count_samples(data: InMemory) -> dict[str, Any]:
         labels.update(split.labels.cpu().numpy().tobytes())
     sizes = {name: len(split) for name, split in data.splits.items()}
     return {**sizes, "classes": data.num_classes, "labels": labels.hexdigest()[:16]}
+
+
+def _fingerprint_labels(data: InMemory, settings: Settings) -> Fingerprint:
+    rule = build_rule(settings, Plan(settings).replicas[0]["p"], num_classes=data.num_classes)
+    if not isinstance(rule, FileLabels):
+        return {}
+    with as_config_error("noise", type(rule)):
+        return {LABEL_FILE: rule.fingerprint()}
 
 
 def _sample_settings(section: dict[str, Any]) -> dict[str, Any]:

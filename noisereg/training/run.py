@@ -15,7 +15,7 @@ from rich.console import Console
 from noisereg.config.check import Settings
 from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
-from noisereg.config.same_data import check_recorded_data, recorded_fingerprint
+from noisereg.config.same_data import check_recorded_data, data_sources, recorded_fingerprint
 from noisereg.errors import ConfigError
 from noisereg.runs.checkpoints import has_checkpoint
 from noisereg.runs.ending import (
@@ -187,7 +187,8 @@ def _train(
 
     console.print(replica_table(rows), crop=False)  # a number is never cut
     outcome = {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
-    return {"environment": environment, **outcome}, show
+    labels = {"label_file": training.label_file} if training.label_file else {}
+    return {"environment": environment, **labels, **outcome}, show
 
 
 def _train_arms(
@@ -198,7 +199,7 @@ def _train_arms(
     with recorded_failure(record, **command):
         for name, settings in arms.items():
             folder = record.path.parent / name
-            sharing = [other for other, part in arms.items() if part["dataset"] == settings["dataset"]]
+            sharing = [other for other, part in arms.items() if data_sources(part) == data_sources(settings)]
             with exclusive_folder(folder):
                 own = RunRecord(folder, settings)
                 check_recorded_data(own.found, {"": settings}, fingerprint_data, folder=folder)

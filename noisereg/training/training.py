@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from noisereg.datasets import InMemory
 from noisereg.engine.measurement import Observer
 from noisereg.files.atomic import write_atomically
 from noisereg.labels import DIVERGED
-from noisereg.noise import NoNoise, Rule
+from noisereg.noise import FileLabels, NoNoise, Rule
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
@@ -27,6 +28,7 @@ from noisereg.runs.journal import Journal
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_data, build_rule
 from noisereg.training.data_fingerprint import count_samples, fingerprint_of
+from noisereg.training.label_file import assign_labels, describe_labels, record_labels
 from noisereg.training.precision import FLOAT32, ChosenPrecision
 
 ANALYSIS, FIRES = "analysis.npz", "fires.npz"
@@ -67,9 +69,7 @@ class Training(ABC):
         path = folder / "metrics.csv" if self.settings["logger"]["csv"] else None
         self.curves = Curves(path, plan.names, journal=Journal(folder / "checkpoints"))
         self.observers: list[Observer] = []
-        self.rules: list[Rule] = [
-            build_rule(self.settings, replica["p"], num_classes=data.num_classes) for replica in plan.replicas
-        ]
+        self.rules = self._build_rules()
 
     @abstractmethod
     def train(self) -> None:
@@ -106,11 +106,28 @@ class Training(ABC):
         refuse_other_data(self.fingerprint, fingerprint_of(data, self.settings), folder=self.folder)
         return data
 
+    def _build_rules(self) -> list[Rule]:
+        """Build the rule of each replica."""
+        replicas, num_classes = self.plan.replicas, self.data.num_classes
+        rules = [build_rule(self.settings, replica["p"], num_classes=num_classes) for replica in replicas]
+        if not isinstance(rules[0], FileLabels):
+            return rules
+        seeds = [replica["seed"] for replica in replicas]
+        assigned = assign_labels(rules[0], seeds, self.build_data)
+        return [replace(rule, p=replica["p"]) for rule, replica in zip(assigned, replicas, strict=True)]
+
+    @property
+    def label_file(self) -> dict[str, Any]:
+        """What the record says of the file that labels are read from; empty if there is none."""
+        rule = self.rules[0]
+        return record_labels(rule, rule.assigned) if isinstance(rule, FileLabels) and rule.assigned else {}
+
     def headlines(self) -> list[str]:
         """Describe in a few lines what is about to be trained."""
         settings, rule = self.settings, self.rules[0]
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.data.splits.items())
         model, loss = model_name(settings["model"]), target_name(settings["loss"])
+        file = describe_labels(rule, rule.assigned) if isinstance(rule, FileLabels) and rule.assigned else []
         rates = dict.fromkeys(f"{rule.effective_rate(self.data.num_classes):g}" for rule in self.rules)
         return [
             f"data    {self.data.source}: {sizes} samples, {self.data.num_classes} classes",
@@ -118,6 +135,7 @@ class Training(ABC):
             f"noise   {describe(rule)}"
             + ("" if isinstance(rule, NoNoise) else f" p = {', '.join(f'{p:g}' for p in self.plan.axes['p'])}")
             + f": a label changes with probability {', '.join(rates)}",
+            *file,
             f"engine  {self.engine}",
             *([f"numbers precision {self.precision.name}: {self.precision.reason}"] if self.precision.reason else []),
         ]

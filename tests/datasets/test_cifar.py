@@ -120,6 +120,17 @@ def test_deep_turned_and_foreign_files_in_an_archive_are_read_as_in_a_tree(tree,
         np.testing.assert_array_equal(train.inputs[0].numpy(), np.stack([expected] * 3))
 
 
+def test_samples_of_a_tree_and_an_archive_have_the_names_of_their_files_in_the_order_of_their_numbers(tree, archive):
+    expected = [f"{label}/{number:04}.png" for label in Cifar10.classes for number in range(2)]
+    for root in (archive.parent.parent, archive.parent):
+        data = set_up(Cifar10, root, train_size=5)
+        samples = data.training_samples()
+        assert samples.names == expected
+        for row, inputs in zip(samples.trained.tolist(), data.splits["train"].inputs.numpy(), strict=True):
+            label, _, number = samples.names[row].removesuffix(".png").partition("/")
+            np.testing.assert_array_equal(inputs, tree["train", label][int(number)].transpose(2, 0, 1))
+
+
 def test_arrays_that_another_decoder_cached_are_not_used(archive, cache, monkeypatch):
     set_up(Cifar10, archive.parent)
     monkeypatch.setattr("noisereg.datasets.cifar.DECODING", 1)

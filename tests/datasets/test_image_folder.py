@@ -58,6 +58,14 @@ def test_images_of_the_right_size_are_kept_pixel_by_pixel(tmp_path, make_tree):
     assert train.labels.tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_samples_have_the_names_of_their_files_in_the_order_of_their_numbers(tmp_path, make_tree, stream):
+    make_tree(tmp_path, ["a", "b"], per_class=3)
+    samples = set_up(tmp_path, image_size=32, train_size=4, stream=stream).training_samples()
+    assert samples.names == [f"{label}/000{number}.png" for label in "ab" for number in range(3)]
+    assert samples.labels.tolist() == [0, 0, 0, 1, 1, 1] and len(samples.trained) == 4
+
+
 def test_images_are_decoded_once_for_each_size(tmp_path, make_tree, cache):
     make_tree(tmp_path, ["a", "b"])
     for image_size in (8, 8, 12):

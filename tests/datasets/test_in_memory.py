@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisereg.datasets import InMemory, Split
+from noisereg.datasets import Gaussian, InMemory, Split
 
 
 class Numbered(InMemory):
@@ -201,3 +201,20 @@ def test_labels_outside_the_classes_are_refused_at_setup(wrong):
 
     with pytest.raises(ValueError, match=r"^labels must be in \[0, 2\), got 2 for sample 1$"):
         Mislabelled(train_size=1, test_size=1).setup()
+
+
+@pytest.mark.parametrize("sizes", [{}, {"val_size": 30}, {"train_size": 60}, {"train_size": 60, "val_size": 10}])
+def test_the_rows_of_the_training_split_are_numbers_of_samples_of_the_data_set(sizes):
+    data = Numbered(seed=3, **sizes)
+    data.setup()
+    samples, split = data.training_samples(), data.splits["train"]
+    assert samples.labels.tolist() == [0, 1] * 50 and samples.names is None
+    assert torch.equal(samples.trained.float(), split.inputs.flatten())  # the input of a sample is its number
+    assert torch.equal(samples.labels[samples.trained], split.labels)
+
+
+def test_data_that_are_fresh_in_each_epoch_have_no_samples_to_name():
+    data = Gaussian(d=3, train_size=4)
+    data.setup()
+    with pytest.raises(ValueError, match="each epoch has other samples"):
+        data.training_samples()

@@ -8,10 +8,11 @@ from PIL import Image
 from rich.console import Console
 
 from noisereg.config.composing import compose_settings
+from noisereg.config.run_folder import differing
 from noisereg.config.same_data import describe_other_data
 from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
-from noisereg.training.data_fingerprint import count_samples, fingerprint_data, fingerprint_of
+from noisereg.training.data_fingerprint import count_samples, fingerprint_data, fingerprint_samples
 from noisereg.training.prepare import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
@@ -164,7 +165,7 @@ class Own(Hypercube):
 
 def own_fingerprint(told, root="here"):
     section = {"_target_": "mine.Own", "root": root, "workers": 3, "d": 5}
-    return fingerprint_of(Own(told=told, d=5), {"dataset": section})
+    return fingerprint_samples(Own(told=told, d=5), {"dataset": section})
 
 
 def test_own_data_are_told_apart_by_what_they_say():
@@ -217,3 +218,18 @@ def test_data_that_do_not_tell_of_their_files_are_refused_by_a_checkpoint_of_oth
         ConfigError, match=r"last\.ckpt is of a run on other data \(samples\.labels was \w+ and is \w+\)"
     ):
         prepare(settings, folder=tmp_path, console=QUIET).train()
+
+
+def test_a_file_of_labels_is_told_apart_by_its_contents_and_not_by_its_place(tmp_path):
+    for name, labels in {"first": "0\n1", "moved": "0\n1", "changed": "1\n1"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"given\n{labels}\n")
+    chosen = [
+        compose_settings("noise=file", f"noise.path={tmp_path / name}.csv") for name in ("first", "moved", "changed")
+    ]
+    first, moved, changed = map(fingerprint_data, chosen)
+    assert describe_other_data(first, moved) == "" and differing(chosen[0], chosen[1]) == []
+    assert describe_other_data(first, changed).startswith("label_file.sha256 was ")
+    assert "label_file" not in fingerprint_data(compose_settings())
+    (tmp_path / "first.csv").unlink()
+    with pytest.raises(ConfigError, match=r"^noise\.path=.*first\.csv cannot be read as labels \(No such file"):
+        fingerprint_data(chosen[0])

@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from noisereg.config.run_folder import result_settings
+from noisereg.config.same_data import LABEL_FILE
 from noisereg.config.walk import is_below
 from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection, have_diverged
 from noisereg.report.claims.verdicts import Judgement, judge
@@ -315,12 +316,15 @@ def _without_noise(own: Mapping[str, str]) -> str:
 
 
 def _hash_data(run: Run) -> str:
-    return hashlib.sha256(json.dumps(run.fingerprint, sort_keys=True).encode()).hexdigest()[:8]
+    data = {key: value for key, value in run.fingerprint.items() if key != LABEL_FILE}
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _settings(run: Run) -> dict[str, str]:
     """Return what must be equal for two runs to be put together, by dotted key, as JSON."""
     identifier = {"experiment": str((run.experiment or {}).get("id"))}
+    if LABEL_FILE in run.fingerprint:
+        identifier[f"{_RULE}.{LABEL_FILE}"] = json.dumps(run.fingerprint[LABEL_FILE], sort_keys=True)
     return identifier | {
         key: json.dumps(value, sort_keys=True)
         for key, value in result_settings(dict(run.config)).items()

@@ -71,6 +71,18 @@ def test_runs_on_other_data_are_another_group_and_a_copy_of_the_data_is_not(tmp_
     assert all(group.notes == [] for group in groups)
 
 
+def test_runs_under_the_labels_of_two_files_are_two_groups_each_with_the_runs_without_noise(tmp_path):
+    file = {"_target_": "noisereg.noise.FileLabels", "p": 1.0, "column": None}
+    write_run(tmp_path / "0", config=QUIET, fingerprint=A, replicas=replicas(0.0, 0))
+    for name, sha in {"1": "x", "2": "x", "3": "y"}.items():
+        config = {"noise": {**file, "path": f"{name}.csv"}, "seed": int(name)}
+        write_run(
+            tmp_path / name, config=config, fingerprint={**A, "label_file": {"sha256": sha}}, replicas=replicas(1.0, 0)
+        )
+    groups = grouped(tmp_path)
+    assert [[run.folder.name for run in group.runs] for group in groups] == [["0", "1", "2"], ["0", "3"]]
+
+
 def test_a_title_does_not_name_data_that_a_setting_tells_apart(tmp_path):
     for d in (30, 60):
         dataset = CONFIG["dataset"] | {"d": d}
