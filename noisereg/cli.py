@@ -11,6 +11,7 @@ _COMMANDS = {  # with the module whose `main` each is
     "report": ("noisereg.report.__main__", "a page, figures and a table of the runs below some folders"),
     "export": ("noisereg.report.export", "figures and tables of runs for a paper: pdf, svg, png, csv, LaTeX"),
     "plot": ("noisereg.report.plot", "what was measured against anything in which runs differ"),
+    "labels": ("noisereg.training.labels_command", "the labels that a run's noise drew, as csv or npy"),
     "dashboard": ("noisereg.dashboard.__main__", "the W&B workspace of a project"),
     "doctor": ("noisereg.training.doctor", "versions, devices, disks and data here, for a report of a fault"),
 }

@@ -15,7 +15,7 @@ _WITHOUT_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)  # from disks on which a re
 _LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `write_atomically` names what it has not moved yet
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object], *, is_new: bool = False) -> None:
     """Write a file beside its place, then move it there in one step.
 
     A failure or a kill at any moment leaves the old file, or none, never a part of the new one. When this returns, a
@@ -24,9 +24,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Args:
         path: of the file; its folder is made if it does not exist.
         write: fills the open file.
+        is_new: whether a file that is there already is left as it is, and refused.
 
     Raises:
         DiskError: if the disk is full or refuses the file, whatever `write` makes of that.
+        FileExistsError: if it must be new and is not.
 
     Example:
         >>> import tempfile
@@ -46,7 +48,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if is_new:
+            _move_to_new(temporary, path)
+        else:
+            temporary.replace(path)
         _sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -95,6 +100,20 @@ class _Watched(io.FileIO):
             raise
         self.written += count
         return count
+
+
+def _move_to_new(temporary: Path, path: Path) -> None:
+    """Move a file to a place that is free, in one step where the disk has links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,14 +15,17 @@ from noisereg.config.check import Settings
 from noisereg.config.composing import check_safe
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RECORD, result_settings
-from noisereg.config.same_data import Fingerprint, recorded_fingerprint, refuse_other_data
+from noisereg.config.same_data import LABEL_FILE, Fingerprint, recorded_fingerprint, refuse_other_data
 from noisereg.datasets import BatchLoader, InMemory
 from noisereg.errors import ConfigError
+from noisereg.noise import FileLabels
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.reading import Run, find_runs
-from noisereg.training.build import build_data, build_model, precision
-from noisereg.training.data_fingerprint import fingerprint_of
+from noisereg.training.build import as_config_error, build_data, build_model, build_rule, precision
+from noisereg.training.data_fingerprint import fingerprint_samples
+from noisereg.training.drawn_labels import drawn_labels
 from noisereg.training.engines import build_engine, choose_engine
+from noisereg.training.label_file import assign_labels
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,58 @@ class TrainedRun:
             raise ValueError(f"split must be one of {', '.join(loaders)}, got {split!r}")
         return loaders[split]
 
+    def labels(self, *, epoch: int | None = None, **which: float) -> pd.DataFrame:
+        """Return the labels that one replica was trained on, as its rule drew them.
+
+        Args:
+            epoch: from 0; None for noise that is the same in each.
+            **which: p, seed or lr, as far as they are needed to name one replica.
+
+        Returns:
+            A row for each sample of the training split: `index`, its number in the whole data set; `file`, the name of
+            its image, if it has one; `clean` and `given`, its labels.
+
+        Raises:
+            ValueError: if they name none or several, or there is no one label a sample, or none without an epoch.
+            ConfigError: if the data, or the file that labels were read from, are others by now.
+        """
+        replica = self._find(which)[1]
+        data = self._data(replica["seed"])
+        rule = build_rule(self.settings, replica["p"], num_classes=data.num_classes)
+        if isinstance(rule, FileLabels):
+            rule = self._assign(rule, data)
+        return drawn_labels(self.settings, data, rule=rule, seed=replica["seed"], epoch=epoch)
+
+    def whole_split(self, split: str, **which: float) -> Iterable[dict[str, Any]]:
+        """Return the batches of all samples of a split, as `batches` makes them of those that are evaluated.
+
+        Args:
+            split: test, train or, if the run has one, val.
+            **which: p, seed or lr, as far as they are needed to name one replica.
+        """
+        return self._data(self._find(which)[1]["seed"]).whole_loader(split)
+
+    @property
+    def replica_names(self) -> list[dict[str, Any]]:
+        """What names each replica: p, seed and, if there are several learning rates, lr."""
+        return self._plan.names
+
+    def _assign(self, rule: FileLabels, data: InMemory) -> FileLabels:
+        """Return a rule with the labels of its file, which must be the one that the run has read."""
+        with as_config_error("noise", type(rule)):
+            found = {LABEL_FILE: rule.fingerprint()}
+        old = {key: value for key, value in self._fingerprint.items() if key == LABEL_FILE}
+        refuse_other_data(old, found, folder=self.run.folder, key="run")
+        return assign_labels(rule, [data.seed], lambda seed: data)[0]
+
     @cached_property
     def _plan(self) -> Plan:
         return Plan(self.settings)
 
     def _data(self, seed: int) -> InMemory:
         data = build_data(self.settings, seed)
-        refuse_other_data(self._fingerprint, fingerprint_of(data, self.settings), folder=self.run.folder, key="run")
+        found = {key: value for key, value in self._fingerprint.items() if key != LABEL_FILE}  # which is not needed
+        refuse_other_data(found, fingerprint_samples(data, self.settings), folder=self.run.folder, key="run")
         return data
 
     @property

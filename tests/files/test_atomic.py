@@ -32,6 +32,23 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_must_be_new_takes_the_place_of_no_other(has_links, tmp_path, monkeypatch):
+    if not has_links:
+
+        def refuse(source, target):
+            if os.path.exists(target):
+                raise FileExistsError(errno.EEXIST, "File exists")
+            raise PermissionError(errno.EPERM, "no links on this disk")
+
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "labels.csv"
+    write_atomically(path, lambda file: file.write(b"first"), is_new=True)
+    with pytest.raises(FileExistsError):
+        write_atomically(path, lambda file: file.write(b"second"), is_new=True)
+    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
+
+
 def test_an_interrupt_stays_an_interrupt(tmp_path):
     def interrupted(file):
         raise KeyboardInterrupt
