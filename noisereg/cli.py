@@ -12,6 +12,7 @@ _COMMANDS = {  # with the module whose `main` each is
     "export": ("noisereg.report.export", "figures and tables of runs for a paper: pdf, svg, png, csv, LaTeX"),
     "plot": ("noisereg.report.plot", "what was measured against anything in which runs differ"),
     "labels": ("noisereg.training.labels_command", "the labels that a run's noise drew, as csv or npy"),
+    "prune": ("noisereg.training.prune_command", "the networks of a run without the units that never fire"),
     "dashboard": ("noisereg.dashboard.__main__", "the W&B workspace of a project"),
     "doctor": ("noisereg.training.doctor", "versions, devices, disks and data here, for a report of a fault"),
 }

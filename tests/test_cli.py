@@ -22,7 +22,7 @@ def call(monkeypatch, *arguments):
 def test_help_names_every_command(arguments, monkeypatch, capsys):
     assert call(monkeypatch, *arguments) == 0
     named = re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE)
-    assert named == ["train", "report", "export", "labels", "dashboard", "doctor"]
+    assert named == ["train", "report", "export", "plot", "labels", "prune", "dashboard", "doctor"]
 
 
 def test_help_loads_no_library():

@@ -23,6 +23,7 @@ ORDER = (
     "losses",
     "models",
     "metrics",
+    "pruning",
     "datasets",
     "engine",
     "theory",

@@ -122,13 +122,18 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
         inputs = example_inputs(data.input_shape, num=4)
         if reason := why_not(model, inputs):
             found["stacked"] = f"{type(model).__name__} cannot be stacked: {reason}"
-        elif plan.asked == "auto" and (flops := _count_flops(model, inputs) * batch_size) > _MOST_FLOPS:
+        elif plan.asked == "auto" and (flops := count_multiplications(model, inputs) * batch_size) > _MOST_FLOPS:
             found["stacked"] = f"a step of {flops / 1e6:,.0f} million multiplications gains nothing by it"
     return found
 
 
-def _count_flops(model: nn.Module, inputs: Tensor) -> float:
-    """Count the multiplications of a forward pass, for a sample."""
+def count_multiplications(model: nn.Module, inputs: Tensor) -> float:
+    """Count the multiplications of a forward pass, for a sample.
+
+    Example:
+        >>> count_multiplications(nn.Linear(4, 3), torch.zeros(5, 4))
+        12.0
+    """
     with eval_mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(inputs)
     return counter.get_total_flops() / 2 / len(inputs)

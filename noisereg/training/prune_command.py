@@ -1,0 +1,115 @@
+"""`noisereg prune RUN`: the networks of a run without the units that never fire on its training data.
+
+It shows that the outputs on the training data stay what they were, says on how many test samples they do not, and
+prints parameters, multiplications and the measured speed before and after.
+"""
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noisereg.labels import DIVERGED
+from noisereg.terminal import guard_output, open_console, plain_text
+from noisereg.training.load import TrainedRun
+from noisereg.training.prune import Pruned, prune, save_pruned
+from noisereg.training.run_arguments import load_asked, replica_asked, run_parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prune the replicas of a run, or one of them.
+
+    Args:
+        arguments: of the command line; by default those of this process.
+
+    Returns:
+        The exit code: 0; 1 if outputs differ that must not; 2 for bad input. Both are one line on stderr.
+    """
+    guard_output()
+    parser = run_parser("prune", __doc__)
+    parser.add_argument(
+        "--tau", type=float, help="also units whose mean activation is at most this share of their layer's mean"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="for a file of each network; by default RUN/pruned"
+    )
+    asked = parser.parse_args(arguments)
+    console = open_console()
+    try:
+        if asked.tau is not None and not 0 <= asked.tau < math.inf:
+            raise ValueError(f"--tau must be a number, at least 0, got {asked.tau}")
+        run = load_asked(asked)
+        folder = asked.output or run.run.folder / "pruned"
+        for which in _replicas(run, replica_asked(asked)):
+            path = folder / f"{_name(which, asked.tau)}.pt"
+            if path.exists():
+                raise ValueError(f"{path} exists; name another folder by --output, or remove it first")
+            with console.status(f"pruning {_name(which, asked.tau)}"):
+                pruned = prune(run.network(**which), lambda split: run.whole_split(split, **which), tau=asked.tau)  # noqa: B023 - called at once
+                lines = list(describe(pruned, next(iter(run.batches("test", **which)))["input"]))
+            save_pruned(pruned, path, replica=which, tau=asked.tau)
+            for line in (_name(which, asked.tau), *lines, f"  {path}"):
+                console.print(line, soft_wrap=True)
+    except (ValueError, OSError, ArithmeticError) as error:
+        print(plain_text(f"error: {error}"), file=sys.stderr)
+        return 1 if isinstance(error, ArithmeticError) else 2
+    return 0
+
+
+def describe(pruned: Pruned, inputs: torch.Tensor) -> Iterator[str]:
+    """Describe in lines what was taken out of a network, and what that changed.
+
+    Args:
+        pruned: the network.
+        inputs: of a batch, to measure the speed on.
+    """
+    for layer in pruned.found.layers:
+        dead, kept = int((pruned.scores[layer.name].fires == 0).sum()), len(pruned.kept[layer.name])
+        last = ", as one must stay" if kept == 1 and dead == layer.size else ""
+        yield f"  {layer.name}: {layer.size} units, {dead} never fire, {kept} are kept{last}"
+    for place, reason in pruned.found.left_alone.items():
+        yield f"  {place} is left as it is: {reason}"
+    train, test = pruned.train, pruned.test
+    yield (
+        f"  train: outputs differ by at most {train.largest_difference:.2g} (rounding: {train.tolerance:.2g}) on "
+        f"{len(train.labels):,} samples; error {train.errors[0]:.4%} -> {train.errors[1]:.4%}"
+    )
+    yield (
+        f"  test: outputs differ on {test.num_differing:,} of {len(test.labels):,} samples, the class on "
+        f"{test.num_classes_changed:,}; error {test.errors[0]:.4%} -> {test.errors[1]:.4%}"
+    )
+    inputs = inputs.to(next(pruned.network.parameters()).dtype)
+    parameters, multiplications = pruned.num_parameters(), pruned.num_multiplications(inputs[:1])
+    before, after = pruned.seconds(inputs)
+    yield f"  parameters {parameters[0]:,} -> {parameters[1]:,}"
+    yield f"  multiplications a sample {multiplications[0]:,.0f} -> {multiplications[1]:,.0f}"
+    yield (
+        f"  {1e6 * before:.3g} -> {1e6 * after:.3g} us a sample, {before / after:.2f} times as fast (medians in "
+        f"turns, {torch.get_num_threads()} threads)"
+    )
+
+
+def _replicas(run: TrainedRun, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what names each replica that was asked for, without those that have diverged."""
+    found = [
+        (name, ended_by)
+        for name, ended_by in zip(run.replica_names, run.replicas["ended_by"], strict=True)
+        if all(name.get(key) == value for key, value in asked.items())
+    ]
+    left = [name for name, ended_by in found if ended_by not in DIVERGED]
+    if not left:
+        words = " ".join(f"--{key} {value:g}" for key, value in asked.items()) or "the run"
+        what = "names no replica of" if not found else "has only replicas that diverged, in"
+        raise ValueError(f"{words} {what} {run.run.folder}")
+    return left
+
+
+def _name(which: dict[str, Any], tau: float | None) -> str:
+    return ",".join(f"{key}={value}" for key, value in {**which, **({} if tau is None else {"tau": tau})}.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
