@@ -60,6 +60,7 @@ _OF_A_SPLIT = {
     "active_fraction": Label("active fraction, {split}", digits=1, **_SHARE),
     "dead_fraction": Label("never active, {split}", digits=1, **_SHARE),
     "dead_channel_fraction": Label("channels never active, {split}", digits=1, **_SHARE),
+    "dormant_fraction": Label("dormant, {split}", digits=1, **_SHARE),
     "always_on_fraction": Label("always active, {split}", digits=1, **_SHARE),
     "associated_neurons": Label("associated with a class, {split}", digits=0, lowest=0),
     "associated_by_rate_neurons": Label("associated with a class by rate, {split}", digits=0, lowest=0),

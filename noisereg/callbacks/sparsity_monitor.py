@@ -63,6 +63,8 @@ class SparsityMonitor(Callback):
         threshold: above which output a unit is active: a number, or "0.1 of rms" or "0.1 of largest", relative to the
             layer's outputs on the same sample; None: 0.
         magnitude: whether the absolute output is compared.
+        dormant: tau, at least 0: also log `<split>/dormant_fraction`, the share of the units, or channels, whose mean
+            absolute activation is at most tau times that of their layer; None: not.
         units: "features" or "positions"; None: features of tokens, positions of channels.
         batch_first: whether tokens come as (batch, tokens) or, if False, as (tokens, batch); None: as it is found.
         ignore_index: a label that marks samples or tokens to leave out.
@@ -92,6 +94,7 @@ class SparsityMonitor(Callback):
         name: str = "",
         threshold: float | str | None = None,
         magnitude: bool = False,
+        dormant: float | None = None,
         units: str | None = None,
         batch_first: bool | None = None,
         ignore_index: int | None = -100,
@@ -114,6 +117,7 @@ class SparsityMonitor(Callback):
         self._how: dict[str, Any] = {
             "layers": layers,
             "threshold": Threshold.parse(threshold, magnitude=magnitude),
+            "dormant": dormant,
             "units": units,
             "batch_first": batch_first,
             "ignore_index": ignore_index,

@@ -164,6 +164,7 @@ def _two_layer(settings: Settings) -> dict[str, bool]:
         "compile=true is for any network": settings["compile"],
         "callbacks.sparsity chooses layers": bool(sparsity.get("layers")),
         "callbacks.sparsity.threshold is for any network": sparsity.get("threshold") is not None,
+        "callbacks.sparsity.dormant is for any network": sparsity.get("dormant") is not None,
         "callbacks.sparsity.magnitude is for any network": bool(sparsity.get("magnitude")),
         **_all_at_once(settings),
     }

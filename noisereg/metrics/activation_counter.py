@@ -138,6 +138,7 @@ class ActivationCounter:
         num_classes: how many classes to tell apart in batches that come with labels; None: none.
         threshold: above which output a unit is active, see `Threshold.parse`; None: above 0.
         magnitude: whether the absolute output is compared.
+        dormant: tau of dormant units, see `ActivationSparsity`; None: they are not looked for.
         units: "features" or "positions", for all layers; None: as above.
         batch_first: whether tokens are laid out as (batch, tokens); False for (tokens, batch). None: as the
             `batch_first` of the attention around a layer says, else as the labels fit.
@@ -166,6 +167,7 @@ class ActivationCounter:
         num_classes: int | None = None,
         threshold: float | str | Threshold | None = None,
         magnitude: bool = False,
+        dormant: float | None = None,
         units: str | None = None,
         batch_first: bool | None = None,
         ignore_index: int | None = -100,
@@ -177,6 +179,8 @@ class ActivationCounter:
         if units not in (None, *UNITS):
             raise ValueError(f"units must be one of {', '.join(UNITS)}, or None, got {units!r}")
         self.threshold = Threshold.parse(threshold, magnitude=magnitude)
+        self._how: dict[str, Any] = {"threshold": self.threshold, "dormant": dormant}
+        self._new_metric(None)  # which checks them
         self._module, self._layers, self._num_classes = _unwrap(module), layers, num_classes
         self._units, self._batch_first, self._ignore_index = units, batch_first, ignore_index
         self._required, self._root_is_step = required, root_is_step
@@ -294,7 +298,7 @@ class ActivationCounter:
         return named
 
     def _new_metric(self, num_classes: int | None) -> ActivationSparsity:
-        return ActivationSparsity(num_classes, threshold=self.threshold)
+        return ActivationSparsity(num_classes, **self._how)
 
     def _start_pass(self, labels: Tensor | None, mask: Bool[Tensor, "batch *tokens"] | None) -> None:
         self._finish_pass()
@@ -381,7 +385,7 @@ class ActivationCounter:
             metric = self._counts.get(layer)
             before = None
             if metric is not None:
-                before = {key: getattr(metric, key) for key in ("fires", "samples", "unit_shape")}
+                before = {key: getattr(metric, key) for key in metric.metric_state}
             else:
                 metric = self._new_metric(None if self._labels is None else self._num_classes).to(output.device)
             rows, labels = self._rows_and_labels(output.detach(), features_last=features_last, batch_first=batch_first)

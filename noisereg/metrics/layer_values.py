@@ -19,8 +19,9 @@ def collect_layer_values(metrics: Mapping[str, ActivationSparsity]) -> dict[str,
 
     Returns:
         What `summarize_layers` returns but for the sparsity, `<quantity>/<layer>` of each layer, and where there are
-        channels the share that fires nowhere, `dead_channel_fraction`, of all and of each layer. A threshold other
-        than 0 stands behind each quantity, as in `active_fraction_above_0.1/relu`.
+        channels the share that fires nowhere, `dead_channel_fraction`, of all and of each layer; where magnitudes are
+        kept, `dormant_fraction` of units or channels, of all and of each layer. A threshold other than 0 stands behind
+        each quantity but that one, as in `active_fraction_above_0.1/relu`.
 
     Example:
         >>> layer = ActivationSparsity()
@@ -34,8 +35,12 @@ def collect_layer_values(metrics: Mapping[str, ActivationSparsity]) -> dict[str,
     dead = {layer: metric.dead_channels.float() for layer, metric in metrics.items() if metric.has_channels}
     if dead:
         values[f"dead_channel_fraction{suffix}"] = torch.cat(list(dead.values())).mean()
+    dormant = {layer: m.dormant_units.float() for layer, m in metrics.items() if m.dormant is not None}
+    if dormant:
+        values["dormant_fraction"] = torch.cat(list(dormant.values())).mean()
     if len(metrics) > 1:
         for layer, metric in metrics.items():
             values |= {f"{key}{suffix}/{layer}": metric.compute()[f"{key}{suffix}"] for key in _BY_LAYER}
         values |= {f"dead_channel_fraction{suffix}/{layer}": channels.mean() for layer, channels in dead.items()}
+        values |= {f"dormant_fraction/{layer}": units.mean() for layer, units in dormant.items()}
     return values

@@ -1,10 +1,11 @@
 """How many units of a layer are active, as a torchmetrics metric whose state is whole numbers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
@@ -21,7 +22,8 @@ class ActivationSparsity(Metric):
 
     The state is three tensors of int64: `fires` (classes, units) and `samples` (classes,), summed over processes, with
     one row if classes are not told apart, and `unit_shape`. So the result is the same for any batch size, order or
-    number of processes. The first update fixes the units, until `reset`.
+    number of processes. With `dormant` there is a fourth, of float64, whose last bits depend on them. The first update
+    fixes the units, until `reset`.
 
     All axes behind the first count units: a convolution's are its C * H * W positions, a transformer's its tokens *
     features. The units lie in the order of the axes whatever the layout in memory, so unit (c, h, w) has the number
@@ -32,10 +34,12 @@ class ActivationSparsity(Metric):
         num_classes: how many classes to tell apart, at least 2; None: no labels are needed.
         threshold: above which output a unit is active, see `Threshold.parse`; None: above 0.
         magnitude: whether the absolute output is compared.
+        dormant: tau, at least 0: a unit, or a channel as a whole, is dormant if its mean absolute activation is at most
+            tau times that of the layer, see `dormant_units`; None: these means are not kept.
         kwargs: of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: if num_classes is below 2.
+        ValueError: if num_classes is below 2, or dormant is no number of at least 0.
 
     Example:
         >>> sparsity = ActivationSparsity()
@@ -59,6 +63,7 @@ class ActivationSparsity(Metric):
     fires: Int64[Tensor, "classes units"]
     samples: Int64[Tensor, "classes"]
     unit_shape: Int64[Tensor, "axes"]
+    magnitudes: Float64[Tensor, "units"]
 
     def __init__(
         self,
@@ -66,17 +71,22 @@ class ActivationSparsity(Metric):
         *,
         threshold: float | str | Threshold | None = None,
         magnitude: bool = False,
+        dormant: float | None = None,
         **kwargs: Any,
     ) -> None:
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, or None for no counts by class, got {num_classes}")
+        if dormant is not None and not 0 <= dormant < math.inf:
+            raise ValueError(f"dormant must be a number, at least 0, or None, got {dormant!r}")
         super().__init__(**{"dist_sync_fn": gather_counts, **kwargs})
-        self.num_classes = num_classes
+        self.num_classes, self.dormant = num_classes, dormant
         self.threshold = Threshold.parse(threshold, magnitude=magnitude)
         rows = num_classes or 1
         self.add_state("fires", torch.zeros(rows, 0, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros(rows, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("unit_shape", torch.zeros(0, dtype=torch.int64), dist_reduce_fx="max")
+        if dormant is not None:
+            self.add_state("magnitudes", torch.zeros(0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "rows"] | None = None) -> None:
         """Count the firings of one batch.
@@ -96,6 +106,8 @@ class ActivationSparsity(Metric):
         self._fix_units(activations.shape[1:])
         self.fires = self.fires + fires
         self.samples = self.samples + torch.zeros_like(self.samples).index_add_(0, rows, torch.ones_like(rows))
+        if self.dormant is not None:
+            self.magnitudes = self.magnitudes + activations.abs().sum(dim=0, dtype=torch.float64).flatten()
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """Compute the metrics from the counts of all processes, see `summarize_counts`.
@@ -109,7 +121,8 @@ class ActivationSparsity(Metric):
         """Add the counts of another metric, or of its `metric_state`; one without `unit_shape` has flat units.
 
         Raises:
-            ValueError: if it counts other classes or another number of units, or has another threshold.
+            ValueError: if it counts other classes or another number of units, has another threshold, or lacks the
+                magnitudes that this keeps.
         """
         if not isinstance(incoming_state, Mapping | ActivationSparsity):
             raise ValueError(f"incoming_state must be a dict or an ActivationSparsity, got {type(incoming_state)}")
@@ -120,15 +133,20 @@ class ActivationSparsity(Metric):
         shape = state["unit_shape"].tolist() if "unit_shape" in state else fires.shape[1:]
         if len(samples) != len(self.samples):
             raise ValueError(f"incoming_state must count {len(self.samples)} classes as this does, got {len(samples)}")
+        if self.dormant is not None and "magnitudes" not in state:
+            raise ValueError(f"incoming_state must have magnitudes, as this is of dormant={self.dormant}")
         if fires.shape[1] == 0:
             return
         self.update(torch.empty(0, *shape, device=fires.device), samples.new_empty(0))
         self.fires = self.fires + fires
         self.samples = self.samples + samples
+        if self.dormant is not None:
+            self.magnitudes = self.magnitudes + state["magnitudes"]
 
     def gathered(self) -> "ActivationSparsity":
         """Return a metric that holds the counts of all processes and no longer asks them."""
-        whole = ActivationSparsity(self.num_classes, threshold=self.threshold, sync_on_compute=False).to(self.device)
+        how: dict[str, Any] = {"threshold": self.threshold, "dormant": self.dormant}
+        whole = ActivationSparsity(self.num_classes, **how, sync_on_compute=False).to(self.device)
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             whole.merge_state(self.metric_state)
         return whole
@@ -191,6 +209,30 @@ class ActivationSparsity(Metric):
         return self._split_channels(self.dead).all(dim=1)
 
     @property
+    def dormant_units(self) -> Bool[Tensor, "units_or_channels"]:
+        """Units, or channels where the units are their positions, that do little beside the others of the layer.
+
+        Of unit i with mean absolute activation m_i over the samples, and positions, m_i / mean(m) <= tau. At tau = 0
+        they are those whose output is always 0.
+
+        Raises:
+            ValueError: if the metric was built without tau.
+
+        Example:
+            >>> sparsity = ActivationSparsity(dormant=0.1)
+            >>> sparsity.update(torch.tensor([[2.0, 0.0, 0.1], [4.0, 0.0, 0.0]]))
+            >>> sparsity.dormant_units
+            tensor([False,  True,  True])
+
+        Source: Sokar, Agarwal, Castro, Evci, "The dormant neuron phenomenon in deep reinforcement learning", ICML 2023,
+            definition 3.1.
+        """
+        if self.dormant is None:
+            raise ValueError("dormant units need tau, got None: build ActivationSparsity(dormant=...)")
+        means = self._split_channels(self.magnitudes).mean(dim=1) if self.has_channels else self.magnitudes
+        return means <= self.dormant * means.mean()
+
+    @property
     def histogram(self) -> Int64[Tensor, "units classes"]:
         """How often each unit fired for each class (section 6.5, appendix F)."""
         if self.num_classes is None:
@@ -219,6 +261,8 @@ class ActivationSparsity(Metric):
         if self.num_units == 0:
             self.fires = self.fires.new_zeros(len(self.samples), num_units)
             self.unit_shape = torch.tensor(shape, dtype=torch.int64, device=self.samples.device)
+            if self.dormant is not None:
+                self.magnitudes = self.magnitudes.new_zeros(num_units)
         if self.num_units != num_units:
             raise ValueError(
                 f"activations must have {self.num_units} units as before, got {num_units}, as each is counted in its "

@@ -362,6 +362,7 @@ def test_a_transformer_on_tokens_of_several_lengths_is_counted_by_class_without_
         ({"num_classes": 1}, "num_classes must be at least 2 or None, got 1"),
         ({"max_train_samples": -1}, "max_train_samples must be at least 0 or None, got -1"),
         ({"threshold": -1.0}, "threshold must be finite and at least 0, got -1.0"),
+        ({"dormant": -1.0}, "dormant must be a number, at least 0, or None, got -1.0"),
         ({"units": "tokens"}, "units must be one of features, positions, or None, got 'tokens'"),
         ({"layers": "relu"}, "layers must be a list of patterns, got the string 'relu'"),
         ({"layers": []}, "layers must name something to measure, or be None for all activations, got an empty list"),

@@ -104,6 +104,11 @@ def test_gradients_may_be_clipped_where_networks_are_stacked():
     assert _plan("+trainer.gradient_clip_val=1").obstacles().keys() == {"fused", "blocked"}
 
 
+def test_dormant_units_are_looked_for_in_any_network_but_not_in_compiled_loops():
+    obstacles = _plan("+callbacks.sparsity.dormant=0.1").obstacles()
+    assert obstacles == dict.fromkeys(("fused", "blocked"), "callbacks.sparsity.dormant is for any network")
+
+
 def test_an_engine_that_cannot_is_refused_with_the_reason():
     with pytest.raises(ConfigError, match=r"^engine=fused cannot run: model MLP is not TwoLayer .*; set engine=auto$"):
         _plan("model=mlp", "engine=fused").check_engine()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 
-from noisereg.metrics import ActivationSparsity, summarize_layers
+from noisereg.metrics import ActivationSparsity, collect_layer_values, summarize_layers
 
 
 @pytest.fixture
@@ -310,3 +310,42 @@ def test_pooled_entropy_is_the_mean_over_live_units_and_nan_without_any():
     assert summarize_layers([left, right, dead])["label_entropy"].item() == pytest.approx(1 / 4)
     assert left.label_entropy.isnan().tolist() == [True, True, False]
     assert summarize_layers([dead, dead])["label_entropy"].isnan()
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.3, 1.0])
+def test_dormant_units_are_those_whose_mean_is_at_most_tau_of_the_mean_of_the_layer(tau):
+    activations = torch.randn(50, 7, generator=torch.Generator().manual_seed(3)).relu() * torch.arange(7)
+    sparsity = ActivationSparsity(dormant=tau)
+    for part in activations.split(8):
+        sparsity.update(part)
+    means = activations.double().numpy().mean(axis=0)
+    expected = means / means.mean() <= tau
+    assert sparsity.dormant_units.tolist() == expected.tolist() and expected[0] and not expected.all()
+    assert collect_layer_values({"relu": sparsity})["dormant_fraction"] == pytest.approx(expected.mean())
+
+
+def test_a_channel_is_dormant_by_its_mean_over_samples_and_positions():
+    activations = torch.zeros(2, 3, 1, 2)
+    activations[0, 0, 0, 1], activations[:, 1] = 0.8, 1.0  # means 0.2, 1 and 0 of a layer's 0.4
+    for tau, dormant in {0.0: [False, False, True], 0.4: [False, False, True], 0.6: [True, False, True]}.items():
+        sparsity = ActivationSparsity(dormant=tau)
+        sparsity.update(activations)
+        assert sparsity.dormant_units.tolist() == dormant
+
+
+def test_magnitudes_are_merged_and_pickled_and_must_be_there(batches):
+    whole, first, second = (
+        _filled(batches, dormant=0.5),
+        _filled(batches[:2], dormant=0.5),
+        _filled(batches[2:], dormant=0.5),
+    )
+    first.merge_state(second)
+    torch.testing.assert_close(first.magnitudes, whole.magnitudes)
+    again = pickle.loads(pickle.dumps(whole)).gathered()
+    assert torch.equal(again.dormant_units, whole.dormant_units)
+    with pytest.raises(ValueError, match=r"must have magnitudes, as this is of dormant=0\.5"):
+        whole.merge_state(_filled(batches))
+    with pytest.raises(ValueError, match="dormant units need tau"):
+        _filled(batches).dormant_units  # noqa: B018
+    with pytest.raises(ValueError, match="dormant must be a number, at least 0, or None, got -1"):
+        ActivationSparsity(dormant=-1)

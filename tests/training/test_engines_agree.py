@@ -68,6 +68,7 @@ class Normed(nn.Module):
         return self.output(self.relu2(self.second(self.relu1(self.norm(self.first(inputs.flatten(1)))))))
 
 
+DORMANT = "+callbacks.sparsity.dormant=0.5"
 MODELS = {
     "mlp": {"_target_": "noisereg.models.Normed"},
     "resnet": {"_target_": "noisereg.models.ResNet", "depth": 8},
@@ -105,7 +106,9 @@ def train(folder, engine, model, overrides):
     ("model", "overrides"),
     [
         pytest.param("mlp", [*SGD, "scheduler.step_size=2", *FADING], id="mlp-sgd-fading-noise"),
-        pytest.param("mlp", [*ADAMW, "optimizer.weight_decay=0.1", "noise=smoothing"], id="mlp-adamw-smoothing"),
+        pytest.param(
+            "mlp", [*ADAMW, "optimizer.weight_decay=0.1", "noise=smoothing", DORMANT], id="mlp-adamw-smoothing"
+        ),
         # in float32 one of its 3,000 units may be counted otherwise after ten steps
         pytest.param("resnet", [*SGD, "scheduler.step_size=2", "trainer.precision=64-true"], id="resnet-sgd-noise"),
     ],
@@ -113,6 +116,7 @@ def train(folder, engine, model, overrides):
 def test_stacked_replicas_come_to_what_each_comes_to_alone(model, overrides, tmp_path):
     (rows, curve), (peers, peer_curve) = (train(tmp_path, engine, model, overrides) for engine in ("stacked", "single"))
     assert [(row["p"], row["seed"]) for row in rows] == [(0, 0), (0, 1), (0.3, 0), (0.3, 1)]
+    assert ("train/dormant_fraction/relu1" in rows[0]) == (DORMANT in overrides)
     for row, peer in zip(rows, peers, strict=True):
         assert row.keys() == peer.keys()
         assert {key: (row[key], peer[key]) for key in row if not is_close(row[key], peer[key])} == {}
