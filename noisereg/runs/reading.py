@@ -1,5 +1,6 @@
 """Runs as their folders keep them: the record, the curves, the arrays. What is not there is empty."""
 
+import hashlib
 import io
 import json
 import os
@@ -242,8 +243,8 @@ def find_runs(paths: Iterable[Path | str]) -> list[Run]:
     if not records:
         searched = ", ".join(map(str, places)) or "no folder"
         raise ValueError(f"no run in {searched}: a run's folder has a {RECORD}")
-    secrets = find_secrets(os.environ).values()
-    runs = sorted((_read(record, secrets) for record in records.values()), key=lambda run: _natural(run.folder))
+    shared = _Shared()
+    runs = sorted((_read(record, shared) for record in records.values()), key=lambda run: _natural(run.folder))
     folders = {run.folder.resolve() for run in runs}
     arms = {(run.folder / arm).resolve() for run in runs for arm in run.arms}
     return [run for run in runs if not _is_a_part(run.folder.resolve(), folders, arms)]
@@ -300,7 +301,7 @@ def _records(place: Path) -> Sequence[Path]:
     raise ValueError(f"{place} is no folder and no {RECORD}")
 
 
-def _read(path: Path, secrets: Collection[str]) -> Run:
+def _read(path: Path, shared: "_Shared") -> Run:
     try:
         record = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
@@ -311,8 +312,34 @@ def _read(path: Path, secrets: Collection[str]) -> Run:
     if damaged := damaged_results(path.parent, record):
         names = ", ".join(damaged)
         return Run(path.parent, "unreadable", f"{names} is not what the run has left; resume={path.parent} mends it")
-    shown = {key: value if key == "replicas" else hide_known_in(value, secrets) for key, value in record.items()}
+    try:
+        shown = shared.of_record(record)
+    except RecursionError as error:
+        return Run(path.parent, "unreadable", f"{path.name} cannot be read: {error}")
     return Run(path.parent, status, str(shown.get("reason") or ""), shown)
+
+
+class _Shared:
+    """Parts of records without their secrets, equal ones as one object: thousands of runs have few configurations."""
+
+    def __init__(self) -> None:
+        self._secrets = find_secrets(os.environ).values()
+        self._known: dict[bytes, Any] = {}
+
+    def of_record(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a record as it may be shown; its replicas are numbers by the names of metrics."""
+        parts = {
+            key: value if key == "replicas" else self._of(value) for key, value in record.items() if key != "config"
+        }
+        found = record.get("config")
+        config = found if isinstance(found, dict) else {}
+        return {**parts, "config": {self._of(name): self._of(part) for name, part in config.items()}}
+
+    def _of(self, part: Any) -> Any:
+        digest = hashlib.sha256(json.dumps(part).encode()).digest()
+        if digest not in self._known:
+            self._known[digest] = hide_known_in(part, self._secrets)
+        return self._known[digest]
 
 
 def _natural(folder: Path) -> list[tuple[int, int, str]]:

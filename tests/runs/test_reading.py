@@ -330,3 +330,25 @@ def test_digests_of_a_stranger_lead_to_no_other_file_and_to_no_traceback(digests
     write_run(tmp_path, curves=TABLE, digests=digests)
     (run,) = find_runs([tmp_path])
     assert run.status == ("unreadable" if digests and "metrics.csv" in digests else "finished")
+
+
+def test_the_equal_parts_of_thousands_of_records_are_one_object(tmp_path):
+    for seed in range(3):
+        write_run(
+            tmp_path / f"{seed}", config={"seed": seed}, environment={"python": "3.11"}, replicas=[{"seed": seed}]
+        )
+    one, two, three = find_runs([tmp_path])
+    assert one.config["model"] is two.config["model"] is three.config["model"]
+    assert one.environment is three.environment
+    assert [run.config["seed"] for run in (one, two, three)] == [0, 1, 2]
+    assert [run.record["replicas"] for run in (one, two)] == [[{"seed": 0}], [{"seed": 1}]]
+
+
+def test_a_record_of_thousands_of_lists_in_lists_is_unreadable(tmp_path):
+    write_run(tmp_path / "good")
+    for depth in (400, 900):
+        text = '{"status": "finished", "config": {"model": {"a": ' + "[" * depth + "]" * depth + "}}}"
+        (tmp_path / f"deep{depth}").mkdir()
+        (tmp_path / f"deep{depth}" / "result.json").write_text(text)
+    assert ("good", "finished") in [(run.folder.name, run.status) for run in find_runs([tmp_path])]
+    assert find_runs([tmp_path / "deep900"])[0].status == "unreadable"
