@@ -19,7 +19,7 @@ def data_sources(settings: Settings) -> dict[str, Any]:
         >>> data_sources({"dataset": {"d": 60}, "noise": {"p": 1, "path": "labels.csv"}, "seed": 0})
         {'dataset': {'d': 60}, 'labels': 'labels.csv'}
     """
-    return {"dataset": settings["dataset"], "labels": settings["noise"].get("path")}
+    return {"dataset": settings["dataset"], "labels": settings.get("noise", {}).get("path")}
 
 
 def recorded_fingerprint(found: Mapping[str, Any], arm: str = "") -> Fingerprint:
