@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from noisereg.callbacks.only_one import check_only_one
+from noisereg.datasets import InMemory
 from noisereg.engine.replicas import Replicas
 from noisereg.metrics import gather_parts, own_part
 from noisereg.noise import Constant, Corruption, Rule, Schedule, token_index
@@ -35,6 +36,10 @@ class LabelCorruption(Callback):
 
     Labels may be one a token, (batch, tokens), beside an index of the samples; the noise of a token then depends on the
     seed, the epoch, the sample's index and the place in the sample alone, and not on what the batch is padded to.
+
+    Where a sample has one label throughout, as under frozen noise, and the datamodule is one of ours, the batches of
+    its training samples that are evaluated get an entry "given", so that what the network does on right and on wrong
+    labels is measured apart.
 
     Logs `noise/effective_rate`, the probability that a label changes where classes are equally frequent, and
     `noise/measured_rate`, the share that did since the last evaluation, or in this epoch where there is none (in
@@ -113,6 +118,25 @@ class LabelCorruption(Callback):
             num_classes=self.num_classes,
             seed=self.seeds[0] if self._is_one else self.seeds,
         )
+        if isinstance(pl_module, Replicas) and any(rule.keeps_labels for rule in self.rules):
+            pl_module.given_labels = lambda replica, labels, index, epoch: self._given_labels(
+                labels, index, replica=replica, epoch=epoch, num_epochs=pl_module.timeline.num_epochs
+            )
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Add the labels that training gives to a batch of training samples, if they stay: the entry "given"."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        stays = isinstance(data, InMemory) and not data.fresh_each_epoch and self.rules[0].keeps_labels
+        if not stays or data.eval_splits[dataloader_idx] != "train":
+            return
+        self.num_classes = self.num_classes or data.num_classes
+        rows = data.eval_index("train")
+        index = batch["index"] if rows is None else rows.to(batch["index"].device)[batch["index"]]
+        last = (trainer.max_epochs or 1) - 1  # the one before, when the training has ended
+        epoch = {"epoch": min(trainer.current_epoch, last), "num_epochs": trainer.max_epochs or -1}
+        batch["given"] = self._given_labels(batch["label"], index, **epoch)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Add the targets to the batch."""
@@ -185,6 +209,16 @@ class LabelCorruption(Callback):
         if state := checkpoint["callbacks"].get(self.state_key):
             self._counts = own_part(state["counts"]).to(trainer.strategy.root_device)
             self._num_batches = state["num_batches"]
+
+    def _given_labels(
+        self, labels: Int64[Tensor, " n"], index: Int64[Tensor, " n"], *, epoch: int, num_epochs: int, replica: int = 0
+    ) -> Int64[Tensor, " n"] | None:
+        """Return the labels that samples have throughout, under the strength of an epoch; None if they have none."""
+        rule = self.rules[replica]
+        if not rule.keeps_labels:
+            return None
+        corruption = Corruption(rule, num_classes=cast(int, self.num_classes), seed=self.seeds[replica])
+        return corruption(labels, 0, index, factor=self.schedule.factor(epoch, num_epochs))
 
     def _index(self, batch: Any, *, first: bool) -> Int64[Tensor, " batch"] | None:
         """Return the index of each sample, if the batch has it; what takes its place is said in the first batch."""

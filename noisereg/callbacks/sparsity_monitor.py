@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.datasets.batch import describe_batch, inputs_of, labels_of, split_names
 from noisereg.metrics import (
+    GROUPS,
     ActivationCounter,
     ActivationSparsity,
     Threshold,
     Turnover,
+    activity_by_group,
     collect_layer_values,
     eval_mode,
+    is_wrong,
 )
 from noisereg.metrics.activations import Kind, find_activations, find_named
 
@@ -36,7 +39,9 @@ class SparsityMonitor(Callback):
     `<split>/dead_fraction/<layer>`. For layers of channels, (batch, C, H, W), it also logs `dead_channel_fraction`,
     over all of them and by layer: the share of the channels that fire nowhere on any sample. On the training data it
     also logs, of all layers and of each, `train/died_neurons` and `train/revived_neurons`: how many units have died and
-    revived since the last measurement, 0 at the first. The metrics of the last measurement stay in
+    revived since the last measurement, 0 at the first. Where `LabelCorruption` adds the labels that training samples
+    are given throughout, `train/active_neurons_right`, `train/active_neurons_wrong` and the same of the fraction are
+    the activity on samples whose label is right and wrong. The metrics of the last measurement stay in
     `metrics[split][layer]`.
 
     The splits of the validation loaders are called by the datamodule's `eval_splits`, or else val, val2, ...; those of
@@ -131,6 +136,8 @@ class SparsityMonitor(Callback):
         self._max_train_samples = max_train_samples
         self._counters: dict[str, ActivationCounter] = {}
         self._hooked: ActivationCounter | None = None
+        self._apart = ActivationCounter(nn.Identity())  # of training samples with a right and with a wrong label
+        self._has_given = False
         self._hooks = ExitStack()
         self._turnover = Turnover()  # on the training data
         self._has_fitted = False
@@ -280,6 +287,7 @@ class SparsityMonitor(Callback):
         self._warn_unmeasured(pl_module)
         how = self._how | {"num_classes": self._num_classes or _num_classes(trainer), "root_is_step": is_step}
         self._counters = {split: ActivationCounter(pl_module, **how) for split in splits}
+        self._apart = ActivationCounter(pl_module, **how | {"num_classes": len(GROUPS)})
 
     def _start_batch(self, batch: Any, dataloader_idx: int) -> None:
         if not self._counters:
@@ -289,6 +297,12 @@ class SparsityMonitor(Callback):
             self._hooks.close()
             self._hooked = self._hooks.enter_context(counter)
         labels = labels_of(batch)
+        given = batch.get("given") if isinstance(batch, Mapping) else None
+        if given is not None and labels is not None:
+            if not self._has_given:
+                self._hooks.enter_context(self._apart)
+                self._has_given = True
+            self._apart.start_batch(is_wrong(labels, given).long(), mask=self._mask_of(batch))
         if labels is None and self._num_classes is not None:
             raise ValueError(
                 "num_classes needs batches with int64 labels: a dict with 'label' or a list whose second entry they "
@@ -314,12 +328,22 @@ class SparsityMonitor(Callback):
                 self.metrics[split] = metrics
                 changes = self._turnover.measure(metrics) if split == "train" else {}
                 values = collect_layer_values(metrics) | changes
+                if split == "train":
+                    values |= self._values_apart(pl_module.device)
                 place = f"{self.name}/{split}" if self.name else split
                 pl_module.log_dict({f"{place}/{key}": value for key, value in values.items()}, sync_dist=True)
         self._close()
 
+    def _values_apart(self, device: torch.device) -> dict[str, Tensor]:
+        """Return the activity on samples with a right and with a wrong label, if batches had given labels."""
+        if not self._has_given:
+            return {}
+        metrics = {layer: metric for layer, metric in self._apart.gathered(device).items() if metric.num_units}
+        return activity_by_group(metrics) if metrics else {}
+
     def _close(self) -> None:
         self._hooks.close()
+        self._has_given = False
         self._counters, self._hooked = {}, None
 
 

@@ -5,7 +5,7 @@ from noisereg.config.targets import same_target
 from noisereg.errors import ConfigError
 
 _MADE_OF = {"LabelCorruption": "noise", "StopWhenFitted": "stopping.extra_epochs"}
-_ONE_OF_EACH = ("SparsityMonitor", "NormMonitor", "FiniteLoss", "RunCheckpoint")
+_ONE_OF_EACH = ("SparsityMonitor", "NormMonitor", "GradientMonitor", "FiniteLoss", "RunCheckpoint")
 
 
 def check_callbacks(settings: Settings) -> None:

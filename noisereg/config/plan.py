@@ -117,6 +117,7 @@ class Plan:
         ours = {
             "sparsity": "noisereg.callbacks.SparsityMonitor",
             "norms": "noisereg.callbacks.NormMonitor",
+            "gradients": "noisereg.callbacks.GradientMonitor",
             "checkpoint": "noisereg.callbacks.RunCheckpoint",
             "finite_loss": "noisereg.callbacks.FiniteLoss",
         }

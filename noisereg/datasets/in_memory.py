@@ -190,10 +190,19 @@ class InMemory(LightningDataModule, ABC):
 
     def eval_samples(self, name: str) -> Split:
         """Return the samples of a split that are evaluated."""
-        split, k = self.splits[name], self.train_eval_size
-        if name != "train" or k is None or k >= len(split):
-            return split
-        return split.select(torch.arange(k) * len(split) // k)
+        index = self.eval_index(name)
+        return self.splits[name] if index is None else self.splits[name].select(index)
+
+    def eval_index(self, name: str) -> Int64[Tensor, " k"] | None:
+        """Return the rows of a split that are evaluated, evenly spread; None for all."""
+        k = self.train_eval_size if name == "train" else None
+        return _spread(len(self.splits[name]), k)
+
+    def spread_loader(self, name: str, num_samples: int) -> BatchLoader:
+        """Return a loader of at most so many samples of a split, evenly spread, that are clean and not augmented."""
+        split = self.eval_samples(name)
+        index = _spread(len(split), num_samples)
+        return self._eval_loader(split if index is None else split.select(index))
 
     def _eval_loader(self, split: Split) -> BatchLoader:
         rank, world = self._rank_and_world()
@@ -241,3 +250,8 @@ def _check_val_size(val_size: int, train_size: int | None) -> None:
 
 def _select_sorted(split: Split, indices: Int64[Tensor, " k"]) -> Split:
     return split if len(indices) == len(split) else split.select(indices.sort().values)
+
+
+def _spread(n: int, k: int | None) -> Int64[Tensor, " k"] | None:
+    """Return k of the numbers below n at even distances; None for all, if there are not more."""
+    return None if k is None or k >= n else torch.arange(k) * n // k

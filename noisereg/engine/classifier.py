@@ -18,7 +18,7 @@ from noisereg import rng
 from noisereg.datasets.batch import FORM, describe_batch, inputs_of, labels_of, split_names
 from noisereg.losses import Loss
 from noisereg.losses.loss import known_rows
-from noisereg.metrics import gather_parts, own_part, predictions
+from noisereg.metrics import Memorization, gather_parts, own_part, predictions
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -29,7 +29,8 @@ class Classifier(LightningModule):
 
     It learns from the "target" of a batch, which `LabelCorruption` adds, or from the "label" where there is none. Logs
     `train/loss`, the mean over an epoch of the loss that training sees, and for each split that is evaluated
-    `<split>/error` and the loss, both against the clean labels: `test/loss`, `val/loss`, `train/clean_loss`.
+    `<split>/error` and the loss, both against the clean labels: `test/loss`, `val/loss`, `train/clean_loss`. Batches of
+    the training split with an entry "given", labels that may be wrong, are measured by `Memorization` too.
 
     Args:
         model: maps inputs to logits, (batch, C), or (batch, 1) for two classes; or (batch, tokens, C) with labels by
@@ -84,6 +85,7 @@ class Classifier(LightningModule):
     @property
     def steps_done(self) -> int:
         """Steps of the optimiser that have been made."""
+        self.memorization, self._has_given = Memorization(), False
         return self.global_step
 
     @property
@@ -211,3 +213,12 @@ class Classifier(LightningModule):
         self.log("train/clean_loss" if split == "train" else f"{split}/loss", loss.compute(), sync_dist=True)
         accuracy.reset()
         loss.reset()
+        given = batch.get("given") if isinstance(batch, dict) else None
+        self._has_given |= given is not None
+        if given is not None:
+            self.memorization.update(predictions(logits), labels, given, self.loss.per_sample(logits, given))
+        if split == "train" and self._has_given:
+            values = self.memorization.compute()
+            self.log_dict({f"train/{key}": value for key, value in values.items()}, sync_dist=True)
+            self.memorization.reset()
+            self._has_given = False

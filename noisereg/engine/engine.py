@@ -1,6 +1,6 @@
 """What an engine of many replicas is: their weights, a way to train them at once and a way to measure them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from noisereg.datasets import Split
 
 SharedData = tuple[list[int], dict[str, Split]]  # replicas that have their data in common, and the splits of these
+
+Given = Callable[[int], Int64[Tensor, " n"] | None]  # labels that a replica is given for the evaluated training samples
 
 
 @runtime_checkable
@@ -59,7 +61,13 @@ class Engine(Protocol):
         """
 
     def measure(
-        self, data: Iterable[SharedData], running: Sequence[bool], *, num_classes: int, first: bool
+        self,
+        data: Iterable[SharedData],
+        running: Sequence[bool],
+        *,
+        num_classes: int,
+        first: bool,
+        given: Given | None = None,
     ) -> Mapping[str, Float[Tensor, " replicas"]]:
         """Measure the running replicas: errors, losses and activity on each split, norms and biases.
 
@@ -68,6 +76,8 @@ class Engine(Protocol):
             running: which replicas are to be measured; the values of the others are nan.
             num_classes: C.
             first: whether this is the first measurement of the training.
+            given: the labels that a replica is trained on, by its number, in the order of the training split; None
+                where it has no label that stays. What it does on right and on wrong ones is measured apart.
         """
 
     def finite(self) -> Bool[Tensor, " replicas"]:

@@ -1,6 +1,6 @@
 """What a stack of networks does on a set of samples: one matrix product a layer and replica."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, product
@@ -12,13 +12,22 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from noisereg.datasets import Split
-from noisereg.engine.engine import SharedData
+from noisereg.engine.engine import Given, SharedData
 from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
-from noisereg.metrics import bias_quantiles, frobenius_norm, predictions, summarize_counts
+from noisereg.metrics import (
+    GROUPS,
+    Memorization,
+    bias_quantiles,
+    frobenius_norm,
+    is_wrong,
+    predictions,
+    summarize_counts,
+)
 
 _ROWS_AT_ONCE = 1024  # activations of these stay in a core's cache
 _LOGITS_AT_ONCE = 2**20  # of several replicas, for fewer and longer operations
+_ACTIVE_APART = tuple(f"active_{unit}_{group}" for unit in ("neurons", "fraction") for group in GROUPS)
 _SCORED_BYTES = 2**25  # of data at a time, as all of them may not fit into memory; one group a thread may take more
 
 
@@ -31,6 +40,9 @@ class Scores(NamedTuple):
         largest_output: greatest absolute value of an output on any of the samples, (k,).
         fires: how often each hidden unit fired for each class, (k, classes, hidden), int64; no units for neurons.
         samples: how many samples of each class there were, (k, classes).
+        gradients: mean squared norm of the gradient of the outputs in the weights of each trained layer, (k, layers).
+        apart: what is measured of samples with a right and with a wrong label, (k, values): those of `Memorization` and
+            for networks the active units; nan for a replica without labels that stay, no values if none has any.
     """
 
     error: Float[Tensor, " k"]
@@ -38,14 +50,21 @@ class Scores(NamedTuple):
     largest_output: Float[Tensor, " k"]
     fires: Int64[Tensor, "k classes hidden"]
     samples: Int64[Tensor, "k classes"]
+    gradients: Float[Tensor, "k layers"]
+    apart: Float[Tensor, "k values"]
 
     @classmethod
     def together(cls, parts: Iterable["Scores"]) -> "Scores":
         """Join the replicas of several parts, one after the other."""
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
-    def named(self, split: str) -> dict[str, Float[Tensor, " k"]]:
-        """Return all values by the names of metrics; the largest output for the training split alone."""
+    def named(self, split: str, *, layers: Sequence[str]) -> dict[str, Float[Tensor, " k"]]:
+        """Return all values by the names of metrics; largest output and gradients for the training split alone.
+
+        Args:
+            split: that was scored.
+            layers: names of those that are trained.
+        """
         loss = "train/clean_loss" if split == "train" else f"{split}/loss"
         values = {f"{split}/error": self.error, loss: self.loss}
         if self.fires.shape[2]:
@@ -53,6 +72,13 @@ class Scores(NamedTuple):
             values |= {f"{split}/{key}": value for key, value in summary.items() if key != "sparsity"}
             if split == "train":  # theorem 3 bounds it there
                 values["train/largest_output"] = self.largest_output
+        if split == "train":
+            values["train/gradient_norm_squared"] = self.gradients.sum(dim=1)
+            for layer, gradients in zip(layers, self.gradients.unbind(dim=1), strict=True):
+                values[f"train/gradient_norm_squared/{layer}"] = gradients
+        if self.apart.shape[1]:
+            names = (*Memorization.names, *_ACTIVE_APART)[: self.apart.shape[1]]
+            values |= {f"{split}/{key}": value for key, value in zip(names, self.apart.unbind(dim=1), strict=True)}
         return values
 
 
@@ -65,6 +91,7 @@ def score(
     *,
     loss: Loss,
     num_classes: int,
+    given: Given | None = None,
 ) -> Scores:
     """Score replicas on the same samples.
 
@@ -75,6 +102,7 @@ def score(
         labels: clean, in [0, num_classes).
         loss: of the logits and the labels.
         num_classes: C.
+        given: the labels that a replica is trained on; see `Engine.measure`.
     """
     n = len(labels)
     classes = one_hot(labels, num_classes).to(inputs.dtype).T.contiguous()
@@ -83,16 +111,34 @@ def score(
     parts = []
     for first in range(0, len(replicas), at_once):
         some = replicas[first : first + at_once]
-        logits, fires = _forward(stack, some, inputs, classes)
+        theirs = {replica: found for replica in some if given and (found := given(replica)) is not None}
+        groups = {replica: _groups(labels, found, dtype=inputs.dtype) for replica, found in theirs.items()}
+        logits, fires, gradients, active = _forward(stack, some, inputs, classes, groups=groups)
         flat, clean = logits.flatten(end_dim=1), labels.repeat(len(some))
         per_sample = (predictions(flat) != clean).to(inputs.dtype), loss.per_sample(flat, clean)
         error, mean_loss = (values.view(len(some), n).mean(dim=1) for values in per_sample)
-        parts.append(Scores(error, mean_loss, logits.abs().amax(dim=(1, 2)), fires, samples.expand(len(some), -1)))
+        largest = logits.abs().amax(dim=(1, 2))
+        num_values = len(Memorization.names) + (len(_ACTIVE_APART) if fires.shape[2] else 0)
+        apart = logits.new_full((len(some), num_values if given else 0), torch.nan)
+        for values, mine, replica in zip(apart, logits, some, strict=True):
+            if replica in theirs:
+                memorization = Memorization().to(mine.device)
+                memorization.update(predictions(mine), labels, theirs[replica], loss.per_sample(mine, theirs[replica]))
+                shares = [active[replica], active[replica] / fires.shape[2]] if fires.shape[2] else []
+                values.copy_(torch.cat([torch.stack([*memorization.compute().values()]), *shares]))
+        parts.append(Scores(error, mean_loss, largest, fires, samples.expand(len(some), -1), gradients, apart))
     return Scores.together(parts)
 
 
 def score_all(
-    stack: Stack, data: Iterable[SharedData], running: Sequence[bool], *, loss: Loss, num_classes: int, threads: int
+    stack: Stack,
+    data: Iterable[SharedData],
+    running: Sequence[bool],
+    *,
+    loss: Loss,
+    num_classes: int,
+    threads: int,
+    given: Given | None = None,
 ) -> tuple[dict[str, Float[Tensor, " replicas"]], list[tuple[Tensor, Tensor]]]:
     """Score the running replicas on every split of their data, each by one thread; the others have nan.
 
@@ -103,6 +149,7 @@ def score_all(
         loss: of the logits and the labels.
         num_classes: C.
         threads: that share the work; 0 for as many as torch has.
+        given: the labels that a replica is trained on; see `Engine.measure`.
 
     Returns:
         The values by the names of metrics, and how often each hidden unit fired for each class on the training split:
@@ -113,8 +160,9 @@ def score_all(
     found: dict[str, list[tuple[list[int], Scores]]] = {}
 
     def score_one(task: tuple[list[int], str, Split]) -> Scores:
-        share, _, split = task
-        return score(stack, share, split.inputs, split.labels, loss=loss, num_classes=num_classes)
+        share, name, split = task
+        how: dict[str, Any] = {"loss": loss, "num_classes": num_classes, "given": given if name == "train" else None}
+        return score(stack, share, split.inputs, split.labels, **how)
 
     with one_thread_each(threads) as map_all:
         for some in _several(data, threads):
@@ -132,7 +180,7 @@ def score_all(
         replicas, together = torch.tensor(list(chain(*shares)), device=device), Scores.together(scores)
         if name == "train":
             fires.append((replicas.cpu(), together.fires))
-        for key, value in together.named(name).items():
+        for key, value in together.named(name, layers=stack.trained_layers()).items():
             values[key] = value.new_full((len(running),), torch.nan).index_copy(0, replicas, value)
     return values, fires
 
@@ -183,30 +231,65 @@ def _prepare_thread() -> None:
 
 
 def _forward(
-    stack: Stack, replicas: Sequence[int], inputs: Tensor, classes: Tensor
-) -> tuple[Float[Tensor, "k n outputs"], Int64[Tensor, "k classes hidden"]]:
-    """Compute the logits of all samples, and how often each hidden unit fired for each class.
+    stack: Stack, replicas: Sequence[int], inputs: Tensor, classes: Tensor, *, groups: Mapping[int, Tensor]
+) -> tuple[
+    Float[Tensor, "k n outputs"],
+    Int64[Tensor, "k classes hidden"],
+    Float[Tensor, "k layers"],
+    dict[int, Float[Tensor, "groups"]],
+]:
+    """Compute the logits of all samples, how often each hidden unit fired for each class, and `Scores.gradients`.
+
+    Of replicas with `groups` of samples, shares of them that sum to 1, also the mean active neurons in each group.
 
     Memory that was just written is quick: all parts of the samples take turns in the same space.
+
+    The gradient of an output in its weights is the activations, and 1 for its bias; that in the weights of a hidden
+    unit is, where the unit fires, its output weight times the input, with the 1 at its end for the bias. So the mean of
+    its square takes the squares of the activations, and the squares of the inputs that each unit fires for, which one
+    more row of `classes` sums.
     """
-    logits = inputs.new_empty(len(replicas), len(inputs), stack.output.shape[1])
+    n, layers = len(inputs), stack.trained_layers()
+    logits = inputs.new_empty(len(replicas), n, stack.output.shape[1])
     hidden = 0 if stack.hidden is None else stack.hidden.shape[2]
     fires = torch.zeros(len(replicas), len(classes), hidden, dtype=torch.int64, device=inputs.device)
-    space = inputs.new_empty(min(_ROWS_AT_ONCE, len(inputs)), hidden)
-    parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, len(inputs), _ROWS_AT_ONCE)]
-    for mine, counts, replica in zip(logits, fires, replicas, strict=True):
+    squares = inputs.square().sum(dim=1)
+    gradients = squares.mean().expand(len(replicas), len(layers)).clone()
+    space = inputs.new_empty(min(_ROWS_AT_ONCE, n), hidden)
+    parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, n, _ROWS_AT_ONCE)]
+    shared = torch.cat([squares[None] / n, classes])
+    active: dict[int, Tensor] = {}
+    for mine, counts, of_layers, replica in zip(logits, fires, gradients, replicas, strict=True):
         output = stack.output[replica].T
         if stack.hidden is None:
             torch.mm(inputs, output, out=mine)
             continue
+        activity, reached = inputs.new_zeros(()), inputs.new_zeros(hidden)
+        rows = torch.cat([shared, groups[replica]]) if replica in groups else shared
+        active[replica] = inputs.new_zeros(len(rows) - len(shared))
         for part in parts:
             x = inputs[part]
             activations = torch.mm(x, stack.hidden[replica], out=space[: len(x)]).relu_()
             torch.mm(activations, output, out=mine[part])
-            counts.add_((classes[:, part] @ activations.sign_()).long())  # whole numbers below 2**24 are exact
+            activity += activations.view(-1).dot(activations.view(-1)) / n
+            sums = rows[:, part] @ activations.sign_()
+            reached += sums[0]
+            counts.add_(sums[1 : len(shared)].long())  # whole numbers below 2**24 are exact
+            active[replica] += sums[len(shared) :].sum(dim=1)
+        by_layer = {
+            "hidden": reached.dot(output.square().sum(dim=1)),
+            "output": output.shape[1] * (activity + (stack.output_bias is not None)),
+        }
+        of_layers.copy_(torch.stack([by_layer[layer] for layer in layers]))
     if stack.output_bias is not None:
         logits += stack.output_bias[replicas][:, None]
-    return logits, fires
+    return logits, fires, gradients, active
+
+
+def _groups(clean: Int64[Tensor, " n"], given: Int64[Tensor, " n"], *, dtype: torch.dtype) -> Float[Tensor, "groups n"]:
+    """Return the share of each sample in its group, right or wrong; nan throughout for a group without samples."""
+    members = one_hot(is_wrong(clean, given).long(), len(GROUPS)).to(dtype).T
+    return members / members.sum(dim=1, keepdim=True)
 
 
 def sizes(stack: Stack) -> dict[str, Float[Tensor, " replicas"]]:

@@ -96,6 +96,18 @@ class ReplicaData(LightningDataModule):
         for group in range(len(self._makers)):
             yield (group_of == group).nonzero().flatten().tolist(), self._evaluated(group)
 
+    @property
+    def has_given_labels(self) -> bool:
+        """Whether a training sample is trained on more than once, so that it may have a label that stays."""
+        return not self._data(0).fresh_each_epoch
+
+    def evaluated_training(self, replica: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+        """Return the clean labels and the indices of the training samples that a replica is measured on."""
+        data = self.data_of(replica)
+        labels, index = data.eval_samples("train").labels, data.eval_index("train")
+        index = torch.arange(len(labels)) if index is None else index
+        return labels.to(self._device), index.to(self._device)
+
     def first_rows(self) -> Float[Tensor, "n *features"]:
         """Return the prepared inputs of a few training samples, which tell whether inputs are mostly zero."""
         data = self._data(0)

@@ -1,7 +1,7 @@
 """The LightningModule of many networks that an engine trains at once, a chunk of steps at a time."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,10 +11,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from noisereg.engine.chunks import Timeline
-from noisereg.engine.engine import Engine
+from noisereg.engine.engine import Engine, Given
 from noisereg.engine.measurement import Measurement, Observer
 
 log = logging.getLogger(__name__)
+
+GivenLabels = Callable[[int, Tensor, Tensor, int], Tensor | None]
 
 
 class Replicas(LightningModule):
@@ -38,6 +40,8 @@ class Replicas(LightningModule):
 
     Attributes:
         measured: the values of the last measurement by name, (R,), nan for replicas that had stopped.
+        given_labels: from a replica, clean labels, indices and an epoch to the labels that it is given there; None
+            where labels do not stay. `LabelCorruption` sets it.
 
     Raises:
         FloatingPointError: when the weights of every replica have become infinite or nan.
@@ -68,6 +72,7 @@ class Replicas(LightningModule):
         self._names = names or [f"replica {number}" for number in range(len(engine))]
         self._noted: dict[str, Tensor] = {}
         self.measured: dict[str, Tensor] = {}
+        self.given_labels: GivenLabels | None = None
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
         self.register_buffer("active", torch.ones(len(engine), dtype=torch.bool))
         self.register_buffer("finite", torch.ones(len(engine), dtype=torch.bool))
@@ -177,7 +182,8 @@ class Replicas(LightningModule):
         running, epoch = self.active.clone(), int(self.draws) // self.timeline.n
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         first = int(self.draws) == 0
-        values = dict(self.engine.measure(data.groups(), running.tolist(), num_classes=data.num_classes, first=first))
+        how: dict[str, Any] = {"num_classes": data.num_classes, "first": first, "given": self._given()}
+        values = dict(self.engine.measure(data.groups(), running.tolist(), **how))
         if not self.losses[running].isnan().all():  # nan before the first step, and where an engine knows of none
             values["train/loss"] = self.losses / (int(self.draws) % self.timeline.n or self.timeline.n)
         values |= self._noted
@@ -193,6 +199,19 @@ class Replicas(LightningModule):
             if isinstance(logger, Observer):
                 logger.observe(measurement)
         self.trainer.callback_metrics.update({key: value[running].float().mean() for key, value in values.items()})
+
+    def _given(self) -> Given | None:
+        """Return the labels that a replica was given in the last epoch, of the training samples that are evaluated."""
+        look_up, data = self.given_labels, self.trainer.datamodule  # type: ignore[attr-defined]
+        if look_up is None or not data.has_given_labels:
+            return None
+        epoch = max(int(self.draws) - 1, 0) // self.timeline.n
+
+        def given(replica: int) -> Int64[Tensor, " n"] | None:
+            labels, index = data.evaluated_training(replica)
+            return look_up(replica, labels, index, epoch)
+
+        return given
 
 
 class _OneTorchThread(Callback):

@@ -100,6 +100,11 @@ class Stack(nn.Module):
             return {"output": _split(self.output, self.has_bias)}
         return {"hidden": _split(self.hidden.mT, self.has_bias), "output": (self.output, self.output_bias)}
 
+    def trained_layers(self) -> list[str]:
+        """Return the names of the layers that are trained, first to last."""
+        weights = {"hidden": self.hidden, "output": self.output}
+        return [layer for layer, weight in weights.items() if weight is not None and weight.requires_grad]
+
     @torch.no_grad()
     def copy_to(self, model: nn.Module, replica: int) -> None:
         """Write the weights of one replica into a model of the shape that was stacked."""

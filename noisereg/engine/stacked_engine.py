@@ -9,16 +9,22 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 
 from noisereg.datasets import Split
-from noisereg.engine.engine import SharedData
+from noisereg.engine.engine import Given, SharedData
 from noisereg.engine.stacked import StackedNetworks
 from noisereg.losses import Loss
 from noisereg.metrics import (
+    GROUPS,
     ActivationCounter,
     ActivationSparsity,
+    Memorization,
     Turnover,
+    activity_by_group,
     collect_layer_values,
     collect_norms,
     eval_mode,
+    gradient_norms,
+    is_wrong,
+    name_gradient_norms,
     predictions,
 )
 
@@ -35,6 +41,7 @@ class StackedEngine:
         loss: that is minimised, and that is measured on clean labels.
         batch_size: samples of a step.
         counting: arguments of the `ActivationCounter` that measures the networks; None for its own.
+        gradient_samples: how many training samples `train/gradient_norm_squared` is the mean over, at most; 0: none.
     """
 
     name = "stacked"
@@ -49,9 +56,11 @@ class StackedEngine:
         *,
         batch_size: int,
         counting: Mapping[str, Any] | None = None,
+        gradient_samples: int = 0,
     ) -> None:
         self.networks = networks
         self._model, self._loss, self._batch_size = deepcopy(model), loss, batch_size
+        self._gradient_samples = gradient_samples
         self._counting = {**(counting or {}), "required": False}
         self._rates = torch.zeros(len(networks), dtype=torch.float64)
         self._turnovers = [Turnover() for _ in range(len(networks))]
@@ -85,7 +94,13 @@ class StackedEngine:
 
     @torch.no_grad()
     def measure(
-        self, data: Iterable[SharedData], running: Sequence[bool], *, num_classes: int, first: bool
+        self,
+        data: Iterable[SharedData],
+        running: Sequence[bool],
+        *,
+        num_classes: int,
+        first: bool,
+        given: Given | None = None,
     ) -> dict[str, Float[Tensor, " replicas"]]:
         """Measure the running replicas, see `Engine`."""
         weight = next(self.networks.parameters())
@@ -94,7 +109,11 @@ class StackedEngine:
         for replicas, splits in data:
             for replica in (number for number in replicas if running[number]):
                 self.networks.copy_to(self._model, replica)
-                for key, value in self._measure_one(replica, splits, num_classes=num_classes).items():
+                values = self._measure_one(replica, splits, num_classes=num_classes)
+                labels = given(replica) if given else None
+                if labels is not None:
+                    values |= self._measure_apart(splits["train"], labels)
+                for key, value in values.items():
                     blank = torch.full((len(self),), torch.nan, dtype=weight.dtype, device=weight.device)
                     found.setdefault(key, blank)[replica] = value
         return found
@@ -123,7 +142,29 @@ class StackedEngine:
                     of_layers |= self._turnovers[replica].measure(metrics)
                     self._keep_fires(replica, metrics)
                 values |= {f"{name}/{key}": value for key, value in of_layers.items()}
-        return values | collect_norms(model)
+        return values | collect_norms(model) | self._measure_gradients(splits["train"].inputs)
+
+    def _measure_apart(self, split: Split, given: Int64[Tensor, " n"]) -> dict[str, Tensor]:
+        """Measure the network on samples with a right and a wrong label apart."""
+        model, memorization = self._model, Memorization().to(given.device)
+        activations = ActivationCounter(model, num_classes=len(GROUPS), **self._counting)
+        parts = (values.split(_ROWS_AT_ONCE) for values in (split.inputs, split.labels, given))
+        with eval_mode(model), activations as counter:
+            for inputs, clean, theirs in zip(*parts, strict=True):
+                counter.start_batch(is_wrong(clean, theirs).long())
+                logits = model(inputs)
+                memorization.update(predictions(logits), clean, theirs, self._loss.per_sample(logits, theirs))
+        metrics = {layer: metric for layer, metric in counter.metrics.items() if metric.num_units}
+        values = memorization.compute() | (activity_by_group(metrics) if metrics else {})
+        return {f"train/{key}": value for key, value in values.items()}
+
+    def _measure_gradients(self, inputs: Float[Tensor, "n *shape"]) -> dict[str, Tensor]:
+        if not self._gradient_samples:
+            return {}
+        num = min(len(inputs), self._gradient_samples)
+        rows = torch.arange(num, device=inputs.device) * len(inputs) // num
+        norms = gradient_norms(self._model, inputs[rows])
+        return name_gradient_norms({layer: values.double().mean().float() for layer, values in norms.items()})
 
     def _keep_fires(self, replica: int, metrics: dict[str, ActivationSparsity]) -> None:
         layers = list(metrics.values())

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 
 from noisereg.engine.blocked import Blocked
-from noisereg.engine.engine import SharedData
+from noisereg.engine.engine import Given, SharedData
 from noisereg.engine.fused import Fused
 from noisereg.engine.measure import score_all, sizes
 from noisereg.engine.stack import Stack
@@ -72,13 +72,18 @@ class TwoLayerEngine:
                 whole.put(replicas, part)
 
     def measure(
-        self, data: Iterable[SharedData], running: Sequence[bool], *, num_classes: int, first: bool
+        self,
+        data: Iterable[SharedData],
+        running: Sequence[bool],
+        *,
+        num_classes: int,
+        first: bool,
+        given: Given | None = None,
     ) -> dict[str, Float[Tensor, " replicas"]]:
         """Measure the running replicas, see `Engine`."""
         before = self._fires.any(dim=1)
-        values, fires = score_all(
-            self.networks, data, running, loss=self._loss, num_classes=num_classes, threads=self.threads
-        )
+        how: dict[str, Any] = {"loss": self._loss, "num_classes": num_classes, "threads": self.threads}
+        values, fires = score_all(self.networks, data, running, given=given, **how)
         for replicas, counts in fires:
             self._fires[replicas] = counts.cpu()
         if self._fires.shape[2]:

@@ -14,9 +14,11 @@ from noisereg.metrics.counts import (
 )
 from noisereg.metrics.distinct import Distinct, UnitCorrelation, first_of_groups
 from noisereg.metrics.eval_mode import eval_mode
+from noisereg.metrics.gradient_norms import gradient_norms, name_gradient_norms, trained_layers
 from noisereg.metrics.last_layers import LastBatch, LastLayers, find_last_layers, watch_last_layers
 from noisereg.metrics.layer_names import short_names
 from noisereg.metrics.layer_values import collect_layer_values
+from noisereg.metrics.memorization import GROUPS, Memorization, activity_by_group, is_wrong
 from noisereg.metrics.norms import bias_quantiles, bias_statistics, collect_norms, frobenius_norm, weight_norms
 from noisereg.metrics.predictions import predictions
 from noisereg.metrics.processes import gather_parts, own_part
@@ -25,15 +27,18 @@ from noisereg.metrics.threshold import Threshold
 from noisereg.metrics.turnover import Turnover
 
 __all__ = [
+    "GROUPS",
     "ActivationCounter",
     "ActivationSparsity",
     "Distinct",
     "LastBatch",
     "LastLayers",
+    "Memorization",
     "Reliability",
     "Threshold",
     "Turnover",
     "UnitCorrelation",
+    "activity_by_group",
     "associated",
     "associated_by_rate",
     "bias_quantiles",
@@ -50,7 +55,10 @@ __all__ = [
     "first_of_groups",
     "frobenius_norm",
     "gather_parts",
+    "gradient_norms",
+    "is_wrong",
     "label_entropy",
+    "name_gradient_norms",
     "own_part",
     "predictions",
     "project_features",
@@ -59,6 +67,7 @@ __all__ = [
     "summarize_counts",
     "summarize_layers",
     "tightness",
+    "trained_layers",
     "watch_last_layers",
     "weight_norms",
 ]

@@ -57,6 +57,11 @@ class Rule(ABC):
         """Return the probability that a label changes if all classes are equally frequent: p (1 - trace(M) / C)."""
         return self.p * (1 - float(self.redraw_law(num_classes).trace()) / num_classes)
 
+    @property
+    def keeps_labels(self) -> bool:
+        """Whether a sample has one label throughout, which may be wrong, and not another one in each epoch."""
+        return self.frozen
+
     def scaled(self, factor: float) -> "Rule":
         """Return the same rule with strength p * factor; the factor, in [0, 1], comes from a schedule."""
         if not (math.isfinite(factor) and 0 <= factor <= 1):

@@ -35,7 +35,7 @@ from noisereg.training.build import (
 )
 from noisereg.training.training import Training
 
-_OURS = ("sparsity", "norms", "checkpoint")  # callbacks whose work `Replicas` and its engine do
+_OURS = ("sparsity", "norms", "gradients", "checkpoint")  # callbacks whose work `Replicas` and its engine do
 
 
 class AllAtOnce(Training):
@@ -76,8 +76,8 @@ class AllAtOnce(Training):
         )
         if isinstance(networks, TwoLayerEngine):
             networks.begin_compiling(self.fit_data.first_rows())
-        if "sparsity" in settings["callbacks"] and not isinstance(networks, TwoLayerEngine):
-            self._check_layers(seeds[0])
+        if not isinstance(networks, TwoLayerEngine):
+            self._check_monitors(seeds[0])
         self._logger = ObserverLogger(self.curves, self.observers)
         self.trainer = build(
             "trainer",
@@ -93,13 +93,14 @@ class AllAtOnce(Training):
         self.num_weights = sum(weight[0].numel() for weight in networks.networks.parameters())
         self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
 
-    def _check_layers(self, seed: int) -> None:
-        """Check the patterns of the layers to measure, and warn of activations that are not measured."""
+    def _check_monitors(self, seed: int) -> None:
+        """Check what is to be measured on a network, and warn of activations that are not."""
         shape, classes = self.data.input_shape, self.data.num_classes
-        monitor = build("callbacks.sparsity", self.settings["callbacks"]["sparsity"])
-        with as_config_error("callbacks.sparsity", type(monitor)):
-            model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
-            monitor.check(model, example_inputs(shape))
+        for name in self.settings["callbacks"].keys() & {"sparsity", "gradients"}:
+            monitor = build(f"callbacks.{name}", self.settings["callbacks"][name])
+            with as_config_error(f"callbacks.{name}", type(monitor)):
+                model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
+                monitor.check(model, example_inputs(shape))
 
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline

@@ -1,6 +1,7 @@
 """Which engine trains the replicas of a plan: the fastest that can, and why a faster one cannot."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +98,9 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
     counting = {}
     if "sparsity" in settings["callbacks"]:
         counting = build("callbacks.sparsity", settings["callbacks"]["sparsity"]).counting
-    return StackedEngine(stacked, networks[0], loss, batch_size=batch_size, counting=counting)
+    gradient_samples = settings["callbacks"].get("gradients", {}).get("max_samples", 0)
+    how: dict[str, Any] = {"batch_size": batch_size, "counting": counting, "gradient_samples": gradient_samples}
+    return StackedEngine(stacked, networks[0], loss, **how)
 
 
 def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from rich.console import Console
 from rich.text import Text
 
-from noisereg.callbacks import EarlyEnd, LabelCorruption, SparsityMonitor, StopWhenFitted
+from noisereg.callbacks import EarlyEnd, GradientMonitor, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory, check_shares
@@ -84,6 +84,7 @@ class OneNetwork(Training):
             if isinstance(callback, SparsityMonitor):
                 self._monitor = self._monitor if callback.name else callback
                 with as_config_error(f"callbacks.{name}", type(callback)):
+            if isinstance(callback, SparsityMonitor | GradientMonitor):
                     inputs = example_inputs(data.input_shape).to(precision(settings))
                     callback.check(self.module, inputs)
         self._early_end = EarlyEnd(given)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -79,7 +81,9 @@ def test_replicas_whose_outputs_would_fill_the_memory_are_scored_in_parts(monkey
 def test_what_is_told_of_a_network_is_counted_by_hand():
     # Outputs are 1 - max(x, 0): right where the label is that of 1 > max(x, 0).
     inputs = torch.tensor([[2.0], [3.0], [-1.0], [-2.0]]) @ torch.eye(6)[:1]
-    told = measured([one_of_each()], inputs, torch.tensor([0, 1, 1, 1]), loss=Logistic()).named("test")
+    told = measured([one_of_each()], inputs, torch.tensor([0, 1, 1, 1]), loss=Logistic()).named(
+        "test", layers=["hidden", "output"]
+    )
     logits = np.array([-1.0, -2.0, 1.0, 1.0])
     losses = np.log1p(np.exp(logits * np.array([1, -1, -1, -1])))
     assert {key: value.item() for key, value in told.items()} == {
@@ -97,7 +101,7 @@ def test_what_is_told_of_a_network_is_counted_by_hand():
 
 def test_the_loss_on_clean_labels_of_the_training_data_has_a_name_of_its_own():
     inputs, labels = samples(1)
-    told = measured(make_networks(), inputs, labels, loss=Logistic()).named("train")
+    told = measured(make_networks(), inputs, labels, loss=Logistic()).named("train", layers=["hidden", "output"])
     assert "train/clean_loss" in told
     assert "train/loss" not in told
 
@@ -107,8 +111,73 @@ def test_the_largest_output_is_that_of_each_model_on_the_training_data(num_outpu
     models, (inputs, labels) = make_networks(num_outputs, count=3), samples(num_outputs)
     scores = measured(models, inputs, labels, loss=Logistic())
     expected = torch.stack([model(inputs).detach().abs().max() for model in models])
-    torch.testing.assert_close(scores.named("train")["train/largest_output"], expected)
-    assert "test/largest_output" not in scores.named("test")
+    torch.testing.assert_close(scores.named("train", layers=["hidden", "output"])["train/largest_output"], expected)
+    assert "test/largest_output" not in scores.named("test", layers=["hidden", "output"])
+
+
+def test_right_and_wrong_labels_are_measured_apart_and_counted_by_hand():
+    # Outputs are 1 - max(x, 0), so classes 0, 0, 1, 1; two neurons fire for x > 0, and one for the others.
+    inputs = torch.tensor([[2.0], [3.0], [-1.0], [-2.0]]) @ torch.eye(6)[:1]
+    clean, given = torch.tensor([0, 1, 1, 0]), torch.tensor([0, 0, 1, 1])
+    stack = Stack.of([one_of_each()] * 3)
+    asked = {0: given, 2: clean}.get
+    scores = score(stack, range(3), stack.prepare(inputs), clean, loss=Logistic(), num_classes=2, given=asked)
+    told = scores.named("train", layers=["hidden", "output"])
+    losses = np.log1p(np.exp(np.array([-1.0, -2.0, -1.0, -1.0])))  # each sample has the given class
+    expected = {
+        "wrong_labels": (2, math.nan, 0),
+        "error_right": (0, math.nan, 2 / 4),
+        "error_wrong": (1, math.nan, math.nan),
+        "memorized": (1, math.nan, math.nan),
+        "loss_right": (losses[[0, 2]].mean(), math.nan, (losses[0] + 2.126928 + losses[2] + 1.313262) / 4),
+        "loss_wrong": (losses[[1, 3]].mean(), math.nan, math.nan),
+        "active_neurons_right": ((2 + 1) / 2, math.nan, 6 / 4),
+        "active_fraction_wrong": ((2 + 1) / 2 / 4, math.nan, math.nan),
+    }
+    for key, values in expected.items():
+        assert told[f"train/{key}"].tolist() == pytest.approx(values, rel=1e-5, nan_ok=True), key
+
+
+TRAINED = [{}, {"trained": "hidden"}, {"trained": "output"}, {"bias": "none"}, {"bias": "none", "append_one": True}]
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+@pytest.mark.parametrize("settings", TRAINED, ids=name)
+def test_the_gradients_are_those_of_autograd_sample_by_sample(settings, num_outputs):
+    models, (inputs, labels) = make_networks(num_outputs, count=2, **settings), samples(num_outputs)
+    values = measured(models, inputs[:40], labels[:40], loss=Logistic(), replicas=[1, 0])
+    for model, found in zip(reversed(models), values.gradients, strict=True):
+        assert found.tolist() == pytest.approx(squared_gradients(model, inputs[:40]), rel=1e-5)
+
+
+def squared_gradients(model, inputs):
+    """Compute the mean squared gradient of each trained layer by backward passes, one for each sample and output."""
+    layers = [layer for layer in (model.hidden, model.output) if layer.weight.requires_grad]
+    sums = [0.0] * len(layers)
+    for sample in inputs:
+        for output in model(sample[None])[0]:
+            gradients = [torch.autograd.grad(output, [*layer.parameters()], retain_graph=True) for layer in layers]
+            sums = [total + sum(float(g.square().sum()) for g in of) for total, of in zip(sums, gradients, strict=True)]
+    return [total / len(inputs) for total in sums]
+
+
+def test_the_gradients_are_summed_by_layer_and_counted_by_hand():
+    # Outputs are 1 - max(x, 0) + c: neuron 1 is always on with activation 1 and weight 1, neuron 2 with x and -1.
+    inputs = torch.tensor([[2.0], [-1.0]]) @ torch.eye(6)[:1]
+    told = measured([one_of_each()], inputs, torch.tensor([0, 1]), loss=Logistic()).named("train", layers=["h", "o"])
+    hidden = np.mean([(2**2 + 1) + (2**2 + 1), (1**2 + 1)])  # both fire for x = 2, of inputs (x, 1)
+    output = np.mean([1**2 + 2**2, 1**2]) + 1  # and 1 for the bias
+    assert told["train/gradient_norm_squared/h"].item() == pytest.approx(hidden)
+    assert told["train/gradient_norm_squared/o"].item() == pytest.approx(output)
+    assert told["train/gradient_norm_squared"].item() == pytest.approx(hidden + output)
+
+
+def test_the_gradient_of_a_neuron_is_its_input():
+    models, (inputs, labels) = make_neurons(count=2), samples(1)
+    found = measured(models, inputs, labels, loss=Logistic()).gradients
+    has_bias = models[0].output.bias is not None
+    expected = (inputs.numpy() ** 2).sum(axis=1).mean() + has_bias
+    np.testing.assert_allclose(found, [[expected]] * 2, rtol=1e-5)
 
 
 def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
@@ -119,7 +188,8 @@ def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
         assert scores.error[replica].item() == pytest.approx(((logits[:, 0] > 0) != labels).float().mean().item())
         torch.testing.assert_close(scores.loss[replica], Logistic()(logits, labels))
     assert scores.fires.shape == (3, 2, 0)
-    assert scores.named("train").keys() == {"train/error", "train/clean_loss"}
+    gradients = {"train/gradient_norm_squared", "train/gradient_norm_squared/output"}
+    assert scores.named("train", layers=["output"]).keys() == {"train/error", "train/clean_loss", *gradients}
 
 
 def test_one_sample_is_enough():

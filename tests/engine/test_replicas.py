@@ -10,13 +10,14 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from replica_runs import Recipe, Replica, StackedTraining, log_one_replica, train_one_replica
 
-from noisereg.callbacks import NormMonitor, SparsityMonitor
+from noisereg.callbacks import GradientMonitor, NormMonitor, SparsityMonitor
 from noisereg.datasets import Hypercube
 from noisereg.engine import chunks
 from noisereg.models import Neuron
 from noisereg.noise import Flip, Linear, Resample, Step
 
 REPLICAS = (Replica(p=0.0), Replica(p=0.25), Replica(p=0.25, seed=1, lr=0.02))
+FROZEN = partial(Resample, frozen=True)
 SMOOTHING = partial(Resample, expected=True)
 REPLACEMENT = partial(Hypercube, d=6, train_size=20, test_size=30, order="replacement")
 RECIPES = {
@@ -53,12 +54,20 @@ def test_each_replica_ends_with_the_weights_of_a_lightning_run_of_its_own(engine
     assert (run.weights(0) - run.weights(1)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("engine", "schedule"), [("fused", None), ("blocked", Linear(start=0, end=1))])
-def test_each_measurement_is_what_the_monitors_of_a_lightning_run_log_at_that_epoch(engine, schedule):
-    recipe = Recipe(num_epochs=3, schedule=schedule)
+@pytest.mark.parametrize(
+    ("engine", "schedule", "rule"),
+    [
+        ("fused", None, Resample),
+        ("blocked", Linear(start=0, end=1), Resample),
+        ("fused", Linear(start=0.5, end=1), FROZEN),
+        ("blocked", None, FROZEN),
+    ],
+)
+def test_each_measurement_is_what_the_monitors_of_a_lightning_run_log_at_that_epoch(engine, schedule, rule):
+    recipe = Recipe(num_epochs=3, schedule=schedule, rule=rule)
     run = StackedTraining(REPLICAS, recipe, engine=engine, every_n_epochs=1).run()
     for replica in REPLICAS[1:]:
-        alone = log_one_replica(replica, recipe, callbacks=[SparsityMonitor(), NormMonitor()])
+        alone = log_one_replica(replica, recipe, callbacks=[SparsityMonitor(), NormMonitor(), GradientMonitor(100)])
         rows = run.rows(replica)
         assert [row["epoch"] for row in rows] == list(alone) == [0, 1, 2, 3]
         for row in rows:
@@ -67,6 +76,7 @@ def test_each_measurement_is_what_the_monitors_of_a_lightning_run_log_at_that_ep
             row.pop("lr"), row.pop("train/largest_output")  # which only replicas have
             assert row.keys() == expected.keys()
             assert row == pytest.approx(expected, rel=1e-5, abs=1e-6)
+            assert ("train/wrong_labels" in row) == (rule is FROZEN)
 
 
 FEW = Recipe(num_epochs=20, data=partial(Hypercube, d=6, train_size=8, test_size=30))
@@ -283,7 +293,8 @@ def test_single_neurons_have_no_values_of_hidden_ones():
     run = StackedTraining([Replica(), Replica(seed=1)], Neurons(num_epochs=2)).run()
     assert run.engine.fires() is None
     scores = {name for name in run.rows(Replica())[-1] if name.startswith(("train/", "test/"))}
-    assert scores == {"train/error", "train/clean_loss", "test/error", "test/loss"}
+    gradients = {"train/gradient_norm_squared", "train/gradient_norm_squared/output"}
+    assert scores == {"train/error", "train/clean_loss", "test/error", "test/loss", *gradients}
 
 
 def test_labels_are_learned_where_there_is_no_noise_callback():

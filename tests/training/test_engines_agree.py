@@ -27,12 +27,14 @@ PLAN = [
     "trainer.accelerator=cpu",
     "trainer.max_epochs=5",
     "callbacks.sparsity.every_n_epochs=2",
+    "callbacks.gradients.max_samples=5",
     "stopping.extra_epochs=2",
     "logger=csv",
 ]
 SGD = ["optimizer.lr=0.05", "optimizer.momentum=0.9", "optimizer.weight_decay=0.01", "scheduler=step"]
 ADAMW = ["optimizer=adam", "optimizer._target_=torch.optim.AdamW", "optimizer.lr=0.01", "scheduler=cosine"]
 FADING = ["noise/schedule=linear", "noise.schedule.start=1", "noise.schedule.end=0"]
+FROZEN = ["noise.frozen=true", "noise/schedule=linear", "noise.schedule.start=1", "noise.schedule.end=0.6"]
 
 
 class Tiles(Images):
@@ -94,7 +96,8 @@ def _unchecked():
 def train(folder, engine, model, overrides):
     """Train the plan with an engine, and return its result rows and its curves."""
     settings = compose_settings(*PLAN, *overrides, f"engine={engine}")
-    settings["dataset"] = {"_target_": "noisereg.datasets.Tiles", "batch_size": 12, "val_size": 10}
+    given = {key: settings["dataset"].get(key) for key in ("train_eval_size",)}
+    settings["dataset"] = {"_target_": "noisereg.datasets.Tiles", "batch_size": 12, "val_size": 10, **given}
     settings["model"] = MODELS[model]
     training = prepare(settings, folder=folder / engine, console=QUIET)
     assert training.engine.startswith(engine)
@@ -109,6 +112,7 @@ def train(folder, engine, model, overrides):
         pytest.param(
             "mlp", [*ADAMW, "optimizer.weight_decay=0.1", "noise=smoothing", DORMANT], id="mlp-adamw-smoothing"
         ),
+        pytest.param("mlp", [*ADAMW, *FROZEN, "+dataset.train_eval_size=20"], id="mlp-frozen-noise"),
         # in float32 one of its 3,000 units may be counted otherwise after ten steps
         pytest.param("resnet", [*SGD, "scheduler.step_size=2", "trainer.precision=64-true"], id="resnet-sgd-noise"),
     ],
@@ -123,6 +127,9 @@ def test_stacked_replicas_come_to_what_each_comes_to_alone(model, overrides, tmp
     evaluated = peer_curve[peer_curve["test/error"].notna()].reset_index(drop=True)  # the others hold train/loss alone
     assert sorted(set(evaluated["epoch"])) == [0, 2, 4, 5]
     pandas.testing.assert_frame_equal(curve, evaluated, check_like=True, rtol=1e-4, atol=1e-6)
+    if "noise.frozen=true" in overrides:
+        assert all(row["train/wrong_labels"] > 0 and "train/active_neurons_wrong" in row for row in rows[2:])
+        assert not any("train/error_wrong" in row for row in rows[:2])
     early = {"mlp": [], "resnet": [(0, 0)]}[model]
     assert [(row["p"], row["seed"]) for row in rows if row["ended_by"] == "zero train error"] == early
 
