@@ -42,6 +42,7 @@ class Stream(IntEnum):
     SUBSET = 10  # which samples are kept of a larger data set, and the split into train and val
     LIBRARY = 11  # the start of torch's own generator, for code that knows no other
     DROPOUT = 12  # and for what a network draws in a training step
+    GRADIENT_NOISE = 13  # added to the gradient of a step
 
 
 def uniform(seed: int | Tensor, stream: int, step: int | Tensor, index: int | Tensor) -> Float64[Tensor, "..."]:
@@ -68,6 +69,17 @@ def uniform(seed: int | Tensor, stream: int, step: int | Tensor, index: int | Te
     bits = _hash(runs, stream, times, np.atleast_1d(place.numpy()))
     values = torch.from_numpy((bits >> 11 & _LOWER_53) * 2.0**-53)
     return values if any(isinstance(value, Tensor) and value.ndim for value in (seed, step, place)) else values[0]
+
+
+def traceable_uniform(seed: Tensor, stream: int, step: Tensor, index: Tensor) -> Float64[Tensor, "..."]:
+    """Return the draws of `uniform` by operations of torch alone, which `torch.func` and `torch.compile` follow.
+
+    Example:
+        >>> seed, step, index = torch.tensor(5), torch.tensor(7), torch.arange(3)
+        >>> torch.equal(traceable_uniform(seed, Stream.NOISE, step, index), uniform(5, Stream.NOISE, 7, index))
+        True
+    """
+    return (_hash(seed, stream, step, index) >> 11 & _LOWER_53).double() * 2.0**-53
 
 
 def normal(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> Float64[Tensor, "..."]:

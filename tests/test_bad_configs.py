@@ -52,6 +52,8 @@ WRONG = {
     "seeds": GRID | st.sampled_from([[], [0, 0], [-1], [0.5]]),
     "engine": one_of("auto", "fused", "blocked", "none"),
     "stopping.extra_epochs": st.integers(max_value=-1) | st.sampled_from(["", "soon", 1.5, True, [], {}]),
+    "regularizer.activity_l1": number(0),
+    "regularizer.gradient_noise": number(0),
     "threads": whole(most=1024, null=True),
     "channels_last": FLAG,
     "compile": FLAG,

@@ -163,12 +163,20 @@ def _two_layer(settings: Settings) -> dict[str, bool]:
             same_target(settings["model"], name) for name in _TWO_LAYER
         ),
         "compile=true is for any network": settings["compile"],
+        "regularizer.gradient_noise needs engine=stacked or engine=single": bool(
+            _regularizer(settings).get("gradient_noise")
+        ),
         "callbacks.sparsity chooses layers": bool(sparsity.get("layers")),
         "callbacks.sparsity.threshold is for any network": sparsity.get("threshold") is not None,
         "callbacks.sparsity.dormant is for any network": sparsity.get("dormant") is not None,
         "callbacks.sparsity.magnitude is for any network": bool(sparsity.get("magnitude")),
         **_all_at_once(settings),
     }
+
+
+def _regularizer(settings: Settings) -> dict[str, Any]:
+    """Return the section of that name, which a configuration of an older version does not have."""
+    return settings.get("regularizer", {})
 
 
 def _sgd(settings: Settings, kind: str, learned: Sequence[str] = ()) -> dict[str, bool]:
@@ -190,8 +198,10 @@ def _fused(settings: Settings) -> dict[str, bool]:
     batch_size = settings["dataset"]["batch_size"]
     too_many = f"dataset.batch_size={batch_size}, and it takes at most {MOST_SAMPLES} samples a step"
     learned = ("momentum", "weight_decay", "nesterov")
+    penalised = {"regularizer.activity_l1 is for the other engines": bool(_regularizer(settings).get("activity_l1"))}
     return {
         **_two_layer(settings),
+        **penalised,
         **_sgd(settings, "SGD with momentum and weight decay", learned),
         too_many: batch_size > MOST_SAMPLES,
     }

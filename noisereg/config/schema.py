@@ -233,6 +233,13 @@ class Experiment(Section):
     checks: dict[str, Component] = {}
 
 
+class Regularizer(Section):
+    """What else is added to each step."""
+
+    activity_l1: AtLeastZero = 0.0
+    gradient_noise: AtLeastZero = 0.0
+
+
 class Suggested(Section):
     """What a data set suggests to models with one hidden layer."""
 
@@ -268,6 +275,15 @@ class Config(Section):
     loss: Loss
     optimizer: Optimizer
     scheduler: Scheduler
+    regularizer: Regularizer = Regularizer()
     callbacks: dict[str, Callback]
     trainer: Trainer
     logger: Logger
+
+    @model_validator(mode="after")
+    def _check_compiled(self) -> "Config":
+        if self.compile and self.regularizer.activity_l1:
+            raise PydanticCustomError(
+                TOGETHER, "regularizer.activity_l1 and compile=true exclude each other; set compile=false"
+            )
+        return self

@@ -24,6 +24,7 @@ class Blocked:
     Args:
         loss: any.
         batch_size: samples of a step. The last step of a call may have fewer.
+        activity_l1: this times the mean over a step's samples of the sum of the activations is added to the loss.
 
     Attributes:
         batch_size: the same number.
@@ -41,8 +42,8 @@ class Blocked:
 
     name = "blocked"
 
-    def __init__(self, loss: Loss, *, batch_size: int = 1) -> None:
-        self._loss = loss
+    def __init__(self, loss: Loss, *, batch_size: int = 1, activity_l1: float = 0.0) -> None:
+        self._loss, self._activity_l1 = loss, activity_l1
         self.batch_size = batch_size
         self._width = max(_ROWS_IN_A_BLOCK // batch_size, 1) * batch_size
 
@@ -89,7 +90,10 @@ class Blocked:
                 logits += bias[:, None]
             back = self._back(logits, wanted, rates)
             if trains_hidden:
-                torch.ops.aten.threshold_backward(_spread(back, output), z, 0, grad_input=move)
+                spread = _spread(back, output)
+                if self._activity_l1:
+                    spread = spread + self._activity_l1 * rates / z.shape[1]
+                torch.ops.aten.threshold_backward(spread, z, 0, grad_input=move)
             if trains_output:
                 _add_outer(output, back, activations)
                 if bias is not None:

@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from noisereg import rng
 from noisereg.datasets.batch import FORM, describe_batch, inputs_of, labels_of, split_names
+from noisereg.engine.regularizer import Regularizer
 from noisereg.losses import Loss
 from noisereg.losses.loss import known_rows
 from noisereg.metrics import Memorization, gather_parts, own_part, predictions
@@ -43,6 +44,7 @@ class Classifier(LightningModule):
         channels_last: whether images and convolutions keep the channels of a pixel side by side in memory, which is
             fast on CPUs and GPUs that multiply matrices in bfloat16.
         ignore_index: a label of a token that has no part in losses and errors, as padding.
+        regularizer: what is added to each step; None for nothing. `train/loss` is without it.
         compile: whether training steps run through `torch.compile`. Whole batches do; a last, shorter one and all
             evaluations run eagerly, so that nothing is compiled twice and every ReLU can be watched.
 
@@ -67,6 +69,7 @@ class Classifier(LightningModule):
         channels_last: bool = False,
         compile: bool = False,
         ignore_index: int = -100,
+        regularizer: Regularizer | None = None,
     ) -> None:
         super().__init__()
         self.ignore_index = ignore_index
@@ -76,16 +79,17 @@ class Classifier(LightningModule):
         self.loss = loss
         self.num_classes = num_classes
         self.seed = seed
+        self._regularizer = regularizer or Regularizer()
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self.train_loss = MeanMetric(nan_strategy="disable")  # a nan is let through, and no step waits for the check
         self.train_loss.persistent(True)  # a checkpoint within an epoch holds its mean so far
         self.scores = nn.ModuleDict()  # of each split, made when it is first evaluated
+        self.memorization, self._has_given = Memorization(), False
 
     @property
     def steps_done(self) -> int:
         """Steps of the optimiser that have been made."""
-        self.memorization, self._has_given = Memorization(), False
         return self.global_step
 
     @property
@@ -117,12 +121,24 @@ class Classifier(LightningModule):
         inputs = self._laid_out(inputs_of(batch))
         targets: Any = batch.get("target", batch["label"]) if isinstance(batch, dict) else batch[1]
         compiled = self._compiled if self._compiled and len(inputs) == self._batch_size() else None
-        logits = (compiled or self.model)(inputs)
+        with self._regularizer.watch(self.model) as sums:
+            logits = (compiled or self.model)(inputs)
+        penalty = self._regularizer.penalty(sums, batch_size=max(1, len(inputs)))
         if logits.ndim > 2:
             logits, targets = known_rows(logits, targets, ignore_index=self.ignore_index)
         losses = self.loss.per_sample(logits, targets)
         self.train_loss.update(losses.detach())
-        return losses.mean() if len(losses) else losses.sum()
+        return (losses.mean() if len(losses) else losses.sum()) + penalty
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Add noise to the gradients, if that is asked for: the same in all processes, which share the weights."""
+        if not self._regularizer.gradient_noise:
+            return
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        noises = self._regularizer.noise(weights, seed=self.seed, step=self.global_step)
+        for weight, noise in zip(weights, noises, strict=True):
+            if weight.grad is not None:  # the loss does not depend on it
+                weight.grad.add_(noise)
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch."""
@@ -197,6 +213,8 @@ class Classifier(LightningModule):
         inputs, labels = inputs_of(batch), labels_of(batch)
         if labels is None:
             raise ValueError(f"batches must be {FORM}, got {describe_batch(batch)}")
+        given = batch.get("given") if isinstance(batch, dict) else None
+        self._has_given |= given is not None
         if not len(labels):  # a process may have no share of a batch, and not every network takes an empty one
             return
         logits, (accuracy, loss) = self(inputs), self._scores_of(split)
@@ -206,6 +224,8 @@ class Classifier(LightningModule):
                 return
         accuracy.update(predictions(logits), labels)
         loss.update(self.loss.per_sample(logits, labels))
+        if given is not None:
+            self.memorization.update(predictions(logits), labels, given, self.loss.per_sample(logits, given))
 
     def _log_scores(self, split: str) -> None:
         accuracy, loss = self._scores_of(split)
@@ -213,10 +233,6 @@ class Classifier(LightningModule):
         self.log("train/clean_loss" if split == "train" else f"{split}/loss", loss.compute(), sync_dist=True)
         accuracy.reset()
         loss.reset()
-        given = batch.get("given") if isinstance(batch, dict) else None
-        self._has_given |= given is not None
-        if given is not None:
-            self.memorization.update(predictions(logits), labels, given, self.loss.per_sample(logits, given))
         if split == "train" and self._has_given:
             values = self.memorization.compute()
             self.log_dict({f"train/{key}": value for key, value in values.items()}, sync_dist=True)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, grad, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.linalg import vector_norm
 from torch.nn.functional import batch_norm
@@ -44,6 +44,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from noisereg.engine.classifier import MakeOptimizer
+from noisereg.engine.regularizer import Regularizer
 from noisereg.losses import CrossEntropy, Loss
 
 # What these do to an entry of a weight depends on that entry, its gradients, the rates and the number of steps alone.
@@ -76,6 +77,8 @@ class StackedNetworks(nn.Module):
         clip_norm: greatest norm of the gradient of a replica; a longer one is scaled down to it. None for any.
         compile: whether the losses and gradients of whole batches go through `torch.compile`. Shorter batches than the
             longest so far run eagerly, and so does what is left when half of the replicas have stopped.
+        regularizer: what is added to each step; None for nothing. The losses that a step returns are without it.
+        seeds: of the noise that it adds to the gradients of each replica; None for their numbers.
 
     Attributes:
         networks: a module of the same architecture whose parameters and buffers are stacked, (R, *shape).
@@ -102,6 +105,8 @@ class StackedNetworks(nn.Module):
         rates: Sequence[float],
         clip_norm: float | None = None,
         compile: bool = False,
+        regularizer: Regularizer | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         _check_alike(models)
@@ -109,7 +114,9 @@ class StackedNetworks(nn.Module):
             raise ValueError(f"clip_norm must be above 0 or None, got {clip_norm}")
         self.networks = _stack(models)
         self._loss, self._make_optimizer, self._clip_norm = loss, optimizer, clip_norm
-        self._differentiate: Callable[..., _Computed] = vmap(grad_and_value(self._mean_loss, has_aux=True))
+        self._regularizer = regularizer or Regularizer()
+        self._seeds, self.num_steps = list(seeds or range(len(models))), 0
+        self._differentiate: Callable[..., _Computed] = vmap(self._gradient_of_one)
         self._recorded: dict[object, Callable[..., _Computed]] = {}
         self._num_calls: Counter[object] = Counter()
         self._compiles, self._has_begun, self._longest = compile, False, 0
@@ -166,7 +173,8 @@ class StackedNetworks(nn.Module):
             else:
                 computed = index
         given = (*self._select(computed, inputs, targets), inputs, targets)
-        if compiled and not some and len(self._parts) == 1 and self._kind in _WITH_KERNEL:
+        whole_step = self._kind in _WITH_KERNEL and not self._regularizer.gradient_noise
+        if compiled and not some and len(self._parts) == 1 and whole_step:
             (part,) = self._parts
             dtype = next(iter(given[0].values())).dtype
             rate = torch.tensor(self._rates[0], dtype=dtype)  # as a number it would be compiled in
@@ -175,6 +183,7 @@ class StackedNetworks(nn.Module):
             gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
             self._update(gradients, self._everyone if compiled else self._running)
         self._has_begun = True
+        self.num_steps += 1
         for name, buffer in buffers.items():
             self._statistics[name][rows] = buffer[found]
         return losses[found]
@@ -207,13 +216,20 @@ class StackedNetworks(nn.Module):
 
     def _mean_loss(
         self, weights: _Tensors, others: _Tensors, buffers: _Tensors, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, _Tensors]:
-        """Compute the mean loss of one replica, and its buffers afterwards."""
+    ) -> tuple[Tensor, tuple[Tensor, _Tensors]]:
+        """Compute what one replica minimises, and beside it the mean loss and the buffers afterwards."""
         tensors = {**weights, **others, **{name: buffer.clone() for name, buffer in buffers.items()}}
-        logits = functional_call(
-            self.networks, tensors, (inputs,)
-        )  # enters a buffer that a layer replaces in `tensors`
-        return self._loss.per_sample(logits, targets).mean(), {name: tensors[name] for name in buffers}
+        with self._regularizer.watch(self.networks) as sums:
+            logits = functional_call(
+                self.networks, tensors, (inputs,)
+            )  # enters a buffer that a layer replaces in `tensors`
+        loss = self._loss.per_sample(logits, targets).mean()
+        whole = loss + self._regularizer.penalty(sums, batch_size=len(inputs))
+        return whole, (loss, {name: tensors[name] for name in buffers})
+
+    def _gradient_of_one(self, *given: Any) -> _Computed:
+        """Compute gradients, mean loss and buffers of one replica."""
+        return grad(self._mean_loss, has_aux=True)(*given)
 
     def _step_of_all(
         self, given: tuple[Any, ...], state: _State, settings: dict[str, Any], rate: Tensor
@@ -287,12 +303,24 @@ class StackedNetworks(nn.Module):
 
     def _update(self, gradients: _Tensors, computed: list[int]) -> None:
         """Move the weights of the running replicas by their optimisers; `computed` has the replica of each row."""
+        if self._regularizer.gradient_noise:
+            self._add_noise(gradients, computed)
         if self._clip_norm is not None:
             _clip(gradients, self._clip_norm)
         running = set(self._running)
         for part in self._parts:
             if part.first in running:
                 part.step(gradients, bisect_left(computed, part.first), self._rates[part.first])
+
+    def _add_noise(self, gradients: _Tensors, computed: list[int]) -> None:
+        """Add to the gradients of each replica the noise that it has alone."""
+        for row, replica in enumerate(computed):
+            named = [(name, weight[0]) for name, weight in _named_trained(self.networks)]
+            weights = [weight for _, weight in named]
+            noises = self._regularizer.noise(weights, seed=self._seeds[replica], step=self.num_steps)
+            for (name, _), noise in zip(named, noises, strict=True):
+                if name in gradients:  # else the loss does not depend on it
+                    gradients[name][row] += noise
 
     def _follow(self, running: list[int]) -> None:
         """Cut the parts so that in each all replicas or none are running, with one learning rate."""

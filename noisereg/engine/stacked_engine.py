@@ -191,6 +191,7 @@ class StackedEngine:
             "optimizers": self.networks.optimizer_state(),
             "live": [changes.live for changes in self._turnovers],
             "fires": self._fires,
+            "num_steps": self.networks.num_steps,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -199,3 +200,4 @@ class StackedEngine:
         for changes, live in zip(self._turnovers, state["live"], strict=True):
             changes.live = live
         self._fires = state["fires"]
+        self.networks.num_steps = state.get("num_steps", 0)  # an older version had none, and no noise to draw by it

@@ -90,11 +90,23 @@ class Curves:
             for found, epoch, (value,) in self._smallest(metric, [metric])
         ]
 
-    def selected(self, metric: str, *, by: str) -> list[dict[str, float]]:
-        """Return for each replica a metric where another one was first smallest, and the epoch, as `selected/...`."""
+    def selected(self, metric: str, *, by: str, beside: Sequence[str] = ()) -> list[dict[str, float]]:
+        """Return for each replica a metric where another one was first smallest, and the epoch, as `selected/...`.
+
+        Args:
+            metric: that is selected.
+            by: the other one.
+            beside: further metrics of the same row, as far as they were measured there.
+        """
         return [
-            {f"selected/{metric}": value, f"selected/{metric}/epoch": epoch} if found else {}
-            for found, epoch, (_, value) in self._smallest(by, [by, metric])
+            {
+                f"selected/{metric}": value,
+                f"selected/{metric}/epoch": epoch,
+                **{f"selected/{key}": other for key, other in zip(beside, others, strict=True) if np.isfinite(other)},
+            }
+            if found
+            else {}
+            for found, epoch, (_, value, *others) in self._smallest(by, [by, metric], beside)
         ]
 
     def state(self, pending: Measurement | None = None) -> dict[str, Any]:
@@ -181,15 +193,20 @@ class Curves:
             first += size
         return where, numbers, values
 
-    def _smallest(self, metric: str, wanted: Sequence[str]) -> Iterator[tuple[bool, int, list[float]]]:
-        """Find where a metric is first smallest for each replica, among the rows that have all wanted values."""
+    def _smallest(
+        self, metric: str, wanted: Sequence[str], beside: Sequence[str] = ()
+    ) -> Iterator[tuple[bool, int, list[float]]]:
+        """Find where a metric is first smallest for each replica, among the rows that have all wanted values.
+
+        The values of that row follow: the wanted ones, then those `beside` them, which may be nan.
+        """
         where, numbers, values = self._columns()
         nothing = np.full(len(numbers), np.nan)
-        columns = np.array([values.get(key, nothing) for key in wanted])
+        columns = np.array([values.get(key, nothing) for key in (*wanted, *beside)])
         for replica in range(len(self.replicas)):
-            rows = np.flatnonzero((numbers == replica) & np.isfinite(columns).all(axis=0))
+            rows = np.flatnonzero((numbers == replica) & np.isfinite(columns[: len(wanted)]).all(axis=0))
             if not len(rows):
-                yield False, 0, [np.nan] * len(wanted)
+                yield False, 0, [np.nan] * len(columns)
                 continue
             row = rows[values[metric][rows].argmin()]
             yield True, int(where["epoch"][row]), columns[:, row].tolist()

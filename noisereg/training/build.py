@@ -20,6 +20,7 @@ from noisereg.config.arguments import check_arguments, qualify
 from noisereg.config.check import Settings
 from noisereg.config.targets import targets
 from noisereg.datasets import InMemory
+from noisereg.engine.regularizer import Regularizer, why_not_penalised
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
@@ -124,6 +125,25 @@ def example_inputs(input_shape: tuple[int, ...], *, num: int = 2) -> torch.Tenso
 def build_loss(settings: Settings) -> Loss:
     """Build the loss."""
     return build("loss", settings["loss"])
+
+
+def build_regularizer(settings: Settings) -> Regularizer:
+    """Build what is added to each step; nothing where the configuration is of an older version."""
+    with as_config_error("regularizer", Regularizer):
+        return Regularizer(**settings.get("regularizer", {}))
+
+
+def check_regularizer(settings: Settings, *, input_shape: tuple[int, ...], num_classes: int) -> None:
+    """Check that the activations of the network can be penalised, if they are to be.
+
+    Raises:
+        ConfigError: if they cannot, saying why.
+    """
+    if not build_regularizer(settings).activity_l1:
+        return
+    model = build_model(settings, 0, input_shape=input_shape, num_classes=num_classes)
+    if reason := why_not_penalised(model, example_inputs(input_shape)):
+        raise ConfigError(f"regularizer.activity_l1 does not fit {type(model).__name__}: {reason}; set it to 0")
 
 
 def build_rule(settings: Settings, p: float, *, num_classes: int) -> Rule:

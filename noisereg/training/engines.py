@@ -20,7 +20,15 @@ from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
 from noisereg.metrics import eval_mode
 from noisereg.training.at_once import learning_rates
-from noisereg.training.build import build, build_loss, build_model, build_optimizer, example_inputs
+from noisereg.training.build import (
+    build,
+    build_loss,
+    build_model,
+    build_optimizer,
+    build_regularizer,
+    check_regularizer,
+    example_inputs,
+)
 
 _MOST_FLOPS = 200_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
 
@@ -57,6 +65,7 @@ def choose_engine(plan: Plan, data: InMemory) -> Choice:
     Raises:
         ConfigError: if the one that is named cannot, saying why.
     """
+    check_regularizer(plan.settings, input_shape=data.input_shape, num_classes=data.num_classes)
     obstacles = _built_obstacles(plan, data) | plan.obstacles()
     asked = plan.asked
     if asked == "auto" and (name := plan.foreign_callback()):
@@ -80,7 +89,9 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
     }
     networks, batch_size = [models[seed] for seed in seeds], settings["dataset"]["batch_size"]
     if name != "stacked":
-        steps: Fused | Blocked = Blocked(loss, batch_size=batch_size)
+        steps: Fused | Blocked = Blocked(
+            loss, batch_size=batch_size, activity_l1=build_regularizer(settings).activity_l1
+        )
         if name == "fused":
             optimizer = settings["optimizer"]
             sgd = Sgd(**{key: optimizer[key] for key in Sgd._fields if key in optimizer})
@@ -94,6 +105,8 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
         rates=rates,
         clip_norm=settings["trainer"].get("gradient_clip_val"),
         compile=settings["compile"],
+        regularizer=build_regularizer(settings),
+        seeds=seeds,
     )
     counting = {}
     if "sparsity" in settings["callbacks"]:

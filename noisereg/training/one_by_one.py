@@ -28,6 +28,7 @@ from noisereg.training.build import (
     build_loss,
     build_model,
     build_optimizer,
+    build_regularizer,
     build_schedule,
     build_scheduler,
     example_inputs,
@@ -83,8 +84,8 @@ class OneNetwork(Training):
             given.append(callback)
             if isinstance(callback, SparsityMonitor):
                 self._monitor = self._monitor if callback.name else callback
-                with as_config_error(f"callbacks.{name}", type(callback)):
             if isinstance(callback, SparsityMonitor | GradientMonitor):
+                with as_config_error(f"callbacks.{name}", type(callback)):
                     inputs = example_inputs(data.input_shape).to(precision(settings))
                     callback.check(self.module, inputs)
         self._early_end = EarlyEnd(given)
@@ -271,5 +272,6 @@ def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) ->
         seed=seed,
         channels_last=settings["channels_last"],
         compile=settings["compile"],
+        regularizer=build_regularizer(settings),
     )
     return module.to(precision(settings))

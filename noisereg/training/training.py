@@ -31,6 +31,7 @@ from noisereg.training.data_fingerprint import count_samples, fingerprint_of
 from noisereg.training.label_file import assign_labels, describe_labels, record_labels
 from noisereg.training.precision import FLOAT32, ChosenPrecision
 
+_SELECTED = ("train/active_neurons", "train/active_fraction")  # the network that early stopping would have left
 ANALYSIS, FIRES = "analysis.npz", "fires.npz"
 
 
@@ -164,7 +165,7 @@ class Training(ABC):
             self.plan.names,
             self.curves.last(),
             self.curves.best("test/error"),
-            self.curves.selected("test/error", by="val/error"),
+            self.curves.selected("test/error", by="val/error", beside=_SELECTED),
             [analysis.values for analysis in analyses],
             status,
         )

@@ -108,6 +108,9 @@ def test_the_selected_value_is_that_of_the_first_least_validation_error():
         {"selected/test/error": 0.4, "selected/test/error/epoch": 1}
     ]
     assert curves.selected("test/error", by="train/error") == [{}]
+    (beside,) = curves.selected("test/error", by="val/error", beside=["val/error", "train/active_neurons"])
+    assert beside["selected/val/error"] == 0.2
+    assert "selected/train/active_neurons" not in beside
 
 
 @pytest.mark.parametrize("has_journal", [True, False])
