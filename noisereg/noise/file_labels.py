@@ -87,6 +87,11 @@ class FileLabels(Rule):
         if not self.path:
             raise ValueError("path must name a file of labels: csv, npy, npz or one of torch; got none")
 
+    @property
+    def keeps_labels(self) -> bool:
+        """Whether a sample has one label throughout: where it is not mixed anew with the clean one."""
+        return self.frozen or self.p == 1
+
     def redraw_law(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
         """Return the law of the file's label given the clean one, as the samples in the file have it."""
         if self.assigned is None:

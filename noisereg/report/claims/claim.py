@@ -30,6 +30,8 @@ class Claim(Stated):
         minus: it is about the difference from these, seed by seed. What is not named is as in `of`; another metric may
             be named as `metric`.
         over: it is about the ratio to these, seed by seed.
+        rank_with: another metric; it is about the rank correlation of the two over each replica's training, from the
+            epoch `of.at` on if that is a number.
         factor: that numbers are multiplied by when they are shown, such as 100 for percent.
         unit: of the numbers that are shown.
         paper: the number that the paper states.
@@ -65,6 +67,7 @@ class Claim(Stated):
     place: Words = ""
     minus: Other = None
     over: Other = None
+    rank_with: Annotated[str | None, must_be("the name of a metric", pattern=r"\S")] = None
     factor: Annotated[float, must_be("a finite number above 0", gt=0)] = 1.0
     unit: Words = ""
     paper: Annotated[float | None, must_be("a finite number")] = None
@@ -87,12 +90,13 @@ class Claim(Stated):
             other = getattr(self, key)
             if isinstance(other, dict) and not is_component(other):
                 self.selected.but(other, key)
-        if self.minus is not None and self.over is not None:
-            raise ValueError("minus and over exclude each other; keep one")
+        given = [key for key in ("minus", "over", "rank_with") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} exclude each other; keep one")
         if self.number is None and self.similar_to is None and not self.directions:
             raise ValueError("it claims nothing; give paper, predicted, similar_to, below or above")
-        for key, given in (("every", self.every), ("smallest_effect", self.smallest_effect)):
-            if given and not self.directions:
+        for key, is_given in (("every", self.every), ("smallest_effect", self.smallest_effect)):
+            if is_given and not self.directions:
                 raise ValueError(f"{key} needs below or above")
         if self.similar_to is not None and self.number is not None:
             raise ValueError("similar_to excludes paper and predicted; make two claims of them")
@@ -125,6 +129,8 @@ class Claim(Stated):
         ]
         moment = moment_of(self.metric)
         metric = f"{self.metric} ({moment})" if moment else self.metric
+        if self.rank_with is not None:
+            return f"rank correlation of {metric} with {self.rank_with}: {self.selected.during}"
         return "; ".join([f"{metric}: {self.selected.words}", *other])
 
     def shown(self, number: float) -> str:

@@ -20,6 +20,7 @@ _MOMENTS = {
     "rise": "in its largest rise from one measurement to the next",
 }
 _EQUAL = 1e-9
+_FEWEST_RANKS = 3
 
 
 class NothingSelectedError(ValueError):
@@ -105,6 +106,17 @@ class Selection:
         return ", ".join(part for part in (self.metric, self.place, moment) if part)
 
     @property
+    def during(self) -> str:
+        """Which replicas, and from when on, in words.
+
+        Example:
+            >>> Selection({"p": 0.2}, at=100).during, Selection().during
+            ('p = 0.2, from epoch 100 on', 'over the whole training')
+        """
+        since = f"from epoch {self.at:g} on" if _is_number(self.at) else "over the whole training"
+        return ", ".join(part for part in (self.place, since) if part)
+
+    @property
     def place(self) -> str:
         """Which replicas, but not when, in words.
 
@@ -185,6 +197,45 @@ class Selection:
             raise NothingMeasuredError(f"{metric} was not measured {self.words.rpartition(', ')[2]}")
         return found
 
+    def rank_correlations(self, metric: str, other: str, *, curves: pd.DataFrame) -> pd.DataFrame:
+        """Return of each of these replicas how alike the courses of two metrics are: Spearman's rank correlation.
+
+        Args:
+            metric: name of a column.
+            other: name of another one.
+            curves: one row for each replica and measurement; from the epoch `at` on if that is a number.
+
+        Returns:
+            The columns that name a replica or that the selection names, and value: 1 if both metrics rise and fall
+            together, -1 if one falls where the other rises; nan for fewer than three measurements, or if one is
+            constant.
+
+        Raises:
+            NothingSelectedError: if there is no such replica or metric.
+
+        Example:
+            >>> rows = pd.DataFrame({"p": 0.2, "seed": 0, "epoch": range(4), "a": [4, 3, 1, 2], "b": [9, 5, 1, 3]})
+            >>> Selection().rank_correlations("a", "b", curves=rows)["value"].tolist()
+            [1.0]
+
+        Source: C. Spearman, "The proof and measurement of association between two things", Am. J. Psychol. 15, 1904.
+        """
+        if curves.empty:
+            raise NothingSelectedError("there are no curves")
+        if missing := [column for column in (metric, other) if column not in curves]:
+            raise NothingSelectedError(f"no curve has the column {missing[0]}")
+        rows = self.rows(curves)
+        rows = rows[rows[metric].notna() & rows[other].notna()]
+        if _is_number(self.at):
+            rows = rows[rows["epoch"] >= self.at]
+        names = [column for column in dict.fromkeys([*REPLICA, *self.where]) if column in rows]
+        ranks = rows.groupby(names)[[metric, other]].rank()
+        parts = [
+            {**dict(zip(names, name, strict=True)), "value": _correlation(ranks.loc[part.index].to_numpy())}
+            for name, part in rows.groupby(names)
+        ]
+        return pd.DataFrame(parts, columns=[*names, "value"])
+
     def _at_moment(self, rows: pd.DataFrame, metric: str, names: Sequence[str]) -> pd.DataFrame:
         if self.at == "end":
             return rows
@@ -250,6 +301,13 @@ def _with_mean(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     if not columns:
         return frame
     return pd.concat([frame, frame[columns].mean(axis=1, skipna=False).rename(metric)], axis=1)
+
+
+def _correlation(ranks: np.ndarray) -> float:
+    """Compute Pearson's correlation of two columns; nan if there are too few rows, or one is constant."""
+    if len(ranks) < _FEWEST_RANKS or not np.ptp(ranks, axis=0).all():
+        return math.nan
+    return float(np.corrcoef(ranks.T)[0, 1])
 
 
 def _varies(column: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:

@@ -210,6 +210,8 @@ def _verdict(size: _Test | None, directions: Sequence[_Test]) -> Verdict:
 
 def _values(claim: Claim, selected: Selection, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the number of each replica that a claim is about: its metric, or that minus or over another's."""
+    if claim.rank_with is not None:
+        return _rank_values(selected, claim.metric, claim.rank_with, tables)
     values = _complete_values(selected, claim.metric, tables)
     other = claim.minus if claim.minus is not None else claim.over
     if other is None:
@@ -222,6 +224,17 @@ def _values(claim: Claim, selected: Selection, tables: Mapping[str, pd.DataFrame
         why = f"for {finite} of {len(both)} replicas {claim.words} is a finite number"
         raise _UnjudgedError(why, n=finite, num_replicas=len(both))
     return both.drop(columns=["left", "right"]).assign(value=value)
+
+
+def _rank_values(selected: Selection, metric: str, other: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the rank correlation of two metrics in each replica that is selected, all of which must have one."""
+    rows = selected.rows(tables["replicas"])
+    values = selected.rank_correlations(metric, other, curves=tables["curves"])
+    finite = int(np.isfinite(values["value"]).sum()) - int(have_diverged(rows).sum())
+    if finite < len(rows):
+        why = f"{finite} of {len(rows)} replicas have a rank correlation ({selected.during})"
+        raise _UnjudgedError(why, n=finite, num_replicas=len(rows))
+    return values
 
 
 def _complete_values(selected: Selection, metric: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from noisereg.report.figures.panel_values import (
 )
 from noisereg.report.figures.plane_panel import plane_charts
 from noisereg.report.figures.reliability_panel import reliability_chart
+from noisereg.report.figures.tradeoff_panel import tradeoff_chart
 from noisereg.report.figures.usual import usual_panels
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.report.groups.run_group import RunGroup
@@ -33,7 +34,7 @@ Fires = Callable[[Selection], np.ndarray | None]
 Analyses = Callable[[Selection], Sequence[AnalysedNetwork]]
 
 _OF_LINES = ("curves", "end", "scatter")
-_WITH_LEGEND = ("check", "reliability", "plane")
+_WITH_LEGEND = ("check", "reliability", "plane", "tradeoff")
 _PANELS_A_ROW = 3
 _STANDS_WITH = {"reliability": "end"}
 _A_ROW_OF_THEIR_OWN = {"histograms": 2, "plane": 4}
@@ -124,6 +125,7 @@ def draw_figure(
         "histograms": lambda panel: _histograms(panel, replicas, fires),
         "check": lambda panel: [check_chart(panel, checks)],
         "reliability": lambda panel: [reliability_chart(panel.title, _networks(panel, analyses))],
+        "tradeoff": lambda panel: [tradeoff_chart(panel, replicas)],
         "plane": lambda panel: plane_charts(panel.title, _networks(panel, analyses), split=panel.split),
     }
     faults: dict[int, str] = {}

@@ -59,6 +59,7 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
         *([_single_marks(base, singles[singles["value"] > 0] if spec.log else singles, y=y)] if len(singles) else []),
         *([_spread(base, rows, form=form, y=y)] if rows["low"].notna().any() else []),
         *_means(base, rows, form=form, style=style, y=y),
+        *([_extremes(base, rows, mark=spec.mark, style=style, y=y)] if spec.mark else []),
     ]
     if style.choice:  # filter each layer: a filter around layers misses those that have data of their own
         marks = [mark.transform_filter(style.choice) for mark in marks]
@@ -99,6 +100,17 @@ def _means(
         return [base.mark_point(size=60, filled=True, opacity=1).encode(y=y("mean"), tooltip=hover, **by_line)]
     line = base.mark_line(strokeWidth=1.8).encode(y=y("mean"), **by_line)
     return [line, base.mark_circle(size=60, opacity=0 if form == "band" else 1).encode(y=y("mean"), tooltip=hover)]
+
+
+def _extremes(
+    base: alt.Chart, rows: pd.DataFrame, *, mark: str, style: LineStyle, y: Callable[[str], alt.Y]
+) -> alt.Chart:
+    """Mark the point of each line where its mean is lowest, or highest."""
+    names = [column for column in ("p", "lr", "arm", "quantity") if column in rows]
+    ordered = rows.sort_values(["mean", "x"], ascending=[mark == "lowest", True], kind="stable")
+    marks = base.mark_point(shape="diamond", size=90, filled=True, opacity=1, stroke="black", strokeWidth=1)
+    marks.data = chart_parts.inline(ordered.drop_duplicates(names) if names else ordered.head(1))
+    return marks.encode(y=y("mean"), tooltip=_hover(rows))
 
 
 def _spread(base: alt.Chart, rows: pd.DataFrame, *, form: str, y: Callable[[str], alt.Y]) -> alt.Chart:

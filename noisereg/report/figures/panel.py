@@ -9,7 +9,7 @@ from noisereg.config.schema import Flag
 from noisereg.report.claims.selection import Selection
 from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text, must_be
 
-Kind = Literal["curves", "end", "scatter", "histograms", "check", "reliability", "plane"]
+Kind = Literal["curves", "end", "scatter", "histograms", "check", "reliability", "plane", "tradeoff"]
 _MOST_METRICS = 40
 
 
@@ -31,7 +31,8 @@ class PanelSpec(Stated):
         kind: curves: over training; end: at the end of training; scatter: the end of each replica, a point each;
             histograms: how often single neurons fired for each class; check: the curve of a theorem's check;
             reliability: accuracy against confidence on the test set; plane: the features of three classes on the plane
-            of their templates.
+            of their templates; tradeoff: the second of two metrics against the first at the end of training, a curve a
+            method, whose arms are called method_strength.
         x: column along the horizontal axis; by default epoch for curves and p for the end. With `metric`, the labels of
             the metrics stand there.
         metrics: column of each quantity and its label. A column that ends in `/*` stands for all that begin so, and
@@ -47,15 +48,16 @@ class PanelSpec(Stated):
         split: whose features the plane shows: train or test.
         by: columns among p, lr and arm that tell lines apart; none: those in which the replicas differ, but for what
             another one decides.
+        mark: the point of each curve to mark, where it is lowest or highest; empty for none.
         row: panels with the same word here, one after the other, stand in a row of their own with one vertical scale.
 
     Example:
         >>> PanelSpec.of({"title": "norm", "arm": "hinge", "metrics": {"norm/hidden": "W1"}}).selected.words
         'arm = hinge, at the end'
-        >>> PanelSpec.of({"title": "norm", "kind": "pie"})
+        >>> PanelSpec.of({"title": "norm", "log": "yes"})
         Traceback (most recent call last):
         ...
-        ValueError: panel 'norm': kind must be one of curves, end, scatter, ..., plane, got 'pie'
+        ValueError: panel 'norm': log must be true or false, got 'yes'
     """
 
     noun: ClassVar = "panel"
@@ -79,14 +81,20 @@ class PanelSpec(Stated):
     check: Annotated[str, must_be("the id of a check")] = ""
     split: Annotated[Literal["train", "test"], must_be("train or test")] = "test"
     by: Annotated[list[str], must_be("a list of columns")] = Field(default_factory=list)
+    mark: Annotated[Literal["", "lowest", "highest"], must_be("lowest or highest")] = ""
     row: Annotated[str, must_be("a text")] = ""
 
     @model_validator(mode="after")
     def _check_kind(self) -> "PanelSpec":
         """Raise what a panel of this kind lacks."""
-        needed = {"curves": "metrics", "end": "metrics", "scatter": "metrics", "check": "check"}.get(self.kind)
+        of_metrics = dict.fromkeys(("curves", "end", "scatter", "tradeoff"), "metrics")
+        needed = {**of_metrics, "check": "check"}.get(self.kind)
         if needed and not getattr(self, needed):
             raise ValueError(f"{needed} is missing: it must be {self._keys()[needed]}")
+        if self.kind == "tradeoff" and len(self.metrics) != 2:
+            raise ValueError(f"metrics of a tradeoff must be two, got {len(self.metrics)}")
+        if self.mark and self.kind != "curves":
+            raise ValueError(f"mark needs kind curves, got {self.kind}")
         return self
 
     @property

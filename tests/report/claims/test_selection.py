@@ -3,6 +3,7 @@ import warnings
 
 import pandas as pd
 import pytest
+import scipy.stats
 
 from noisereg.report.claims.selection import NothingSelectedError, Selection, pairs
 
@@ -204,3 +205,31 @@ def test_a_star_without_columns_or_with_one_unmeasured_has_no_value():
     assert values({}, "active/*", rows) == pytest.approx([0.4])
     with pytest.raises(NothingSelectedError, match=r"no replica has the column norm/\*"):
         values({}, "norm/*", rows)
+
+
+COURSES = pd.DataFrame(
+    {
+        "epoch": [0, 1, 2, 3, 4, 0, 1, 2, 3, 4],
+        "p": 0.2,
+        "seed": [0] * 5 + [1] * 5,
+        "x": [5.0, 4.0, 3.0, 2.0, 1.0, 1.0, 3.0, 2.0, 5.0, math.nan],
+        "y": [9.0, 7.0, 1.0, 2.0, 0.5, 2.0, 1.0, 3.0, 8.0, 9.0],
+    }
+)
+
+
+@pytest.mark.parametrize(("at", "first"), [("end", 0), (1, 1)])
+def test_the_rank_correlation_of_two_courses_is_scipys(at, first):
+    found = Selection.of({"p": 0.2, "at": at}).rank_correlations("x", "y", curves=COURSES)
+    for seed, value in zip(found["seed"], found["value"], strict=True):
+        mine = COURSES[(COURSES["seed"] == seed) & (COURSES["epoch"] >= first)].dropna()
+        assert value == pytest.approx(scipy.stats.spearmanr(mine["x"], mine["y"]).statistic)
+
+
+def test_there_is_no_rank_correlation_of_two_measurements_or_of_a_constant():
+    few = Selection.of({"at": 3}).rank_correlations("x", "y", curves=COURSES)
+    assert few["value"].isna().all()
+    constant = Selection().rank_correlations("x", "y", curves=COURSES.assign(y=1.0))
+    assert constant["value"].isna().all()
+    with pytest.raises(NothingSelectedError, match="no curve has the column z"):
+        Selection().rank_correlations("x", "z", curves=COURSES)

@@ -551,3 +551,38 @@ def test_a_foreign_check_is_not_reproduced():
 
 def test_the_rule_explains_every_verdict():
     assert all(verdict.capitalize() in RULE for verdict in VERDICTS)
+
+
+def courses(*rows):
+    """Give the curves of replicas of p = 0.2, one for each seed, with x as given and y falling."""
+    return pd.DataFrame(
+        [
+            {"p": 0.2, "seed": seed, "step": epoch, "epoch": epoch, "x": value, "y": -epoch}
+            for seed, values in enumerate(rows)
+            for epoch, value in enumerate(values)
+        ]
+    )
+
+
+TOGETHER = {"of": {"p": 0.2}, "rank_with": "y", "above": 0.8}
+
+
+def test_a_claim_on_the_course_of_two_metrics_is_judged_by_their_rank_correlation_in_each_replica():
+    replicas = rows(p2=[1, 2, 3])
+    judgement = judged(TOGETHER, replicas, courses([4, 3, 2, 1], [9, 5, 2, 1], [3, 2, 1, 0]))
+    assert (judgement.mean, judgement.n, judgement.verdict) == (1, 3, "reproduced")
+    assert judgement.of == "rank correlation of x with y: p = 0.2, over the whole training"
+    against = judged(TOGETHER, replicas, courses([1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]))
+    assert (against.mean, against.verdict) == (-1, "not reproduced")
+
+
+def test_where_a_course_is_constant_its_rank_correlation_is_not_judged():
+    judgement = judged(TOGETHER, rows(p2=[1, 2, 3]), courses([4, 3, 2], [5, 5, 5], [3, 2, 1]))
+    assert judgement.verdict == "not judged"
+    assert judgement.why == "2 of 3 replicas have a rank correlation (p = 0.2, over the whole training)"
+
+
+def test_a_rank_correlation_of_a_ratio_is_refused():
+    judgement = judged({**TOGETHER, "over": {"p": 0}}, rows(p2=[1, 2, 3]))
+    assert judgement.verdict == "not applicable"
+    assert "over and rank_with exclude each other; keep one" in judgement.why

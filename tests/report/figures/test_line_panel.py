@@ -138,3 +138,11 @@ def test_a_name_with_commas_and_quotes_is_drawn_as_it_is():
     svg = vl_convert.vegalite_to_svg(draw(points([0, 0, 1, 1], 1.0, quantity=[name, "c"] * 2)))
     assert "a,&quot;b&quot;&lt;/script&gt;" in svg or 'a,"b"&lt;/script&gt;' in svg
     assert svg.count('aria-roledescription="line mark"') == 2
+
+
+@pytest.mark.parametrize(("mark", "places"), [("lowest", [1, 2]), ("highest", [0, 1])])
+def test_the_extreme_point_of_each_curve_is_marked(mark, places):
+    table = points([0, 1, 2] * 2, [3.0, 1.0, 2.0, 5.0, 6.0, 4.0], p=[0.0] * 3 + [0.2] * 3)
+    panel = draw(table, mark=mark)
+    assert marks(panel)[-1] == "point"
+    assert panel_data(panel, panel)[-1]["x"].tolist() == places

@@ -1,0 +1,125 @@
+"""Methods at equal error and at equal activity, chosen on validation samples and reported on test samples.
+
+python -m noisereg.report.tradeoff RUN [--reference noise]
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from noisereg.report.claims.selection import have_diverged
+from noisereg.report.figures.tradeoff_panel import method_of
+from noisereg.report.groups.run_group import group_runs
+from noisereg.runs.reading import find_runs
+from noisereg.statistics import CELL, mean_interval
+
+_ACTIVE, _VAL, _TEST = "train/active_neurons", "val/error", "test/error"
+
+
+def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
+    """Choose a strength of each method by means over validation samples and training samples alone.
+
+    Three times: the strength with the lowest validation error; of those whose validation error is at most that of the
+    reference so chosen, the one with the fewest active neurons; and of those with at most as many active neurons as the
+    reference, the one with the lowest validation error. Replicas that diverged are left out.
+
+    Args:
+        replicas: one row for each replica, with `val/error`, `test/error`, `train/active_neurons` and arm.
+        reference: name of the method that others are compared with.
+
+    Returns:
+        One row for each question and method: question, method, strength, then of the test error and the active neurons
+        mean, low and high, and n. The strength is "none" where no strength answers to the question.
+
+    Raises:
+        ValueError: if a column is missing, or there is no such method.
+
+    Example:
+        >>> rows = pd.DataFrame({"arm": ["noise", "l1_1"], "p": [0.2, 0.0], "seed": 0, "val/error": [0.2, 0.3],
+        ...                      "test/error": [0.25, 0.35], "train/active_neurons": [40.0, 30.0]})
+        >>> choose_strengths(rows, reference="noise")["strength"].tolist()
+        ['0.2', '1', '0.2', 'none', '0.2', '1']
+    """
+    if missing := [column for column in ("arm", "p", _VAL, _TEST, _ACTIVE) if column not in replicas]:
+        raise ValueError(f"no replica has the column {missing[0]}")
+    replicas = replicas[~have_diverged(replicas)]
+    cells = [
+        (*_method_and_strength(rows), rows)
+        for _, rows in replicas.groupby([column for column in CELL if column in replicas], sort=False)
+    ]
+    methods = list(dict.fromkeys(method for method, _, _ in cells))
+    if reference not in methods:
+        raise ValueError(f"reference must be a method, one of {', '.join(methods)}, got {reference}")
+    mine = [cell for cell in cells if cell[0] == reference]
+    best = min(mine, key=lambda cell: cell[2][_VAL].mean())[2]
+    error, active = best[_VAL].mean(), best[_ACTIVE].mean()
+    questions = {
+        "lowest validation error": (_VAL, _VAL, float("inf")),
+        "fewest active neurons at that error": (_ACTIVE, _VAL, error),
+        "lowest error at that activity": (_VAL, _ACTIVE, active),
+    }
+    chosen = []
+    for question, (smallest, limited, limit) in questions.items():
+        for method in methods:
+            fit = [cell for cell in cells if cell[0] == method and cell[2][limited].mean() <= limit]
+            found = min(fit, key=lambda cell, by=smallest: cell[2][by].mean(), default=None)  # type: ignore[misc]
+            chosen.append({"question": question, "method": method, **_values(found)})
+    return pd.DataFrame(chosen)
+
+
+def _method_and_strength(rows: pd.DataFrame) -> tuple[str, str]:
+    method, strength = method_of(str(rows["arm"].iloc[0]))
+    return method, strength or f"{rows['p'].iloc[0]:g}"
+
+
+def _values(found: tuple[str, str, pd.DataFrame] | None) -> dict[str, object]:
+    if found is None:
+        return {"strength": "none"}
+    _, strength, rows = found
+    values: dict[str, object] = {"strength": strength, "n": len(rows)}
+    for column in (_TEST, _ACTIVE):
+        mean, low, high, _ = mean_interval(rows[column])
+        values |= {column: mean, f"{column}_low": low, f"{column}_high": high}
+    return values
+
+
+def as_markdown(chosen: pd.DataFrame) -> str:
+    """Return a table for each question."""
+    parts = []
+    for question, rows in chosen.groupby("question", sort=False):
+        lines = [
+            f"**{question}**",
+            "",
+            "| method | strength | test error (%) | active neurons | n |",
+            "|---|---|---|---|---|",
+        ]
+        for row in rows.to_dict("records"):
+            if row["strength"] == "none":
+                lines.append(f"| {row['method']} | none | | | |")
+                continue
+            error, active = (
+                f"{factor * row[key]:.1f} ({factor * row[f'{key}_low']:.1f} to {factor * row[f'{key}_high']:.1f})"
+                for key, factor in ((_TEST, 100), (_ACTIVE, 1))
+            )
+            lines.append(f"| {row['method']} | {row['strength']} | {error} | {active} | {row['n']:.0f} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of a run."""
+    parser = argparse.ArgumentParser(prog="python -m noisereg.report.tradeoff", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a finished run with arms called method_strength")
+    parser.add_argument("--reference", default="noise", help="the method that others are compared with")
+    given = parser.parse_args(arguments)
+    try:
+        (group, *_) = group_runs(find_runs([given.run]))
+        print(as_markdown(choose_strengths(group.replicas, reference=given.reference)))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

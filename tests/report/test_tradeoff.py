@@ -1,0 +1,59 @@
+import pandas as pd
+import pytest
+
+from noisereg.report.tradeoff import as_markdown, choose_strengths, main
+
+
+def rows_of(*cells):
+    return pd.DataFrame(
+        [
+            {"arm": arm, "p": p, "seed": seed, "val/error": val, "test/error": test, "train/active_neurons": active}
+            for arm, p, val, test, active in cells
+            for seed in range(3)
+        ]
+    )
+
+
+CELLS = [
+    ("noise", 0.0, 0.40, 0.41, 90.0),
+    ("noise", 0.2, 0.20, 0.22, 50.0),
+    ("noise", 0.5, 0.30, 0.10, 20.0),  # better on the test samples: it must not be chosen by that
+    ("l1_1", 0.0, 0.19, 0.24, 70.0),
+    ("l1_2", 0.0, 0.20, 0.25, 60.0),
+    ("l1_3", 0.0, 0.35, 0.36, 40.0),
+    ("lr_9", 0.0, 0.38, 0.39, 80.0),
+]
+
+
+def test_strengths_are_chosen_on_validation_samples_and_reported_on_test_samples():
+    chosen = choose_strengths(rows_of(*CELLS), reference="noise").set_index(["question", "method"])
+    assert chosen["strength"].to_dict() == {
+        ("lowest validation error", "noise"): "0.2",
+        ("lowest validation error", "l1"): "1",
+        ("lowest validation error", "lr"): "9",
+        ("fewest active neurons at that error", "noise"): "0.2",
+        ("fewest active neurons at that error", "l1"): "2",
+        ("fewest active neurons at that error", "lr"): "none",
+        ("lowest error at that activity", "noise"): "0.2",
+        ("lowest error at that activity", "l1"): "3",
+        ("lowest error at that activity", "lr"): "none",
+    }
+    at_error = chosen.loc[("fewest active neurons at that error", "l1")]
+    assert (at_error["test/error"], at_error["train/active_neurons"], at_error["n"]) == (pytest.approx(0.25), 60, 3)
+    text = as_markdown(chosen.reset_index())
+    assert "| l1 | 2 | 25.0 (25.0 to 25.0) | 60.0 (60.0 to 60.0) | 3 |" in text
+    assert "| lr | none | | | |" in text
+
+
+def test_a_method_or_column_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match="reference must be a method, one of noise, l1, lr, got dropout"):
+        choose_strengths(rows_of(*CELLS), reference="dropout")
+    with pytest.raises(ValueError, match="no replica has the column val/error"):
+        choose_strengths(rows_of(*CELLS).drop(columns="val/error"), reference="noise")
+
+
+def test_a_folder_without_a_run_ends_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / "nowhere")])
+    assert ended.value.code == 2
+    assert "nowhere" in capsys.readouterr().err.splitlines()[-1]
