@@ -4,6 +4,7 @@ import math
 import os
 import re
 import weakref
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -33,7 +34,7 @@ from noisereg.files.cache import Arrays, cached
 
 RESIZED_CROP = "resized_crop"
 _MOST_BYTES = 4 << 30  # of memory, which may be that of a GPU, or be shared with other processes of the run
-_MOST_NAMED = 5  # of classes in an error
+_MOST_NAMED = 5  # of classes in an error, and of folders
 _MOST_COUNTED = 100  # of classes in a fingerprint, which every record and checkpoint holds
 _NO_STATISTICS = "normalize=standard needs all images in memory; set normalize=imagenet, or stream=False"
 
@@ -45,7 +46,7 @@ class ImageFolder(Images):
     scaled until it covers the square, and its centre is taken. Gray levels of 16 bits are scaled by their whole range;
     pixels of 32 bits, signed ones and floats are refused, as nothing says which of them is white. What is transparent
     keeps its colour. Both ways give the same batches, bit for bit. Files that are not read as images (by their suffix,
-    hidden, or not directly in the folder of a class) are counted in `source`.
+    hidden, or not directly in the folder of a class) are counted in `source`, and other folders of root named there.
 
     Args:
         root: folder that holds train and test.
@@ -130,6 +131,8 @@ class ImageFolder(Images):
         """Read both splits from the cache, or decode them; of streamed images, number the files."""
         if self._files.left_out:
             self.source += f", {describe_left_out(self._files.left_out)}"
+        if others := _find_other_folders(self.root):
+            self.source += f", {_name_some(others)} beside {' and '.join(SPLITS)} not read"
         if self.streamed:
             self.source += f", streamed from disk ({self._decoded_bytes / 1e9:.3g} GB decoded)"
             n, k = len(self._files.labels), self._files.num_train
@@ -252,6 +255,19 @@ def _find_classes(root: Path) -> tuple[str, ...]:
     return tuple(train)
 
 
+def _find_other_folders(root: Path) -> list[str]:
+    """List the folders in root that nothing is read from, such as one of validation images."""
+    try:
+        folders = [path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError:  # it may be entered and not listed
+        return []
+    return sorted(name for name in folders if name not in SPLITS)
+
+
+def _name_some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED)
+
+
 def _check_classes_have_images(files: FileList, classes: tuple[str, ...], root: Path) -> None:
     empty = [
         f"{split}/{classes[label]}"
@@ -259,7 +275,7 @@ def _check_classes_have_images(files: FileList, classes: tuple[str, ...], root: 
         for label in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)
     ]
     if empty:
-        named = ", ".join(empty[:_MOST_NAMED]) + (f" and {len(empty) - _MOST_NAMED} more" * (len(empty) > _MOST_NAMED))
+        named = _name_some(empty)
         found = f"; {describe_left_out(files.left_out)}" if files.left_out else ""
         raise DatasetError(
             f"root={root} has no images in {named}{found}; put some of {', '.join(EXTENSIONS)} there, "

@@ -202,6 +202,18 @@ def test_files_that_are_left_out_are_counted_in_the_source(photos, stream):
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 12, "test": 4}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_folders_beside_train_and_test_are_named_in_the_source_as_not_read(photos, stream):
+    for name in ("val", "extra", ".hidden"):
+        (photos / name / "a").mkdir(parents=True)
+    (photos / "notes").write_text("")
+    data = set_up(photos, stream=stream, image_size=8)
+    assert data.source.removesuffix(", streamed from disk (3.26e-06 GB decoded)") == (
+        f"images of {photos}, extra, val beside train and test not read"
+    )
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 12, "test": 5}
+
+
 @pytest.mark.parametrize("stream", [False, True, "auto"])
 def test_a_class_without_images_is_named(photos, stream):
     for path in (photos / "train/b").iterdir():
