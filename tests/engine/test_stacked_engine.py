@@ -178,3 +178,26 @@ def test_an_engine_goes_on_from_a_state_with_the_bits_of_one_that_was_not_interr
     assert {key: value.tolist() for key, value in found.items()} == {
         key: value.tolist() for key, value in wanted.items()
     }
+
+
+@pytest.mark.parametrize("optimizer", [MAKE, torch.optim.AdamW], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("replicas", [[0, 1, 2], [0, 2]], ids=["all", "some"])
+def test_a_step_on_an_accelerator_mixes_no_devices_and_waits_for_no_value(optimizer, replicas):
+    """A tensor on the device meta has no values: to ask for one raises, as does another operand on the CPU."""
+    networks = [make_cnn(seed) for seed in range(3)]
+    make = partial(optimizer, lr=0.1, fused=False)  # which takes no tensors without values
+    stacked = StackedNetworks(networks, LOSS, optimizer=make, rates=RATES, clip_norm=1.0).to("meta")
+    labels = torch.empty(len(replicas), 12, dtype=torch.int64, device="meta")
+    engine = StackedEngine(stacked, networks[0], LOSS, batch_size=8)
+    losses = engine.train(
+        torch.empty(30, 1, 6, 6, device="meta"),
+        index=labels,
+        targets=labels,
+        rates=torch.full((len(replicas),), 0.1),
+        replicas=torch.tensor(replicas),
+    )
+    assert (losses.device.type, losses.shape, engine.finite().device.type) == ("meta", (len(replicas),), "meta")
+    with pytest.raises(RuntimeError, match=r"not on the expected device|expected device"):
+        losses + torch.ones(len(replicas))
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        losses.sum().item()
