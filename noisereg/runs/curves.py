@@ -68,12 +68,12 @@ class Curves:
         self._price = self._written - began
 
     def frame(self) -> pandas.DataFrame:
-        """Return all rows, in the order of the steps; what was not measured is nan."""
+        """Return all rows, in the order of the steps, and the metrics by name; what was not measured is nan."""
         where, numbers, values = self._columns()
         order = np.lexsort((numbers, where["step"]))
         names = {key: [self.replicas[number][key] for number in numbers[order]] for key in self.replicas[0]}
-        columns = {key: column[order] for key, column in (where | values).items()}
-        return pandas.DataFrame({**{key: columns.pop(key) for key in PLACE}, **names, **columns})
+        places = {key: where[key][order] for key in PLACE}
+        return pandas.DataFrame({**places, **names, **{key: values[key][order] for key in sorted(values)}})
 
     def last(self) -> list[dict[str, float]]:
         """Return the newest value of every metric for each replica."""
