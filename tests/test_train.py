@@ -82,7 +82,7 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(tmp_path
     assert "holds the finished run of this configuration; nothing to do" in again.stdout
     other = run_program(*TINY, QUIET, "hydra.run.dir=run", "noise.p=0.3", cwd=tmp_path)
     assert other.returncode == 2
-    assert "holds a run of another configuration (noise.p differ)" in other.stderr
+    assert "holds a run of another configuration (noise.p was 0.2 and is 0.3)" in other.stderr
     assert (tmp_path / "run" / "result.json").read_bytes() == before
 
 

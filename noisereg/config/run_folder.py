@@ -11,7 +11,7 @@ from typing import Any
 
 from noisereg.config.check import Settings
 from noisereg.config.longer import LENGTH, is_longer, why_not_longer
-from noisereg.config.same_data import Fingerprint, check_recorded_data
+from noisereg.config.same_data import Fingerprint, check_recorded_data, describe_other_data
 from noisereg.config.targets import same_target
 from noisereg.config.walk import is_below, walk
 from noisereg.errors import ConfigError
@@ -77,6 +77,18 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     old_values, new_values = result_settings(old), result_settings(new)
     keys = sorted(old_values.keys() | new_values.keys())
     return [key for key in keys if old_values.get(key) != new_values.get(key)]
+
+
+def describe_differing(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Describe the values in which two configurations differ, but for those that cannot change a result.
+
+    Example:
+        >>> describe_differing({"seed": 0, "noise": {"p": 0.1}}, {"seed": 0, "noise": {"p": [0, 0.1]}})
+        'noise.p was 0.1 and is [0, 0.1]'
+    """
+    keys = differing(old, new)
+    parts = ({key: values[key] for key in keys if key in values} for values in map(result_settings, (old, new)))
+    return describe_other_data(*parts)
 
 
 def identity(config: dict[str, Any]) -> str:
@@ -176,7 +188,7 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
         return {**found, "status": "shorter"}
     if keys:
         raise ConfigError(
-            f"{key}={folder} holds a run of another configuration ({', '.join(keys[:3])} differ); "
+            f"{key}={folder} holds a run of another configuration ({describe_differing(found['config'], config)}); "
             "name another folder, or give the same values to go on with it"
         )
     damaged = damaged_results(folder, found)

@@ -10,6 +10,7 @@ from noisereg.errors import ConfigError
 Fingerprint = dict[str, Any]  # of data: what tells them from others, as plain values
 LABEL_FILE = "label_file"  # of a fingerprint: what tells the file apart that the noise is read from
 _MOST_NAMED = 4  # of differences in an error
+_LONGEST = 80  # letters of a value there
 
 
 def data_sources(settings: Settings) -> dict[str, Any]:
@@ -117,4 +118,5 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], place: str) -> 
 
 
 def _in_words(value: Any) -> str:
-    return f"{len(value)} values" if isinstance(value, Mapping) else str(value)
+    text = f"{len(value)} values" if isinstance(value, Mapping) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

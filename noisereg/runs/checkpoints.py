@@ -19,7 +19,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from noisereg.config.longer import LENGTH, is_longer
-from noisereg.config.run_folder import differing
+from noisereg.config.run_folder import describe_differing, differing
 from noisereg.config.same_data import describe_other_data
 from noisereg.errors import ConfigError
 from noisereg.files.atomic import write_atomically
@@ -162,7 +162,7 @@ def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
     elif (keys := differing(settings, origin["settings"])) and not (
         LENGTH in keys and is_longer(settings[LENGTH], origin["settings"][LENGTH], keys)
     ):
-        what = f"is of a run of another configuration ({', '.join(keys[:3])} differ)"
+        what = f"is of a run of another configuration ({describe_differing(settings, origin['settings'])})"
     elif words := describe_other_data(fingerprint, origin["fingerprint"]) or _describe_other_samples(found, origin):
         what = f"is of a run on other data ({words})"
     else:

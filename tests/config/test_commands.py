@@ -97,7 +97,9 @@ def test_a_record_whose_command_lacks_what_its_run_was_asked_for_is_refused(tmp_
     (tmp_path / "result.json").write_text(json.dumps(record))
     line = complete_arguments([f"resume={tmp_path}"])
     assert line == [f"hydra.run.dir='{tmp_path}'"]  # that of the default run
-    with pytest.raises(ConfigError, match=r"holds a run of another configuration \(noise\.p, seed differ\)"):
+    with pytest.raises(
+        ConfigError, match=r"another configuration \(noise\.p was 0\.1 and is .*, seed was 3 and is 0\b"
+    ):
         check_command_line(line)
 
 

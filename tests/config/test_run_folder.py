@@ -222,7 +222,7 @@ def test_a_claimed_folder_is_removed_if_the_run_ends_with_nothing_of_use_in_it(t
 
 def test_the_run_of_another_configuration_is_refused_once_the_folder_is_locked(tmp_path):
     (tmp_path / "result.json").write_text('{"config": {"seed": 2}}')
-    with pytest.raises(ConfigError, match=r"another configuration \(seed differ\)"), claim(tmp_path):
+    with pytest.raises(ConfigError, match=r"another configuration \(seed was 2 and is 1\)"), claim(tmp_path):
         raise AssertionError("it is not reached")
 
 

@@ -78,7 +78,7 @@ def test_a_job_whose_folder_holds_another_run_ends_the_sweep_before_it_begins(ha
     cwd, _ = half_failed
     done = run_program(*GRID, "optimizer.lr=0.07,0.05", "dataset.d=61", cwd=cwd)
     assert done.returncode == 2
-    assert "holds a run of another configuration (dataset.d differ)" in done.stderr
+    assert "holds a run of another configuration (dataset.d was 60 and is 61)" in done.stderr
     assert not (cwd / "sweep" / "noise.p=0,optimizer.lr=0.07").exists()
 
 

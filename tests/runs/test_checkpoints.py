@@ -246,8 +246,11 @@ def test_a_checkpoint_names_the_run_that_it_is_of_and_is_found_for_that(tmp_path
 @pytest.mark.parametrize(
     ("origin", "told"),
     [
-        ({**ORIGIN, "settings": {"seed": 1, "noise.p": [0, 0.1]}}, r"a run of another configuration \(seed differ\)"),
-        ({**ORIGIN, "settings": {"seed": 0}}, r"a run of another configuration \(noise.p differ\)"),
+        (
+            {**ORIGIN, "settings": {"seed": 1, "noise.p": [0, 0.1]}},
+            r"a run of another configuration \(seed was 1 and is 0\)",
+        ),
+        ({**ORIGIN, "settings": {"seed": 0}}, r"a run of another configuration \(noise.p is new\)"),
         ({**ORIGIN, "fingerprint": {"images": 9, "classes": {"bee": 9}}}, r"a run on other data \(classes.bee is gone"),
     ],
     ids=["another seed", "a key less", "another class"],
@@ -266,5 +269,5 @@ def test_a_checkpoint_that_names_no_run_is_refused(origin, tmp_path):
 def test_the_one_before_a_broken_checkpoint_is_refused_too_if_it_is_of_another_run(tmp_path):
     saved(tmp_path, {**ORIGIN, "settings": {"seed": 1}}).rename(tmp_path / "previous.ckpt")
     (tmp_path / "last.ckpt").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"previous.ckpt is of a run of another configuration \(noise.p, seed differ"):
+    with pytest.raises(ConfigError, match=r"previous.ckpt is of .* \(seed was 1 and is 0, noise.p is new\)"):
         find_checkpoint(tmp_path, ORIGIN)

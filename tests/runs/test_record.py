@@ -19,7 +19,7 @@ def test_the_status_of_a_folder_is_that_of_its_last_record(tmp_path):
 def test_another_configuration_is_refused_with_the_keys_that_differ(tmp_path):
     RunRecord(tmp_path, CONFIG).write("running")
     other = {**CONFIG, "noise": {"p": 0.2, "moves": {9: 1}}, "extra": 1}
-    with pytest.raises(ConfigError, match=r"holds a run of another configuration \(extra, noise.p differ\)"):
+    with pytest.raises(ConfigError, match=r"another configuration \(noise.p was 0.1 and is 0.2, extra is new\)"):
         RunRecord(tmp_path, other)
 
 

@@ -126,7 +126,7 @@ def test_a_checkpoint_of_another_run_of_the_same_shape_is_not_gone_on_from(tmp_p
         settings = compose_settings(*small, f"seed={seed}")
         prepare(settings, folder=tmp_path / str(seed), console=QUIET).train()
     shutil.copy(tmp_path / "1" / "checkpoints" / "last.ckpt", tmp_path / "0" / "checkpoints" / "last.ckpt")
-    told = r"0/checkpoints/last\.ckpt is of a run of another configuration \(seed differ\); put its own there"
+    told = r"0/checkpoints/last\.ckpt is of a run of another configuration \(seed was 1 and is 0\); put its own there"
     with pytest.raises(ConfigError, match=told):
         prepare(compose_settings(*small), folder=tmp_path / "0", console=QUIET).train()
 

@@ -284,7 +284,7 @@ def test_a_run_that_cannot_go_on_for_longer_says_why_and_stays_as_it_is(override
     before = (tmp_path / "result.json").read_bytes()
     with pytest.raises(ConfigError, match=f"holds a run of 1 epochs, which cannot go on to 3 .*: {obstacle}"):
         start(tmp_path, *ALONE, *overrides, "trainer.max_epochs=3")
-    with pytest.raises(ConfigError, match=r"another configuration \(.*seed, trainer.max_epochs differ\)"):
+    with pytest.raises(ConfigError, match=r"\(.*seed was 0 and is 1, trainer.max_epochs was 1 and is 3\)"):
         start(tmp_path, *ALONE, *overrides, "trainer.max_epochs=3", "seed=1")
     assert (tmp_path / "result.json").read_bytes() == before
 
@@ -305,7 +305,7 @@ def test_a_shorter_run_that_is_refused_as_it_begins_stays_as_it_is(tmp_path, mon
 
 def test_a_run_is_not_made_shorter(tmp_path):
     start(tmp_path, *ALONE, "trainer.max_epochs=2")
-    with pytest.raises(ConfigError, match=r"another configuration \(trainer.max_epochs differ\)"):
+    with pytest.raises(ConfigError, match=r"another configuration \(trainer.max_epochs was 2 and is 1\)"):
         start(tmp_path, *ALONE)
 
 
@@ -318,11 +318,11 @@ def test_a_checkpoint_of_another_run_is_refused_before_a_dashboard_is_opened(tmp
         shutil.copy(path, tmp_path / "0" / "checkpoints" / path.name)
     opened = []
     monkeypatch.setattr(story, "_open_dashboard", lambda *arguments: opened.append(arguments))
-    with pytest.raises(ConfigError, match=r"last\.ckpt is of a run of another configuration \(seed differ\)"):
+    with pytest.raises(ConfigError, match=r"last\.ckpt is of a run of another configuration \(seed was 1 and is 0\)"):
         start(tmp_path / "0", *ALONE, "seed=0")
     after = read(tmp_path / "0")
     assert (after["status"], after["environment"], opened) == ("failed", before["environment"], [])
-    assert "of another configuration (seed differ)" in after["reason"]
+    assert "of another configuration (seed was 1 and is 0)" in after["reason"]
 
 
 def test_a_run_whose_checkpoints_were_deleted_says_that_it_starts_again(tmp_path, capsys):
