@@ -33,3 +33,7 @@ class DiskError(OSError):
     def __init__(self, text: str, code: int | None = None) -> None:
         super().__init__(text)
         self.errno = code
+
+
+class WorkerError(RuntimeError):
+    """Processes that trained replicas of a run have died. Its text is one line: which, of what, and what is left."""

@@ -54,6 +54,7 @@ WRONG = {
     "stopping.extra_epochs": st.integers(max_value=-1) | st.sampled_from(["", "soon", 1.5, True, [], {}]),
     "regularizer.activity_l1": number(0),
     "regularizer.gradient_noise": number(0),
+    "workers": whole(most=1024),
     "threads": whole(most=1024, null=True),
     "channels_last": FLAG,
     "compile": FLAG,
@@ -168,6 +169,12 @@ seeds=[1,1] | seeds must be
 engine=Fused | engine must be
 stopping=null | stopping must be a section of keys
 stopping.extra_epochs=-1 | stopping.extra_epochs must be
+workers=0 | workers must be auto, or a whole number in [1, 1024]
+workers=all | workers must be auto, or a whole number in [1, 1024]
+workers=2 trainer.devices=2 | workers=2 and trainer.devices=2 do not go together: a worker trains
+workers=2 +trainer.num_nodes=2 | workers=2 and trainer.num_nodes=2 do not go together
+workers=2 engine=stacked | engine=stacked cannot run: workers=2 needs engine=single; set engine=auto
+workers=2 engine=fused | engine=fused cannot run: workers=2 needs engine=single; set engine=auto
 threads=1000000 | threads must be a whole number in [1, 1024], or null
 channels_last=yes | channels_last must be true or false
 compile=1 | compile must be true or false

@@ -100,6 +100,12 @@ class Plan:
         engine = str(self.settings["engine"])
         return "single" if engine == "none" else engine
 
+    @property
+    def num_processes(self) -> int:
+        """How many processes share the training of a replica."""
+        trainer = self.settings.get("trainer", {})
+        return trainer.get("devices", 1) * trainer.get("num_nodes", 1)
+
     def obstacles(self) -> dict[str, str]:
         """Return for each engine that cannot train this what keeps it, as far as the configuration tells."""
         found = {}
@@ -136,7 +142,7 @@ class Plan:
 
 def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[str, bool]:
     """Return what keeps an engine of many replicas from a training."""
-    trainer, callbacks = settings["trainer"], settings["callbacks"]
+    trainer, callbacks, workers = settings["trainer"], settings["callbacks"], settings.get("workers", 1)
     checkpoint, finite_loss = (callbacks.get(name, {}) for name in ("checkpoint", "finite_loss"))
     unknown = sorted(key for key in set(trainer) - _TRAINER_KEYS - set(trainer_keys) if trainer[key] is not None)
     own_monitors = [
@@ -146,6 +152,7 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
     ]
     return {
         f"trainer.devices={trainer['devices']} needs engine=single": trainer["devices"] > 1,
+        f"workers={workers} needs engine=single": workers not in ("auto", 1),
         f"trainer.precision={trainer['precision']} needs engine=single": str(trainer["precision"]) not in _PRECISIONS,
         f"trainer.{next(iter(unknown), '')} is beyond it": bool(unknown),
         "channels_last=true needs engine=single": settings["channels_last"],

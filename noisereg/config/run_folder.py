@@ -29,6 +29,7 @@ WITHOUT_EFFECT = (
     "arm",  # what an arm says stands in the other keys
     "trust",  # it permits and chooses nothing
     "time_limit",  # a run that is stopped goes on to the same result
+    "workers",  # each trains a replica as one process would; what counts is the number of threads
     "dataset.root",  # the same data may lie elsewhere on another machine; their fingerprint tells them from others
     "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
 )

@@ -260,6 +260,9 @@ class Config(Section):
         Literal["auto", "fused", "blocked", "stacked", "single", "none"],
         _must_be("auto, fused, blocked, stacked or single"),
     ]
+    workers: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], _must_be("auto, or a whole number in [1, 1024]")
+    ] = "auto"
     stopping: Stopping
     threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, _must_be("a whole number in [1, 1024], or null")]
     time_limit: Annotated[Rate | None, _must_be("a number of minutes above 0, or null")] = None
@@ -286,4 +289,15 @@ class Config(Section):
             raise PydanticCustomError(
                 TOGETHER, "regularizer.activity_l1 and compile=true exclude each other; set compile=false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> "Config":
+        for key, number in {"devices": self.trainer.devices, "num_nodes": self.trainer.num_nodes}.items():
+            if self.workers not in ("auto", 1) and number > 1:
+                raise PydanticCustomError(
+                    TOGETHER,
+                    f"workers={self.workers} and trainer.{key}={number} do not go together: a worker trains a replica "
+                    "by one process; leave one of the two out",
+                )
         return self

@@ -23,7 +23,7 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.commands import resuming_command
 from noisereg.config.run_folder import RECORD, remove_refused_folder
-from noisereg.errors import ConfigError, DatasetError, DiskError
+from noisereg.errors import ConfigError, DatasetError, DiskError, WorkerError
 from noisereg.files.atomic import remove_leftovers, write_atomically
 from noisereg.files.lock import locked
 from noisereg.runs.environment import is_first_process, process_number
@@ -35,6 +35,7 @@ _ONE_LINE = (
     FloatingPointError,
     DatasetError,
     DiskError,
+    WorkerError,
     MemoryError,
     torch.OutOfMemoryError,
 )  # their text is a whole report

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -14,25 +14,45 @@ from noisereg.labels import label_of, measured_as
 
 _LINES = 20
 _MOST_CELLS = 4  # of p and learning rate, beyond which a line shows the first and the last
+_MOST_PLACES = 4  # of trainings at once, beyond which the bar counts them
 _SHOWN = ("test/error", "val/error", "test/active_fraction")
 
 
-class RunProgress(Callback):
+@runtime_checkable
+class Display(Protocol):
+    """What is told how far each training of a run is, by its place among them: a number from 0."""
+
+    def begin(self, place: int, epochs: float, steps: int, *, goes_on: bool) -> None:
+        """Begin with a training that has made so many epochs and steps already."""
+
+    def move(self, place: int, epochs: float, steps: int) -> None:
+        """Show how far a training is."""
+
+    def print_values(
+        self, place: int, epochs: float, steps: int, means: Mapping[str, Any], measured: Mapping[str, Any]
+    ) -> None:
+        """Print how far a training is, with what was measured: the means, and the values of replicas at once."""
+
+    def end(self, place: int) -> None:
+        """End with a training, however many epochs it has made."""
+
+    def stop(self) -> None:
+        """Take away what is shown."""
+
+
+class RunDisplay:
     """Print the epochs done, the steps a second of all replicas together, and the time left for the whole run.
 
     On a terminal this is a bar; elsewhere it is a line after a measurement, some twenty in all. One display serves all
-    trainers of a run, one after the other.
+    trainings of a run, one after the other or several at a time.
 
     Args:
         console: to print on.
         num_epochs: of one training.
         num_replicas: of the run.
-        at_once: how many of them a trainer trains.
+        at_once: how many of them a training trains.
         names: what names each replica: p, seed and, if there are several learning rates, lr. Values are then printed by
             p and learning rate.
-
-    Attributes:
-        place: number of the first replica that is being trained, from 0.
     """
 
     def __init__(
@@ -45,21 +65,29 @@ class RunProgress(Callback):
         names: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._console, self._num_epochs, self._names = console, num_epochs, names
-        self._num_trainers, self._at_once = num_replicas // at_once, at_once
-        self.place = 0
+        self._num_trainings, self._at_once = num_replicas // at_once, at_once
         self._bar: Progress | None = None
-        self._began, self._resumed = 0.0, 0.0
-        self._steps_before, self._steps = 0, 0
+        self._began = 0.0
+        self._epochs: dict[int, float] = {}  # done, by place
+        self._resumed: dict[int, float] = {}  # those of them that were done before
+        self._steps: dict[int, int] = {}  # made here
+        self._steps_before: dict[int, int] = {}
+        self._under_way: set[int] = set()
         self._line = -1
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def skip(self, place: int) -> None:
+        """Count a training that was finished before."""
+        self._epochs[place] = self._resumed[place] = self._num_epochs
+
+    def begin(self, place: int, epochs: float, steps: int, *, goes_on: bool = False) -> None:
         """Start the clock, and the bar on a terminal; print where a training goes on."""
-        if not self._began:
-            self._began, self._resumed = time.monotonic(), self._done(pl_module)
-        self._steps_before = _steps(pl_module)
-        self._line = self._due_lines(pl_module)
-        if trainer.ckpt_path and trainer.is_global_zero:
-            words = f"goes on {self._which()}at epoch {_epochs(pl_module):,.0f} of {self._num_epochs:,}"
+        self._began = self._began or time.monotonic()
+        self._epochs[place] = self._resumed[place] = epochs
+        self._steps_before[place] = steps - self._steps.get(place, 0)
+        self._under_way.add(place)
+        self._line = self._due_lines()
+        if goes_on:
+            words = f"goes on {self._which(place)}at epoch {epochs:,.0f} of {self._num_epochs:,}"
             self._console.print(words, highlight=False, soft_wrap=True)
         if self._console.is_terminal and not self._bar:
             columns = [
@@ -71,43 +99,62 @@ class RunProgress(Callback):
                 TimeRemainingColumn(),
             ]
             self._bar = Progress(*columns, console=self._console)
-            total = self._num_epochs * self._num_trainers
+            total = self._num_epochs * self._num_trainings
             self._bar.add_task("", total=total, speed="", epoch=0, epochs=self._num_epochs)
             self._bar.start()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def move(self, place: int, epochs: float, steps: int) -> None:
         """Move the bar."""
+        self._count(place, epochs, steps)
         if self._bar:
             self._bar.update(
                 self._bar.task_ids[0],
-                completed=self._done(pl_module),
-                description=self._which(),
-                epoch=_epochs(pl_module),
-                speed=self._speed(pl_module),
+                completed=self._done(),
+                description=self._which(*sorted(self._under_way)),
+                epoch=min((self._epochs[other] for other in self._under_way), default=epochs),
+                speed=self._speed(),
             )
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print how far the training is, with what was measured."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._print_line(trainer, pl_module)
+    def print_values(
+        self, place: int, epochs: float, steps: int, means: Mapping[str, Any], measured: Mapping[str, Any]
+    ) -> None:
+        """Print a line, if one is due and there is no bar.
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print how far the training is, with what was measured last."""
-        if not trainer.enable_validation:
-            self._print_line(trainer, pl_module)
+        Args:
+            place: of the training.
+            epochs: that it has made.
+            steps: that it has made.
+            means: of what was measured.
+            measured: the values of each replica that is trained at once.
+        """
+        self._count(place, epochs, steps)
+        line = self._due_lines()
+        if self._bar or line == self._line:
+            return
+        self._line = line
+        done, total = self._done(), self._num_epochs * self._num_trainings
+        words = self._describe_values(means, measured)
+        left = (time.monotonic() - self._began) * (total - done) / max(done - sum(self._resumed.values()), 1e-9)
+        mean = ": mean " if self._at_once > 1 and words else ": " if words else ""
+        self._console.print(
+            f"{self._which(place)}epoch {epochs:,.0f} of {self._num_epochs:,}{mean}{', '.join(words)}; "
+            f"{self._speed()}, {left:,.0f} s left",
+            markup=False,
+            emoji=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the bar after the last training."""
-        self._steps += (_steps(pl_module) - self._steps_before) * self._at_once
-        self._steps_before = _steps(pl_module)
-        if self.place + self._at_once >= self._num_trainers * self._at_once:
+    def pause(self, place: int) -> None:
+        """Show a training as none that is under way, until it begins again."""
+        self._under_way.discard(place)
+
+    def end(self, place: int) -> None:
+        """Count a training as done, however many epochs it has made; stop the bar after the last one."""
+        self._epochs[place] = self._num_epochs
+        self._under_way.discard(place)
+        if len(self._epochs) == self._num_trainings and not self._under_way:
             self.stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Stop the bar."""
-        self.stop()
 
     def stop(self) -> None:
         """Stop the bar, and remove it."""
@@ -115,23 +162,8 @@ class RunProgress(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _print_line(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        line = self._due_lines(pl_module)
-        if self._bar or line == self._line or not trainer.is_global_zero:
-            return
-        self._line = line
-        done, total = self._done(pl_module), self._num_epochs * self._num_trainers
-        words = self._describe_values(trainer.callback_metrics, getattr(pl_module, "measured", {}))
-        left = (time.monotonic() - self._began) * (total - done) / max(done - self._resumed, 1e-9)
-        mean = ": mean " if self._at_once > 1 and words else ": " if words else ""
-        self._console.print(
-            f"{self._which()}epoch {_epochs(pl_module):,.0f} of {self._num_epochs:,}{mean}{', '.join(words)}; "
-            f"{self._speed(pl_module)}, {left:,.0f} s left",
-            markup=False,
-            emoji=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    def _count(self, place: int, epochs: float, steps: int) -> None:
+        self._epochs[place], self._steps[place] = epochs, steps - self._steps_before[place]
 
     def _describe_values(self, means: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
         """Return the values in words: those of each p and learning rate, or the first and the last of many."""
@@ -152,32 +184,80 @@ class RunProgress(Callback):
             words.append(f"{label.words} {', '.join(values)}")
         return words
 
-    def _which(self) -> str:
-        if self._num_trainers == 1:
+    def _which(self, *places: int) -> str:
+        """Return which of several trainings are at these places."""
+        if self._num_trainings == 1 or not places:
             return ""
-        name = f" ({_format_name(self._names[self.place])})" if self._names else ""
-        return f"replica {self.place + 1} of {self._num_trainers}{name}, "
+        if len(places) > 1:
+            numbers = ", ".join(str(place + 1) for place in places)
+            which = f"replicas {numbers}" if len(places) <= _MOST_PLACES else f"{len(places)} replicas"
+            return f"{which} of {self._num_trainings}, "
+        name = f" ({_format_name(self._names[places[0]])})" if self._names else ""
+        return f"replica {places[0] + 1} of {self._num_trainings}{name}, "
 
-    def _done(self, pl_module: LightningModule) -> float:
+    def _done(self) -> float:
         """Count the epochs of all trainings so far."""
-        return self.place // self._at_once * self._num_epochs + _epochs(pl_module)
+        return sum(self._epochs.values())
 
-    def _due_lines(self, pl_module: LightningModule) -> int:
-        return int(_LINES * self._done(pl_module) / (self._num_epochs * self._num_trainers))
+    def _due_lines(self) -> int:
+        return int(_LINES * self._done() / (self._num_epochs * self._num_trainings))
 
-    def _speed(self, pl_module: LightningModule) -> str:
+    def _speed(self) -> str:
         seconds = max(time.monotonic() - self._began, 1e-9)
-        speed = (self._steps + (_steps(pl_module) - self._steps_before) * self._at_once) / seconds
+        speed = sum(self._steps.values()) * self._at_once / seconds
         return f"{speed / 1e6:,.2f} M steps/s" if speed >= 1e5 else f"{speed:,.0f} steps/s"
+
+
+class RunProgress(Callback):
+    """Show how far a training of the run is.
+
+    Args:
+        display: of the whole run.
+        place: of the training among those of the run, from 0.
+    """
+
+    def __init__(self, display: Display, *, place: int = 0) -> None:
+        self._display, self._place = display, place
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with the training."""
+        goes_on = bool(trainer.ckpt_path) and trainer.is_global_zero
+        self._display.begin(self._place, *_done_by(pl_module), goes_on=goes_on)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show the step."""
+        self._display.move(self._place, *_done_by(pl_module))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print how far the training is, with what was measured."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._print_values(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print how far the training is, with what was measured last."""
+        if not trainer.enable_validation:
+            self._print_values(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End with the training."""
+        self._display.end(self._place)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take away what is shown."""
+        self._display.stop()
+
+    def _print_values(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            measured = getattr(pl_module, "measured", {})
+            self._display.print_values(self._place, *_done_by(pl_module), trainer.callback_metrics, measured)
 
 
 def _format_name(name: Mapping[str, Any], *, without: str = "") -> str:
     return " ".join(f"{key}={value:g}" for key, value in name.items() if key != without)
 
 
-def _steps(module: Any) -> int:
-    return module.steps_done
-
-
-def _epochs(module: Any) -> float:
-    return module.epochs_done
+def _done_by(module: Any) -> tuple[float, int]:
+    """Return the epochs and the steps that a module has made."""
+    return module.epochs_done, module.steps_done

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -50,14 +50,15 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def held_signals(*, dropped: bool = False) -> Iterator[None]:
+def held_signals(*, dropped: bool = False, came: Sequence[int] = ()) -> Iterator[None]:
     """Let signals wait until the `with` block, which takes seconds, is left; a second SIGINT does not wait.
 
     Args:
         dropped: whether they are forgotten then, as nothing is left to be stopped.
+        came: those that came before; if SIGINT is among them, the next one is the second.
     """
     before: dict[int, Any] = {}
-    waiting: list[int] = []
+    waiting = list(came)
 
     def hold(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and number in waiting:

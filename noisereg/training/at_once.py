@@ -22,7 +22,7 @@ from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
 from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.lightning_logger import ObserverLogger
-from noisereg.runs.progress import RunProgress
+from noisereg.runs.progress import RunDisplay, RunProgress
 from noisereg.training.analysis import Analysis, analyse
 from noisereg.training.build import (
     as_config_error,
@@ -113,7 +113,9 @@ class AllAtOnce(Training):
         return [
             LabelCorruption(self.rules, seed=seeds, schedule=build_schedule(settings)),
             RunProgress(
-                self.console, num_epochs, num_replicas=num_replicas, at_once=num_replicas, names=self.plan.names
+                RunDisplay(
+                    self.console, num_epochs, num_replicas=num_replicas, at_once=num_replicas, names=self.plan.names
+                )
             ),
             self._logger,
             RunCheckpoint(self.folder / "checkpoints", every_n_epochs=max(1, every // timeline.every_n_epochs)),

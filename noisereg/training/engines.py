@@ -1,5 +1,6 @@
 """Which engine trains the replicas of a plan: the fastest that can, and why a faster one cannot."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ from noisereg.training.build import (
     check_regularizer,
     example_inputs,
 )
+from noisereg.training.spread import Amount, Spread
 
-_MOST_FLOPS = 200_000_000  # multiplications of a step of one replica, beyond which stacking gains nothing
+_MOST_OF_A_STEP = 200_000_000  # multiplications, of a step of one replica, beyond which stacking gains nothing
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ class Choice:
     name: str
     passed_over: str
 
-    def in_words(self, plan: Plan) -> str:
+    def in_words(self, plan: Plan, spread: Spread) -> str:
         """Return which engine trains what, as in "fused: 40 replicas at once (20 seeds for each p)"."""
         count, seeds = len(plan.replicas), len(plan.axes["seed"])
         if self.name != "single":
             what = f"{count} replicas at once ({seeds} seeds for each p)"
         else:
-            what = "one network" if count == 1 else f"{count} replicas, one after the other"
+            what = "one network" if count == 1 else f"{count} replicas, {spread.in_words()}"
         return f"{self.name}: {what}" + (f"; {self.passed_over}" if self.passed_over else "")
 
 
@@ -138,9 +140,25 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
         inputs = example_inputs(data.input_shape, num=4)
         if reason := why_not(model, inputs):
             found["stacked"] = f"{type(model).__name__} cannot be stacked: {reason}"
-        elif plan.asked == "auto" and (flops := count_multiplications(model, inputs) * batch_size) > _MOST_FLOPS:
-            found["stacked"] = f"a step of {flops / 1e6:,.0f} million multiplications gains nothing by it"
+        elif plan.asked == "auto" and (count := count_multiplications(model, inputs) * batch_size) > _MOST_OF_A_STEP:
+            found["stacked"] = f"a step of {count / 1e6:,.0f} million multiplications gains nothing by it"
     return found
+
+
+def measure_amount(plan: Plan, data: InMemory) -> Amount:
+    """Measure how much a run has to do.
+
+    Args:
+        plan: of the run.
+        data: of the first seed.
+    """
+    settings, size, trainer = plan.settings, plan.settings["dataset"]["batch_size"], plan.settings["trainer"]
+    steps = trainer["max_epochs"] * math.ceil(len(data.epoch_samples(0)) / size)
+    if trainer["max_steps"] >= 0:
+        steps = min(steps, trainer["max_steps"])
+    model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
+    of_a_sample = count_multiplications(model, example_inputs(data.input_shape))
+    return Amount(len(plan.replicas) * steps, len(plan.replicas) * steps * size * of_a_sample)
 
 
 def count_multiplications(model: nn.Module, inputs: Tensor) -> float:

@@ -1,5 +1,7 @@
 """The training of replicas one after the other, by Lightning's own loop with all that it offers."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ from rich.text import Text
 from noisereg.callbacks import EarlyEnd, GradientMonitor, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
+from noisereg.config.same_data import Fingerprint
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
-from noisereg.files.atomic import remove_leftovers
+from noisereg.engine.measurement import Observer
 from noisereg.runs.checkpoints import AtomicCheckpointIO
+from noisereg.runs.ending import exclusive_folder
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.lightning_logger import ObserverLogger
-from noisereg.runs.progress import RunProgress
+from noisereg.runs.progress import Display, RunDisplay, RunProgress
 from noisereg.runs.reading import read_arrays
 from noisereg.runs.record import RunRecord
 from noisereg.training.analysis import Analysis, analyse
@@ -34,7 +38,9 @@ from noisereg.training.build import (
     example_inputs,
     precision,
 )
-from noisereg.training.training import ANALYSIS, FIRES, Training, save_arrays
+from noisereg.training.spread import ALONE, Spread
+from noisereg.training.training import ANALYSIS, FIRES, Training, build_same_data, save_arrays
+from noisereg.training.workers import Outlet, Workers
 
 
 class OneNetwork(Training):
@@ -46,7 +52,7 @@ class OneNetwork(Training):
         folder: where it is trained.
         console: to print on.
         engine: which one trains it, in words.
-        progress: the display of the whole run; None for one of its own.
+        display: of the whole run; None for one of its own.
         number: of the replica in the whole run.
     """
 
@@ -58,7 +64,7 @@ class OneNetwork(Training):
         folder: Path,
         console: Console,
         engine: str = "single: one network",
-        progress: RunProgress | None = None,
+        display: Display | None = None,
         number: int = 0,
     ) -> None:
         super().__init__(plan, data, folder=folder, console=console)
@@ -73,7 +79,7 @@ class OneNetwork(Training):
         self._monitor: SparsityMonitor | None = None
         callbacks: list[Callback] = [
             LabelCorruption(self.rules[0], seed=replica["seed"], schedule=build_schedule(settings)),
-            progress or RunProgress(console, settings["trainer"]["max_epochs"]),
+            RunProgress(display or RunDisplay(console, settings["trainer"]["max_epochs"]), place=number),
             self._logger,
             self._stop,
         ]
@@ -166,11 +172,93 @@ class OneNetwork(Training):
         return layers[0].fires[None].cpu().numpy()
 
 
-class OneByOne(Training):
-    """Train the replicas of a plan one after the other, each in a folder of its own below that of the run.
+@dataclass(frozen=True)
+class ReplicaFolders:
+    """The replicas of a run, each of which is trained in a folder of its own below that of the run.
 
-    A folder is that of a small run: with a record, curves and checkpoints. A replica whose record says that it is
-    finished is not trained again.
+    A folder is that of a small run: with a record, curves and checkpoints.
+
+    Args:
+        plan: of the run.
+        folder: of the run.
+        fingerprint: of the data.
+        engine: which one trains them, in words.
+    """
+
+    plan: Plan
+    folder: Path
+    fingerprint: Fingerprint
+    engine: str
+
+    def folder_of(self, number: int) -> Path:
+        """Return the folder of a replica."""
+        return self.folder / "replicas" / self.plan.folder_names()[number]
+
+    def record_of(self, number: int) -> RunRecord:
+        """Read the record of a replica.
+
+        Raises:
+            ConfigError: if its folder holds another one, or one on other data.
+        """
+        record = RunRecord(self.folder_of(number), self.plan.settings_of(number))
+        record.keep_data(self.fingerprint)
+        return record
+
+    def network(
+        self, number: int, *, console: Console, display: Display | None = None, data: InMemory | None = None
+    ) -> OneNetwork:
+        """Build the training of a replica.
+
+        Args:
+            number: of the replica.
+            console: to print on.
+            display: of the run.
+            data: of its seed; None to build them.
+        """
+        plan = Plan(self.plan.settings_of(number), shown=tuple(self.plan.names[0]))
+        return OneNetwork(
+            plan,
+            data
+            or build_same_data(
+                plan.settings, plan.replicas[0]["seed"], fingerprint=self.fingerprint, folder=self.folder
+            ),
+            folder=self.folder_of(number),
+            console=console,
+            engine=self.engine,
+            display=display,
+            number=number,
+        )
+
+    def train(self, network: OneNetwork, number: int, observers: Sequence[Observer]) -> None:
+        """Train a replica, and leave its record in its folder.
+
+        Args:
+            network: its training.
+            number: of the replica.
+            observers: of the run.
+        """
+        with exclusive_folder(self.folder_of(number)):
+            record = self.record_of(number)
+            network.observers[:] = observers
+            record.write("running")
+            try:
+                network.train_unless_it_diverges()
+            finally:
+                network.curves.write()
+            rows = network.finish()
+            record.write("finished", steps=network.steps, replicas=rows)
+            network.trainer.strategy.barrier()  # the other processes of this training are about to read it
+
+    def train_as_worker(self, number: int, outlet: Outlet) -> None:
+        """Train a replica in a worker."""
+        network = self.network(number, console=outlet.console, display=outlet)
+        self.train(network, number, [outlet])
+
+
+class OneByOne(Training):
+    """Train the replicas of a plan one after the other, or several at a time by workers, each in a folder of its own.
+
+    A replica whose record says that it is finished is not trained again.
 
     Args:
         plan: of the run.
@@ -178,18 +266,22 @@ class OneByOne(Training):
         folder: of the run.
         console: to print on.
         engine: which one trains them, in words.
+        spread: over workers.
     """
 
-    def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console, engine: str) -> None:
+    def __init__(
+        self, plan: Plan, data: InMemory, *, folder: Path, console: Console, engine: str, spread: Spread = ALONE
+    ) -> None:
         super().__init__(plan, data, folder=folder, console=console)
-        self.engine, self.steps = engine, 0
-        self._folders = [folder / "replicas" / name for name in plan.folder_names()]
+        self.engine, self.steps, self._spread = engine, 0, spread
+        self.num_workers = spread.num_workers
+        self._replicas = ReplicaFolders(plan, folder, self.fingerprint, engine)
         num_epochs = plan.settings["trainer"]["max_epochs"]
-        self._progress = RunProgress(console, num_epochs, num_replicas=len(plan.replicas), names=plan.names)
+        self._display = RunDisplay(console, num_epochs, num_replicas=len(plan.replicas), names=plan.names)
         self._first: OneNetwork | None = self._network(0)
         self.device, self.num_weights = self._first.device, self._first.num_weights
         self.num_bytes = self._first.num_bytes * len(plan.replicas)
-        self._rows: list[dict[str, Any]] = []
+        self._rows: dict[int, list[dict[str, Any]]] = {}
 
     def train(self) -> None:
         """Train each replica that is not finished, and leave its record in its folder.
@@ -197,44 +289,71 @@ class OneByOne(Training):
         Raises:
             FloatingPointError: if the losses of all replicas became infinite or nan.
         """
-        for number, folder in enumerate(self._folders):
-            record = RunRecord(folder, self.plan.settings_of(number))
-            record.keep_data(self.fingerprint)
-            if record.status == "damaged":
-                names = ", ".join(record.found["damaged"])
-                self.console.print(Text(f"{folder}: {names} is made anew, as it is damaged"), soft_wrap=True)
-            if record.status != "finished" or not (folder / "metrics.csv").exists():
-                self._train_one(number, record)
-                record = RunRecord(folder, record.config)
-            self.curves.read_replica(folder / "metrics.csv", number)
-            self.curves.write()
-            self._rows += record.found["replicas"]
-            self.steps = max(self.steps, record.found["steps"])
-        if all(row["ended_by"] == "non-finite loss" for row in self._rows):
+        numbers = [number for number in range(len(self.plan.replicas)) if not self._is_finished(number)]
+        for number in range(len(self.plan.replicas)):
+            if number not in numbers:
+                self._display.skip(number)
+                self._join(number)
+        try:
+            if self._spread.num_workers > 1 and len(numbers) > 1:
+                self._first = None
+                self._train_by_workers(numbers)
+            else:
+                for number in numbers:
+                    self._train_one(number)
+        finally:
+            self._display.stop()
+        if all(row["ended_by"] == "non-finite loss" for rows in self._rows.values() for row in rows):
             raise FloatingPointError("the loss of every replica became infinite or nan: try a smaller optimizer.lr")
 
-    def _train_one(self, number: int, record: RunRecord) -> None:
-        folder = self._folders[number]
-        if is_first_process():
-            remove_leftovers(folder, folder / "checkpoints")
+    def _is_finished(self, number: int) -> bool:
+        """Return whether a replica is finished and all that it has left is there; print what is damaged."""
+        record = self._replicas.record_of(number)
+        folder = record.path.parent
+        if record.status == "damaged":
+            names = ", ".join(record.found["damaged"])
+            self.console.print(Text(f"{folder}: {names} is made anew, as it is damaged"), soft_wrap=True)
+        return record.status == "finished" and (folder / "metrics.csv").exists()
+
+    def _train_one(self, number: int) -> None:
         network = self._first if number == 0 and self._first else self._network(number)
         self._first = None  # its memory is for the next one
-        network.observers[:] = self.observers
-        self._progress.place = number
-        record.write("running")
-        try:
-            network.train_unless_it_diverges()
-        finally:
-            network.curves.write()
-        rows = network.finish()
-        record.write("finished", steps=network.steps, replicas=rows)
-        network.trainer.strategy.barrier()  # the others are about to read it
+        self._replicas.train(network, number, self.observers)
+        self._display.end(number)
+        self._join(number)
+
+    def _train_by_workers(self, numbers: Sequence[int]) -> None:
+        names = [
+            f"replica {number + 1} of {len(self.plan.replicas)} ({name})"
+            for number, name in enumerate(self.plan.folder_names())
+        ]
+        Workers(
+            self._replicas.train_as_worker,
+            num_workers=self._spread.num_workers,
+            threads=self._spread.threads,
+            devices=self._spread.devices,
+            console=self.console,
+            display=self._display,
+            observers=self.observers,
+            names=names,
+            when_finished=self._join,
+        ).train(numbers)
+
+    def _join(self, number: int) -> None:
+        """Read what a finished replica has left."""
+        record = self._replicas.record_of(number)
+        self.curves.read_replica(record.path.parent / "metrics.csv", number)
+        self.curves.write()
+        self._rows[number] = record.found["replicas"]
+        self.steps = max(self.steps, record.found["steps"])
 
     def finish(self) -> list[dict[str, Any]]:
         """Join what the replicas have left in their folders."""
+        numbers = range(len(self.plan.replicas))
         if is_first_process():
-            analyses = [read_arrays(folder / ANALYSIS) or {} for folder in self._folders]
-            fires = [read_arrays(folder / FIRES) or {} for folder in self._folders]
+            folders = [self._replicas.folder_of(number) for number in numbers]
+            analyses = [read_arrays(folder / ANALYSIS) or {} for folder in folders]
+            fires = [read_arrays(folder / FIRES) or {} for folder in folders]
             joined = {
                 f"{number}/{name.partition('/')[2]}": array
                 for number, arrays in enumerate(analyses)
@@ -243,19 +362,11 @@ class OneByOne(Training):
             save_arrays(self.folder / ANALYSIS, joined)
             if all(fires):
                 save_arrays(self.folder / FIRES, {"train": np.concatenate([arrays["train"] for arrays in fires])})
-        return self._rows
+        return [row for number in numbers for row in self._rows[number]]
 
     def _network(self, number: int) -> OneNetwork:
-        plan = Plan(self.plan.settings_of(number), shown=tuple(self.plan.names[0]))
-        return OneNetwork(
-            plan,
-            self.data if number == 0 else self.build_data(plan.replicas[0]["seed"]),
-            folder=self._folders[number],
-            console=self.console,
-            engine=self.engine,
-            progress=self._progress,
-            number=number,
-        )
+        data = self.data if number == 0 else None
+        return self._replicas.network(number, console=self.console, display=self._display, data=data)
 
 
 def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) -> Classifier:

@@ -50,7 +50,7 @@ def choose_precision(trainer: dict[str, Any], *, begun: str | None = None, engin
         return ChosenPrecision(begun, "as the run began")
     if engine not in (AUTO, "single"):
         return ChosenPrecision(FLOAT32, f"engine={engine} computes in it")
-    return _fastest_on(_device_type(trainer["accelerator"]))
+    return _fastest_on(device_type(trainer["accelerator"]))
 
 
 def bfloat16_speed() -> float:
@@ -102,7 +102,7 @@ def _seconds(work: Callable[[], Tensor]) -> float:
     return time.perf_counter() - began
 
 
-def _device_type(accelerator: str) -> str:
+def device_type(accelerator: str) -> str:
     """Return the kind of device that Lightning takes for an accelerator."""
     if accelerator == "cpu":
         return "cpu"

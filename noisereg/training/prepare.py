@@ -1,7 +1,6 @@
 """All that a training needs, built before any work is done; what does not fit is refused here."""
 
-import logging
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +13,49 @@ from noisereg.errors import ConfigError, DiskError
 from noisereg.files.disk import check_space
 from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import build_data, check_training_mode
-from noisereg.training.engines import build_engine, choose_engine
+from noisereg.training.engines import build_engine, choose_engine, measure_amount
 from noisereg.training.one_by_one import OneByOne, OneNetwork
-from noisereg.training.precision import choose_precision
+from noisereg.training.precision import choose_precision, device_type
+from noisereg.training.spread import ALONE, choose_spread
 from noisereg.training.training import Training
 
 _COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
 _DEFAULT_THREADS = torch.get_num_threads()
 
 
-def prepare(settings: Settings, *, folder: Path, console: Console, begun: str | None = None) -> Training:
+def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mapping[str, Any] | None = None) -> Training:
     """Build the data, the networks and the engine of a run, and what trains them.
 
     Args:
         settings: the whole configuration.
         folder: of the run.
         console: to print on.
-        begun: precision that the run began with; None if it is new.
+        begun: what the record of a run that is gone on with says of its environment; None if it is new.
 
     Raises:
         ConfigError: naming what does not fit.
     """
-    precision = choose_precision(settings["trainer"], begun=begun, engine=Plan(settings).asked)
+    began_in = (begun or {}).get("precision")
+    precision = choose_precision(settings["trainer"], begun=began_in, engine=Plan(settings).asked)
     plan = Plan({**settings, "trainer": {**settings["trainer"], "precision": precision.name}})
     torch.set_num_threads(_num_threads(plan))
     data = build_data(settings, plan.replicas[0]["seed"])
     check_training_mode(settings, data)
     choice = choose_engine(plan, data)
-    where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan)}
+    spread = ALONE
+    if choice.name == "single" and len(plan.replicas) > 1:
+        num_gpus = torch.cuda.device_count() if device_type(settings["trainer"]["accelerator"]) == "cuda" else 0
+        threads, amount = torch.get_num_threads(), measure_amount(plan, data)
+        spread = choose_spread(plan, amount, threads=threads, num_gpus=num_gpus, begun=begun)
+        torch.set_num_threads(spread.threads)  # as the record says
+    where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan, spread)}
     training: Training
     if choice.name != "single":
         training = AllAtOnce(plan, data, networks=build_engine(choice.name, plan, data), **where)
+    elif len(plan.replicas) == 1:
+        training = OneNetwork(plan, data, **where)
     else:
-        training = (OneNetwork if len(plan.replicas) == 1 else OneByOne)(plan, data, **where)
+        training = OneByOne(plan, data, spread=spread, **where)
     training.precision = precision
     return training
 
@@ -61,19 +70,6 @@ def check_disk(training: Training) -> None:
         check_space(training.folder, _COPIES * training.num_bytes)
     except DiskError as error:
         raise ConfigError(str(error)) from None
-
-
-def quiet_libraries() -> None:
-    """Stop libraries from printing what a user can do nothing about: notes on hardware, and their own calls."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # A user is told what is wrong, and not in which line of a library: `warnings` has no other way to say how.
-    warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
-    warnings.filterwarnings("ignore", message=".*LeafSpec")
-    warnings.filterwarnings("ignore", message="The `srun` command is available")  # on any machine of a cluster
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
-    warnings.filterwarnings("once", message="SparsityMonitor")  # of many replicas
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 
 def _num_threads(plan: Plan) -> int:

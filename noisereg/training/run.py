@@ -37,7 +37,8 @@ from noisereg.terminal import open_console
 from noisereg.training.data_fingerprint import fingerprint_data
 from noisereg.training.findings import draw_experiment, draw_replicas, read_experiment, run_checks
 from noisereg.training.one_by_one import OneByOne
-from noisereg.training.prepare import check_disk, prepare, quiet_libraries
+from noisereg.training.prepare import check_disk, prepare
+from noisereg.training.quiet import quiet_libraries
 from noisereg.training.training import Training
 
 
@@ -153,16 +154,15 @@ def _train(
     """
     folder = record.path.parent
     with recorded_failure(record, **command):
-        training = prepare(
-            settings, folder=folder, console=console, begun=record.found.get("environment", {}).get("precision")
-        )
+        training = prepare(settings, folder=folder, console=console, begun=record.found.get("environment"))
         check_disk(training)
         goes_on = training.start or has_checkpoint(folder)  # one of another run is refused before anything is written
         record.keep_data(training.fingerprint)
         if whole:
             whole.keep_data(training.fingerprint, arms=sharing)
         dashboard = _open_dashboard(training, arm)
-    environment = {**describe_environment(training.device), "precision": training.precision.name}
+    chosen = {"precision": training.precision.name, "workers": training.num_workers}
+    environment = {**describe_environment(training.device), **chosen}
     known = {"environment": environment, **command}
     for begun in (record, whole):
         if begun:

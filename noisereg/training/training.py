@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import result_settings
-from noisereg.config.same_data import refuse_other_data
+from noisereg.config.same_data import Fingerprint, refuse_other_data
 from noisereg.config.targets import model_name, target_name
 from noisereg.datasets import InMemory
 from noisereg.engine.measurement import Observer
@@ -54,6 +55,7 @@ class Training(ABC):
         num_bytes: of what a checkpoint holds of the networks that are trained at once.
         engine: which one trains how many replicas at once, in words.
         precision: that they are trained in, and why if the configuration leaves it open.
+        num_workers: processes that train its replicas at the same time.
         steps: of the optimiser that each replica has made which was not stopped.
     """
 
@@ -63,6 +65,7 @@ class Training(ABC):
     engine: str
     steps: int
     precision = ChosenPrecision(FLOAT32)
+    num_workers = 1
 
     def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console) -> None:
         self.plan, self.data, self.folder, self.console = plan, data, folder, console
@@ -103,9 +106,7 @@ class Training(ABC):
         """
         if seed == self.plan.replicas[0]["seed"]:
             return self.data
-        data = build_data(self.settings, seed)
-        refuse_other_data(self.fingerprint, fingerprint_of(data, self.settings), folder=self.folder)
-        return data
+        return build_same_data(self.settings, seed, fingerprint=self.fingerprint, folder=self.folder)
 
     def _build_rules(self) -> list[Rule]:
         """Build the rule of each replica."""
@@ -179,6 +180,23 @@ class Training(ABC):
         """Return what is left of a replica that diverged: its name and how it ended, as no value is that of its end."""
         kept = (*self.plan.names[0], "epochs", "ended_by", "fitted_epoch")
         return {key: row[key] for key in kept if key in row}
+
+
+def build_same_data(settings: Settings, seed: int, *, fingerprint: Fingerprint, folder: Path) -> InMemory:
+    """Build the data of another seed of a run.
+
+    Args:
+        settings: of the run.
+        seed: of the data.
+        fingerprint: of the data that the run began with.
+        folder: of the run, for the error.
+
+    Raises:
+        ConfigError: if the files are others by now: all replicas have the same.
+    """
+    data = build_data(settings, seed)
+    refuse_other_data(fingerprint, fingerprint_of(data, settings), folder=folder)
+    return data
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from noisereg.engine import chunks
 from noisereg.runs import progress as module_under_test
-from noisereg.runs.progress import RunProgress
+from noisereg.runs.progress import RunDisplay, RunProgress
 
 
 class Counter(LightningModule):
@@ -56,11 +56,11 @@ def lines_at(progress, trainer, module, *, clock, times):
         module.move_to(epochs)
         clock[0] = 100 + seconds
         progress.on_validation_end(trainer, module)
-    return progress._console.file.getvalue().splitlines()
+    return progress._display._console.file.getvalue().splitlines()
 
 
 def test_a_line_says_what_is_done_and_what_is_left(clock, trainer):
-    progress, module = RunProgress(make_console(False), 100, num_replicas=7, at_once=7), Counter()
+    progress, module = RunProgress(RunDisplay(make_console(False), 100, num_replicas=7, at_once=7)), Counter()
     progress.on_train_start(trainer, module)
     trainer.callback_metrics["test/error"] = torch.tensor(0.125)
     assert lines_at(progress, trainer, module, clock=clock, times={0: 0, 20: 4}) == [
@@ -80,7 +80,10 @@ NAMES = [{"p": p, "seed": seed} for p in (0, 0.2, 0.4) for seed in (0, 1)]
     ],
 )
 def test_a_line_says_the_values_of_each_p_or_of_the_first_and_the_last_of_many(names, words, clock, trainer):
-    progress, module = RunProgress(make_console(False), 100, num_replicas=9, at_once=9, names=names), Counter()
+    progress, module = (
+        RunProgress(RunDisplay(make_console(False), 100, num_replicas=9, at_once=9, names=names)),
+        Counter(),
+    )
     errors = [0.0, 0.2, 0.25, torch.nan, 0.5] if len(names) > 2 else [0.1, 0.25]
     module.measured = {"test/error": torch.tensor(errors[: len(names)])}
     progress.on_train_start(trainer, module)
@@ -90,48 +93,90 @@ def test_a_line_says_the_values_of_each_p_or_of_the_first_and_the_last_of_many(n
 
 
 def test_a_line_of_one_replica_after_the_other_names_it(clock, trainer):
-    progress, module = RunProgress(make_console(False), 100, num_replicas=2, names=NAMES[1:3]), Counter()
-    progress.place = 1
+    display, module = RunDisplay(make_console(False), 100, num_replicas=2, names=NAMES[1:3]), Counter()
+    progress = RunProgress(display, place=1)
     progress.on_train_start(trainer, module)
     (line,) = lines_at(progress, trainer, module, clock=clock, times={0: 0, 20: 4})
     assert line.startswith("replica 2 of 2 (p=0.2 seed=0), epoch 20 of 100")
 
 
 def test_a_line_without_a_measured_value_leaves_it_out(clock, trainer):
-    progress, module = RunProgress(make_console(False), 2000, num_replicas=220, at_once=220), Counter()
+    progress, module = RunProgress(RunDisplay(make_console(False), 2000, num_replicas=220, at_once=220)), Counter()
     progress.on_train_start(trainer, module)
     (line,) = lines_at(progress, trainer, module, clock=clock, times={1000: 10})
     assert line == "epoch 1,000 of 2,000; 0.22 M steps/s, 10 s left"
 
 
 def test_there_are_some_twenty_lines_however_many_measurements(clock, trainer):
-    progress, module = RunProgress(make_console(False), 1000), Counter()
+    progress, module = RunProgress(RunDisplay(make_console(False), 1000)), Counter()
     progress.on_train_start(trainer, module)
     assert len(lines_at(progress, trainer, module, clock=clock, times={t: t for t in range(1000)})) == 19
 
 
 def test_a_resumed_training_counts_from_where_it_went_on(clock, trainer):
-    progress, module = RunProgress(make_console(False), 100), Counter(50)
+    progress, module = RunProgress(RunDisplay(make_console(False), 100)), Counter(50)
     progress.on_train_start(trainer, module)
     lines = lines_at(progress, trainer, module, clock=clock, times={50: 0, 60: 20})
     assert lines == ["epoch 60 of 100; 5 steps/s, 80 s left"]
 
 
 def test_trainings_one_after_the_other_share_a_display_that_says_which_and_what_is_left_of_all(clock, trainer):
-    progress = RunProgress(make_console(False), 10, num_replicas=3)
+    display = RunDisplay(make_console(False), 10, num_replicas=3)
     for place, began in enumerate((0, 10, 20)):
-        progress.place, module = place, Counter()
+        progress, module = RunProgress(display, place=place), Counter()
         clock[0] = 100 + began
         progress.on_train_start(trainer, module)
         lines_at(progress, trainer, module, clock=clock, times={5: began + 5})
         module.move_to(10)
         clock[0] = 100 + began + 10
+        progress.on_train_batch_end(trainer, module, None, None, 9)
         progress.on_train_end(trainer, module)
-    assert progress._console.file.getvalue().splitlines() == [
+    assert display._console.file.getvalue().splitlines() == [
         "replica 1 of 3, epoch 5 of 10; 10 steps/s, 25 s left",
         "replica 2 of 3, epoch 5 of 10; 10 steps/s, 15 s left",
         "replica 3 of 3, epoch 5 of 10; 10 steps/s, 5 s left",
     ]
+
+
+def test_trainings_at_the_same_time_add_up_and_what_is_done_before_takes_no_time(clock):
+    display = RunDisplay(make_console(False), 10, num_replicas=4, names=NAMES[:4])
+    display.skip(0)
+    for place in (1, 2):
+        display.begin(place, 0, 0)
+    for place, epochs, seconds in ((1, 5, 5), (2, 5, 5), (1, 10, 10)):
+        clock[0] = 100 + seconds
+        display.print_values(place, epochs, 10 * epochs, {"test/error": 0.125}, {})
+    display.end(1)
+    display.begin(3, 5, 50, goes_on=True)
+    assert display._console.file.getvalue().splitlines() == [
+        "replica 2 of 4 (p=0 seed=1), epoch 5 of 10: test error 12.50 %; 10 steps/s, 25 s left",
+        "replica 3 of 4 (p=0.2 seed=0), epoch 5 of 10: test error 12.50 %; 20 steps/s, 10 s left",
+        "replica 2 of 4 (p=0 seed=1), epoch 10 of 10: test error 12.50 %; 15 steps/s, 10 s left",
+        "goes on replica 4 of 4 (p=0.2 seed=1), at epoch 5 of 10",
+    ]
+
+
+def test_a_training_that_begins_again_counts_the_steps_that_were_made_here(clock):
+    display = RunDisplay(make_console(False), 10, num_replicas=2)
+    display.begin(0, 0, 0)
+    clock[0] = 110
+    display.move(0, 5, 50)
+    display.pause(0)
+    display.begin(0, 4, 40)  # from its last checkpoint
+    clock[0] = 120
+    display.print_values(0, 8, 80, {}, {})
+    assert "; 4 steps/s," in display._console.file.getvalue()  # 50 and 40 steps in 20 s
+
+
+def test_the_bar_names_all_that_are_under_way(clock):
+    display = RunDisplay(make_console(True), 10, num_replicas=6)
+    for place in (1, 3):
+        display.begin(place, 0, 0)
+    display.move(1, 7, 70)
+    display.move(3, 5, 50)
+    task = display._bar.tasks[0]
+    assert (task.description, task.fields["epoch"], task.completed) == ("replicas 2, 4 of 6, ", 5, 12)
+    display.stop()
 
 
 @pytest.fixture
@@ -141,7 +186,7 @@ def make_training(monkeypatch):
 
     def make(terminal, *callbacks):
         console = make_console(terminal)
-        callbacks = [RunProgress(console, 8, num_replicas=2, at_once=2), *callbacks]
+        callbacks = [RunProgress(RunDisplay(console, 8, num_replicas=2, at_once=2)), *callbacks]
         replicas = [Replica(), Replica(seed=1)]
         run = StackedTraining(replicas, Recipe(num_epochs=8), engine="blocked", every_n_epochs=2, callbacks=callbacks)
         return run, console

@@ -11,6 +11,7 @@ from noisereg.errors import ConfigError
 from noisereg.models import MLP, TwoLayer
 from noisereg.training.build import build_data
 from noisereg.training.engines import Choice, build_engine, choose_engine
+from noisereg.training.spread import ALONE
 
 SMALL = ["dataset.train_size=8", "dataset.test_size=4", "seeds=2", "noise.p=0.1", "trainer.accelerator=cpu"]
 MLP_OF_TWO = ["model=mlp", "model.hidden=[5,4]", "dataset.batch_size=4"]
@@ -88,7 +89,7 @@ def test_a_loss_that_is_not_compiled_is_not_for_fused(monkeypatch):
 
 def test_a_step_of_many_multiplications_is_not_stacked_unless_that_is_asked_for(monkeypatch):
     monkeypatch.setattr("noisereg.models.Large", Large, raising=False)
-    monkeypatch.setattr("noisereg.training.engines._MOST_FLOPS", 10_000_000)
+    monkeypatch.setattr("noisereg.training.engines._MOST_OF_A_STEP", 10_000_000)
     monkeypatch.setattr(Large, "__module__", "noisereg.models")
     plan, data = make(*MLP_OF_TWO)
     plan.settings["model"] = {"_target_": "noisereg.models.Large"}
@@ -115,7 +116,7 @@ def test_streamed_data_are_for_one_network_after_the_other():
     ],
 )
 def test_an_engine_is_told_with_how_many_replicas_it_trains(overrides, choice, words):
-    assert choice.in_words(make(*overrides)[0]) == words
+    assert choice.in_words(make(*overrides)[0], ALONE) == words
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
+import io
 import json
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from noisereg.config.composing import compose_settings
@@ -103,10 +105,48 @@ def test_only_what_is_not_finished_is_trained(tmp_path, trained):
     assert (found, seen) == (rows, [2])
 
 
-def test_a_replica_whose_loss_becomes_nan_is_kept_as_that_and_the_others_go_on(tmp_path):
-    rows, seen = run(make(tmp_path, "optimizer.lr=[1e30,0.1]", "seeds=1", "loss=squared_error"))
+def test_two_workers_leave_what_one_process_leaves_bit_by_bit(tmp_path):
+    console = Console(record=True, file=io.StringIO(), width=200)
+    grid = ["noise.p=[0.1,0.3]", "seeds=2", "threads=1", "callbacks.sparsity.every_n_epochs=1"]
+    found = {}
+    for workers in (1, 2):
+        settings = compose_settings(*SMALL, *SHORT, *grid, f"workers={workers}")
+        training = prepare(settings, folder=tmp_path / str(workers), console=console)
+        found[workers] = (*run(training), training.curves.frame())
+    assert training.engine == "single: 4 replicas, 2 at a time, each in a process with 1 thread"
+    (rows, seen, curves), (their_rows, seen_by_workers, their_curves) = found.values()
+    assert their_rows == rows and their_curves.equals(curves)
+    assert seen == sorted(seen_by_workers) == [0, 1, 2, 3]
+    for name in (path.name for path in (tmp_path / "1" / "replicas").iterdir()):
+        one, two = (
+            torch.load(tmp_path / str(workers) / "replicas" / name / "checkpoints" / "last.ckpt", weights_only=True)
+            for workers in (1, 2)
+        )
+        assert all(torch.equal(weight, two["state_dict"][key]) for key, weight in one["state_dict"].items())
+    printed = console.export_text()
+    assert all(f"replica {number} of 4 (p=" in printed for number in (1, 2, 3, 4))
+
+
+def test_a_replica_whose_worker_is_killed_goes_on_from_its_checkpoint_to_the_same_bits(trained, tmp_path):
+    grid = ["noise.p=0.1", "seeds=3", "workers=2", "threads=1", "callbacks.checkpoint.every_n_epochs=1"]
+    settings = compose_settings(*SMALL, *SHORT, *grid)
+    settings["callbacks"]["interruption"] = {"_target_": "interruptions.KilledOnce"}
+    console = Console(record=True, file=io.StringIO(), width=500)
+    rows, _ = run(prepare(settings, folder=tmp_path, console=console))
+    assert rows == trained[1]
+    printed = console.export_text().splitlines()
+    for name in NAMES:
+        (told,) = (line for line in printed if line.startswith("warning") and f"({name})" in line)
+        assert told.endswith("goes on from its last checkpoint after the others") and "killed by SIGKILL" in told
+    assert sum(line.startswith("goes on replica ") and line.endswith("at epoch 1 of 2") for line in printed) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_replica_whose_loss_becomes_nan_is_kept_as_that_and_the_others_go_on(workers, tmp_path):
+    overrides = ["optimizer.lr=[1e30,0.1]", "seeds=1", "loss=squared_error", f"workers={workers}"]
+    rows, seen = run(make(tmp_path, *overrides))
     assert [row["ended_by"] for row in rows] == ["non-finite loss", "budget"]
-    assert seen == [0, 1]
+    assert sorted(seen) == [0, 1]
     assert "test/ece" not in rows[0] and "test/ece" in rows[1]
     assert rows[1]["epochs"] == 2
     records = [json.loads(path.read_text())["status"] for path in sorted(tmp_path.glob("replicas/*/result.json"))]

@@ -22,7 +22,7 @@ def cpu_flags():
 
 def training(folder, *overrides, begun=None):
     settings = compose_settings(*SMALL, "logger=csv", "trainer.accelerator=cpu", *overrides)
-    return prepare(settings, folder=folder, console=Console(quiet=True), begun=begun)
+    return prepare(settings, folder=folder, console=Console(quiet=True), begun=begun and {"precision": begun})
 
 
 def test_a_precision_that_is_named_is_taken():

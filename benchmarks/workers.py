@@ -1,0 +1,157 @@
+"""How much faster replicas are trained by a process for each core than one after the other with all cores.
+
+    python benchmarks/workers.py [--rounds N] [--cores N] [--only WORD] [--share X]
+
+In turn, N processes with one thread each train one replica each at the same time, and one process with N threads trains
+N of them one after the other, by `engine=single` as a run does. The processes are started and the data are built before
+the clock: a run does so once.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from torchvision.io import write_png
+
+from noisereg.config.composing import compose_settings
+from noisereg.training.prepare import prepare
+
+COMMON = ["engine=single", "seeds=1", "noise.p=0.1", "logger=csv", "trainer.accelerator=cpu"]
+NEVER = ["trainer.max_epochs=100000", "callbacks.sparsity.every_n_epochs=100000"]
+_NUM_IMAGES = 256
+
+
+class Network(NamedTuple):
+    """A training whose throughput is measured.
+
+    Attributes:
+        overrides: of the command line.
+        steps: that take a few seconds on a core.
+    """
+
+    overrides: list[str]
+    steps: int
+
+
+def _mlp(d: int, hidden: str, batch_size: int) -> list[str]:
+    sizes = [f"dataset.d={d}", f"dataset.train_size={8 * batch_size}", "dataset.test_size=100"]
+    return ["model=mlp", f"model.hidden={hidden}", f"dataset.batch_size={batch_size}", *sizes]
+
+
+NETWORKS = {
+    "MLP 60-240-1, batch 16": Network(_mlp(60, "[240]", 16), 1500),
+    "MLP 784-600-1, batch 128": Network(_mlp(784, "[600]", 128), 600),
+    "MLP 784-1024-1024-1, batch 128": Network(_mlp(784, "[1024,1024]", 128), 200),
+    "ResNet-20, 32 x 32, batch 128": Network(
+        ["model=resnet20", "dataset=image_folder", "dataset.root=images", "dataset.image_size=32"], 12
+    ),
+}
+
+
+class Trainer:
+    """A process that trains a replica when it is asked to.
+
+    Args:
+        threads: of torch.
+    """
+
+    def __init__(self, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._link, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
+        self._process.start()
+
+    def prepare(self, network: Network) -> None:
+        """Build the data and the network."""
+        self._link.send(network)
+
+    def wait(self) -> None:
+        """Wait until what was asked last is done."""
+        self._link.recv()
+
+    def begin(self) -> None:
+        """Begin to train."""
+        self._link.send(None)
+
+
+def _serve(link: Connection, threads: int) -> None:
+    while True:
+        network = link.recv()
+        with tempfile.TemporaryDirectory() as folder:
+            overrides = [
+                *COMMON,
+                *NEVER,
+                *network.overrides,
+                f"trainer.max_steps={network.steps}",
+                f"threads={threads}",
+            ]
+            training = prepare(compose_settings(*overrides), folder=Path(folder), console=Console(quiet=True))
+            link.send("prepared")
+            link.recv()
+            training.train()
+        link.send("trained")
+
+
+def seconds_of(trainers: Sequence[Trainer], network: Network) -> float:
+    """Return the seconds in which each of some processes trains one replica, all at the same time."""
+    for trainer in trainers:
+        trainer.prepare(network)
+    for trainer in trainers:
+        trainer.wait()
+    began = time.perf_counter()
+    for trainer in trainers:
+        trainer.begin()
+    for trainer in trainers:
+        trainer.wait()
+    return time.perf_counter() - began
+
+
+def _write_images(root: Path) -> None:
+    draws = torch.Generator().manual_seed(0)
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(_NUM_IMAGES // 2):
+                image = torch.randint(256, (3, 32, 32), dtype=torch.uint8, generator=draws)
+                write_png(image, str(root / split / label / f"{number}.png"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the median with the least and the most."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", default="", help="a word of the networks to measure")
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps")
+    asked = parser.parse_args(arguments)
+    console = Console(highlight=False)
+    console.print(
+        f"{asked.cores} processes of one thread, times as fast as one of {asked.cores}, "
+        f"{asked.rounds} rounds: median (least-most); load {os.getloadavg()[0]:.1f}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        _write_images(Path(folder) / "images")
+        os.chdir(folder)
+        alone, together = [Trainer(asked.cores)], [Trainer(1) for _ in range(asked.cores)]
+        for name in (name for name in NETWORKS if asked.only.lower() in name.lower()):
+            overrides, steps = NETWORKS[name]
+            network = Network(overrides, max(1, round(asked.share * steps)))
+            seconds_of([*alone, *together], network._replace(steps=2))  # what is loaded or cached the first time
+            ratios = [
+                asked.cores * seconds_of(alone, network) / seconds_of(together, network) for _ in range(asked.rounds)
+            ]
+            console.print(f"{name:<32} {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+        os.chdir("/")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Over how many processes the replicas of a run are spread, with how many threads and which device each."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from noisereg.config.plan import Plan
+
+# Where either is reached a run takes more than a minute on any core, beside which the start of processes is short.
+_MANY_STEPS = 50_000  # that Python leads through
+_MANY_MULTIPLICATIONS = 1e12  # of forward passes
+_BYTES = 1.5 * 2**30  # that a process with its libraries and a data set takes
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Over what the replicas of a run are spread.
+
+    Attributes:
+        num_workers: that train at the same time; 1 for none beside the process of the run.
+        threads: of torch, that each has.
+        devices: value of CUDA_VISIBLE_DEVICES for each; None to leave it.
+    """
+
+    num_workers: int = 1
+    threads: int = 1
+    devices: tuple[str, ...] | None = None
+
+    def in_words(self) -> str:
+        """Return how many replicas are trained at a time and by what.
+
+        Example:
+            >>> Spread(2, threads=1).in_words()
+            '2 at a time, each in a process with 1 thread'
+            >>> Spread(8, threads=4, devices=("0", "1")).in_words()
+            '8 at a time, each in a process with 4 threads, on 2 GPUs'
+        """
+        if self.num_workers == 1:
+            return "one after the other"
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        devices = f", on {len(self.devices)} GPUs" if self.devices else ""
+        return f"{self.num_workers} at a time, each in a process with {threads}{devices}"
+
+
+class Amount(NamedTuple):
+    """How much a run has to do.
+
+    Attributes:
+        steps: of the optimisers of all replicas.
+        multiplications: of the forward passes of these steps.
+    """
+
+    steps: int
+    multiplications: float
+
+
+ALONE = Spread()
+
+
+def choose_spread(
+    plan: Plan,
+    amount: Amount,
+    *,
+    threads: int,
+    num_gpus: int,
+    begun: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    free_bytes: float | None = None,
+) -> Spread:
+    """Choose over what the replicas of a run are spread.
+
+    Args:
+        plan: of the run.
+        amount: that it has to do.
+        threads: of torch, that one process would have.
+        num_gpus: that this process sees; 0 if the run is on a CPU.
+        begun: what the record of a run that is gone on with says of its environment; None if it is new.
+        environment: variables of this process.
+        free_bytes: of memory; None for what the system tells.
+
+    Example:
+        >>> plan = Plan({"noise": {"p": 0}, "seed": 0, "seeds": 4, "optimizer": {"lr": 0.1}, "workers": 2})
+        >>> choose_spread(plan, Amount(10, 10), threads=8, num_gpus=0)
+        Spread(num_workers=2, threads=4, devices=None)
+    """
+    asked, own_threads, num_replicas = plan.settings["workers"], plan.settings.get("threads"), len(plan.replicas)
+    if num_replicas == 1 or plan.num_processes > 1:
+        return Spread(threads=threads)
+    if asked != "auto":
+        num_workers = min(num_replicas, asked)
+    elif num_gpus:
+        num_workers = min(num_replicas, num_gpus)
+    elif begun:  # the bits depend on the number of threads
+        num_workers, own_threads = begun.get("workers", 1), begun.get("threads")
+    elif own_threads or plan.settings["dataset"].get("workers") or not _takes_minutes(amount):
+        num_workers = 1
+    else:
+        free = _free_bytes() if free_bytes is None else free_bytes
+        num_workers = max(1, min(num_replicas, threads, int(free // _BYTES)))
+    if num_workers == 1:
+        return Spread(threads=own_threads or threads)
+    devices = None
+    if num_gpus:
+        visible = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(num_gpus)))
+        devices = tuple(visible.split(",")[: min(num_gpus, num_workers)])
+    return Spread(num_workers, own_threads or max(1, threads // num_workers), devices)
+
+
+def _takes_minutes(amount: Amount) -> bool:
+    return amount.steps >= _MANY_STEPS or amount.multiplications >= _MANY_MULTIPLICATIONS
+
+
+def _free_bytes() -> float:
+    """Return how much memory is free, as Linux tells; without end elsewhere."""
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        found = None
+    return 1024.0 * int(found[1]) if found else float("inf")
