@@ -183,6 +183,20 @@ def build_scheduler(settings: Settings, optimizer: Optimizer | None = None) -> C
     return make
 
 
+def find_parts(settings: Settings) -> None:
+    """Find all that a training is built from, before the data are read, which may take minutes.
+
+    Args:
+        settings: the whole configuration.
+
+    Raises:
+        ConfigError: naming the first key whose class is not found, or is not what it must be.
+    """
+    for place, name in targets({key: section for key, section in settings.items() if key != "experiment"}):
+        with as_config_error(place):
+            check_object(place, name, _find(name, place))
+
+
 def build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
     """Build what a part of the configuration describes, or what makes it if it is `_partial_`."""
     with as_config_error(key):

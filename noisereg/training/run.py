@@ -34,6 +34,7 @@ from noisereg.runs.signals import held_signals, stopped_by_signals
 from noisereg.runs.summary import replica_table
 from noisereg.runs.wandb_run import WandbBands, open_wandb_run
 from noisereg.terminal import open_console
+from noisereg.training.build import find_parts
 from noisereg.training.data_fingerprint import fingerprint_data
 from noisereg.training.findings import draw_experiment, draw_replicas, read_experiment, run_checks
 from noisereg.training.one_by_one import OneByOne
@@ -88,6 +89,9 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     began, command = time.perf_counter(), {"command": command_of_run()}
     experiment = read_experiment(settings)
     quiet_libraries()
+    with recorded_failure(record, **command):
+        for part in arms.values():
+            find_parts(part)
     show: Callable[[], None] | None = None
     if not settings["experiment"].get("train", True):
         outcome: dict[str, Any] = {"environment": describe_environment(torch.device("cpu")), "steps": 0, "replicas": []}

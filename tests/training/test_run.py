@@ -15,6 +15,7 @@ from run_here import start
 from noisereg.callbacks import Stopped
 from noisereg.errors import ConfigError
 from noisereg.training import data_fingerprint, training
+from noisereg.training import prepare as preparation
 from noisereg.training import run as story
 
 SMALL = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
@@ -122,10 +123,28 @@ def test_bad_input_leaves_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("model._target_=nowhere.Net", "model._target_=nowhere.Net"),
+        ("+callbacks.own={_target_: nowhere.Own}", "callbacks.own._target_=nowhere.Own"),
+        ("+experiment.arms={fine: [], wrong: ['loss._target_=nowhere.Own']}", "loss._target_=nowhere.Own"),
+    ],
+)
+def test_a_module_that_python_does_not_find_is_named_before_any_data_are_read(override, key, tmp_path, monkeypatch):
+    def read_data(*arguments):
+        raise AssertionError("data are read")
+
+    monkeypatch.setattr(preparation, "build_data", read_data)
+    with pytest.raises(ConfigError, match=rf"^{key}: Python finds no module nowhere; if it is one of your own"):
+        start(tmp_path / "run", *ALONE, "trust=[nowhere]", override)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_another_configuration_in_the_same_folder_is_refused_and_changes_nothing(tmp_path):
     start(tmp_path, *ALONE)
     before = (tmp_path / "result.json").read_bytes()
-    with pytest.raises(ConfigError, match=r"holds a run of another configuration \(optimizer.lr differ\)"):
+    with pytest.raises(ConfigError, match=r"another configuration \(optimizer.lr was [\d.]+ and is 0.3\)"):
         start(tmp_path, *ALONE, "optimizer.lr=0.3")
     assert (tmp_path / "result.json").read_bytes() == before
 
