@@ -17,7 +17,14 @@ from noisereg.config.devices import check_devices
 from noisereg.config.launchers import check_installed, check_launcher, ends_with_driver, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import RunFolder, check_unlocked, check_writable_folder, differing, read_record
+from noisereg.config.run_folder import (
+    RunFolder,
+    check_unlocked,
+    check_writable_folder,
+    differing,
+    label_path,
+    read_record,
+)
 from noisereg.config.secrets import check_secrets
 from noisereg.config.sweep import Job, Sweep
 from noisereg.config.sweep_grid import SweepGrid, has_other_sweeper, is_named, unfixed_keys
@@ -191,9 +198,13 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
 
 
 def _differing_jobs(job: Job, other: Job) -> list[str]:
-    """Return the keys in which two jobs differ; data in two places are taken for others, and not looked at."""
-    roots = {place.settings["dataset"].get("root") for place in (job, other)}
-    return differing(job.settings, other.settings) or ["dataset.root"] * (len(roots) > 1)
+    """Return the keys in which two jobs differ; data or labels in two places are taken for others."""
+    places = [
+        {"dataset.root": some.settings["dataset"].get("root"), "noise.path": label_path(some.settings)}
+        for some in (job, other)
+    ]
+    keys = differing(job.settings, other.settings)
+    return keys or [key for key, place in places[0].items() if place != places[1][key]]
 
 
 def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> ComposedRun:

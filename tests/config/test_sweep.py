@@ -1,6 +1,7 @@
 """Sweeps as a user starts them."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -123,6 +124,7 @@ def test_a_sweep_is_stopped_and_goes_on(tmp_path):
     assert step == ("stopped", "SIGTERM")
 
 
+LABELS = ["noise=file", "noise.path=a.csv,b.csv"]
 DATA = {"a": {"images": 4}, "copy of a": {"images": 4}, "b": {"images": 5}}
 
 
@@ -158,11 +160,13 @@ def test_a_job_is_done_if_its_folder_holds_the_run_on_the_same_data(status, tmp_
     assert launched == []
 
 
-def test_two_jobs_on_data_in_two_places_need_two_folders():
-    line = ["-m", "dataset=image_folder", "dataset.root=a,b", "hydra.sweep.dir=s", "hydra.sweep.subdir=one"]
-    told = r"^hydra\.sweep\.subdir=one is that of two jobs; name dataset\.root in it$"
+@pytest.mark.parametrize(
+    ("values", "key"), [(["dataset=image_folder", "dataset.root=a,b"], "dataset.root"), (LABELS, "noise.path")]
+)
+def test_two_jobs_on_data_or_labels_in_two_places_need_two_folders(values, key):
+    told = rf"^hydra\.sweep\.subdir=one is that of two jobs; name {re.escape(key)} in it$"
     with pytest.raises(ConfigError, match=told):
-        check_command_line(line)
+        check_command_line(["-m", *values, "hydra.sweep.dir=s", "hydra.sweep.subdir=one"])
 
 
 JOB = """
