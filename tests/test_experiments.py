@@ -15,7 +15,14 @@ from noisereg.report.figures.figure import panels_of
 from noisereg.report.groups.run_group import group_runs
 from noisereg.runs.reading import find_runs
 
-ON_IMAGES = ["claims_loss", "claims_mnist_pure_noise", "claims_one_layer", "fig5_mnist", "fig6_digits"]
+ON_IMAGES = [
+    "claims_loss",
+    "claims_mnist_pure_noise",
+    "claims_one_layer",
+    "fig5_mnist",
+    "fig6_digits",
+    "nets_transformer",
+]
 ON_PHOTOGRAPHS = ["fig7_resnet20"]
 NAMES = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.yaml")} - {*ON_IMAGES, *ON_PHOTOGRAPHS})
 NOT_SPOKEN_OF = {  # about epochs or p that a short form lacks, or outside a theorem
@@ -52,7 +59,7 @@ def check_run(folder: Path, name: str) -> None:
     assert drawn.read_bytes().startswith(b"\x89PNG") if panels_of(group) else not drawn.exists()
 
 
-LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("claims", "curve|slides")]
+LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("claims", "curve|slides", "nets")]
 
 
 @pytest.mark.parametrize("kind", [*LONG, "fig", "thm"])
@@ -63,7 +70,7 @@ def test_every_experiment_runs_in_its_short_form(kind, tmp_path):
 
 
 def test_no_experiment_is_left_out():
-    assert all(re.match("claims|curve|slides|fig|thm", name) for name in NAMES)
+    assert all(re.match("claims|curve|slides|fig|thm|nets", name) for name in NAMES)
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ import yaml
 
 from noisereg.config.composing import conf_dir
 
-PAGE = (Path(__file__).parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, NETWORKS = ((DOCS / name).read_text(encoding="utf-8") for name in ("results.md", "networks.md"))
 VERDICTS = {"reproduced", "direction only", "not reproduced", "undecided", "not judged", "not applicable", "not run"}
 IDS = [
     *(f"M{number}" for number in range(1, 8)),
@@ -27,9 +28,9 @@ def cells(line):
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
 
 
-def sections():
-    """Give the parts of the page by their headings."""
-    parts = re.split(r"^## (.*)$", PAGE, flags=re.MULTILINE)
+def sections(page=PAGE):
+    """Give the parts of a page by their headings."""
+    parts = re.split(r"^## (.*)$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -75,7 +76,7 @@ def test_every_claim_of_an_experiment_has_a_row_in_its_section(path):
     experiment = yaml.safe_load(path.read_text())["experiment"]
     (own,) = (
         text
-        for heading, text in sections().items()
+        for heading, text in sections(NETWORKS if path.stem.startswith("nets") else PAGE).items()
         if heading not in ("Where ours differs", "Index") and re.search(rf"experiment={path.stem}\b", text)
     )
     ids = [claim["id"] for claim in experiment.get("claims", [])]
