@@ -24,6 +24,7 @@ from noisereg import __version__
 from noisereg.config.command_line import check_command_line, complete_arguments
 from noisereg.config.commands import command_of_run, program_name, split_options
 from noisereg.config.composing import compose_run, conf_dir
+from noisereg.config.help_text import compose_help
 from noisereg.config.overrides import quote_value
 from noisereg.config.run_folder import remove_refused_folder
 from noisereg.config.sweep import Sweep
@@ -173,7 +174,11 @@ def _print_results(folders: Sequence[Path]) -> None:
 
 
 def _print_help() -> NoReturn:
-    """Print Hydra's help with the name by which the program is started here."""
+    """Print the help, with the name by which the program is started here; of a folder of the user's own Hydra's."""
+    options, _ = split_options(sys.argv[1:])
+    if set(options) <= {"--help", "-h"}:
+        print(compose_help(conf_dir()).replace("python train.py", program_name()))
+        sys.exit(0)
     printed, code = io.StringIO(), None
     try:
         with redirect_stdout(printed):

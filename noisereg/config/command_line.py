@@ -12,7 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from noisereg.config.check import nearest
 from noisereg.config.commands import recorded_overrides, split_options
-from noisereg.config.composing import ComposedRun, check_as_chosen, compose_run, compose_with_hydra, conf_dir
+from noisereg.config.composing import (
+    ComposedRun,
+    check_as_chosen,
+    chosen_options,
+    compose_run,
+    compose_with_hydra,
+    conf_dir,
+)
 from noisereg.config.devices import check_devices
 from noisereg.config.launchers import check_installed, check_launcher, ends_with_driver, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
@@ -176,7 +183,8 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     jobs: dict[Path, Job] = {}
     for number, part in enumerate(grid.jobs):
         placed = [*part, *grid.placing, f"hydra.job.num={number}", f"hydra.job.id={number}"]
-        config = compose_with_hydra(name, placed)
+        alike = shared if chosen_options(part) == chosen_options(fixed) else None
+        config = compose_with_hydra(name, placed, alike=alike)
         folder, composed = Path(config.hydra.sweep.dir), _check_job(config, part, key="hydra.sweep.dir")
         job = Job(folder / config.hydra.sweep.subdir / (config.arm or ""), composed.settings, composed.arms)
         other = jobs.setdefault(job.folder, job)

@@ -52,7 +52,7 @@ def compose_settings(*overrides: str) -> Settings:
         return check(compose("train", overrides=list(overrides)))
 
 
-def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
+def compose_with_hydra(name: str, overrides: list[str], *, alike: DictConfig | None = None) -> DictConfig:
     """Compose a configuration with Hydra's part, and check that part: Hydra builds it before the run begins.
 
     Hydra must be initialised.
@@ -60,6 +60,8 @@ def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
     Args:
         name: of the primary configuration.
         overrides: of the command line.
+        alike: a configuration of the same groups' options, if there is one: it spares the search for a wrong key a
+            composition of its own.
 
     Raises:
         ConfigError: naming the override that is wrong, or the key that is in Hydra's part.
@@ -71,7 +73,7 @@ def compose_with_hydra(name: str, overrides: list[str]) -> DictConfig:
     except OverrideParseException as error:
         raise ConfigError(describe_unreadable(error)) from None
     except ConfigCompositionException as error:
-        raise ConfigError(_find_misuse(overrides) or _find_unknown_key(overrides) or first_line(error)) from None
+        raise ConfigError(_find_misuse(overrides) or _find_unknown_key(overrides, alike) or first_line(error)) from None
     except _FAULTS as error:
         raise ConfigError(_find_misuse(overrides) or first_line(error)) from None
     hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
@@ -117,7 +119,10 @@ def check_as_chosen(config: DictConfig, *, name: str, overrides: Sequence[str]) 
         ConfigError: naming the setting.
     """
     sections = ("hydra.launcher", "hydra.sweeper")
-    choosing = [item for item in parse_overrides(overrides) if item.key_or_group.replace("/", ".").startswith(sections)]
+    given_here = parse_overrides(overrides)
+    choosing = [item for item in given_here if item.key_or_group.replace("/", ".").startswith(sections)]
+    if len(choosing) == len(given_here):  # no other file is chosen: the same would be composed again
+        return
     chosen = compose(name, overrides=[str(item.input_line) for item in choosing], return_hydra_config=True)
     for section in sections:
         given: Any = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
@@ -234,17 +239,25 @@ def _find_misuse(overrides: list[str]) -> str | None:
     return None
 
 
-def _find_unknown_key(overrides: list[str]) -> str | None:
+def chosen_options(overrides: Sequence[str]) -> list[str]:
+    """Return those of some overrides that choose an option of a group, or where groups are looked for."""
+    choosing = {*_groups(), "hydra.searchpath"}
+    return [str(override.input_line) for override in parse_overrides(overrides) if override.key_or_group in choosing]
+
+
+def _groups() -> list[str]:
+    return [str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*") if path.is_dir()]
+
+
+def _find_unknown_key(overrides: list[str], alike: DictConfig | None) -> str | None:
     """Return what is wrong with the first override whose group or key does not exist; None if there is none."""
-    given = parse_overrides(overrides)
-    groups = [str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*") if path.is_dir()]
-    choosing = {*groups, "hydra.searchpath"}
-    choices = [str(override.input_line) for override in given if override.key_or_group in choosing]
+    given, groups = parse_overrides(overrides), _groups()
     try:
-        chosen = compose("train", overrides=choices)
+        chosen = compose("train", overrides=chosen_options(overrides)) if alike is None else alike
     except (HydraException, OmegaConfBaseException):
         return None  # it is an option that is wrong, and not an override
-    keys = (key for key, _ in walk(OmegaConf.to_container(chosen), into=(dict,)) if key)
+    ours = {part: value for part, value in OmegaConf.to_container(chosen).items() if part != "hydra"}  # type: ignore[union-attr]
+    keys = (key for key, _ in walk(ours, into=(dict,)) if key)
     known = list(dict.fromkeys([*keys, *groups]))
     meant = [key for key in known if not is_below(key, "suggested")]
     for override in given:
