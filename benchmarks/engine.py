@@ -2,6 +2,9 @@
 
     python benchmarks/engine.py [--rounds N] [--rows NAME ...] [--share X] [--root PATH] [--json PATH]
 
+The rows of JAX, `vmap` over `lax.scan` with momentum, need `pip install jax`. What a CPU without AVX-512 gives is seen
+with NUMBA_CPU_NAME=haswell and NUMBA_CPU_FEATURES=+avx2,+fma before the command.
+
 Every round times all rows, one after the other, and each ratio is taken within a round, so that a machine that slows
 down slows both sides of it. A first round warms up and is dropped. The peer is a user's first program: one sample a
 step, automatic optimisation, label noise by two lines of torch.rand, no logger, no progress bar, no checkpoint, no
@@ -19,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -30,10 +34,11 @@ from rich.table import Column, Table
 
 from benchmarks.training import Fit, Task, cached, engine_call, hypercube, mnist, plain_loop, replicate, train
 from noisereg.engine import Blocked, Fused
+from noisereg.engine.sgd import PLAIN, Sgd
 from noisereg.losses import Logistic, Loss
 from noisereg.runs.environment import describe_environment
 
-PLAIN, SPARING, FIGURE, EPOCH, ALONE = "plain loop", "sparing", "figure 1", "one epoch", "alone"
+PLAIN_LOOP, SPARING, FIGURE, EPOCH, ALONE, JAX = "plain loop", "sparing", "figure 1", "one epoch", "alone", "JAX"
 LEGEND = """\
 us: of a step of one replica, median over the rounds (least-most)
 ratio: peer / row; the peer is the plain loop, and for 2 threads the same on one
@@ -44,7 +49,10 @@ sparing: Trainer.fit, with order, label noise and a measurement of errors,
 figure 1: the same, after every 50 epochs, on 240 and 10,000 samples
 one epoch: the same, after an epoch, on 10,000 training and 10,000 test samples;
   the pixels are turned to floats within
-alone: one call of the engine, with order and targets drawn before"""
+alone: one call of the engine, with order and targets drawn before
+momentum: .9, with a weight decay of .0001, and as much in its plain loop
+batch 16: of 16 samples a step, with both
+against JAX: alone, once more; the peer is vmap over lax.scan, 60-240-2"""
 _PLAIN_STEPS = 1200
 _BARE = Fit(1, 1, 1)  # where nothing is fitted
 _MOST_SEEDS = {"hypercube": 20, "MNIST": 1}  # beyond these, replicas differ in p
@@ -72,6 +80,15 @@ class Work(NamedTuple):
     threads: int = 1
     peer: str | None = None
     call: int = 200_000
+    batch_size: int = 1
+    sgd: Sgd = PLAIN
+
+    @property
+    def plain_loop(self) -> str:
+        """The name of the row that it is compared with."""
+        if self.batch_size > 1:
+            return f"batch {self.batch_size}: {PLAIN_LOOP}"
+        return f"momentum: {PLAIN_LOOP}" if self.sgd.momentum else f"{self.task}, {PLAIN_LOOP}"
 
 
 class Row(NamedTuple):
@@ -84,6 +101,7 @@ class Row(NamedTuple):
 
 _GOALS = {SPARING: 600.0, ALONE: 600.0}
 _GAINS = {SPARING: 1.8, ALONE: 1.8}
+_HEAVY = Sgd(momentum=0.9, weight_decay=1e-4)
 WORKS = {
     "1 replica": Work(1, {SPARING: 500}, {SPARING: Fit(1_000, 100, 1_000), FIGURE: Fit(500, 50, 10_000)}),
     "20 replicas": Work(20, _GOALS, {SPARING: Fit(200, 100, 1_000), FIGURE: Fit(100, 50, 10_000)}),
@@ -96,6 +114,16 @@ WORKS = {
         threads=2,
         peer="220 replicas",
     ),
+    "momentum": Work(20, {ALONE: 400, JAX: 3}, {}, engine=partial(Fused, sgd=_HEAVY), call=100_000, sgd=_HEAVY),
+    "batch 16": Work(
+        20,
+        {ALONE: 100, JAX: 3},
+        {},
+        engine=partial(Fused, batch_size=16, sgd=_HEAVY),
+        call=10_000,
+        batch_size=16,
+        sgd=_HEAVY,
+    ),
     "blocked, 1": Work(1, {}, {}, engine=Blocked, call=10_000),
     "blocked, 20": Work(20, {ALONE: 150}, {}, engine=Blocked),
     "blocked, 220": Work(220, {ALONE: 150}, {}, engine=Blocked),
@@ -104,21 +132,29 @@ WORKS = {
 }
 
 
-def rows_of(names: Sequence[str], tasks: dict[str, Task], *, share: float) -> dict[str, Row]:
+def rows_of(names: Sequence[str], tasks: dict[str, Task], *, share: float, jax: bool = False) -> dict[str, Row]:
     """Make the rows of some works and those of their peers, each after its peer.
 
     Args:
         names: of the works.
         tasks: by name.
         share: of the usual number of steps and test samples.
+        jax: whether to time JAX too.
     """
     wanted = {name for name in WORKS if name in names or any(WORKS[other].peer == name for other in names)}
     rows: dict[str, Row] = {}
     for task in dict.fromkeys(WORKS[name].task for name in WORKS if name in wanted):
         steps = max(1, round(share * _PLAIN_STEPS))
-        rows[f"{task}, {PLAIN}"] = Row(partial(plain_loop(tasks[task]), steps))
+        rows[f"{task}, {PLAIN_LOOP}"] = Row(partial(plain_loop(tasks[task]), steps))
         for name in (name for name in WORKS if name in wanted and WORKS[name].task == task):
-            rows |= _parts(name, WORKS[name], tasks[task], share=share)
+            work = WORKS[name]
+            if work.plain_loop not in rows:
+                peer = plain_loop(tasks[task], batch_size=work.batch_size, sgd=work.sgd)
+                rows[work.plain_loop] = Row(partial(peer, steps))
+            rows |= _parts(name, work, tasks[task], share=share)
+            if jax and JAX in work.goals:
+                rows[f"{name}: {JAX}"] = Row(_jax_call(work, share=share))
+                rows[f"{name}: against {JAX}"] = Row(rows[f"{name}: {ALONE}"].run, f"{name}: {JAX}", work.goals[JAX])
     return rows
 
 
@@ -164,14 +200,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with warnings.catch_warnings(), threads(1):
         silence()
         first = {name: first_call(tasks[name]) for name in dict.fromkeys(WORKS[name].task for name in options.rows)}
-        rows = rows_of(options.rows, tasks, share=options.share)
+        jax = find_spec("jax") is not None
+        rows = rows_of(options.rows, tasks, share=options.share, jax=jax)
         found = results(rows, measure(rows, rounds=options.rounds))
     console, machine = Console(highlight=False), describe_machine()
     calls = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in first.items())
     console.print(machine["text"])
     console.print(f"{options.rounds} rounds of {100 * options.share:g} % of the usual size; first call: {calls}\n")
     console.print(table(found))
-    console.print(LEGEND)
+    console.print(LEGEND if jax else f"{LEGEND}\n  (its rows are missing: jax is not installed)")
     if options.json:
         record = {"machine": machine, "share": options.share, "first_call": first, "rows": found}
         options.json.write_text(json.dumps(record, indent=1))
@@ -242,11 +279,18 @@ def _parts(name: str, work: Work, task: Task, *, share: float) -> dict[str, Row]
         **{part: partial(run_fit, _shorter(fit, share)) for part, fit in work.fits.items()},
         ALONE: run_call,
     }
-    peer = f"{work.task}, {PLAIN}"
     return {
-        f"{name}: {part}": Row(run, f"{work.peer}: {part}" if work.peer else peer, work.goals.get(part))
+        f"{name}: {part}": Row(run, f"{work.peer}: {part}" if work.peer else work.plain_loop, work.goals.get(part))
         for part, run in runs.items()
     }
+
+
+def _jax_call(work: Work, *, share: float) -> Callable[[], float]:
+    """Make what returns the seconds of a step of one of the replicas that JAX trains together."""
+    from benchmarks.stacked import SMALL, jax_row  # noqa: PLC0415 - it takes its table from here
+
+    steps = max(1, round(share * work.call / work.replicas / 4))  # it is so much slower, and draws all inputs before
+    return jax_row(SMALL._replace(batch_size=work.batch_size), work.replicas, steps=steps)
 
 
 def _shorter(fit: Fit, share: float) -> Fit:

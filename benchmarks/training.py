@@ -18,6 +18,7 @@ from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.chunks import Timeline
 from noisereg.engine.replica_data import ReplicaData
 from noisereg.engine.replicas import Replicas
+from noisereg.engine.sgd import PLAIN, Sgd
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
@@ -79,24 +80,24 @@ class RandomPixels(Mnist):
 class PlainLoop(LightningModule):
     """What a user writes who has never heard of noisereg."""
 
-    def __init__(self, features: int, num_classes: int, *, hidden: int, lr: float, p: float) -> None:
+    def __init__(self, features: int, num_classes: int, *, hidden: int, lr: float, p: float, sgd: Sgd) -> None:
         super().__init__()
-        self.num_classes, self.lr, self.p = num_classes, lr, p
+        self.num_classes, self.lr, self.p, self.sgd = num_classes, lr, p, sgd
         self.net = nn.Sequential(
             nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 1 if num_classes == 2 else num_classes)
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Make plain SGD."""
-        return torch.optim.SGD(self.parameters(), lr=self.lr)
+        """Make SGD."""
+        return torch.optim.SGD(self.parameters(), lr=self.lr, **self.sgd._asdict())
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        """Redraw the label with probability p, and give the logistic loss."""
+        """Redraw the label with probability p, and give the mean logistic loss."""
         x, y = batch
         redrawn = torch.rand(len(y)) < self.p
         y = torch.where(redrawn, (self.num_classes * torch.rand(len(y))).long(), y)
         targets = y[:, None] if self.num_classes == 2 else one_hot(y, self.num_classes)
-        return binary_cross_entropy_with_logits(self.net(x), targets.float(), reduction="sum")
+        return binary_cross_entropy_with_logits(self.net(x), targets.float(), reduction="sum") / len(y)
 
 
 class Clock(Callback):
@@ -132,7 +133,7 @@ class Clock(Callback):
         self.seconds = time.perf_counter() - self._began
 
 
-def plain_loop(task: Task) -> Callable[[int], float]:
+def plain_loop(task: Task, *, batch_size: int = 1, sgd: Sgd = PLAIN) -> Callable[[int], float]:
     """Make what trains so many steps by the plain loop, and gives the seconds of one."""
     data = task.data(0, 1)
     split = data.splits["train"]
@@ -141,8 +142,8 @@ def plain_loop(task: Task) -> Callable[[int], float]:
     samples = TensorDataset(shown.flatten(start_dim=1), split.labels)
 
     def run(steps: int) -> float:
-        module = PlainLoop(shown[0].numel(), data.num_classes, hidden=task.hidden, lr=task.lr, p=task.p)
-        return _timed(module, DataLoader(samples, batch_size=1, shuffle=True), max_steps=steps) / steps
+        module = PlainLoop(shown[0].numel(), data.num_classes, hidden=task.hidden, lr=task.lr, p=task.p, sgd=sgd)
+        return _timed(module, DataLoader(samples, batch_size=batch_size, shuffle=True), max_steps=steps) / steps
 
     return run
 
@@ -184,7 +185,7 @@ def train(parts: Replicated, engine: Fused | Blocked) -> float:
 def engine_call(parts: Replicated, engine: Fused | Blocked, *, steps: int) -> Callable[[], float]:
     """Make what calls the engine alone for so many steps, and gives the seconds of a step of one replica."""
     stack, data, _, seeds, rules, rates = parts
-    chunk = data.chunk(0, steps)
+    chunk = data.chunk(0, steps * engine.batch_size)
     noise = Corruption(rules, num_classes=data.num_classes, seed=seeds)
     noisy = noise(chunk["label"], chunk["draw"], chunk["index"])
     targets = one_hot(noisy, data.num_classes).to(stack.output.dtype)
@@ -192,7 +193,7 @@ def engine_call(parts: Replicated, engine: Fused | Blocked, *, steps: int) -> Ca
     def run() -> float:
         began = time.perf_counter()
         engine(stack, chunk["input"], index=chunk["row"], targets=targets, rates=rates[0])
-        return (time.perf_counter() - began) / targets[..., 0].numel()
+        return (time.perf_counter() - began) / targets[..., 0].numel() * engine.batch_size
 
     return run
 

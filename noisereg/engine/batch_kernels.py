@@ -151,7 +151,8 @@ def neuron(features: int, *, slope: Callable[..., None], momentum: bool) -> Any:
                         z += v[j] * x[j]
                     logits[0] = z
                     slope(logits, target[r, s])
-                    back = logits[0] / count
+                    logits[0] /= count  # in the array, as a quotient by a whole number is a double
+                    back = logits[0]
                     for j in range(features):
                         gradient[j] += back * x[j]
                 step(v, m, gradient, one)
@@ -202,7 +203,8 @@ def output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains
                 logits[c] = sum_
             slope(logits, target[s])
             for c in range(outputs):
-                v, g, back = output[c], gradient[c], logits[c] / count
+                logits[c] /= count  # in the array, as a quotient by a whole number is a double
+                v, g, back = output[c], gradient[c], logits[c]
                 gradient[outputs, c] += back
                 if trains_hidden:
                     for i in range(hidden):

@@ -1,0 +1,133 @@
+"""How long a user waits for the first words of the program, beside the imports that it cannot do without.
+
+    python benchmarks/start.py [--rounds 5] [--json PATH]
+
+Every round starts each program once, one after the other, and each ratio is taken within a round, so that a machine
+that slows down slows both sides of it. A first round, which reads the libraries from disk, is dropped.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+
+
+class Start(NamedTuple):
+    """A program that is started.
+
+    Args:
+        command: what python is given.
+        until: the text at whose line the wait is over; empty for the end.
+        peer: the name of another one.
+        goal: the largest ratio to it.
+    """
+
+    command: Sequence[str | Path]
+    until: str = ""
+    peer: str = ""
+    goal: float | None = None
+
+
+HYDRA, LIBRARIES = "import hydra", "import torch, lightning"
+STARTS = {
+    HYDRA: Start(["-c", HYDRA]),
+    "--help": Start([TRAIN, "--help"], peer=HYDRA, goal=4),
+    "refused": Start([TRAIN, "optimizer.lr=-1"], peer=HYDRA, goal=4),
+    "-m, wrong key": Start([TRAIN, "-m", "optimiser.lr=0.1,0.2"], peer=HYDRA, goal=4),
+    LIBRARIES: Start(["-c", LIBRARIES]),
+    "first line": Start([TRAIN, "logger=csv"], until="engine", peer=LIBRARIES, goal=1.2),
+    "first progress": Start([TRAIN, "logger=csv"], until="epoch", peer=LIBRARIES, goal=1.5),
+}
+
+
+def wait_for(start: Start) -> float:
+    """Return the seconds from the start of a program to the line that is waited for, or to its end."""
+    environment = os.environ | {"PYTHONPATH": str(TRAIN.parent), "WANDB_MODE": "disabled", "PYTHONUNBUFFERED": "1"}
+    with TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, *start.command],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as program:
+            for line in program.stdout or ():
+                if start.until and line.lstrip().startswith(start.until):
+                    program.kill()
+                    break
+            else:
+                program.wait()
+                if start.until:
+                    raise RuntimeError(f"no line of {start.command} began with {start.until}")
+            return time.perf_counter() - began
+
+
+def measure(starts: dict[str, Start], *, rounds: int) -> list[dict[str, Any]]:
+    """Start all programs in turn, and return the seconds of each and its ratios to its peer, a value a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in starts}
+    for _ in range(rounds + 1):
+        for name, start in starts.items():
+            seconds[name].append(wait_for(start))
+    found = []
+    for name, start in starts.items():
+        row: dict[str, Any] = {"row": name, "seconds": seconds[name][1:]}
+        if start.peer:
+            ratios = [mine / other for mine, other in zip(seconds[name][1:], seconds[start.peer][1:], strict=True)]
+            row |= {"peer": start.peer, "ratio": ratios, "goal": start.goal}
+            row["met"] = start.goal is not None and statistics.median(ratios) <= start.goal
+        found.append(row)
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> Table:
+    """Show what `measure` returns."""
+    headers = ("", "seconds", "", "ratio", "", "goal")
+    columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
+    lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
+    for row in found:
+        cells = [row["row"], *_spread(row["seconds"])]
+        if "ratio" in row:
+            cells += [*_spread(row["ratio"]), f"<= {row['goal']:g} {'met' if row['met'] else 'missed'}"]
+        lines.add_row(*cells)
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Time the first words of the program beside imports.")
+    parser.add_argument("--rounds", type=int, default=5, help="each starts every program once")
+    parser.add_argument("--rows", nargs="+", default=list(STARTS), choices=STARTS, metavar="NAME")
+    parser.add_argument("--json", type=Path, help="file for all numbers")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {options.rounds}")
+    names = {*options.rows, *(STARTS[name].peer for name in options.rows)}
+    found = measure({name: start for name, start in STARTS.items() if name in names}, rounds=options.rounds)
+    console = Console(highlight=False)
+    console.print(table(found))
+    console.print("seconds and ratio: the median over the rounds (least-most); the ratio to the imports above")
+    if options.json:
+        options.json.write_text(json.dumps({"rows": found}, indent=1))
+
+
+def _spread(values: Sequence[float]) -> tuple[str, str]:
+    return f"{statistics.median(values):.2f}", f"({min(values):.2f}-{max(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()
