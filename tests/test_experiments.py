@@ -22,6 +22,9 @@ ON_IMAGES = [
     "fig5_mnist",
     "fig6_digits",
     "nets_transformer",
+    "why_baselines_mnist",
+    "why_memorization_mnist",
+    "why_regulariser_mnist",
 ]
 ON_PHOTOGRAPHS = ["fig7_resnet20"]
 NAMES = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.yaml")} - {*ON_IMAGES, *ON_PHOTOGRAPHS})
@@ -33,6 +36,7 @@ NOT_SPOKEN_OF = {  # about epochs or p that a short form lacks, or outside a the
     "fig4_bias": {"F4a.3", "F4a.4"},
     "thm1": {"T1-resnet", "T1-biases"},
     "thm2": {"T2a-time"},
+    "why_regulariser": {"W1.2", "W1.3", "W1.6", "W1.7"},
 }
 
 
@@ -59,7 +63,8 @@ def check_run(folder: Path, name: str) -> None:
     assert drawn.read_bytes().startswith(b"\x89PNG") if panels_of(group) else not drawn.exists()
 
 
-LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("claims", "curve|slides", "nets")]
+KINDS = ("claims", "curve|slides", "nets", "why")
+LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 
 
 @pytest.mark.parametrize("kind", [*LONG, "fig", "thm"])
@@ -70,7 +75,7 @@ def test_every_experiment_runs_in_its_short_form(kind, tmp_path):
 
 
 def test_no_experiment_is_left_out():
-    assert all(re.match("claims|curve|slides|fig|thm|nets", name) for name in NAMES)
+    assert all(re.match("claims|curve|slides|fig|thm|nets|why", name) for name in NAMES)
 
 
 @pytest.mark.slow

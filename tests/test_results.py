@@ -9,7 +9,9 @@ import yaml
 from noisereg.config.composing import conf_dir
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE, NETWORKS = ((DOCS / name).read_text(encoding="utf-8") for name in ("results.md", "networks.md"))
+PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("results", "networks", "beyond")}
+PAGE = PAGES["results"]
+PAGE_OF = {"nets": PAGES["networks"], "why": PAGES["beyond"]}  # of experiments, by how their names begin
 VERDICTS = {"reproduced", "direction only", "not reproduced", "undecided", "not judged", "not applicable", "not run"}
 IDS = [
     *(f"M{number}" for number in range(1, 8)),
@@ -76,7 +78,7 @@ def test_every_claim_of_an_experiment_has_a_row_in_its_section(path):
     experiment = yaml.safe_load(path.read_text())["experiment"]
     (own,) = (
         text
-        for heading, text in sections(NETWORKS if path.stem.startswith("nets") else PAGE).items()
+        for heading, text in sections(PAGE_OF.get(path.stem.partition("_")[0], PAGE)).items()
         if heading not in ("Where ours differs", "Index") and re.search(rf"experiment={path.stem}\b", text)
     )
     ids = [claim["id"] for claim in experiment.get("claims", [])]
