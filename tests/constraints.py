@@ -17,10 +17,12 @@ _PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def direct_requirements() -> list[Requirement]:
-    """Return what pyproject.toml asks for, with all extras."""
+    """Return what pyproject.toml asks for, with the extra `test` and the extras that it names."""
     project = tomllib.loads(_PROJECT.read_text())["project"]
-    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
-    found = [Requirement(line) for line in lines]
+    extras = {name: [Requirement(line) for line in lines] for name, lines in project["optional-dependencies"].items()}
+    of_tests = extras["test"]
+    named = [extra for requirement in of_tests if requirement.name == "noisereg" for extra in requirement.extras]
+    found = [*map(Requirement, project["dependencies"]), *of_tests, *(line for name in named for line in extras[name])]
     return [requirement for requirement in found if requirement.name != "noisereg"]
 
 

@@ -123,16 +123,17 @@ def test_a_script_runs(script, tmp_path):
 )
 def test_every_command_passes_the_checks(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("noisereg.config.loggers._is_installed", lambda name: True)  # extras that tests do without
     for line in commands(path):
-        words = shlex.split(line)
-        if "train.py" in words:
-            arguments = words[words.index("train.py") + 1 :]
-            if not any(
-                argument.startswith("resume=") for argument in arguments
-            ):  # it gives a command again that is found there
-                check_command_line(arguments)
-        else:
-            assert words[0] in ("python", "wandb", "noisereg", "noisereg-train"), line
+        words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]  # without its variables
+        starts = (["python", "train.py"], ["noisereg", "train"], ["noisereg-train"])
+        begun = next((start for start in starts if words[: len(start)] == start), None)
+        if begun is None:
+            assert words[0] in ("python", "wandb", "noisereg"), line
+            continue
+        arguments = words[len(begun) :]
+        if not any(argument.startswith(("resume=", "--config-dir")) for argument in arguments):  # of files not there
+            check_command_line(arguments)
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)

@@ -112,13 +112,15 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
 
 def test_the_package_asks_for_the_libraries_it_imports_and_no_others():
-    extra = PROJECT["optional-dependencies"]["dashboard"]
-    assert libraries_of(ROOT / "noisereg") == names([*PROJECT["dependencies"], *extra])
+    extras = PROJECT["optional-dependencies"]
+    loggers = names([*extras["mlflow"], *extras["trackio"]])  # imported where they are asked for, and maybe not there
+    assert libraries_of(ROOT / "noisereg") - loggers == names([*PROJECT["dependencies"], *extras["dashboard"]])
 
 
 def test_the_test_extra_asks_for_what_the_tests_use_and_no_more():
-    ours = names(PROJECT["dependencies"])
-    assert libraries_of(ROOT / "tests") - ours | TOOLS == names(PROJECT["optional-dependencies"]["test"])
+    extras = PROJECT["optional-dependencies"]
+    others = names([*PROJECT["dependencies"], *extras["docs"]])  # a test of the site is skipped without its extra
+    assert libraries_of(ROOT / "tests") - others | TOOLS == names(extras["test"])
 
 
 def names(requirements: list[str]) -> set[str]:

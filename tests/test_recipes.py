@@ -104,8 +104,17 @@ def test_the_command_line_wins_over_every_recipe(choice):
 
 
 @pytest.mark.parametrize(
-    ("logger", "csv", "wandb"), [("wandb", True, True), ("csv", True, False), ("none", False, False)]
+    ("logger", "names"),
+    [
+        ("wandb", {"csv", "wandb"}),
+        ("csv", {"csv"}),
+        ("none", set()),
+        ("tensorboard", {"csv", "tensorboard"}),
+        ("[wandb,csv]", {"csv", "wandb"}),
+        ("[csv,wandb]", {"csv", "wandb"}),
+        ("[mlflow,trackio,tensorboard]", {"csv", "mlflow", "trackio", "tensorboard"}),
+    ],
 )
-def test_a_logger_writes_what_its_name_says(logger, csv, wandb):
+def test_a_logger_writes_what_its_name_says(logger, names):
     found = settings(f"logger={logger}")
-    assert (found["logger.csv"], found["logger.wandb"]) == (csv, wandb)
+    assert {name for name in ("csv", "wandb", "tensorboard", "trackio", "mlflow") if found[f"logger.{name}"]} == names

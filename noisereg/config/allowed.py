@@ -237,4 +237,4 @@ def _describe_refusal(key: str, name: str) -> str:
     package = name.partition(".")[0]
     known = package in sys.stdlib_module_names or package in {name.partition(".")[0] for name in packages}
     mend = "" if known else f"; for a package of your own: trust=[{package}]"
-    return f"{key}._target_={name}: only {names or 'nothing'} can be built here{mend}"
+    return f"{key}._target_={name}: {f'only {names}' if names else 'nothing'} can be built here{mend}"

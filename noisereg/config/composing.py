@@ -14,6 +14,7 @@ from noisereg.config.allowed import check_targets
 from noisereg.config.callbacks import check_callbacks
 from noisereg.config.check import Settings, check, is_known, nearest
 from noisereg.config.hydra_section import check_hydra
+from noisereg.config.loggers import check_loggers
 from noisereg.config.overrides import (
     describe_unreadable,
     first_line,
@@ -158,6 +159,7 @@ def compose_run(config: DictConfig, overrides: Sequence[str]) -> ComposedRun:
         ConfigError: naming the first key that is wrong; if an arm cannot be composed, or there is no arm of that name.
     """
     whole = check_safe(config, overrides)
+    check_loggers(whole["logger"], overrides)
     experiment = whole["experiment"]
     fast, arms = experiment.get("fast", []) if config.fast else [], experiment.get("arms", {})
     if config.arm is not None and config.arm not in arms:
@@ -221,7 +223,7 @@ def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> Settings:
 
 def _describe_unknown_option(error: MissingConfigException) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    options = error.options or []
+    options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))  # none of a list
     return f"{group}={name}: there is no such {group}{nearest(name, options)} (known: {', '.join(options)})"
 
 

@@ -197,8 +197,12 @@ class Logger(Section):
 
     csv: Flag
     wandb: Flag
+    tensorboard: Flag = False
+    trackio: Flag = False
+    mlflow: Flag = False
+    own: dict[str, Component] = {}
     project: Text
-    group: Annotated[Annotated[str, Field(min_length=1)] | None, _must_be("the name of a W&B group, or null")]
+    group: Annotated[Annotated[str, Field(min_length=1)] | None, _must_be("the name of a group of runs, or null")]
     tags: Annotated[list[Tag], _must_be("a list of words of 1 to 64 characters")]
 
 

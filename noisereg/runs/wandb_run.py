@@ -1,7 +1,6 @@
-"""The W&B run: online with a key, offline without, never a question; means with their bands, tables and figures."""
+"""The W&B run: online with a key, offline without, never a question."""
 
 import os
-import re
 import secrets
 import ssl
 import subprocess
@@ -18,19 +17,11 @@ from urllib.request import ProxyHandler, build_opener, getproxies
 import pandas
 import wandb
 
-from noisereg.config.plan import Plan
 from noisereg.config.run_folder import identity
-from noisereg.config.targets import model_name, target_name
-from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
-from noisereg.labels import DIVERGED, measured_as
-from noisereg.runs.curves import PLACE, Curves
+from noisereg.runs.run_logger import RunDescription
 from noisereg.secrets import find_secrets, hide_secrets
-from noisereg.statistics import bands
 from noisereg.terminal import guard_captures
-
-_IN_THE_NAME = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job
-_LIVE = ("test/error", "train/error", "train/loss", "test/active_fraction")  # of one replica among others
 
 _PATIENCE = 10.0  # seconds that a server has for its first answer
 _SILENCE = 1.0  # seconds after which a user is told what is being waited for
@@ -44,9 +35,7 @@ _SETTINGS = wandb.Settings(
 )
 
 
-def open_wandb_run(
-    plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None, announce: Callable[[str], None] = print
-) -> tuple[Any, str]:
+def open_wandb_run(described: RunDescription, *, announce: Callable[[str], None] = print) -> tuple["WandbRun", str]:
     """Open a W&B run in the run's folder, or go on with the one that is there.
 
     The x-axis of every curve is the number of steps, `trainer/global_step`, so what a resumed run logs a second time
@@ -55,11 +44,7 @@ def open_wandb_run(
     answered after ten seconds is not waited for: the run goes on offline, but not if WANDB_MODE asks for online.
 
     Args:
-        plan: of the run; the section "logger" of its configuration has the project, the group and the tags.
-        folder: of the run; the files lie in its `wandb`.
-        arm: of an experiment that the run is; empty if it is none.
-        sweep: Hydra's description of the sweep that the run is a job of, with its folder, which names the group where
-            the configuration names none; None if it is no job.
+        described: the run; the files lie in the `wandb` of its folder.
         announce: prints a line; called with what is being waited for, if that takes more than a second.
 
     Returns:
@@ -68,8 +53,9 @@ def open_wandb_run(
     Raises:
         ConfigError: if W&B refuses the key, or does not answer although WANDB_MODE asks for online.
     """
+    folder, config = described.folder, described.config
     folder.mkdir(parents=True, exist_ok=True)
-    config, parts = plan.settings, _parts(folder)
+    parts = _parts(folder)
     known = parts[-1].partition("-")[2] if parts else None
     with _announced_waiting(announce), _without_secrets_of_slurm():
         try:
@@ -78,11 +64,11 @@ def open_wandb_run(
             run = wandb.init(
                 id=of_agent or known or secrets.token_hex(4),
                 resume="allow",
-                project=config["logger"]["project"],
-                group=config["logger"]["group"] or (Path(sweep.dir).name if sweep else None),
-                tags=config["logger"]["tags"],
+                project=described.project,
+                group=described.group,
+                tags=described.tags,
                 job_type="train",
-                name=run_name(plan, arm, sweep.subdir if sweep else ""),
+                name=described.name,
                 dir=folder,
                 config={**config, "identity": identity(config)},
                 mode=mode,
@@ -99,7 +85,7 @@ def open_wandb_run(
     if parts and not run.resumed:  # W&B numbers rows, and no number may come twice in a run
         run.log({}, step=len(parts) * _ROWS_OF_A_PART, commit=False)
     where = f"as {why}; look with: wandb leet {folder / 'wandb'}" if mode == "offline" else run.url or ""
-    return run, f"W&B     {mode} {where}".rstrip()
+    return WandbRun(run), f"W&B     {mode} {where}".rstrip()
 
 
 def wandb_mode() -> Any:
@@ -164,89 +150,34 @@ def _answers() -> bool:
         return False
 
 
-def run_name(plan: Plan, *more: str) -> str:
-    """Name a run on the dashboard; what spans replicas is shown from its first to its last value.
-
-    Args:
-        plan: of the run.
-        more: what else sets it apart, such as an arm; what the name has already is left out.
-    """
-    parts = [model_name(plan.settings["model"]), *(target_name(plan.settings[part]) for part in ("dataset", "noise"))]
-    for letter, values in zip("ps", (plan.axes[key] for key in ("p", "seed")), strict=True):
-        parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
-    return "-".join([*parts, *(part for part in more if not _IN_THE_NAME.fullmatch(part))])
-
-
-class WandbBands:
-    """Log the mean over the seeds and the ends of its 95 % t interval, for each p and learning rate.
-
-    `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. Of one p and one learning rate the
-    mean is logged as `test/error` too, by which a sweep of such runs is drawn against p; of one replica it is all.
-    Where replicas are trained one after the other, the main metrics of each are logged as they come, as in
-    `test/error/p=0.2/seed=3`, and the means when all are trained.
+class WandbRun:
+    """Log to a W&B run.
 
     Args:
         run: of W&B.
-        replicas: what names each replica, column by column.
-        at_once: whether a measurement is of all replicas that still run.
     """
 
-    def __init__(self, run: Any, replicas: Sequence[Mapping[str, Any]], *, at_once: bool = True) -> None:
-        self._run, self._at_once = run, at_once or len(replicas) == 1
-        self._names = pandas.DataFrame(replicas)
-        self._by = [name for name in self._names if name != "seed"]
-        self._is_one_cell = len(self._names[self._by].drop_duplicates()) == 1
+    key = "logger.wandb"
 
-    def observe(self, measurement: Measurement) -> None:
-        """Log what was measured."""
-        names = self._names.loc[list(measurement.replicas)].reset_index(drop=True)
-        if self._at_once:
-            values = self._bands(names.join(pandas.DataFrame(dict(measurement.values))))
-        else:
-            name = "/".join(f"{column}={value:g}" for column, value in names.iloc[0].items())
-            values = {f"{key}/{name}": measurement.values[key][0] for key in measured_as(_LIVE, measurement.values)}
-        self._run.log({"trainer/global_step": measurement.step, "epoch": measurement.epoch, **values})
+    def __init__(self, run: Any) -> None:
+        self._run = run
 
-    def finish(self, curves: Curves, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path]) -> None:
-        """Log a table of several replicas and the figures, and take the means of the table for the run's summary.
+    def log(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
+        """Log a row."""
+        self._run.log({"trainer/global_step": step, "epoch": epoch, **values})
 
-        Args:
-            curves: of all replicas.
-            rows: of the replicas, as in result.json; those that stopped early have their last values.
-            figures: paths of pictures.
-        """
-        if not self._at_once:
-            for (step, epoch), measured in curves.frame().groupby(list(PLACE)):
-                means = self._bands(measured.drop(columns=list(PLACE)))
-                self._run.log({"trainer/global_step": step, "epoch": epoch, **means})
-        table = pandas.DataFrame(rows)
+    def finish(
+        self, summary: Mapping[str, Any], *, replicas: pandas.DataFrame, figures: Sequence[Path], step: int
+    ) -> None:
+        """Log a table of several replicas and the figures, and write the run's summary."""
         images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-        tables = {"replicas": wandb.Table(dataframe=table)} if len(rows) > 1 else {}
+        tables = {"replicas": wandb.Table(dataframe=replicas)} if len(replicas) > 1 else {}
         self._run.log({**tables, **images})
-        ends: Mapping[str, Any] = rows[0] if len(rows) == 1 else self._bands(table.select_dtypes("number"))
-        self._run.summary.update({**ends, **self._count_diverged(table)})
+        self._run.summary.update(summary)
+        self._run.finish()
 
-    def _count_diverged(self, table: pandas.DataFrame) -> dict[str, int]:
-        """Return how many replicas of each cell diverged and how many there are, by name, if any did."""
-        failed = table["ended_by"].isin(DIVERGED) if "ended_by" in table else pandas.Series(False, index=table.index)
-        counts: dict[str, int] = {}
-        for values, own in failed.groupby([table[column] for column in self._by]) if failed.any() else ():
-            place = "/".join(f"{column}={value:g}" for column, value in zip(self._by, values, strict=True))
-            counts |= {f"diverged/{place}": int(own.sum()), f"replicas/{place}": len(own)}
-        return counts
-
-    def _bands(self, replicas: pandas.DataFrame) -> dict[str, float]:
-        """Return means and ends by name, from a row for each replica."""
-        table = replicas.drop(columns=[*self._names.columns.difference(self._by)]).melt(self._by, var_name="metric")
-        logged: dict[str, float] = {}
-        for row in bands(table.dropna(), "value", by=["metric", *self._by]).to_dict("records"):
-            name = "/".join([row["metric"], *(f"{column}={row[column]:g}" for column in self._by)])
-            if self._is_one_cell:
-                logged[row["metric"]] = row["mean"]
-            if len(self._names) > 1:
-                ends = {f"{name}/low": row["low"], f"{name}/high": row["high"]} if row["n"] > 1 else {}
-                logged |= {name: row["mean"], **ends}
-        return logged
+    def fail(self, *, stopped: bool) -> None:
+        """Do nothing: `recorded_failure` has ended the run with the exit code of the process."""
 
 
 @contextmanager

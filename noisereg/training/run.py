@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import wandb
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
@@ -17,6 +16,7 @@ from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
 from noisereg.config.same_data import check_recorded_data, data_sources, recorded_fingerprint
 from noisereg.errors import ConfigError
+from noisereg.runs.bands import LoggedBands
 from noisereg.runs.checkpoints import has_checkpoint
 from noisereg.runs.ending import (
     exclusive_folder,
@@ -30,13 +30,14 @@ from noisereg.runs.ending import (
 )
 from noisereg.runs.environment import describe_environment, is_first_process
 from noisereg.runs.record import RunRecord
+from noisereg.runs.run_logger import RunLogger, describe_run
 from noisereg.runs.signals import held_signals, stopped_by_signals
 from noisereg.runs.summary import replica_table
-from noisereg.runs.wandb_run import WandbBands, open_wandb_run
 from noisereg.terminal import open_console
 from noisereg.training.build import find_parts
 from noisereg.training.data_fingerprint import fingerprint_data
 from noisereg.training.findings import draw_experiment, draw_replicas, read_experiment, run_checks
+from noisereg.training.loggers import open_loggers
 from noisereg.training.one_by_one import OneByOne
 from noisereg.training.prepare import check_disk, prepare
 from noisereg.training.quiet import quiet_libraries
@@ -154,7 +155,7 @@ def _train(
         sharing: those of its arms that are trained on the same data.
 
     Returns:
-        What the record is to hold, and what draws the figures and ends the run of W&B once the record is written.
+        What the record is to hold, and what draws the figures and ends the loggers once the record is written.
     """
     folder = record.path.parent
     with recorded_failure(record, **command):
@@ -164,7 +165,7 @@ def _train(
         record.keep_data(training.fingerprint)
         if whole:
             whole.keep_data(training.fingerprint, arms=sharing)
-        dashboard = _open_dashboard(training, arm)
+        logged = _open_loggers(training, arm)
     chosen = {"precision": training.precision.name, "workers": training.num_workers}
     environment = {**describe_environment(training.device), **chosen}
     known = {"environment": environment, **command}
@@ -175,7 +176,7 @@ def _train(
     if record.status != "new" and not goes_on:
         print_lines(console, "starts  again at epoch 0, as the run that ended early here has left no checkpoint")
     began = time.perf_counter()
-    with recorded_failure(record, **known):
+    with logged.closed_on_failure(), recorded_failure(record, **known):
         try:
             training.train()
             seconds = round(time.perf_counter() - began, 3)
@@ -185,9 +186,7 @@ def _train(
 
     def show() -> None:
         figures = [] if arm or not is_first_process() else draw_replicas(training, rows)
-        if dashboard:
-            dashboard.finish(training.curves, rows, figures)
-            wandb.finish()
+        logged.finish(training.curves, rows, figures)
 
     console.print(replica_table(rows), crop=False)  # a number is never cut
     outcome = {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
@@ -226,14 +225,17 @@ def _train_arms(
     }
 
 
-def _open_dashboard(training: Training, arm: str) -> WandbBands | None:
-    """Open the W&B run in the first process, if it is wanted, and let it observe the training."""
-    if not (training.settings["logger"]["wandb"] and is_first_process()):
-        return None
-    sweep = HydraConfig.get().sweep if is_job_of_sweep() else None
-    announce = partial(print_lines, training.console)
-    run, line = open_wandb_run(training.plan, training.folder, arm=arm, sweep=sweep, announce=announce)
-    announce(line)
-    dashboard = WandbBands(run, training.plan.names, at_once=not isinstance(training, OneByOne))
-    training.observers.append(dashboard)
-    return dashboard
+def _open_loggers(training: Training, arm: str) -> LoggedBands:
+    """Open the loggers in the first process, and let them observe the training."""
+    loggers: list[RunLogger] = []
+    if is_first_process():
+        sweep = HydraConfig.get().sweep if is_job_of_sweep() else None
+        described = describe_run(training.plan, training.folder, arm=arm, sweep=sweep)
+        announce = partial(print_lines, training.console)
+        loggers, lines = open_loggers(described, announce=announce)
+        for line in lines:
+            announce(line)
+    logged = LoggedBands(loggers, training.plan.names, at_once=not isinstance(training, OneByOne))
+    if loggers:
+        training.observers.append(logged)
+    return logged

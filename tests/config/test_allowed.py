@@ -39,7 +39,7 @@ def test_each_part_takes_what_it_is_for(key, name):
         ("model", "torch.nnx.Linear", "can be built here"),
         ("noise", "noisereg.losses.Hinge", "only noisereg.noise.* can be built here"),
         ("trainer", "lightning.pytorch.Trainer2", "only lightning.pytorch.Trainer, lightning"),
-        ("logger", "noisereg.noise.Resample", "only nothing can be built here; for a package of your own"),
+        ("logger", "noisereg.noise.Resample", "nothing can be built here; for a package of your own"),
         ("loss", "mine.Loss", r"can be built here; for a package of your own: trust=[mine]"),
         ("loss", "noisereg.losses._private", "can be built here"),
         (

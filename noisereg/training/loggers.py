@@ -1,0 +1,68 @@
+"""The loggers that a configuration asks for, opened before the training begins."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from noisereg.errors import ConfigError
+from noisereg.runs.mlflow_run import open_mlflow_run
+from noisereg.runs.own_logger import OwnLogger
+from noisereg.runs.run_logger import RunDescription, RunLogger
+from noisereg.runs.tensorboard_run import open_tensorboard_run
+from noisereg.runs.trackio_run import open_trackio_run
+from noisereg.runs.wandb_run import open_wandb_run
+from noisereg.secrets import hide_secrets
+from noisereg.training.build import build
+
+_Opener = Callable[[RunDescription], tuple[RunLogger, str]]
+_OPENERS: dict[str, _Opener] = {
+    "tensorboard": open_tensorboard_run,
+    "trackio": open_trackio_run,
+    "mlflow": open_mlflow_run,
+}
+
+
+def open_loggers(
+    described: RunDescription, *, announce: Callable[[str], None] = print
+) -> tuple[list[RunLogger], list[str]]:
+    """Open the loggers of a run, or go on with those of the run that is resumed.
+
+    Args:
+        described: the run.
+        announce: prints a line; called with what is being waited for, if that takes long.
+
+    Returns:
+        The loggers, and for each a line that says where to look.
+
+    Raises:
+        ConfigError: naming the logger that cannot be opened, without what is secret in the text of its error.
+    """
+    asked = described.config["logger"]
+    loggers: list[RunLogger] = []
+    lines = []
+    openers: dict[str, _Opener] = {"wandb": partial(open_wandb_run, announce=announce), **_OPENERS}
+    for name in (name for name in openers if asked.get(name)):
+        logger, line = _open(name, openers[name], described)
+        loggers.append(logger)
+        lines.append(hide_secrets(line))
+    for name, section in asked.get("own", {}).items():
+        key = f"logger.own.{name}"
+        own: Any = build(key, section)
+        if not isinstance(own, Logger):
+            raise ConfigError(f"{key}: {type(own).__name__} must be derived from {Logger.__module__}.{Logger.__name__}")
+        loggers.append(OwnLogger(own, described.config, key=key))
+        lines.append(f"logger  {name}: {type(own).__name__}")
+    return loggers, lines
+
+
+def _open(name: str, opener: _Opener, described: RunDescription) -> tuple[RunLogger, str]:
+    """Open one logger; what it raises becomes one line."""
+    try:
+        return opener(described)
+    except ConfigError as error:
+        raise ConfigError(hide_secrets(str(error))) from None
+    except Exception as error:
+        text = hide_secrets(" ".join(str(error).split()))
+        raise ConfigError(f"logger={name}: {type(error).__name__}: {text}; or take logger=csv") from error
