@@ -16,7 +16,7 @@ _ROOM = {
 }
 
 __all__ = ["ActivationSparsity", "Classifier", "LabelCorruption", "NormMonitor", "SparsityMonitor", "load"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -156,6 +156,7 @@ def neuron_bound(d: int, lr: float, *, norm: float, loss: Loss) -> NeuronBound:
 
     (a) hinge, m = 1: T = ceil(3 ||V0|| / (m h)), N = 100 max(d h M^2 / m, d h).
     (b) logistic, m = 1/4: T = ceil(7 ||V0|| / (m d h^1.5)), N = 100 max(d sqrt(h) M^2 / m, d sqrt(h)). M = 1 in both.
+
     The theorem is about h to 0: at a fixed h the radius can exceed ||V0||, and says nothing then.
 
     Args:
