@@ -138,6 +138,8 @@ def overview_table(groups: Sequence[RunGroup]) -> Table:
         verdicts = _coloured(count_verdicts(claims))
         if of_code:
             words = f"{of_code.count('reproduced')} of {len(of_code)} checks of the code hold"
+            if undecided := of_code.count("undecided"):
+                words += f", {undecided} undecided"
             style = "red" if "not reproduced" in of_code else ""
             verdicts = Text("; ").join([*([verdicts] if claims else []), Text(words, style)])
         table.add_row(Text(group.title), str(len(group.runs)), verdicts)

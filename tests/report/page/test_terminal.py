@@ -81,6 +81,13 @@ def test_what_holds_by_construction_is_counted_apart_and_nothing_twice(tmp_path)
     ]
 
 
+def test_a_check_of_the_code_that_is_undecided_is_not_told_as_one_that_fails(tmp_path):
+    claims = [{"id": "D2", "metric": "test/error", "predicted": 0.5, "identity": True}]
+    write_run(tmp_path, replicas=REPLICAS, experiment={"id": "F1", "title": "Figure", "claims": claims})
+    overview = printed(overview_table(group_runs(find_runs([tmp_path]))))
+    assert "0 of 1 checks of the code hold, 1 undecided" in overview
+
+
 def test_the_overview_says_in_a_line_how_many_replicas_diverged(tmp_path):
     for number in range(2):
         rows = [{"p": 0.0, "seed": seed, "ended_by": "non-finite loss"} for seed in range(number, 3)]
