@@ -13,9 +13,20 @@ _ROOM = {
     "SparsityMonitor": "noisereg.callbacks",
     "Classifier": "noisereg.engine.classifier",
     "load": "noisereg.training.load",
+    "train": "noisereg.training.in_python",
+    "TrainedRun": "noisereg.training.load",
 }
 
-__all__ = ["ActivationSparsity", "Classifier", "LabelCorruption", "NormMonitor", "SparsityMonitor", "load"]
+__all__ = [
+    "ActivationSparsity",
+    "Classifier",
+    "LabelCorruption",
+    "NormMonitor",
+    "SparsityMonitor",
+    "TrainedRun",
+    "load",
+    "train",
+]
 __version__ = "0.2.0"
 
 

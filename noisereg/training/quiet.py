@@ -4,9 +4,12 @@ import logging
 import warnings
 
 
+QUIETED = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric")  # loggers
+
+
 def quiet_libraries() -> None:
     """Stop libraries from printing what a user can do nothing about: notes on hardware, and their own calls."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric"):
+    for name in QUIETED:
         logging.getLogger(name).setLevel(logging.WARNING)
     # A user is told what is wrong, and not in which line of a library: `warnings` has no other way to say how.
     warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"

@@ -74,6 +74,18 @@ def run(config: DictConfig) -> dict[str, Any]:
         return _run(config, folder, console=console)
 
 
+def run_once(config: DictConfig, *, console: Console) -> dict[str, Any]:
+    """Train what a configuration describes, as `run`, for a caller in Python: any error is raised as it is.
+
+    Args:
+        config: as Hydra composes it.
+        console: to print on.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with stopped_by_signals(), exclusive_folder(folder / (config.arm or "")), removed_if_refused(folder):
+        return _run(config, folder, console=console)
+
+
 def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any]:
     """Train, check and judge what is not finished yet, and return its record."""
     overrides = list(HydraConfig.get().overrides.task)
