@@ -26,14 +26,15 @@ from noisereg.config.commands import command_of_run, program_name, split_options
 from noisereg.config.composing import compose_run, conf_dir
 from noisereg.config.help_text import compose_help
 from noisereg.config.overrides import quote_value
-from noisereg.config.run_folder import remove_refused_folder
+from noisereg.config.run_folder import RECORD, RunFolder, remove_refused_folder
 from noisereg.config.sweep import Sweep
 from noisereg.config.time_limit import run_within
 from noisereg.config.trust_file import TRUST_FILE, with_project_trust
 from noisereg.errors import ConfigError
 from noisereg.files.lock import released
-from noisereg.terminal import guard_logs, guard_output, open_console
+from noisereg.terminal import guard_logs, guard_output, open_console, silence_output
 
+QUIET = "--quiet"
 _received: list[int] = []  # signals that were to end the program
 
 
@@ -44,6 +45,7 @@ class _Start:
     folder: Path | None = None
     sweep: Sweep | None = None
     is_over: bool = False
+    answer: Callable[[str], None] | None = None  # prints the paths, where nothing else is to be printed
 
 
 _start = _Start()
@@ -59,31 +61,57 @@ def main() -> None:
     if "--version" in sys.argv[1:]:
         print(f"noisereg {__version__}")
         return
+    if QUIET in sys.argv[1:]:
+        sys.argv.remove(QUIET)
+        os.environ.setdefault("WANDB_SILENT", "true")
+        _start.answer = silence_output()
     try:
         completed = complete_arguments(sys.argv[1:])
         sys.argv[1:] = with_project_trust(completed, split_options(completed)[1])
         if len(sys.argv) - 1 > len(completed):
             open_console().print(f"{sys.argv[-1]} stands in {TRUST_FILE}")
-        found = check_command_line(sys.argv[1:])
-        if isinstance(found, Sweep):
-            sys.argv[1:] += found.placing
-            _start.sweep = found
-            called: Any = {"fingerprint": _fingerprint_data, "show_results": _print_results}
-            sys.exit(found.run(train, console=open_console(), **called))
-        if {"--help", "-h"} & set(sys.argv[1:]):
-            _print_help()
-        if found is None:
-            train()
-        else:
-            with found.claimed(_fingerprint_data) as _start.folder:
-                sys.argv.append(f"hydra.run.dir={quote_value(str(_start.folder))}")
-                train()
+        _start_checked(check_command_line(sys.argv[1:]))
     except ConfigError as error:
         _exit_by_config_error(error)
     except SystemExit:
         if _received:  # a library may have made an error of its own of the exit, or print one as it is taken down
             _exit_at_once(_received[0])
         raise
+
+
+def _start_checked(found: Sweep | RunFolder | None) -> None:
+    """Start what a command line stands for, once it is checked, and print where the records are if that is all."""
+    if isinstance(found, Sweep):
+        sys.argv[1:] += found.placing
+        _start.sweep = found
+        called: Any = {"fingerprint": _fingerprint_data, "show_results": _print_results}
+        code = found.run(train, console=open_console(), **called)
+        _print_paths_of_sweep(found)
+        sys.exit(code)
+    if _start.answer and found is None and os.environ.get("LOCAL_RANK", "0") == "0":
+        raise ConfigError(f"{QUIET} goes with a run, or a sweep of Hydra's own: there is no path to print")
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        _print_help()
+    if found is None:
+        train()
+        return
+    with found.claimed(_fingerprint_data) as _start.folder:
+        sys.argv.append(f"hydra.run.dir={quote_value(str(_start.folder))}")
+        train()
+    if _start.answer:
+        _start.answer(str(_start.folder / found.arm / RECORD))
+
+
+def _print_paths_of_sweep(sweep: Sweep) -> None:
+    """Print the path of the record of each finished run, and on stderr how many are not, if that is all to print."""
+    if not _start.answer:
+        return
+    finished = [job for job in sweep.jobs if job.is_finished]
+    for job in finished:
+        _start.answer(str(job.folder / RECORD))
+    if missing := len(sweep.jobs) - len(finished):
+        of = f"{missing} of {len(sweep.jobs)} runs are not finished"
+        print(f"error: {of}; their logs are in {sweep.folder}", file=sys.stderr)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")

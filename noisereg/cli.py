@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from noisereg import __version__
+from noisereg import __version__, parsers
 
 _COMMANDS = {  # with the module whose `main` each is
     "train": ("noisereg.__main__", "train one network, a grid or a sweep; as python train.py"),
@@ -26,6 +26,9 @@ def main() -> int:
     """
     command = next(iter(sys.argv[1:]), "--help")
     if command in _COMMANDS:
+        if {"--help", "-h"} & set(sys.argv[2:]) and (parser := getattr(parsers, f"{command}_parser", None)):
+            parser().print_help()
+            return 0
         module, _ = _COMMANDS[command]
         sys.argv = [_name_of(command), *sys.argv[2:]]
         return import_module(module).main() or 0

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -52,6 +53,25 @@ class _PlainConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(plain_text(segment.text), segment.style)
+
+
+def silence_output() -> Callable[[str], None]:
+    """Drop what this process and its children print to stdout from here on.
+
+    Returns:
+        A function that prints a line there all the same.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+    def answer(text: str) -> None:
+        with suppress(OSError):  # a pipe whose reader has gone
+            os.write(kept, f"{plain_text(text)}\n".encode())
+
+    return answer
 
 
 def guard_output() -> None:

@@ -16,6 +16,7 @@ ORDER = (
     "errors",
     "secrets",
     "terminal",
+    "parsers",
     "statistics",
     "labels",
     "files",

@@ -1,4 +1,6 @@
+import io
 import os
+import re
 import subprocess
 import sys
 
@@ -76,3 +78,18 @@ def test_what_the_encoding_lacks_is_replaced():
     done = run_printing(subprocess.PIPE, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout.split(b"\n")[0], done.stderr) == (7, b"a ? b", b"to stderr ?\n")
     assert len(done.stdout.splitlines()) == 20_000
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_no_colours_are_printed_where_none_are_wanted_and_no_escape_at_all_without_a_terminal(is_terminal, monkeypatch):
+    table = Table("a")
+    table.add_row(Text("red", style="red"), style="green")
+    for name, value in (("NO_COLOR", "1"), ("TERM", "xterm-256color"), ("TTY_COMPATIBLE", str(int(is_terminal)))):
+        monkeypatch.setenv(name, value)
+    console = open_console()
+    assert console.is_terminal == is_terminal
+    console.file = io.StringIO()
+    console.print(table)
+    printed = console.file.getvalue()
+    assert "red" in printed and ("\x1b[1m" in printed) == is_terminal
+    assert not re.search(r"\x1b\[[\d;]*[349]\d", printed)

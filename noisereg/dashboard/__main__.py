@@ -1,6 +1,5 @@
 """`python -m noisereg.dashboard`: the W&B workspace of a project, shown here or saved there."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ from rich.text import Text
 
 from noisereg.dashboard.workspace_panels import SECTIONS, STRENGTH, WorkspaceSection
 from noisereg.errors import ConfigError
+from noisereg.parsers import dashboard_parser
 from noisereg.terminal import guard_output, open_console
 
 _CAPTION = f"lines, bars: mean over the runs of each {STRENGTH}, with one standard error"
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 if it cannot be saved, which one line on stderr explains.
     """
     guard_output()
-    asked, console = _parser().parse_args(arguments), open_console()
+    asked, console = dashboard_parser().parse_args(arguments), open_console()
     if not asked.save:
         console.print(sections_table(SECTIONS))
         console.print(f"the workspace of {asked.project} on W&B; --save puts it there", highlight=False)
@@ -63,15 +63,6 @@ def _save(entity: str | None, project: str, group: str | None) -> str:
     return save_workspace(
         build_workspace(SECTIONS, entity=entity or own_entity(), project=project, name=name, group=group)
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m noisereg.dashboard", description=__doc__)
-    parser.add_argument("--project", default="noisereg", help="of W&B, as logger.project; by default noisereg")
-    parser.add_argument("--entity", help="user or team that owns the project; by default that of the key")
-    parser.add_argument("--group", help="show the runs of this group only, such as the name of a sweep's folder")
-    parser.add_argument("--save", action="store_true", help="save it on W&B as a new view; prints its URL")
-    return parser
 
 
 if __name__ == "__main__":

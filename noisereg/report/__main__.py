@@ -1,6 +1,5 @@
 """`python -m noisereg.report FOLDER`: what finished runs came to, as a page, figures and tables."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.composing import compose_settings
+from noisereg.parsers import report_parser
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup, describe_ends
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
     guard_output()
-    asked = _parser().parse_args(arguments)
+    asked = report_parser().parse_args(arguments)
     try:
         first = asked.paths[0]
         folder = asked.out or (first if first.is_dir() else first.parent)
@@ -118,13 +118,6 @@ def _write(path: Path, content: bytes) -> None:
     from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
 
     write_atomically(path, lambda file: file.write(content))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m noisereg.report", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER", help="of a run, or of many runs")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="to write into; by default the first one")
-    return parser
 
 
 if __name__ == "__main__":

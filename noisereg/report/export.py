@@ -1,6 +1,5 @@
 """`noisereg export FOLDER`: the figures and tables of runs as a paper takes them, vector graphics and LaTeX."""
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from noisereg.labels import label_of
+from noisereg.parsers import EXPORTED, export_parser
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
@@ -24,7 +24,7 @@ from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 from noisereg.terminal import guard_output, open_console, plain_text
 
-FORMATS = ("pdf", "svg", "png", "csv", "tex")
+FORMATS = EXPORTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
     guard_output()
-    asked = _parser().parse_args(arguments)
+    asked = export_parser().parse_args(arguments)
     console = open_console()
     try:
         form, formats = (
@@ -286,19 +286,6 @@ def _formats_of(text: str) -> list[str]:
     if unknown := [name for name in given if name not in FORMATS]:
         raise ValueError(f"--format must be some of {','.join(FORMATS)}, got {unknown[0]!r}")
     return given
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="noisereg export", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER", help="of a run, or of many runs")
-    parser.add_argument("--out", type=Path, default=Path("export"), metavar="FOLDER", help="by default export")
-    parser.add_argument("--format", default=",".join(FORMATS), help=f"by default all: {','.join(FORMATS)}")
-    parser.add_argument(
-        "--width", help="of figures: column (3.25 inches), page (6.75) or inches; by default page, of each panel column"
-    )
-    parser.add_argument("--each", action="store_true", help="each panel as a figure of its own")
-    parser.add_argument("--font", default="sans-serif", help="of figures, by the name that the system has for it")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """`noisereg plot SWEEP --x KEY --y METRIC,...`: what was measured against anything in which runs differ."""
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noisereg.labels import label_of
+from noisereg.parsers import plot_parser
 from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.line_panel import FEWEST_FOR_AN_INTERVAL
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
     guard_output()
-    asked = _parser().parse_args(arguments)
+    asked = plot_parser().parse_args(arguments)
     console = open_console()
     try:
         if asked.output and asked.output.suffix.removeprefix(".") not in IMAGES:
@@ -321,21 +321,6 @@ def _write(path: Path, content: bytes) -> None:
     from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
 
     write_atomically(path, lambda file: file.write(content))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="noisereg plot", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER", help="of a run, a sweep, or many runs")
-    parser.add_argument("--x", required=True, metavar="KEY", help="a setting that differs, epoch, step or a metric")
-    parser.add_argument("--y", default="test/error", metavar="METRIC,...", help="a panel each; by default test/error")
-    parser.add_argument("--by", metavar="KEY,...", help="what tells lines apart; by default all else that differs")
-    parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE", help="leave out other replicas")
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help=".pdf, .svg or .png; without it, a drawing in the terminal"
-    )
-    parser.add_argument("--width", help="column (3.25 inches), page (6.75) or inches; by default column for one panel")
-    parser.add_argument("--font", default="sans-serif", help="by the name that the system has for it")
-    return parser
 
 
 if __name__ == "__main__":

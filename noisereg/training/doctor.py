@@ -1,6 +1,5 @@
 """`noisereg doctor`: what a run would find on this machine, as text to paste into a report of a fault."""
 
-import argparse
 import os
 import shutil
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import torch
 
 from noisereg.datasets import Cifar10, Cifar100, FashionMnist, Mnist
 from noisereg.files.cache import cache_folder
+from noisereg.parsers import doctor_parser
 from noisereg.runs.environment import describe_environment
 from noisereg.runs.wandb_run import wandb_mode
 from noisereg.terminal import guard_output
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, 0.
     """
     guard_output()
-    asked = _parser().parse_args(arguments)
+    asked = doctor_parser().parse_args(arguments)
     for name, value in examine(asked.root):
         print(f"{name:<9} {value}")
     return 0
@@ -84,11 +84,3 @@ def _find_data(root: Path) -> list[str]:
     }
     found = [f"{name}: {root / place}" for name, below in places.items() for place in below if (root / place).exists()]
     return found or [f"none in {root}: MNIST and CIFAR would be downloaded to it"]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="noisereg doctor", description=__doc__)
-    parser.add_argument(
-        "--root", type=Path, default=Path("data"), metavar="FOLDER", help="of the data; by default data"
-    )
-    return parser

@@ -25,7 +25,10 @@ from noisereg.runs.summary import early_ends_in_words
 from noisereg.statistics import CELL, paired_means
 
 # Of these a group may have several values; engines and threads come to the same up to rounding.
-_GROUPED_OVER = ("seed", "seeds", "threads", "engine", "noise.p", "optimizer.lr")
+_GROUPED_OVER = (
+    *("seed", "seeds", "threads", "engine", "noise.p", "optimizer.lr"),
+    *("callbacks.sparsity.by_layer", "callbacks.norms.by_layer"),  # which older versions do not have
+)
 _OF_THE_EXPERIMENT = ("experiment.id", "experiment.arms", "experiment.fast")  # the rest of it is words
 _NO_METRICS = (*REPLICA, "epochs", "ended_by", "fitted_epoch")  # columns of a replica's row beside its metrics
 _RULE = "noise"
