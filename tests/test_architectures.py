@@ -150,7 +150,7 @@ def images(tmp_path):
 
 def test_the_program_measures_what_there_is_or_what_is_chosen(images, tmp_path):
     given = ["model=torchvision", "model.name=efficientnet_b0", "dataset=image_folder", f"dataset.root={images}"]
-    given += ["trainer.max_steps=1", "dataset.batch_size=2", "logger=csv"]
+    given += ["trainer.max_steps=1", "dataset.batch_size=2", "logger=csv", "callbacks.sparsity.by_layer=all"]
     done = run_program(*given, "hydra.run.dir=plain", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     row = read_result(tmp_path / "plain")["replicas"][0]

@@ -3,7 +3,7 @@
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from noisereg.metrics import collect_norms
+from noisereg.metrics import check_by_layer, collect_norms
 
 
 class NormMonitor(Callback):
@@ -15,19 +15,20 @@ class NormMonitor(Callback):
 
     Args:
         every_n_epochs: log in every n-th epoch of training; `trainer.validate` always logs.
+        by_layer: "last" for the last two layers with weights of at least two axes, "all" for every weight and bias.
 
     Raises:
-        ValueError: if every_n_epochs is below 1.
+        ValueError: if every_n_epochs is below 1, or by_layer is another word.
 
     Example:
         >>> from lightning import Trainer
         >>> trainer = Trainer(callbacks=[NormMonitor(every_n_epochs=5)], logger=False, accelerator="cpu")
     """
 
-    def __init__(self, every_n_epochs: int = 1) -> None:
+    def __init__(self, every_n_epochs: int = 1, *, by_layer: str = "last") -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
-        self._every_n_epochs = every_n_epochs
+        self._every_n_epochs, self._by_layer = every_n_epochs, check_by_layer(by_layer)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log if this epoch is due."""
@@ -42,4 +43,4 @@ class NormMonitor(Callback):
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and (trainer.current_epoch + 1) % self._every_n_epochs:
             return
-        pl_module.log_dict(collect_norms(pl_module), sync_dist=True)
+        pl_module.log_dict(collect_norms(pl_module, by_layer=self._by_layer), sync_dist=True)

@@ -21,9 +21,11 @@ from noisereg.metrics import (
     Threshold,
     Turnover,
     activity_by_group,
+    check_by_layer,
     collect_layer_values,
     eval_mode,
     is_wrong,
+    select_layers,
 )
 from noisereg.metrics.activations import Kind, find_activations, find_named
 
@@ -36,13 +38,13 @@ class SparsityMonitor(Callback):
     It logs, over all layers together, `<split>/active_neurons`, `active_fraction`, `dead_fraction`,
     `always_on_fraction` and, where classes are counted, `associated_neurons`, `associated_by_rate_neurons` and
     `label_entropy`; and by layer, if there are several, `<split>/active_fraction/<layer>` and
-    `<split>/dead_fraction/<layer>`. For layers of channels, (batch, C, H, W), it also logs `dead_channel_fraction`,
-    over all of them and by layer: the share of the channels that fire nowhere on any sample. On the training data it
-    also logs, of all layers and of each, `train/died_neurons` and `train/revived_neurons`: how many units have died and
-    revived since the last measurement, 0 at the first. Where `LabelCorruption` adds the labels that training samples
-    are given throughout, `train/active_neurons_right`, `train/active_neurons_wrong` and the same of the fraction are
-    the activity on samples whose label is right and wrong. The metrics of the last measurement stay in
-    `metrics[split][layer]`.
+    `<split>/dead_fraction/<layer>`, of the last two layers or, with by_layer="all", of each. For
+    layers of channels, (batch, C, H, W), it also logs `dead_channel_fraction`, over all of them and by layer: the share
+    of the channels that fire nowhere on any sample. On the training data it also logs, over all layers and by layer,
+    `train/died_neurons` and `train/revived_neurons`: how many units have died and revived since the last measurement, 0
+    at the first. Where `LabelCorruption` adds the labels that training samples are given throughout,
+    `train/active_neurons_right`, `train/active_neurons_wrong` and the same of the fraction are the activity on samples
+    whose label is right and wrong. The metrics of all layers of the last measurement stay in `metrics[split][layer]`.
 
     The splits of the validation loaders are called by the datamodule's `eval_splits`, or else val, val2, ...; those of
     the test loaders test, test2, ... If no validation loader is called train, the monitor makes a pass of its own over
@@ -73,6 +75,7 @@ class SparsityMonitor(Callback):
         units: "features" or "positions"; None: features of tokens, positions of channels.
         batch_first: whether tokens come as (batch, tokens) or, if False, as (tokens, batch); None: as it is found.
         ignore_index: a label that marks samples or tokens to leave out.
+        by_layer: which layers have values of their own: "last" for the last two, "all" for each.
         mask: what is true, or 1, for the tokens that count: the name of an entry of a dict batch, which need not be
             there, or a function of the batch; None: all count.
         name: of the monitor, in front of what it logs, as in `<name>/<split>/active_neurons`. A trainer may have
@@ -104,6 +107,7 @@ class SparsityMonitor(Callback):
         batch_first: bool | None = None,
         ignore_index: int | None = -100,
         mask: str | Callable[[Any], Tensor | None] | None = "attention_mask",
+        by_layer: str = "last",
         required: bool = True,
     ) -> None:
         if every_n_epochs < 1:
@@ -118,7 +122,7 @@ class SparsityMonitor(Callback):
             raise ValueError(f"max_train_samples must be at least 0 or None, got {max_train_samples}")
         if not re.fullmatch(r"[\w-]*", name):
             raise ValueError(f"name must hold letters, digits, _ and - only, got {name!r}")
-        self.name = name
+        self.name, self.by_layer = name, check_by_layer(by_layer)
         self._how: dict[str, Any] = {
             "layers": layers,
             "threshold": Threshold.parse(threshold, magnitude=magnitude),
@@ -328,6 +332,7 @@ class SparsityMonitor(Callback):
                 self.metrics[split] = metrics
                 changes = self._turnover.measure(metrics) if split == "train" else {}
                 values = collect_layer_values(metrics) | changes
+                values = select_layers(values, layers=[*metrics], by_layer=self.by_layer)
                 if split == "train":
                     values |= self._values_apart(pl_module.device)
                 place = f"{self.name}/{split}" if self.name else split

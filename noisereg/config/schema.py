@@ -187,6 +187,7 @@ class Callback(Component):
 
     every_n_epochs: Size = 1
     every_n_train_steps: SizeOrNull = None
+    by_layer: Annotated[Literal["last", "all"], _must_be("last or all")] = "last"
 
 
 Tag = Annotated[str, Field(min_length=1, max_length=64)]  # as W&B limits them

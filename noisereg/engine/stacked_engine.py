@@ -26,6 +26,7 @@ from noisereg.metrics import (
     is_wrong,
     name_gradient_norms,
     predictions,
+    select_layers,
 )
 
 _ROWS_AT_ONCE = 1000  # samples of an evaluation
@@ -42,6 +43,8 @@ class StackedEngine:
         batch_size: samples of a step.
         counting: arguments of the `ActivationCounter` that measures the networks; None for its own.
         gradient_samples: how many training samples `train/gradient_norm_squared` is the mean over, at most; 0: none.
+        by_layer: of which layers activations have values of their own: "last" for the last two, "all" for each.
+        norms_by_layer: the same of weights and biases.
     """
 
     name = "stacked"
@@ -57,11 +60,14 @@ class StackedEngine:
         batch_size: int,
         counting: Mapping[str, Any] | None = None,
         gradient_samples: int = 0,
+        by_layer: str = "last",
+        norms_by_layer: str = "last",
     ) -> None:
         self.networks = networks
         self._model, self._loss, self._batch_size = deepcopy(model), loss, batch_size
         self._gradient_samples = gradient_samples
         self._counting = {**(counting or {}), "required": False}
+        self._by_layer, self._norms_by_layer = by_layer, norms_by_layer
         self._rates = torch.zeros(len(networks), dtype=torch.float64)
         self._turnovers = [Turnover() for _ in range(len(networks))]
         self._fires: dict[int, Int64[Tensor, "classes units"]] = {}
@@ -141,8 +147,13 @@ class StackedEngine:
                 if name == "train":
                     of_layers |= self._turnovers[replica].measure(metrics)
                     self._keep_fires(replica, metrics)
+                of_layers = select_layers(of_layers, layers=[*metrics], by_layer=self._by_layer)
                 values |= {f"{name}/{key}": value for key, value in of_layers.items()}
-        return values | collect_norms(model) | self._measure_gradients(splits["train"].inputs)
+        return (
+            values
+            | collect_norms(model, by_layer=self._norms_by_layer)
+            | self._measure_gradients(splits["train"].inputs)
+        )
 
     def _measure_apart(self, split: Split, given: Int64[Tensor, " n"]) -> dict[str, Tensor]:
         """Measure the network on samples with a right and a wrong label apart."""

@@ -17,7 +17,7 @@ from noisereg.metrics.eval_mode import eval_mode
 from noisereg.metrics.gradient_norms import gradient_norms, name_gradient_norms, trained_layers
 from noisereg.metrics.last_layers import LastBatch, LastLayers, find_last_layers, watch_last_layers
 from noisereg.metrics.layer_names import short_names
-from noisereg.metrics.layer_values import collect_layer_values
+from noisereg.metrics.layer_values import check_by_layer, collect_layer_values, select_layers
 from noisereg.metrics.memorization import GROUPS, Memorization, activity_by_group, is_wrong
 from noisereg.metrics.norms import bias_quantiles, bias_statistics, collect_norms, frobenius_norm, weight_norms
 from noisereg.metrics.predictions import predictions
@@ -44,6 +44,7 @@ __all__ = [
     "bias_quantiles",
     "bias_statistics",
     "calibration",
+    "check_by_layer",
     "class_plane",
     "collect_layer_values",
     "collect_norms",
@@ -63,6 +64,7 @@ __all__ = [
     "predictions",
     "project_features",
     "reliability",
+    "select_layers",
     "short_names",
     "summarize_counts",
     "summarize_layers",

@@ -1,6 +1,6 @@
 """The values that are logged of the layers of a network, from the counts of each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,43 @@ from torch import Tensor
 
 from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
 
+BY_LAYER = ("last", "all")
+LAST = 2  # layers: the penultimate one and the last
 _BY_LAYER = ("active_fraction", "dead_fraction")
+
+
+def select_layers(
+    values: Mapping[str, Tensor], *, layers: Sequence[str], by_layer: str
+) -> dict[str, Float[Tensor, ""]]:
+    """Return values without those of single layers that are not wanted.
+
+    Args:
+        values: by `<quantity>`, or `<quantity>/<layer>` for a single layer.
+        layers: names of the layers, in the order of the network.
+        by_layer: "last" for the values of the last two layers, "all" for those of each.
+
+    Example:
+        >>> values = {"norm/a": torch.ones(()), "norm/b": torch.ones(()), "norm/c": torch.ones(())}
+        >>> [*select_layers(values, layers=["a", "b", "c"], by_layer="last")]
+        ['norm/b', 'norm/c']
+    """
+    kept = {"", *(layers if by_layer == "all" else layers[-LAST:])}
+    return {name: value for name, value in values.items() if by_layer == "all" or name.partition("/")[2] in kept}
+
+
+def check_by_layer(by_layer: str) -> str:
+    """Return which layers have values of their own, once it is known to be one of the two ways.
+
+    Raises:
+        ValueError: if it is another word.
+
+    Example:
+        >>> check_by_layer("last")
+        'last'
+    """
+    if by_layer not in BY_LAYER:
+        raise ValueError(f"by_layer must be {' or '.join(BY_LAYER)}, got {by_layer!r}")
+    return by_layer
 
 
 def collect_layer_values(metrics: Mapping[str, ActivationSparsity]) -> dict[str, Float[Tensor, ""]]:

@@ -10,6 +10,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from noisereg.metrics.eval_mode import eval_mode
 from noisereg.metrics.layer_names import short_names
+from noisereg.metrics.layer_values import LAST
 
 _QUANTILES = {"min": 0.0, "q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
 
@@ -55,11 +56,12 @@ def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]
     return {_layer(name): bias_quantiles(bias.flatten()) for name, bias in _find(module, "bias").items()}
 
 
-def collect_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
+def collect_norms(module: nn.Module, *, by_layer: str = "all") -> dict[str, Float[Tensor, ""]]:
     """Compute `norm/<layer>` of each weight and `bias_<statistic>/<layer>` of each bias, by short names of the layers.
 
     Args:
         module: any module, see `weight_norms` and `short_names`.
+        by_layer: "all" for every weight and bias, "last" for those of the last two layers with a norm.
 
     Example:
         >>> sorted(collect_norms(nn.Sequential(nn.Linear(2, 2))))[:2]
@@ -67,6 +69,10 @@ def collect_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
     """
     weights, biases = _find_matrices(module), _find(module, "bias")
     short = short_names([*weights, *biases])
+    layers = [_layer(short[name]) for name in weights]
+    if by_layer != "all":
+        weights = {name: weight for name, weight in weights.items() if _layer(short[name]) in layers[-LAST:]}
+        biases = {name: bias for name, bias in biases.items() if _layer(short[name]) in layers[-LAST:]}
     values = {f"norm/{_layer(short[name])}": _norm(weight) for name, weight in weights.items()}
     for name, bias in biases.items():
         statistics = bias_quantiles(bias.flatten())

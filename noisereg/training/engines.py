@@ -110,12 +110,12 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
         regularizer=build_regularizer(settings),
         seeds=seeds,
     )
-    counting = {}
+    measured: dict[str, Any] = {"norms_by_layer": settings["callbacks"].get("norms", {}).get("by_layer", "last")}
     if "sparsity" in settings["callbacks"]:
-        counting = build("callbacks.sparsity", settings["callbacks"]["sparsity"]).counting
-    gradient_samples = settings["callbacks"].get("gradients", {}).get("max_samples", 0)
-    how: dict[str, Any] = {"batch_size": batch_size, "counting": counting, "gradient_samples": gradient_samples}
-    return StackedEngine(stacked, networks[0], loss, **how)
+        monitor = build("callbacks.sparsity", settings["callbacks"]["sparsity"])
+        measured |= {"counting": monitor.counting, "by_layer": monitor.by_layer}
+    measured["gradient_samples"] = settings["callbacks"].get("gradients", {}).get("max_samples", 0)
+    return StackedEngine(stacked, networks[0], loss, batch_size=batch_size, **measured)
 
 
 def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:

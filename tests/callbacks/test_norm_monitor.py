@@ -57,10 +57,18 @@ def _fit(module, *callbacks, **kwargs):
     return trainer
 
 
+def test_the_last_two_layers_with_weights_are_logged_if_no_more_are_asked_for():
+    module = Plain()
+    module.model.insert(0, nn.Linear(4, 4))
+    logged = set(_fit(module, NormMonitor()).logged_metrics)
+    statistics = ("mean", "min", "q10", "q50", "q90", "max")
+    assert logged == {"norm/1", "norm/4", *(f"bias_{name}/1" for name in statistics)}
+
+
 @pytest.mark.parametrize("kind", [Plain, Validated])
 def test_norms_and_biases_at_the_end_of_training_are_logged(kind):
     module = kind()
-    logged = _fit(module, NormMonitor()).logged_metrics
+    logged = _fit(module, NormMonitor(by_layer="all")).logged_metrics
     bias = module.model[0].bias.detach()
     expected = {
         "norm/0": module.model[0].weight.norm().item(),

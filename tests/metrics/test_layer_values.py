@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from noisereg.metrics import ActivationSparsity, collect_layer_values
+from noisereg.metrics import ActivationSparsity, check_by_layer, collect_layer_values, select_layers
 
 
 def measured(*batches, labels=None, num_classes=None):
@@ -56,3 +56,17 @@ def test_classes_are_counted_where_there_are_labels():
     metric = measured([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], labels=[0, 1], num_classes=2)
     values = collect_layer_values({"relu": metric})
     assert values["associated_neurons"] == values["associated_by_rate_neurons"] == 2
+
+
+def test_the_values_of_single_layers_are_those_of_the_last_two_unless_all_are_wanted():
+    layers = ["a", "b.c", "d"]
+    values = collect_layer_values(dict.fromkeys(layers, IMAGES))
+    last = select_layers(values, layers=layers, by_layer="last")
+    assert {name.partition("/")[2] for name in last} == {"", "b.c", "d"}
+    assert {name: values[name] for name in last} == last
+    assert select_layers(values, layers=layers, by_layer="all") == values
+
+
+def test_another_word_for_the_layers_is_refused():
+    with pytest.raises(ValueError, match="by_layer must be last or all, got 'some'"):
+        check_by_layer("some")
