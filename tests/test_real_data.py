@@ -49,5 +49,4 @@ def test_one_epoch_of_resnet20_on_cifar10_lowers_the_loss(noise, tmp_path):
     assert float(last["test/loss"]) < float(first["test/loss"])
     assert float(last["test/error"]) < 0.7
     layers = [name for name in last if name.startswith("test/active_fraction/")]
-    assert len(layers) == 19
-    assert "test/active_fraction/layer3.2.relu2" in layers
+    assert layers == ["test/active_fraction/layer3.2.relu1", "test/active_fraction/layer3.2.relu2"]
