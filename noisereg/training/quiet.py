@@ -3,7 +3,6 @@
 import logging
 import warnings
 
-
 QUIETED = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric")  # loggers
 
 
