@@ -21,7 +21,9 @@ def direct_requirements() -> list[Requirement]:
     project = tomllib.loads(_PROJECT.read_text())["project"]
     extras = {name: [Requirement(line) for line in lines] for name, lines in project["optional-dependencies"].items()}
     of_tests = extras["test"]
-    named = [extra for requirement in of_tests if requirement.name == "noisereg" for extra in requirement.extras]
+    named = [
+        extra for requirement in of_tests if requirement.name == "noisereg" for extra in sorted(requirement.extras)
+    ]
     found = [*map(Requirement, project["dependencies"]), *of_tests, *(line for name in named for line in extras[name])]
     return [requirement for requirement in found if requirement.name != "noisereg"]
 

@@ -11,7 +11,16 @@ import noisereg
 from noisereg.cli import main
 from noisereg.training.doctor import examine
 
-CODE = "import sys; from noisereg.cli import main; code = main(); print(*sorted(sys.modules)); sys.exit(code)"
+CODE = """
+import sys
+from noisereg.cli import main
+try:
+    code = main()
+except SystemExit as end:
+    code = end.code
+print(*sorted(sys.modules))
+sys.exit(code)
+"""
 
 
 def call(monkeypatch, *arguments):

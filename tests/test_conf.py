@@ -62,7 +62,14 @@ RATES = {  # factors of the learning rate, in some of two hundred epochs
     "multistep": {99: 1, 100: 0.1, 149: 0.1, 150: 0.01},
     "cosine": {0: 1, 50: (1 + math.sqrt(0.5)) / 2, 100: 0.5, 199: (1 + math.cos(math.pi * 199 / 200)) / 2},
 }
-settings = cache(compose_settings)
+NEEDS = {"recipe=text": ["model=gpt_tiny", "dataset=characters"]}  # beside the choice itself
+
+
+@cache
+def settings(*overrides):
+    return compose_settings(*overrides, *(line for one in overrides for line in NEEDS.get(one, [])))
+
+
 MATRIX = "noise.matrix=[[0.9,0.1],[0.5,0.5]]"
 
 

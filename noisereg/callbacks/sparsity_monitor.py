@@ -75,7 +75,8 @@ class SparsityMonitor(Callback):
         units: "features" or "positions"; None: features of tokens, positions of channels.
         batch_first: whether tokens come as (batch, tokens) or, if False, as (tokens, batch); None: as it is found.
         ignore_index: a label that marks samples or tokens to leave out.
-        by_layer: which layers have values of their own: "last" for the last two, "all" for each.
+        by_layer: which layers have values of their own: "last" for the last two, "all" for each; of those that `layers`
+            names, each has.
         mask: what is true, or 1, for the tokens that count: the name of an entry of a dict batch, which need not be
             there, or a function of the batch; None: all count.
         name: of the monitor, in front of what it logs, as in `<name>/<split>/active_neurons`. A trainer may have
@@ -122,7 +123,7 @@ class SparsityMonitor(Callback):
             raise ValueError(f"max_train_samples must be at least 0 or None, got {max_train_samples}")
         if not re.fullmatch(r"[\w-]*", name):
             raise ValueError(f"name must hold letters, digits, _ and - only, got {name!r}")
-        self.name, self.by_layer = name, check_by_layer(by_layer)
+        self.name, self.by_layer = name, check_by_layer(by_layer) if layers is None else "all"
         self._how: dict[str, Any] = {
             "layers": layers,
             "threshold": Threshold.parse(threshold, magnitude=magnitude),

@@ -53,7 +53,7 @@ def test_a_training_returns_its_run_and_leaves_nothing_behind(overrides, tmp_pat
     run = noisereg.train([*overrides, "threads=1"], folder=tmp_path / "run", quiet=True)
     assert shared() == before
     assert isinstance(run, noisereg.TrainedRun) and run.run.folder == tmp_path / "run"
-    assert set(run.curves["epoch"]) == {0, 1, 2}
+    assert {0, 2} <= set(run.curves["epoch"]) <= {0, 1, 2}
     which = {"seed": 0, "p": float(run.replicas["p"].iloc[0])}
     network, wrong = run.network(**which), []
     for batch in run.batches("test", **which):
