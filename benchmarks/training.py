@@ -80,7 +80,7 @@ class RandomPixels(Mnist):
 class PlainLoop(LightningModule):
     """What a user writes who has never heard of noisereg."""
 
-    def __init__(self, features: int, num_classes: int, *, hidden: int, lr: float, p: float, sgd: Sgd) -> None:
+    def __init__(self, features: int, num_classes: int, *, hidden: int, lr: float, p: float, sgd: Sgd = PLAIN) -> None:
         super().__init__()
         self.num_classes, self.lr, self.p, self.sgd = num_classes, lr, p, sgd
         self.net = nn.Sequential(

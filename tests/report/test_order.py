@@ -6,7 +6,7 @@ from pathlib import Path
 from noisereg import report
 
 FOLDER = Path(report.__file__).parent
-ORDER = ("claims", "groups", "figures", "page", "export", "plot", "__main__")
+ORDER = ("claims", "groups", "figures", "page", "export", "plot", "tradeoff", "__main__")
 
 
 def test_no_room_of_the_report_imports_a_later_one():
