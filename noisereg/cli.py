@@ -1,5 +1,6 @@
 """The installed command `noisereg`: train, report, plot and the others, each loaded when it is called."""
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -27,19 +28,27 @@ def main() -> int:
     command = next(iter(sys.argv[1:]), "--help")
     if command in _COMMANDS:
         if {"--help", "-h"} & set(sys.argv[2:]) and (parser := getattr(parsers, f"{command}_parser", None)):
-            parser().print_help()
-            return 0
+            return _print(parser().format_help().rstrip("\n"))
         module, _ = _COMMANDS[command]
         sys.argv = [_name_of(command), *sys.argv[2:]]
         return import_module(module).main() or 0
     if command == "--version":
-        print(f"noisereg {__version__}")
-        return 0
+        return _print(f"noisereg {__version__}")
     if command not in ("--help", "-h"):
         print(f"error: noisereg {command}: there is no such command (known: {', '.join(_COMMANDS)})", file=sys.stderr)
         return 2
     lines = [f"  {name:<10} {what}" for name, (_, what) in _COMMANDS.items()]
-    print("usage: noisereg COMMAND ...", "", *lines, "", "noisereg COMMAND --help says more of one", sep="\n")
+    return _print(
+        "\n".join(["usage: noisereg COMMAND ...", "", *lines, "", "noisereg COMMAND --help says more of one"])
+    )
+
+
+def _print(text: str) -> int:
+    """Print a text that may be cut off, as by `| head`, and return the exit code."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at the end
     return 0
 
 

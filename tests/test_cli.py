@@ -42,6 +42,13 @@ def test_help_loads_no_library():
     assert not loaded & {"torch", "lightning", "hydra", "omegaconf", "numpy", "rich", "pandas", "wandb"}
 
 
+@pytest.mark.parametrize("arguments", ["--help", "--version", "plot --help"])
+def test_help_that_is_cut_off_is_no_error(arguments):
+    command = f"{sys.executable} -m noisereg.cli {arguments} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("command", ["report", "export", "plot", "dashboard", "doctor"])
 def test_help_of_a_command_is_that_of_its_own_parser_and_loads_no_library(command):
     done = subprocess.run([sys.executable, "-c", CODE, command, "--help"], capture_output=True, text=True, check=True)

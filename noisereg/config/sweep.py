@@ -101,13 +101,14 @@ class Sweep:
             self._check_data(fingerprint)
             skipped = [job for job in self.jobs if job.is_finished]
             try:
-                if len(skipped) < len(self.jobs):
-                    launch()
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 1
+                try:
+                    if len(skipped) < len(self.jobs):
+                        launch()
+                except SystemExit as end:
+                    code = end.code if isinstance(end.code, int) else 1
+                show_results([job.folder for job in self.jobs if job.is_finished])
             finally:
-                self._print_table(skipped, console)
-            show_results([job.folder for job in self.jobs if job.is_finished])
+                self._print_table(skipped, console)  # whose last line says how to go on
         return code or int(not all(job.is_finished for job in self.jobs))
 
     def stop_jobs(self) -> None:
