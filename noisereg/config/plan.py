@@ -15,7 +15,7 @@ from noisereg.config.targets import same_target, target_name
 from noisereg.errors import ConfigError
 
 ENGINES = ("fused", "blocked", "stacked", "single")  # the fastest first
-MOST_SAMPLES = 128  # of a step of `fused`; beyond, a matrix product of torch's own is as fast
+MOST_SAMPLES = 128  # of a step of `fused`, whose loops keep the activations of all
 _TWO_LAYER = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
 _PRECISIONS = ("auto", "32-true", "32", "64-true", "64")  # auto is 32-true where an engine needs that
 _TRAINER_KEYS = {

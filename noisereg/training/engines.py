@@ -33,6 +33,7 @@ from noisereg.training.build import (
 from noisereg.training.spread import Amount, Spread
 
 _MOST_OF_A_STEP = 200_000_000  # multiplications, of a step of one replica, beyond which stacking gains nothing
+_MOST_OF_A_LOOP = 8_000_000  # the same, beyond which the matrix products of `blocked` are faster than a compiled loop
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,11 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
         found["fused"] = f"loss {target_name(settings['loss'])} is not compiled"
     if settings["trainer"]["accelerator"] != "cpu" and torch.accelerator.is_available():
         found["fused"] = "it runs on CPUs (trainer.accelerator=cpu)"
+    if plan.asked == "auto" and batch_size > 1 and "blocked" not in plan.obstacles():
+        model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
+        count = count_multiplications(model, example_inputs(data.input_shape, num=4)) * batch_size
+        if count > _MOST_OF_A_LOOP:
+            found["fused"] = f"a step of {count / 1e6:,.0f} million multiplications is no slower in blocked"
     try:
         learning_rates(settings, plan.axes["lr"], num_epochs=settings["trainer"]["max_epochs"])
     except ConfigError as error:
