@@ -112,7 +112,7 @@ def test_weights_of_another_run_and_data_that_are_others_by_now_are_refused_in_o
     record = json.loads((tmp_path / "result.json").read_text())
     record["config"]["seed"] = 4
     (tmp_path / "result.json").write_text(json.dumps(record))
-    with pytest.raises(ConfigError, match=r"last.ckpt is of a run of another configuration \(seed was 0 and is 4\)"):
+    with pytest.raises(ConfigError, match=r"last.ckpt is of a run of another configuration \(seed was 3 and is 4\)"):
         noisereg.load(tmp_path).network()
     record["fingerprint"] = {"train_images": 40}
     (tmp_path / "result.json").write_text(json.dumps(record))
