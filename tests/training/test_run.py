@@ -328,7 +328,7 @@ def test_a_run_is_not_made_shorter(tmp_path):
         start(tmp_path, *ALONE)
 
 
-def test_a_checkpoint_of_another_run_is_refused_before_a_dashboard_is_opened(tmp_path, monkeypatch):
+def test_a_checkpoint_of_another_run_is_refused_before_a_logger_is_opened(tmp_path, monkeypatch):
     for seed in (0, 1):
         start(tmp_path / str(seed), *ALONE, f"seed={seed}")
     before = {**read(tmp_path / "0"), "status": "stopped"}
@@ -336,7 +336,7 @@ def test_a_checkpoint_of_another_run_is_refused_before_a_dashboard_is_opened(tmp
     for path in (tmp_path / "1" / "checkpoints").iterdir():
         shutil.copy(path, tmp_path / "0" / "checkpoints" / path.name)
     opened = []
-    monkeypatch.setattr(story, "_open_dashboard", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr(story, "_open_loggers", lambda *arguments: opened.append(arguments))
     with pytest.raises(ConfigError, match=r"last\.ckpt is of a run of another configuration \(seed was 1 and is 0\)"):
         start(tmp_path / "0", *ALONE, "seed=0")
     after = read(tmp_path / "0")
