@@ -1,6 +1,5 @@
 """Take out of a trained network the units that never fire on its training data, and measure what that changes."""
 
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -96,8 +95,8 @@ class Pruned:
         """Count the multiplications for a sample, before and after."""
         return count_multiplications(self.whole, inputs), count_multiplications(self.network, inputs)
 
-    def seconds(self, inputs: Float[Tensor, "batch *shape"]) -> tuple[float, float]:
-        """Measure the median seconds for a sample, before and after, of runs that take turns."""
+    def seconds(self, inputs: Float[Tensor, "batch *shape"]) -> list[tuple[float, float]]:
+        """Measure the seconds for a sample, before and after, in rounds in which the two networks take turns."""
         inputs = inputs[:_TIMED_SAMPLES]
         times: tuple[list[float], list[float]] = ([], [])
         with torch.no_grad():
@@ -107,7 +106,7 @@ class Pruned:
                     network(inputs)
                     if number >= _UNTIMED_ROUNDS:
                         found.append((time.perf_counter() - began) / len(inputs))
-        return statistics.median(times[0]), statistics.median(times[1])
+        return list(zip(*times, strict=True))
 
     def check_equal(self) -> None:
         """Check that the outputs on the training samples are equal up to rounding.

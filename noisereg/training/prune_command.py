@@ -5,6 +5,7 @@ prints parameters, multiplications and the measured speed before and after.
 """
 
 import math
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,12 +84,17 @@ def describe(pruned: Pruned, inputs: torch.Tensor) -> Iterator[str]:
     )
     inputs = inputs.to(next(pruned.network.parameters()).dtype)
     parameters, multiplications = pruned.num_parameters(), pruned.num_multiplications(inputs[:1])
-    before, after = pruned.seconds(inputs)
     yield f"  parameters {parameters[0]:,} -> {parameters[1]:,}"
     yield f"  multiplications a sample {multiplications[0]:,.0f} -> {multiplications[1]:,.0f}"
+    if parameters[0] == parameters[1]:
+        yield "  nothing was taken out, so no speed was measured"
+        return
+    rounds = pruned.seconds(inputs)
+    before, after = (1e6 * statistics.median(column) for column in zip(*rounds, strict=True))
+    low, middle, high = statistics.quantiles(one / other for one, other in rounds)
     yield (
-        f"  {1e6 * before:.3g} -> {1e6 * after:.3g} us a sample, {before / after:.2f} times as fast (medians in "
-        f"turns, {torch.get_num_threads()} threads)"
+        f"  {before:.3g} -> {after:.3g} us a sample, {middle:.2f} times as fast (median of {len(rounds)} rounds, half "
+        f"of them from {low:.2f} to {high:.2f}, {torch.get_num_threads()} threads)"
     )
 
 
