@@ -97,7 +97,7 @@ def test_a_replica_that_diverges_is_named_and_the_others_go_on(tmp_path):
     [
         (["noise.p=[0.1,0.1]"], "error: noise.p must be a number in [0, 1], or a list of different ones"),
         (["model=mlp", "engine=blocked"], "error: engine=blocked cannot run: model MLP is not TwoLayer or Neuron"),
-        (["engine=fused", "dataset.batch_size=4"], "error: engine=fused cannot run: dataset.batch_size=4"),
+        (["engine=fused", "dataset.batch_size=129"], "error: engine=fused cannot run: dataset.batch_size=129"),
         (["dataset.test_size=0"], "dataset.test_size"),
     ],
 )

@@ -48,7 +48,7 @@ class Sgd(NamedTuple):
                 m' = c w + d m + f G + h H.
 
         Example:
-            >>> Sgd(momentum=0.5).coefficients(np.array([0.1]))[0, 1]
+            >>> Sgd(momentum=0.5).coefficients(np.array([0.1]))[0, 1] + 0.0  # -0.0 is told from 0.0
             array([ 0.  , -0.05,  0.  ,  0.5 , -0.1 ,  1.  ,  0.  ,  0.  ])
         """
         of_gradient = 1 + self.momentum if self.nesterov else 1.0
