@@ -10,7 +10,7 @@ _SHARE = 2**40  # of the numbers of the draws in a step that a process has
 
 
 class Dropout(nn.Module):
-    """Set each unit to zero with probability p in training, and multiply the others by 1 / (1 - p).
+    """Zero each unit with probability p in training, and multiply the others by 1 / (1 - p).
 
     The mask is a function of the seed, the number of the call in training mode, the row in the batch and the unit, and
     of no generator: torch's own dropout draws in the order of the calls, and cannot be mapped over networks.

@@ -81,7 +81,7 @@ def _tensor(module: nn.Module, name: str) -> Any:
 
 
 def _replace(module: nn.Module, name: str, tensor: Tensor) -> None:
-    """Put a tensor of another size in the place of a parameter or buffer."""
+    """Replace a parameter or buffer by a tensor of another size."""
     path, _, key = name.rpartition(".")
     owner, old = module.get_submodule(path), _tensor(module, name)
     is_parameter = isinstance(old, nn.Parameter)

@@ -166,7 +166,7 @@ class Workers:
             raise WorkerError(f"{'; '.join(lost)}, for the second time; the others are finished")
 
     def _hand_out(self) -> None:
-        """Give each worker that is free the next replica, or leave to end; start as many as there is work for."""
+        """Hand the next replica, or leave to end, to each worker that is free; start as many as there is work for."""
         for worker in [worker for worker in self._workers if worker.number is None]:
             self._give(worker)
         while self._waiting and len(self._workers) < self._num_workers:
