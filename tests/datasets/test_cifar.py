@@ -124,12 +124,14 @@ def test_labels_as_those_of_cifar_n_are_refused_in_another_order_and_without_a_c
     rule = FileLabels(p=1.0, path=str(tmp_path / "CIFAR-10_human.pt"), column="aggre_label")
     with pytest.raises(ValueError, match=r"clean labels in clean_label are not those of .* in another order"):
         rule.of(by_class, num_classes=10)
-    with pytest.raises(ValueError, match="column must name the labels in .*, which has the columns aggre_label, worse"):
+    with pytest.raises(
+        ValueError, match=r"column must name the labels in .*, which has the columns aggre_label, worse"
+    ):
         replace(rule, column=None).of(samples, num_classes=10)
-    with pytest.raises(ValueError, match="column=worst_label: .* did you mean worse_label"):
+    with pytest.raises(ValueError, match=r"column=worst_label: .* did you mean worse_label"):
         replace(rule, column="worst_label").of(samples, num_classes=10)
     np.save(tmp_path / "CIFAR-10_human_ordered.npy", np.array(columns, dtype=object))
-    with pytest.raises(ValueError, match="cannot be read as labels .*allow_pickle=False"):
+    with pytest.raises(ValueError, match=r"cannot be read as labels .*allow_pickle=False"):
         replace(rule, path=str(tmp_path / "CIFAR-10_human_ordered.npy")).of(samples, num_classes=10)
 
 
