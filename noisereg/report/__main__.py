@@ -11,13 +11,13 @@ from rich.text import Text
 from noisereg.config.composing import compose_settings
 from noisereg.parsers import report_parser
 from noisereg.report.figures.chart_process import DrawingError
-from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.reading import find_groups
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.comparison_table import compare_groups, result_tables
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
 from noisereg.report.page.terminal import kinds_table, overview_table
-from noisereg.runs.reading import Run, find_runs
+from noisereg.runs.reading import Run
 from noisereg.terminal import guard_output, open_console, plain_text
 
 _MOST_TABLES = 40  # that are printed
@@ -39,14 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         first = asked.paths[0]
         folder = asked.out or (first if first.is_dir() else first.parent)
-        make_report(find_runs(asked.paths), folder, console=open_console())
+        console = open_console()
+        make_report(*find_groups(asked.paths, console), folder, console=console)
     except (ValueError, OSError) as error:
         print(plain_text(f"error: {error}"), file=sys.stderr)
         return 2
     return 0
 
 
-def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
+def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path, *, console: Console) -> None:
     """Write report.html, results.csv, claims.csv if there are claims, and a figure for each group of runs.
 
     Groups without claims that differ in a few settings are compared: comparison.csv and differences.csv.
@@ -54,18 +55,20 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
     Each file appears whole or not at all. A run that cannot be read is a line, and keeps no other from being shown.
 
     Args:
-        runs: of any status.
+        groups: of finished runs.
+        others: runs that are not finished, or that cannot be read.
         folder: to write into.
         console: to print on.
     """
-    groups, others = read_groups(runs)
     judged = [group for group in groups if group.judgements]
-    _write(folder / "results.csv", csv_text(result_rows(groups)).encode())
-    if judged:
-        _write(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
-    if compared := compare_groups([group for group in groups if not group.judgements]):
-        _write(folder / "comparison.csv", csv_text(comparison_rows(compared)).encode())
-        _write(folder / "differences.csv", csv_text(difference_rows(compared)).encode())
+    compared = compare_groups([group for group in groups if not group.judgements])
+    with console.status("writing the tables"):
+        _write(folder / "results.csv", csv_text(result_rows(groups)).encode())
+        if judged:
+            _write(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
+        if compared:
+            _write(folder / "comparison.csv", csv_text(comparison_rows(compared)).encode())
+            _write(folder / "differences.csv", csv_text(difference_rows(compared)).encode())
     drawn = [*judged, *[group for group in groups if not group.judgements][:_MOST_FIGURES]]
     figures = {group.name: DrawnFigure({}, _NO_MORE_FIGURES) for group in groups}
     for group in drawn:

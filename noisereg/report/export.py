@@ -14,12 +14,11 @@ from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
-from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.reading import find_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words
 from noisereg.report.page.comparison_table import compare_groups, in_words
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
-from noisereg.runs.reading import find_runs
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 from noisereg.terminal import guard_output, open_console, plain_text
@@ -44,13 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Form(width_of(asked.width or ("column" if asked.each else "page")), asked.font, asked.each),
             _formats_of(asked.format),
         )
-        groups, others = read_groups(find_runs(asked.paths))
+        groups, others = find_groups(asked.paths, console)
         if not groups:
             raise ValueError(f"no finished run in {', '.join(map(str, asked.paths))}")
         for group in groups:
             with console.status(f"exporting {group.title}"):
                 for path in export_group(group, asked.out, form=form, formats=formats):
                     console.print(str(path), soft_wrap=True)
+            group.forget_curves()
         if compared := compare_groups([group for group in groups if not group.judgements]):
             for path in export_comparison(compared, asked.out, formats=formats):
                 console.print(str(path), soft_wrap=True)

@@ -21,11 +21,10 @@ from noisereg.report.figures.panel import Kind, PanelSpec
 from noisereg.report.figures.panel_values import evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
-from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.reading import find_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
 from noisereg.report.page.comparison_table import in_words
-from noisereg.runs.reading import find_runs
 from noisereg.terminal import guard_output, open_console, plain_text
 
 _OVER_TRAINING = ("epoch", "step")
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         y = _names(asked.y)
         width = width_of(asked.width or ("page" if len(y) > 1 else "column"))
         form = Form(width, asked.font) if asked.output else None
-        groups, others = read_groups(find_runs(asked.paths))
+        groups, others = find_groups(asked.paths, console)
         if not groups:
             raise ValueError(f"no finished run in {', '.join(map(str, asked.paths))}")
         by = None if asked.by is None else _names(asked.by)
