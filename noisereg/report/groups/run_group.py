@@ -325,7 +325,7 @@ def _hash_data(run: Run) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _settings(run: Run) -> Mapping[str, str]:
+def _settings(run: Run) -> dict[str, str]:
     """Return what must be equal for two runs to be put together, by dotted key, as JSON."""
     identifier = {"experiment": str((run.experiment or {}).get("id"))}
     if LABEL_FILE in run.fingerprint:
