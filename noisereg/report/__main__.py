@@ -1,6 +1,7 @@
 """`python -m noisereg.report FOLDER`: what finished runs came to, as a page, figures and tables."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.composing import compose_settings
+from noisereg.files.atomic import write_atomically
+from noisereg.labels import INTERVAL
 from noisereg.parsers import report_parser
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups.reading import find_groups
@@ -18,7 +21,7 @@ from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
 from noisereg.report.page.terminal import kinds_table, overview_table
 from noisereg.runs.reading import Run
-from noisereg.terminal import guard_output, open_console, plain_text
+from noisereg.terminal import run_command
 
 _MOST_TABLES = 40  # that are printed
 _MOST_FIGURES = 24  # of groups without claims: a figure takes a second, and the page has the numbers of all groups
@@ -34,17 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
-    guard_output()
-    asked = report_parser().parse_args(arguments)
-    try:
-        first = asked.paths[0]
-        folder = asked.out or (first if first.is_dir() else first.parent)
-        console = open_console()
-        make_report(*find_groups(asked.paths, console), folder, console=console)
-    except (ValueError, OSError) as error:
-        print(plain_text(f"error: {error}"), file=sys.stderr)
-        return 2
-    return 0
+    return run_command(_report, parser=report_parser(), arguments=arguments)
+
+
+def _report(asked: Namespace, console: Console) -> None:
+    first = asked.paths[0]
+    folder = asked.out or (first if first.is_dir() else first.parent)
+    make_report(*find_groups(asked.paths, console), folder, console=console)
 
 
 def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path, *, console: Console) -> None:
@@ -63,12 +62,12 @@ def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path,
     judged = [group for group in groups if group.judgements]
     compared = compare_groups([group for group in groups if not group.judgements])
     with console.status("writing the tables"):
-        _write(folder / "results.csv", csv_text(result_rows(groups)).encode())
+        write_atomically(folder / "results.csv", csv_text(result_rows(groups)).encode())
         if judged:
-            _write(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
+            write_atomically(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
         if compared:
-            _write(folder / "comparison.csv", csv_text(comparison_rows(compared)).encode())
-            _write(folder / "differences.csv", csv_text(difference_rows(compared)).encode())
+            write_atomically(folder / "comparison.csv", csv_text(comparison_rows(compared)).encode())
+            write_atomically(folder / "differences.csv", csv_text(difference_rows(compared)).encode())
     drawn = [*judged, *[group for group in groups if not group.judgements][:_MOST_FIGURES]]
     figures = {group.name: DrawnFigure({}, _NO_MORE_FIGURES) for group in groups}
     for group in drawn:
@@ -77,7 +76,7 @@ def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path,
             group.forget_curves()
     with console.status("writing the page"):
         page = render(groups, list(figures.values()), unfinished=others, compared=compared, defaults=compose_settings())
-        _write(folder / "report.html", page.encode())
+        write_atomically(folder / "report.html", page.encode())
     _print_results(groups, console)
     for group in drawn:
         for line in (figures[group.name].fault, *figures[group.name].notes):
@@ -100,7 +99,7 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
     for table in result_tables(others)[:_MOST_TABLES]:
         console.print(table, crop=False)  # a number is never cut
     if others:
-        console.print("mean ± 95 % t interval; differences seed by seed")
+        console.print(f"{INTERVAL}; differences seed by seed", soft_wrap=True)
     if len(others) > _MOST_TABLES:
         console.print(f"{len(others) - _MOST_TABLES} more groups of runs are in results.csv and on the page")
     if not judged and (ends := describe_ends(groups)):
@@ -111,16 +110,10 @@ def _drawn(group: RunGroup, path: Path) -> DrawnFigure:
     figure = DrawnFigure.of(group)
     if figure.specification:
         try:
-            _write(path, figure.image())
+            write_atomically(path, figure.image())
         except DrawingError as error:
             return replace(figure, notes=[*figure.notes, f"no {path}: {error}"])
     return figure
-
-
-def _write(path: Path, content: bytes) -> None:
-    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
-
-    write_atomically(path, lambda file: file.write(content))
 
 
 if __name__ == "__main__":

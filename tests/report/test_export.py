@@ -49,6 +49,17 @@ def test_a_run_is_exported_in_every_format(runs):
     ]
 
 
+def test_no_row_of_latex_begins_with_what_would_be_the_space_above_it(tmp_path):
+    for hidden in ([8], [8, 16]):
+        rows = [{"p": 0.2, "seed": seed, "test/error": 0.01 * seed} for seed in range(3)]
+        config = {"model": CONFIG["model"] | {"hidden": hidden}}
+        write_run(tmp_path / "runs" / str(len(hidden)), config=config, replicas=rows)
+    found = export(tmp_path / "runs", "--format", "tex")
+    text = found["comparison.tex"].read_text()
+    assert "\n{[}8, 16{]} &" in text and "\n[" not in text
+    assert "1.00 [0.00, 3.48] \\\\" in text and "or [its ends] where it is cut" in text
+
+
 @pytest.mark.parametrize(("width", "inches"), [("page", 6.75), ("column", 3.25), ("5", 5.0)])
 def test_a_figure_has_the_width_that_was_asked_for_and_letters_of_8_points(width, inches, runs):
     found = export(runs, "--format", "pdf,svg", "--width", width)

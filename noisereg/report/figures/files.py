@@ -35,8 +35,6 @@ def save(chart: Figure | alt.TopLevelMixin, path: Path) -> None:
         ...     sorted(file.name for file in Path(folder).iterdir())
         ['point.html', 'point.png']
     """
-    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
-
     specification = specification_of(chart)
     image = png_of(specification)
     page = INLINE_HTML_TEMPLATE.render(
@@ -46,8 +44,8 @@ def save(chart: Figure | alt.TopLevelMixin, path: Path) -> None:
         vegalite_version=alt.VEGALITE_VERSION,
         vegaembed_script=vega_script(),
     )
-    write_atomically(path.with_name(f"{path.name}.png"), lambda file: file.write(image))
-    write_atomically(path.with_name(f"{path.name}.html"), lambda file: file.write(page.encode()))
+    write_atomically(path.with_name(f"{path.name}.png"), image)
+    write_atomically(path.with_name(f"{path.name}.html"), page.encode())
 
 
 def specification_of(chart: Figure | alt.TopLevelMixin) -> dict[str, Any]:

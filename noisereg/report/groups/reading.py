@@ -1,6 +1,6 @@
 """The runs of strangers in groups: what is wrong with one run keeps none of the others from being shown."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,22 @@ def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
     return groups, [
         run if run.status != "finished" else _lost(run) for run in checked.values() if run.folder not in shown
     ]
+
+
+def find_finished(paths: Sequence[Path], console: Console) -> tuple[list[RunGroup], list[str]]:
+    """Return the finished runs below some folders in groups, and a line for each run that is left out.
+
+    Args:
+        paths: of folders.
+        console: as `find_groups` has it.
+
+    Raises:
+        ValueError: if there is no finished run, or no such folder.
+    """
+    groups, others = find_groups(paths, console)
+    if not groups:
+        raise ValueError(f"no finished run in {', '.join(map(str, paths))}")
+    return groups, [f"left out, {run.status}: {run.folder} {run.reason}" for run in others]
 
 
 def _checked(run: Run, compute: Callable[[Run], object]) -> Run:

@@ -7,7 +7,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from noisereg.labels import label_of
+from noisereg.labels import INTERVAL, label_of
 from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
@@ -62,7 +62,7 @@ def print_results(runs: Sequence[Run], console: Console) -> None:
         console.print(table, crop=False)  # a number is never cut
     if tables:
         more = f"; {len(tables) - _MOST_TABLES} more tables by noisereg report" if len(tables) > _MOST_TABLES else ""
-        console.print(f"mean ± 95 % t interval; differences seed by seed{more}", soft_wrap=True)
+        console.print(f"{INTERVAL}; differences seed by seed{more}", soft_wrap=True)
 
 
 def comparison_table(compared: Comparison) -> Table:

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.labels import label_of
+from noisereg.labels import INTERVAL, is_even, label_of
 from noisereg.report.claims.correction import changed_by_holm
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
 from noisereg.report.groups.run_group import RunGroup, describe_ends
@@ -37,7 +37,7 @@ def judgement_table(judgements: Iterable[Judgement]) -> Table:
         >>> judgement_table([judgement]).row_count
         1
     """
-    table = Table(box=SIMPLE, caption="ours: mean ± 95 % t interval", padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE, caption=f"ours: {INTERVAL}", padding=(0, 1, 0, 0))
     table.add_column("claim", min_width=22)
     for name in ("paper or\ntheory", "ours", "n"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -180,8 +180,9 @@ def _coloured(counts: Mapping[str, int]) -> Text:
 
 
 def _ours(judgement: Judgement) -> str:
-    """Return the mean and half its interval; a check's need not lie evenly about what was measured."""
-    if not (mean := number(judgement.shown["mean"])):
-        return ""
-    half = judgement.factor * (judgement.high - judgement.low) / 2
-    return " ".join([mean, *([f"± {half:.2g}"] if number(half) else []), judgement.unit]).rstrip()
+    """Return the mean and half its interval, or the ends of one that does not lie evenly about it, as a check's."""
+    mean, low, high = (judgement.shown[name] for name in ("mean", "low", "high"))
+    words = [number(mean)]
+    if number(mean) and number(low) and number(high):
+        words.append(f"± {(high - low) / 2:.2g}" if is_even(mean, low, high) else f"[{number(low)}, {number(high)}]")
+    return " ".join([*words, judgement.unit]).rstrip() if number(mean) else ""
