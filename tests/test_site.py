@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import noisereg
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PACKAGES = sorted(path.stem for path in (DOCS / "api").glob("*.md") if path.stem != "index")
@@ -33,10 +35,13 @@ def test_the_site_is_built_without_a_warning_and_has_every_public_name(tmp_path)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(DOCS), str(tmp_path / "site")]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    for package in PACKAGES:
-        page = (tmp_path / "site" / "api" / f"{package}.html").read_text()
-        missing = [name for name in import_module(f"noisereg.{package}").__all__ if f">{name}<" not in page]
+    pages = {package: f"api/{package}.html" for package in PACKAGES}
+    api = "".join((tmp_path / "site" / page).read_text() for page in [*pages.values(), "api/index.html"])
+    for package, page in pages.items():
+        text = (tmp_path / "site" / page).read_text()
+        missing = [name for name in import_module(f"noisereg.{package}").__all__ if f">{name}<" not in text]
         assert missing == [], package
+    assert [name for name in noisereg.__all__ if f">{name}<" not in api] == []
     assert (tmp_path / "site" / "searchindex.js").exists()
 
 
