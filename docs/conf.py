@@ -34,12 +34,25 @@ napoleon_attr_annotations = False  # shapes such as "n *shape" would be read as 
 
 _SIGN = re.compile(r"[*|]|_(?=\W|$)")
 _OUTER_LINK = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
+_FILE_LINK = re.compile(r"\[\w+\.md\](\(\w+\.md[^)]*\))")
 
 
 def setup(app: Any) -> None:
-    """Leave only the words of links that lead out of docs/, and take the signs in docstrings as they are written."""
-    app.connect("source-read", lambda app, page, source: source.append(_OUTER_LINK.sub(r"\1", source.pop())))
+    """Name pages by their titles, keep no link that leads out of docs/, and take docstrings as they are written."""
+    app.connect("source-read", _adapt_links)
     app.connect("autodoc-process-docstring", _keep_signs, priority=1)  # before napoleon
+    app.connect("autodoc-process-signature", _hide_object)
+
+
+def _adapt_links(app: Any, page: str, source: list[str]) -> None:
+    """Give links whose text is a file's name the title of the page, and leave only the words of those out of docs/."""
+    source[0] = _FILE_LINK.sub(r"[]\1", _OUTER_LINK.sub(r"\1", source[0]))
+
+
+def _hide_object(app: Any, what: str, name: str, documented: Any, options: Any, *signature: Any) -> None:
+    """Show the bases of a class unless that is `object` alone."""
+    if what == "class":
+        options["show-inheritance"] = documented.__bases__ != (object,)
 
 
 def _keep_signs(*given: Any) -> None:

@@ -72,7 +72,7 @@ def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path,
     figures = {group.name: DrawnFigure({}, _NO_MORE_FIGURES) for group in groups}
     for group in drawn:
         with console.status(Text(f"drawing {group.title}")):
-            figures[group.name] = _drawn(group, folder / "figures" / f"{group.name}.png")
+            figures[group.name] = _drawn(group, folder / "figures")
             group.forget_curves()
     with console.status("writing the page"):
         page = render(groups, list(figures.values()), unfinished=others, compared=compared, defaults=compose_settings())
@@ -106,13 +106,14 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
         console.print(Text(ends), soft_wrap=True)
 
 
-def _drawn(group: RunGroup, path: Path) -> DrawnFigure:
+def _drawn(group: RunGroup, folder: Path) -> DrawnFigure:
     figure = DrawnFigure.of(group)
     if figure.specification:
         try:
-            write_atomically(path, figure.image())
+            for kind, content in figure.images().items():
+                write_atomically(folder / f"{group.name}.{kind}", content)
         except DrawingError as error:
-            return replace(figure, notes=[*figure.notes, f"no {path}: {error}"])
+            return replace(figure, notes=[*figure.notes, f"no {folder / group.name}.png and .svg: {error}"])
     return figure
 
 
