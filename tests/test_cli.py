@@ -36,6 +36,11 @@ def test_help_names_every_command(arguments, monkeypatch, capsys):
     assert named == COMMANDS
 
 
+def test_the_guide_lets_a_shell_complete_every_command():
+    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
+    assert f'complete -W "{" ".join(COMMANDS)}" noisereg' in guide
+
+
 def test_help_loads_no_library():
     done = subprocess.run([sys.executable, "-c", CODE, "--help"], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
