@@ -45,7 +45,7 @@ class Label:
             >>> label_of("test/error").format(0.12345), label_of("train/active_neurons").format(1234.5)
             ('12.35 %', '1,234.5')
         """
-        return f"{self.factor * value:,.{self.digits}f} {self.unit}".rstrip()
+        return f"{self._digits(value)} {self.unit}".rstrip()
 
     def format_mean(self, mean: float, low: float, high: float, *, is_difference: bool = False) -> str:
         """Return a mean with half its interval, or with both ends of one that is cut at what is possible.
@@ -62,7 +62,7 @@ class Label:
         Example:
             >>> error = label_of("test/error")
             >>> error.format_mean(0.25, 0.24, 0.26), error.format_mean(0.01, -0.01, 0.03)
-            ('25.00±1.00', '1.00 [0.00, 3.00]')
+            ('25.00±1.00', '1.00 [0, 3.00]')
         """
         if math.isnan(mean):
             return ""
@@ -70,11 +70,15 @@ class Label:
         if is_difference:
             lowest, highest = (lowest - highest, highest - lowest)
         low, high = max(low, lowest), min(high, highest)
-        text, *ends = (f"{self.factor * value:,.{self.digits}f}" for value in (mean, low, high))
         if math.isnan(low) or math.isnan(high):
-            return text
-        half = f"±{self.factor * (high - low) / 2:,.{self.digits}f}"
-        return text + (half if is_even(mean, low, high) else f" [{', '.join(ends)}]")
+            return self._digits(mean)
+        if is_even(mean, low, high):
+            return f"{self._digits(mean)}±{self._digits((high - low) / 2)}"
+        ends = (f"{self.factor * end:g}" if end in (lowest, highest) else self._digits(end) for end in (low, high))
+        return f"{self._digits(mean)} [{', '.join(ends)}]"
+
+    def _digits(self, value: float) -> str:
+        return f"{self.factor * value:,.{self.digits}f}"
 
 
 def is_even(mean: float, low: float, high: float) -> bool:

@@ -106,8 +106,8 @@ def test_values_are_written_in_the_unit_that_is_shown():
     ("metric", "numbers", "text"),
     [
         ("test/error", (0.25, 0.24, 0.26), "25.00±1.00"),
-        ("test/error", (0.01, -0.02, 0.04), "1.00 [0.00, 4.00]"),
-        ("test/error", (0.99, 0.96, 1.02), "99.00 [96.00, 100.00]"),
+        ("test/error", (0.01, -0.02, 0.04), "1.00 [0, 4.00]"),
+        ("test/error", (0.99, 0.96, 1.02), "99.00 [96.00, 100]"),
         ("test/error", (0.5, -6.0, 7.0), "50.00±50.00"),
         ("test/error", (0.0, 0.0, 0.0), "0.00±0.00"),
         ("test/error", (0.25, math.nan, math.nan), "25.00"),
@@ -123,7 +123,7 @@ def test_a_mean_stands_with_half_its_interval_or_with_the_ends_of_one_that_is_cu
 def test_the_interval_of_a_difference_is_cut_at_the_widest_that_is_possible():
     error = label_of("test/error")
     assert error.format_mean(-0.01, -0.03, 0.01, is_difference=True) == "-1.00±2.00"
-    assert error.format_mean(-0.9, -1.2, -0.6, is_difference=True) == "-90.00 [-100.00, -60.00]"
+    assert error.format_mean(-0.9, -1.2, -0.6, is_difference=True) == "-90.00 [-100, -60.00]"
 
 
 def test_labels_load_no_large_library():

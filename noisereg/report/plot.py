@@ -192,7 +192,7 @@ class Plot:
             table.add_row(
                 *(Text(in_words(row[name])) for name in (*lines, "x")),
                 replicas_in_words(int(row["n"]), int(row["replicas"])),
-                label.format_mean(mean, *interval),
+                label.format_mean(mean, *interval).replace(" [", "\n["),
                 bar(row["mean"], first, last, within=(low.min(), high.max())),
             )
         return table

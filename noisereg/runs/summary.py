@@ -77,4 +77,4 @@ def _cell(values: pandas.Series, label: Label) -> str:
     """Return a mean with its interval, and of how many replicas it is if some have no value."""
     mean, low, high, n = mean_interval(values)
     missing = f"\n({n} of {len(values)})" if n < len(values) else ""
-    return (label.format_mean(mean, low, high) or "nan") + missing
+    return (label.format_mean(mean, low, high).replace(" [", "\n[") or "nan") + missing

@@ -57,7 +57,7 @@ def test_no_row_of_latex_begins_with_what_would_be_the_space_above_it(tmp_path):
     found = export(tmp_path / "runs", "--format", "tex")
     text = found["comparison.tex"].read_text()
     assert "\n{[}8, 16{]} &" in text and "\n[" not in text
-    assert "1.00 [0.00, 3.48] \\\\" in text and "or [its ends] where it is cut" in text
+    assert "1.00 [0, 3.48] \\\\" in text and "or [its ends] where it is cut" in text
 
 
 @pytest.mark.parametrize(("width", "inches"), [("page", 6.75), ("column", 3.25), ("5", 5.0)])

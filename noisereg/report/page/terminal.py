@@ -104,8 +104,9 @@ def table_of_lines(
         1
     """
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, padding=0)
+    lines = [[cell.replace(" [", "\n[") for cell in line] for line in lines]  # the ends of an interval
     for column, words in enumerate(headings):
-        longest = max((len(line[column]) for line in lines), default=0)
+        longest = max((len(part) for line in lines for part in line[column].splitlines()), default=0)
         is_metric = column > settings  # whose numbers stay whole
         limits: dict[str, Any] = {"max_width": longest if longest > 8 else 10} if is_metric else {}
         limits |= {"min_width": longest if is_metric else max(longest, len(words))} if column != settings else {}
