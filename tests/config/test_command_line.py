@@ -16,7 +16,7 @@ from noisereg.errors import ConfigError
         ["dataset=mnist", "model=mlp", "loss=cross_entropy", "dataset.batch_size=128"],
         ["-m", "noise.p=0,0.1,0.2", "seed=range(3)"],
         ["-m", "noise=glob(*)"],
-        ["-m", "experiment=glob(fig*)"],
+        ["-m", "experiment=glob(slides*)"],
         ["+sweeps=p_vs_width", "model.hidden=60"],
         ["--help"],
         ["--cfg", "job"],

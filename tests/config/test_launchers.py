@@ -82,6 +82,7 @@ def test_on_slurm_a_job_may_have_as_many_processes_as_tasks():
         check_command_line([*ddp, "hydra.launcher.tasks_per_node=4"])
 
 
+@pytest.mark.slow
 def test_with_ray_jobs_at_once_have_a_device_each_and_come_to_what_they_do_one_by_one(tmp_path, ray_home):
     one_by_one = run_program(*SWEEP, "logger=csv", "hydra.sweep.dir=basic", cwd=tmp_path)
     assert one_by_one.returncode == 0, one_by_one.stderr
