@@ -182,8 +182,12 @@ def _coloured(counts: Mapping[str, int]) -> Text:
 
 def _ours(judgement: Judgement) -> str:
     """Return the mean and half its interval, or the ends of one that does not lie evenly about it, as a check's."""
-    mean, low, high = (judgement.shown[name] for name in ("mean", "low", "high"))
-    words = [number(mean)]
-    if number(mean) and number(low) and number(high):
-        words.append(f"± {(high - low) / 2:.2g}" if is_even(mean, low, high) else f"[{number(low)}, {number(high)}]")
-    return " ".join([*words, judgement.unit]).rstrip() if number(mean) else ""
+    shown = {name: number(judgement.shown[name]) for name in ("mean", "low", "high")}
+    if not shown["mean"]:
+        return ""
+    words = [shown["mean"]]
+    if shown["low"] and shown["high"]:
+        half = f"± {judgement.factor * (judgement.high - judgement.low) / 2:.2g}"
+        lies_evenly = is_even(judgement.mean, judgement.low, judgement.high)
+        words.append(half if lies_evenly else f"[{shown['low']}, {shown['high']}]")
+    return " ".join([*words, judgement.unit]).rstrip()
