@@ -1,5 +1,6 @@
 """The documentation site, the tutorial and the notebook, each as a reader would use it."""
 
+import json
 import os
 import re
 import shlex
@@ -43,6 +44,15 @@ def test_the_site_is_built_without_a_warning_and_has_every_public_name(tmp_path)
         assert missing == [], package
     assert [name for name in noisereg.__all__ if f">{name}<" not in api] == []
     assert (tmp_path / "site" / "searchindex.js").exists()
+
+
+def test_the_notebook_stands_there_with_what_it_printed():
+    cells = [cell for cell in json.loads((DOCS / "tutorial.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    silent = [cell["execution_count"] for cell in cells if not cell["outputs"]]
+    assert silent == [4]  # the training
+    kinds = {kind for cell in cells for output in cell["outputs"] for kind in output.get("data", {})}
+    assert "image/svg+xml" in kinds
 
 
 @pytest.mark.slow
