@@ -72,10 +72,10 @@ class Label:
         low, high = max(low, lowest), min(high, highest)
         if math.isnan(low) or math.isnan(high):
             return self._digits(mean)
-        if is_even(mean, low, high):
-            return f"{self._digits(mean)}±{self._digits((high - low) / 2)}"
-        ends = (f"{self.factor * end:g}" if end in (lowest, highest) else self._digits(end) for end in (low, high))
-        return f"{self._digits(mean)} [{', '.join(ends)}]"
+        text, half = self._digits(mean), self._digits((high - low) / 2)
+        ends = [f"{self.factor * end:g}" if end in (lowest, highest) else self._digits(end) for end in (low, high)]
+        is_seen = {self._digits(low), self._digits(high)} != {text}
+        return f"{text} [{', '.join(ends)}]" if is_seen and not is_even(mean, low, high) else f"{text}±{half}"
 
     def _digits(self, value: float) -> str:
         return f"{self.factor * value:,.{self.digits}f}"

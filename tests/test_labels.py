@@ -113,6 +113,9 @@ def test_values_are_written_in_the_unit_that_is_shown():
         ("test/error", (0.25, math.nan, math.nan), "25.00"),
         ("test/error", (math.nan, math.nan, math.nan), ""),
         ("train/active_neurons", (1234.5, 200.0, 2269.0), "1,234.5±1,034.5"),
+        ("train/associated_neurons", (0.05, -0.05, 0.15), "0±0"),
+        ("test/error", (0.00001, -0.00001, 0.00003), "0.00±0.00"),
+        ("train/associated_neurons", (0.5, -1.0, 2.0), "0 [0, 2]"),
         ("bias_mean/hidden", (-0.01, -0.03, 0.01), "-0.0100±0.0200"),
     ],
 )

@@ -83,7 +83,7 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
     runs = {path.parent.name for path in tmp_path.glob("runs/*/result.json")}
     assert runs == {"first", "strength", "shapes", "careless"}
     assert len(list(tmp_path.glob("runs/width/*/result.json"))) == 3
-    assert list(tmp_path.glob("paper/*.pdf")) and list(tmp_path.glob("paper/*.tex"))
+    assert list(tmp_path.glob("paper/sweep/*.pdf")) and list(tmp_path.glob("paper/*.tex"))
 
 
 def give(line, folder):

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from noisereg.statistics import CELL, DIFFERENCE, MEAN
 from noisereg.terminal import plain_text, run_command
 
 FORMATS = EXPORTED
+_HEADING = 14  # letters of a line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +85,9 @@ def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence
             made |= {f"{place}.{name}": IMAGES[name](specification, form.width) for name in images}
         if {"pdf", "tex"} <= set(formats):
             lines = drawn.get("title", {}).get("subtitle", [])
-            made[f"{group.name}-figure.tex"] = _figure_latex(group, [*figures], lines, form).encode()
+            made[f"{group.name}-figure.tex"] = "\n".join(
+                _figure_latex(group, place, lines, form) for place in figures
+            ).encode()
     if "csv" in formats:
         made[f"{group.name}.csv"] = csv_text(result_rows([group])).encode()
     if "tex" in formats and not group.means.empty:
@@ -132,7 +136,7 @@ def comparison_latex(compared: Comparison) -> str:
     rows, counts = [], []
     for cell, part in compared.means.groupby(keys, dropna=False, sort=False):
         own = part.set_index("metric").to_dict("index")
-        place = {_escape(key): _escape(in_words(value)) for key, value in zip(keys, cell, strict=True)}
+        place = {key: _escape(in_words(value)) for key, value in zip(keys, cell, strict=True)}
         rows.append(place | {label_of(metric).title: _mean_in_latex(own[metric], metric, MEAN) for metric in metrics})
         counts.append(max((int(own[metric]["n"]) for metric in metrics), default=0))
     caption = f"Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}, over {_range_in_words(counts)} replicas each."
@@ -147,7 +151,7 @@ def differences_latex(compared: Comparison) -> str:
     for cell, part in table.groupby([*keys, "key", "than"], dropna=False, sort=False):
         own = part.set_index("metric").to_dict("index")
         *values, key, than = cell
-        place = {_escape(name): _escape(in_words(value)) for name, value in zip(keys, values, strict=True)}
+        place = {name: _escape(in_words(value)) for name, value in zip(keys, values, strict=True)}
         place["less the same with"] = _escape(f"{key} = {in_words(than)}")
         measured = {
             label_of(metric).title: _mean_in_latex(own[metric], metric, DIFFERENCE) if metric in own else "--"
@@ -233,18 +237,18 @@ def _of_cut(rows: Sequence[Mapping[str, str]]) -> str:
     return ", or [its ends] where it is cut at what is possible" if has_ends else ""
 
 
-def _figure_latex(group: RunGroup, places: Sequence[str], lines: Sequence[str], form: Form) -> str:
+def _figure_latex(group: RunGroup, place: str, lines: Sequence[str], form: Form) -> str:
     """Return a figure of LaTeX, whose caption holds what the drawing on the page has in its title."""
-    caption = ". ".join(_escape(line) for line in (group.title, *lines))
-    images = [f"\\includegraphics[width={form.width:g}in]{{{place}.pdf}}" for place in places]
-    label = f"\\label{{fig:{group.name}}}"
-    parts = ["\\begin{figure}", "\\centering", *images, f"\\caption{{{caption}.}}", label, "\\end{figure}"]
+    caption = ". ".join(_escape(line[:1].upper() + line[1:]) for line in (group.title, *lines))
+    image = f"\\includegraphics[width={form.width:g}in]{{{place}.pdf}}"
+    label = f"\\label{{fig:{place}}}"
+    parts = ["\\begin{figure}", "\\centering", image, f"\\caption{{{caption}.}}", label, "\\end{figure}"]
     return "\n".join(parts) + "\n"
 
 
 def _latex(table: pd.DataFrame, *, caption: str, label: str, right: int) -> str:
     """Return a table, whose cells are LaTeX already and whose first columns are set to the right."""
-    shown = table.rename(columns=_escape)
+    shown = table.rename(columns=_heading)
     return shown.style.hide(axis="index").to_latex(
         hrules=True,
         caption=caption,
@@ -252,6 +256,12 @@ def _latex(table: pd.DataFrame, *, caption: str, label: str, right: int) -> str:
         position_float="centering",
         column_format="r" * right + "l" * (len(table.columns) - right),
     )
+
+
+def _heading(text: str) -> str:
+    """Return a heading as LaTeX, in lines that are no longer than a number with its interval."""
+    lines = [_escape(line) for line in textwrap.wrap(text, _HEADING, break_long_words=False, break_on_hyphens=False)]
+    return lines[0] if len(lines) == 1 else "\\shortstack[r]{" + r" \\ ".join(lines) + "}"
 
 
 def _escape(text: str) -> str:

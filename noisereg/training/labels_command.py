@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write_drawn(asked: Namespace, console: Console) -> None:
-    table = load_asked(asked).labels(epoch=asked.epoch, **replica_asked(asked))
+    table = load_asked(asked, console).labels(epoch=asked.epoch, **replica_asked(asked))
     write_labels(table, asked.output)
     rate = (table["clean"] != table["given"]).mean()
     line = f"{asked.output}: the labels of {len(table):,} training samples, {rate:.2%} of them not the clean ones"

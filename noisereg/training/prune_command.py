@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prune(asked: Namespace, console: Console) -> int:
     if asked.tau is not None and not 0 <= asked.tau < math.inf:
         raise ValueError(f"--tau must be a number, at least 0, got {asked.tau}")
-    run = load_asked(asked)
+    run = load_asked(asked, console)
     folder = asked.output or run.run.folder / "pruned"
     for which in _replicas(run, replica_asked(asked)):
         path = folder / f"{_name(which, asked.tau)}.pt"
