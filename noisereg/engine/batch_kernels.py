@@ -11,6 +11,7 @@ from typing import Any, no_type_check
 
 import numpy as np
 
+from noisereg.engine.kept_kernels import kept
 from noisereg.engine.kernels import Trains, apart, compiled, inlined, reordered
 
 _FOUR = 4  # rows of weights, and samples, that are taken together: 16 products for each 4 numbers that are read
@@ -126,7 +127,7 @@ def network(
                 past = one
                 x, y = y, x
 
-    return run
+    return kept(run)
 
 
 @lru_cache
@@ -157,7 +158,7 @@ def neuron(features: int, *, slope: Callable[..., None], momentum: bool) -> Any:
                         gradient[j] += back * x[j]
                 step(v, m, gradient, one)
 
-    return run
+    return kept(run)
 
 
 @lru_cache

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, no_type_check
 import numba
 import numpy as np
 
+from noisereg.engine.kept_kernels import kept
+
 _IN_ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
 compiled = numba.njit(fastmath=_IN_ANY_ORDER, error_model="numpy", nogil=True)
 reordered = numba.njit(fastmath=_IN_ANY_ORDER, error_model="numpy")
@@ -83,7 +85,7 @@ def network(
                 for j in range(features):
                     before[j], before_next[j] = x[j], y[j]
 
-    return run
+    return kept(run)
 
 
 def _dense_pass(features: int, hidden: int) -> Any:
@@ -193,7 +195,7 @@ def neuron(features: int, *, slope: Callable[..., None]) -> Any:
                 for j in range(features):
                     v[j] += step * x[j]
 
-    return run
+    return kept(run)
 
 
 def _output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, no_type_check
 import numpy as np
 
 from noisereg.engine.batch_kernels import output_step
+from noisereg.engine.kept_kernels import kept
 from noisereg.engine.kernels import Trains, compiled, inlined
 
 
@@ -60,7 +61,7 @@ def network(features: int, hidden: int, outputs: int, *, slope: Callable[..., No
                     delta_next[:] = 0
                 p[:], q[:] = x, y
 
-    return run
+    return kept(run)
 
 
 def _pass(features: int, hidden: int) -> Any:
