@@ -40,7 +40,8 @@ class Scores(NamedTuple):
         largest_output: greatest absolute value of an output on any of the samples, (k,).
         fires: how often each hidden unit fired for each class, (k, classes, hidden), int64; no units for neurons.
         samples: how many samples of each class there were, (k, classes).
-        gradients: mean squared norm of the gradient of the outputs in the weights of each trained layer, (k, layers).
+        gradients: mean squared norm of the gradient of the outputs in the weights of each trained layer, (k, layers);
+            no layers where it is not asked for.
         apart: what is measured of samples with a right and with a wrong label, (k, values): those of `Memorization` and
             for networks the active units; nan for a replica without labels that stay, no values if none has any.
     """
@@ -92,6 +93,7 @@ def score(
     loss: Loss,
     num_classes: int,
     given: Given | None = None,
+    with_gradients: bool = True,
 ) -> Scores:
     """Score replicas on the same samples.
 
@@ -103,6 +105,7 @@ def score(
         loss: of the logits and the labels.
         num_classes: C.
         given: the labels that a replica is trained on; see `Engine.measure`.
+        with_gradients: whether the gradients are measured too.
     """
     n = len(labels)
     classes = one_hot(labels, num_classes).to(inputs.dtype).T.contiguous()
@@ -113,7 +116,9 @@ def score(
         some = replicas[first : first + at_once]
         theirs = {replica: found for replica in some if given and (found := given(replica)) is not None}
         groups = {replica: _groups(labels, found, dtype=inputs.dtype) for replica, found in theirs.items()}
-        logits, fires, gradients, active = _forward(stack, some, inputs, classes, groups=groups)
+        logits, fires, gradients, active = _forward(
+            stack, some, inputs, classes, groups=groups, with_gradients=with_gradients
+        )
         flat, clean = logits.flatten(end_dim=1), labels.repeat(len(some))
         per_sample = (predictions(flat) != clean).to(inputs.dtype), loss.per_sample(flat, clean)
         error, mean_loss = (values.view(len(some), n).mean(dim=1) for values in per_sample)
@@ -156,13 +161,14 @@ def score_all(
         pairs of the numbers of k replicas and counts (k, classes, hidden).
     """
     device = stack.output.device
-    threads = threads or (torch.get_num_threads() if device.type == "cpu" else 1)
+    threads = num_threads(threads, device)
     found: dict[str, list[tuple[list[int], Scores]]] = {}
 
     def score_one(task: tuple[list[int], str, Split]) -> Scores:
         share, name, split = task
-        how: dict[str, Any] = {"loss": loss, "num_classes": num_classes, "given": given if name == "train" else None}
-        return score(stack, share, split.inputs, split.labels, **how)
+        is_train = name == "train"  # the metrics of the gradients and of given labels are of this split alone
+        how: dict[str, Any] = {"given": given if is_train else None, "with_gradients": is_train}
+        return score(stack, share, split.inputs, split.labels, loss=loss, num_classes=num_classes, **how)
 
     with one_thread_each(threads) as map_all:
         for some in _several(data, threads):
@@ -183,6 +189,20 @@ def score_all(
         for key, value in together.named(name, layers=stack.trained_layers()).items():
             values[key] = value.new_full((len(running),), torch.nan).index_copy(0, replicas, value)
     return values, fires
+
+
+def num_threads(own: int, device: torch.device) -> int:
+    """Return how many threads share the networks of replicas when each is shown its samples.
+
+    Args:
+        own: threads of the engine, see `Engine`; 0 for as many as torch has on a CPU, and one on a GPU.
+        device: of the networks.
+
+    Example:
+        >>> num_threads(3, torch.device("cpu")), num_threads(0, torch.device("cuda"))
+        (3, 1)
+    """
+    return own or (torch.get_num_threads() if device.type == "cpu" else 1)
 
 
 @contextmanager
@@ -231,7 +251,13 @@ def _prepare_thread() -> None:
 
 
 def _forward(
-    stack: Stack, replicas: Sequence[int], inputs: Tensor, classes: Tensor, *, groups: Mapping[int, Tensor]
+    stack: Stack,
+    replicas: Sequence[int],
+    inputs: Tensor,
+    classes: Tensor,
+    *,
+    groups: Mapping[int, Tensor],
+    with_gradients: bool,
 ) -> tuple[
     Float[Tensor, "k n outputs"],
     Int64[Tensor, "k classes hidden"],
@@ -249,38 +275,40 @@ def _forward(
     its square takes the squares of the activations, and the squares of the inputs that each unit fires for, which one
     more row of `classes` sums.
     """
-    n, layers = len(inputs), stack.trained_layers()
+    n, layers = len(inputs), stack.trained_layers() if with_gradients else []
     logits = inputs.new_empty(len(replicas), n, stack.output.shape[1])
     hidden = 0 if stack.hidden is None else stack.hidden.shape[2]
     fires = torch.zeros(len(replicas), len(classes), hidden, dtype=torch.int64, device=inputs.device)
-    squares = inputs.square().sum(dim=1)
+    squares = inputs.square().sum(dim=1)[None] if with_gradients else inputs.new_zeros(0, n)
     gradients = squares.mean().expand(len(replicas), len(layers)).clone()
     space = inputs.new_empty(min(_ROWS_AT_ONCE, n), hidden)
     parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, n, _ROWS_AT_ONCE)]
-    shared = torch.cat([squares[None] / n, classes])
+    shared = torch.cat([squares / n, classes])
     active: dict[int, Tensor] = {}
     for mine, counts, of_layers, replica in zip(logits, fires, gradients, replicas, strict=True):
         output = stack.output[replica].T
         if stack.hidden is None:
             torch.mm(inputs, output, out=mine)
             continue
-        activity, reached = inputs.new_zeros(()), inputs.new_zeros(hidden)
+        activity, reached = inputs.new_zeros(()), inputs.new_zeros(len(squares), hidden)
         rows = torch.cat([shared, groups[replica]]) if replica in groups else shared
         active[replica] = inputs.new_zeros(len(rows) - len(shared))
         for part in parts:
             x = inputs[part]
             activations = torch.mm(x, stack.hidden[replica], out=space[: len(x)]).relu_()
             torch.mm(activations, output, out=mine[part])
-            activity += activations.view(-1).dot(activations.view(-1)) / n
+            if with_gradients:
+                activity += activations.view(-1).dot(activations.view(-1)) / n
             sums = rows[:, part] @ activations.sign_()
-            reached += sums[0]
-            counts.add_(sums[1 : len(shared)].long())  # whole numbers below 2**24 are exact
+            reached += sums[: len(squares)]
+            counts.add_(sums[len(squares) : len(shared)].long())  # whole numbers below 2**24 are exact
             active[replica] += sums[len(shared) :].sum(dim=1)
-        by_layer = {
-            "hidden": reached.dot(output.square().sum(dim=1)),
-            "output": output.shape[1] * (activity + (stack.output_bias is not None)),
-        }
-        of_layers.copy_(torch.stack([by_layer[layer] for layer in layers]))
+        if with_gradients:
+            by_layer = {
+                "hidden": reached[0].dot(output.square().sum(dim=1)),
+                "output": output.shape[1] * (activity + (stack.output_bias is not None)),
+            }
+            of_layers.copy_(torch.stack([by_layer[layer] for layer in layers]))
     if stack.output_bias is not None:
         logits += stack.output_bias[replicas][:, None]
     return logits, fires, gradients, active

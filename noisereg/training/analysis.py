@@ -138,7 +138,8 @@ class _Analyst:
         ends = self._find_ends()
         plane, units = self._lay_plane(ends.linear), self._correlate(ends)
         logits, labels, points = [], [], []
-        with watch_last_layers(ends) as last:
+        watched = ends._replace(linear=ends.linear if plane else None, relu=ends.relu if units else None)
+        with watch_last_layers(watched) as last:
             for batch_labels, inputs in self._batches("test"):
                 labels.append(batch_labels)
                 logits.append(self._run(inputs))

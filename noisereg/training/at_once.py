@@ -1,6 +1,8 @@
 """The training of all replicas of a run at once, by an engine."""
 
 import math
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 from jaxtyping import Float64
 from lightning.pytorch import Callback
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from noisereg.callbacks import EarlyEnd, LabelCorruption, RunCheckpoint
 from noisereg.config.check import Settings
@@ -16,6 +18,7 @@ from noisereg.config.plan import Plan
 from noisereg.datasets import InMemory
 from noisereg.engine.chunks import Timeline
 from noisereg.engine.engine import Engine
+from noisereg.engine.measure import num_threads, one_thread_each
 from noisereg.engine.replica_data import ReplicaData
 from noisereg.engine.replicas import Replicas
 from noisereg.engine.two_layer import TwoLayerEngine
@@ -134,22 +137,29 @@ class AllAtOnce(Training):
         self.trainer.save_checkpoint(self.folder / "checkpoints" / "last.ckpt")
 
     def finish(self) -> list[dict[str, Any]]:
-        """Analyse each network, one after the other."""
-        with self.console.status("analysing"):
-            analyses = [self._analyse(number) for number in range(len(self.plan.replicas))]
+        """Analyse each network, as many at a time as there are threads."""
+        shape, classes, seed = self.data.input_shape, self.data.num_classes, self.plan.replicas[0]["seed"]
+        model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
+        model.to(self.device, precision(self.settings))
+        threads = num_threads(self._engine.threads, self.device)
+        with self.console.status("analysing"), one_thread_each(threads) as map_all:
+            analyses = list(map_all(partial(self._analyse, model), range(len(self.plan.replicas))))
         fires = self._engine.fires()
         status = self.module.status(early=self._early_end.ended_by)
         return self.leave_results(analyses, None if fires is None else fires.cpu().numpy(), status)
 
-    def _analyse(self, number: int) -> Analysis:
+    def _analyse(self, model: nn.Module, number: int) -> Analysis:
+        """Analyse one network.
+
+        Args:
+            model: one of its kind, whose weights may be any.
+            number: of the replica.
+        """
         if not self.module.finite[number]:
             return Analysis()
-        shape, classes = self.data.input_shape, self.data.num_classes
-        seed = self.plan.replicas[number]["seed"]
-        model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
-        model.to(self.device, precision(self.settings))
-        self._engine.copy_to(model, number)
-        return analyse(model, self.fit_data.data_of(number), device=self.device)
+        own = deepcopy(model)
+        self._engine.copy_to(own, number)
+        return analyse(own, self.fit_data.data_of(number), device=self.device)
 
 
 def build_timeline(settings: Settings, *, n: int) -> Timeline:

@@ -1,7 +1,7 @@
 """The parts of a run, built from a checked configuration; an error of a part names its key."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -49,6 +49,13 @@ def build_data(settings: Settings, seed: int) -> InMemory:
 
 def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
     """Build the network: one output for two classes, else one for each class, if the configuration names no number."""
+    return build_models(settings, [seed], input_shape=input_shape, num_classes=num_classes)[seed]
+
+
+def build_models(
+    settings: Settings, seeds: Iterable[int], *, input_shape: tuple[int, ...], num_classes: int
+) -> dict[int, torch.nn.Module]:
+    """Build the network of each seed. The first one is tried: if it maps inputs to logits, so do the others."""
     arguments = {key: value for key, value in settings["model"].items() if key != "num_outputs"}
     num_outputs = _num_outputs(settings, num_classes)
     if max(num_outputs, 2) != num_classes:
@@ -56,12 +63,19 @@ def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], 
             f"model.num_outputs={num_outputs} does not fit the {num_classes} classes of the data: "
             "give one output a class (or one for two classes), or null"
         )
-    with rng.library_generator(seed):  # a network that knows nothing of its seed draws from torch's own generator
-        model = build("model", arguments, input_shape=input_shape, num_outputs=num_outputs, seed=seed)
+    given: dict[str, Any] = {"input_shape": input_shape, "num_outputs": num_outputs}
+    first, *others = dict.fromkeys(seeds)
+    with rng.library_generator(first):  # a network that knows nothing of its seed draws from torch's own generator
+        models = {first: build("model", arguments, **given, seed=first)}
     with as_config_error("model"):
-        check_names(model)
-    _check_outputs(model, input_shape, num_outputs)
-    return model
+        check_names(models[first])
+    _check_outputs(models[first], input_shape, num_outputs)
+    if others:
+        make = build("model", {**arguments, "_partial_": True}, **given, seed=first)
+    for seed in others:
+        with as_config_error("model"), rng.library_generator(seed):
+            models[seed] = make(**given, seed=seed)
+    return models
 
 
 def _num_outputs(settings: Settings, num_classes: int) -> int:

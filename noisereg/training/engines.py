@@ -25,6 +25,7 @@ from noisereg.training.build import (
     build,
     build_loss,
     build_model,
+    build_models,
     build_optimizer,
     build_regularizer,
     check_regularizer,
@@ -73,6 +74,9 @@ def choose_engine(plan: Plan, data: InMemory) -> Choice:
     asked = plan.asked
     if asked == "auto" and (name := plan.foreign_callback()):
         obstacles |= dict.fromkeys(ENGINES[:-1], f"callbacks.{name} may need hooks that engine=single alone calls")
+    is_next = asked == "auto" and obstacles.keys() >= {"fused", "blocked"}
+    if "stacked" not in obstacles and (is_next or asked == "stacked") and (reason := _why_not_stacked(plan, data)):
+        obstacles["stacked"] = reason
     if asked != "auto":
         if reason := obstacles.get(asked):
             raise ConfigError(f"engine={asked} cannot run: {reason}; set engine=auto")
@@ -87,9 +91,7 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
     settings, loss = plan.settings, build_loss(plan.settings)
     shape, classes = data.input_shape, data.num_classes
     seeds = [replica["seed"] for replica in plan.replicas]
-    models = {
-        seed: build_model(settings, seed, input_shape=shape, num_classes=classes) for seed in dict.fromkeys(seeds)
-    }
+    models = build_models(settings, seeds, input_shape=shape, num_classes=classes)
     networks, batch_size = [models[seed] for seed in seeds], settings["dataset"]["batch_size"]
     if name != "stacked":
         steps: Fused | Blocked = Blocked(
@@ -141,14 +143,19 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
         found |= dict.fromkeys(("fused", "blocked", "stacked"), "dataset.stream reads images batch by batch")
     elif plan.asked == "auto" and len(plan.replicas) == 1:
         found["stacked"] = "one network gains nothing by it"
-    elif "stacked" not in plan.obstacles() and plan.asked in ("auto", "stacked"):
-        model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
-        inputs = example_inputs(data.input_shape, num=4)
-        if reason := why_not(model, inputs):
-            found["stacked"] = f"{type(model).__name__} cannot be stacked: {reason}"
-        elif plan.asked == "auto" and (count := count_multiplications(model, inputs) * batch_size) > _MOST_OF_A_STEP:
-            found["stacked"] = f"a step of {count / 1e6:,.0f} million multiplications gains nothing by it"
     return found
+
+
+def _why_not_stacked(plan: Plan, data: InMemory) -> str | None:
+    """Return what keeps the network of a plan from being stacked, or None: a trial, which loads torch's compiler."""
+    model = build_model(plan.settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
+    inputs = example_inputs(data.input_shape, num=4)
+    if reason := why_not(model, inputs):
+        return f"{type(model).__name__} cannot be stacked: {reason}"
+    count = count_multiplications(model, inputs) * plan.settings["dataset"]["batch_size"]
+    if plan.asked == "auto" and count > _MOST_OF_A_STEP:
+        return f"a step of {count / 1e6:,.0f} million multiplications gains nothing by it"
+    return None
 
 
 def measure_amount(plan: Plan, data: InMemory) -> Amount:

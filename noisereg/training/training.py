@@ -109,9 +109,10 @@ class Training(ABC):
         return build_same_data(self.settings, seed, fingerprint=self.fingerprint, folder=self.folder)
 
     def _build_rules(self) -> list[Rule]:
-        """Build the rule of each replica."""
+        """Build the rule of each replica; those of one strength are one object, which nothing changes."""
         replicas, num_classes = self.plan.replicas, self.data.num_classes
-        rules = [build_rule(self.settings, replica["p"], num_classes=num_classes) for replica in replicas]
+        by_p = {p: build_rule(self.settings, p, num_classes=num_classes) for p in self.plan.axes["p"]}
+        rules = [by_p[replica["p"]] for replica in replicas]
         if not isinstance(rules[0], FileLabels):
             return rules
         seeds = [replica["seed"] for replica in replicas]

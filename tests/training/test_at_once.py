@@ -120,3 +120,13 @@ def test_a_training_that_is_prepared_again_goes_on_where_it_ended(trained):
     again.train()
     assert again.finish() == rows
     assert again.curves.frame().equals(training.curves.frame())
+
+
+def test_networks_are_analysed_alike_by_one_thread_and_by_several(trained):
+    training, rows = trained
+    assert training._engine.threads == 1  # of the tests
+    training._engine.threads = 3
+    try:
+        assert training.finish() == rows
+    finally:
+        training._engine.threads = 1

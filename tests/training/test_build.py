@@ -15,6 +15,7 @@ from noisereg.training.build import (
     build_data,
     build_loss,
     build_model,
+    build_models,
     build_rule,
     build_schedule,
     check_training_mode,
@@ -46,6 +47,16 @@ def test_the_seed_reaches_the_data_and_the_weights():
     assert not torch.equal(data[0].splits["train"].inputs, data[1].splits["train"].inputs)
     models = {seed: build_model(compose_settings(), seed, input_shape=(60,), num_classes=2) for seed in (0, 1)}
     assert not torch.equal(models[0].hidden.weight, models[1].hidden.weight)
+
+
+def test_many_networks_are_built_as_each_alone():
+    settings = compose_settings("model.hidden=5")
+    how = {"input_shape": (4,), "num_classes": 2}
+    together = build_models(settings, [3, 1, 3], **how)
+    assert list(together) == [3, 1]
+    for seed, model in together.items():
+        alone = build_model(settings, seed, **how).state_dict()
+        assert all(torch.equal(alone[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_the_rule_is_built_for_a_strength_and_without_its_schedule():

@@ -9,6 +9,7 @@ from noisereg.engine.stacked_engine import StackedEngine
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
 from noisereg.models import MLP, TwoLayer
+from noisereg.training import engines
 from noisereg.training.build import build_data
 from noisereg.training.engines import Choice, build_engine, choose_engine
 from noisereg.training.spread import ALONE
@@ -44,6 +45,12 @@ class Large(nn.Module):
     def forward(self, inputs):
         wide = self.factor.expand(3000, 3000)
         return (inputs[:, :1].expand(-1, 3000) @ wide)[:, : self.num_outputs]
+
+
+def test_an_engine_is_not_tried_if_a_faster_one_can_train_the_run(monkeypatch):
+    monkeypatch.setattr(engines, "why_not", lambda model, inputs: "it was tried")
+    assert [choose(*overrides).name for overrides in ([], ["dataset.batch_size=129"])] == ["fused", "blocked"]
+    assert choose(*MLP_OF_TWO) == Choice("single", "not stacked, as MLP cannot be stacked: it was tried")
 
 
 @pytest.mark.parametrize(
