@@ -100,6 +100,7 @@ def test_what_the_fence_allows_is_no_breach(tmp_path):
         ("rng losses models metrics", {"lightning", "hydra", "omegaconf", "wandb"}),
         ("config.command_line files.lock errors __main__", {"torch", "lightning", "wandb"}),
         ("runs.reading labels statistics", {"torch", "lightning", "wandb"}),
+        ("training.run", {"wandb", "altair", "vl_convert"}),  # before the run that uses them
     ],
 )
 def test_a_module_loads_no_library_that_it_can_do_without(modules, absent):

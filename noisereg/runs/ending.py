@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
@@ -112,6 +111,8 @@ def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | No
             error.add_note(others)
             reason = others
         _write_end(record, "stopped" if by else "failed", known, reason)
+    if (wandb := sys.modules.get("wandb")) is None:  # whose run it is has loaded it
+        return
     if by and wandb.run is not None:
         wandb.run.mark_preempting()
     try:
@@ -139,7 +140,9 @@ def _reason_of_others(reason: str, record: RunRecord) -> str:
     if is_alone or has_lost_others != is_first_process():
         return ""
     if not is_first_process():
-        write_atomically(folder / f"{_REASON}{process_number()}", hide_secrets(reason).encode())
+        write_atomically(
+            folder / f"{_REASON}{process_number()}", lambda file: file.write(hide_secrets(reason).encode())
+        )
         return ""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:

@@ -4,12 +4,14 @@ import os
 import secrets
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread, Timer
+from types import ModuleType
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener, getproxies
@@ -26,6 +28,7 @@ from noisereg.terminal import guard_captures
 _PATIENCE = 10.0  # seconds that a server has for its first answer
 _SILENCE = 1.0  # seconds after which a user is told what is being waited for
 _WITHOUT = "without a server: WANDB_MODE=offline or logger=csv"
+_STAGED = "wandb.sdk.launch.inputs.internal"
 _ROWS_OF_A_PART = 10**9  # more than are ever logged between two interruptions
 _SETTINGS = wandb.Settings(
     silent=True,
@@ -57,23 +60,25 @@ def open_wandb_run(described: RunDescription, *, announce: Callable[[str], None]
     folder.mkdir(parents=True, exist_ok=True)
     parts = _parts(folder)
     known = parts[-1].partition("-")[2] if parts else None
-    with _announced_waiting(announce), _without_secrets_of_slurm():
+    with _without_secrets_of_slurm():
         try:
-            mode, why = _reachable_mode()
-            of_agent = os.environ.pop("WANDB_RUN_ID", None)  # it is for one run
-            run = wandb.init(
-                id=of_agent or known or secrets.token_hex(4),
-                resume="allow",
-                project=described.project,
-                group=described.group,
-                tags=described.tags,
-                job_type="train",
-                name=described.name,
-                dir=folder,
-                config={**config, "identity": identity(config)},
-                mode=mode,
-                settings=_SETTINGS.model_copy(update={"git_remote_url": _remote_without_secrets()}),
-            )
+            with _announced_waiting(announce):
+                mode, why = _reachable_mode()
+                of_agent = os.environ.pop("WANDB_RUN_ID", None)  # it is for one run
+                with _without_launch():
+                    run = wandb.init(
+                        id=of_agent or known or secrets.token_hex(4),
+                        resume="allow",
+                        project=described.project,
+                        group=described.group,
+                        tags=described.tags,
+                        job_type="train",
+                        name=described.name,
+                        dir=folder,
+                        config={**config, "identity": identity(config)},
+                        mode=mode,
+                        settings=_SETTINGS.model_copy(update={"git_remote_url": _remote_without_secrets()}),
+                    )
         except ConfigError:
             raise
         except (wandb.errors.Error, ValueError) as error:  # of pydantic, where a variable has no value of its kind
@@ -117,7 +122,10 @@ def _server() -> str:
 
 @contextmanager
 def _announced_waiting(announce: Callable[[str], None]) -> Iterator[None]:
-    """Announce what is being waited for if it takes long."""
+    """Announce what is being waited for if it takes long; a run that asks no server waits for none."""
+    if wandb_mode() != "online":
+        yield
+        return
     timer = Timer(_SILENCE, lambda: announce(f"W&B     waits for {_server()}; {_WITHOUT}"))
     timer.daemon = True
     timer.start()
@@ -178,6 +186,31 @@ class WandbRun:
 
     def fail(self, *, stopped: bool) -> None:
         """Do nothing: `recorded_failure` has ended the run with the exit code of the process."""
+
+
+class _NoStagedInputs:
+    """Inputs of Launch that nobody has staged."""
+
+    def apply(self, run: Any) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def _without_launch() -> Iterator[None]:
+    """Keep W&B from loading Launch and its public API, a second of work, to look for inputs that were staged there.
+
+    Every run looks, and no setting spares it. Where that module was not loaded, nothing can have been staged.
+    """
+    if _STAGED in sys.modules:
+        yield
+        return
+    module: Any = ModuleType(_STAGED)
+    module.StagedLaunchInputs = _NoStagedInputs
+    sys.modules[_STAGED] = module
+    try:
+        yield
+    finally:
+        del sys.modules[_STAGED]
 
 
 @contextmanager

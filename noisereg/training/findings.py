@@ -1,7 +1,12 @@
-"""What a run says of itself: its figures, and of an experiment the checks of its theorems and its verdicts."""
+"""What a run says of itself: its figures, and of an experiment the checks of its theorems and its verdicts.
 
+The room of reports loads the chart library, which no run needs before its end: it is imported where it is used.
+"""
+
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -9,17 +14,13 @@ from rich.text import Text
 from noisereg.config.check import Settings
 from noisereg.config.targets import model_name, target_name
 from noisereg.errors import ConfigError
-from noisereg.report import Figure, run_figures, save
-from noisereg.report.claims.claim import Claim
-from noisereg.report.figures.chart_process import DrawingError
-from noisereg.report.figures.figure import figure_of, panels_of
-from noisereg.report.figures.panel import PanelSpec
-from noisereg.report.groups.run_group import group_runs
-from noisereg.report.page.terminal import judgement_table
 from noisereg.runs.reading import find_runs
 from noisereg.theory import Check
 from noisereg.training.build import build
 from noisereg.training.training import Training
+
+if TYPE_CHECKING:
+    from noisereg.report import Figure
 
 
 def read_experiment(settings: Settings) -> dict[str, Any]:
@@ -28,6 +29,11 @@ def read_experiment(settings: Settings) -> dict[str, Any]:
     Raises:
         ConfigError: naming the claim, panel or number that is wrong, before any work is done.
     """
+    if not settings["experiment"]:
+        return {}
+    from noisereg.report.claims.claim import Claim  # noqa: PLC0415
+    from noisereg.report.figures.panel import PanelSpec  # noqa: PLC0415
+
     experiment = settings["experiment"]
     for key, read in (("claims", Claim.of), ("figure", PanelSpec.of)):
         for section in experiment.get(key, []):
@@ -52,6 +58,8 @@ def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
     Returns:
         The pictures.
     """
+    from noisereg.report import run_figures  # noqa: PLC0415
+
     settings, rule = training.settings, type(training.rules[0]).__name__
     model, loss = model_name(settings["model"]), target_name(settings["loss"])
     title = f"{model} on {training.data.source} under {rule}"
@@ -64,6 +72,10 @@ def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
 
 def draw_experiment(folder: Path, console: Console) -> None:
     """Draw the figure of a finished experiment and print its verdicts, as a report of its folder does."""
+    from noisereg.report.figures.figure import figure_of, panels_of  # noqa: PLC0415
+    from noisereg.report.groups.run_group import group_runs  # noqa: PLC0415
+    from noisereg.report.page.terminal import judgement_table  # noqa: PLC0415
+
     (group,) = group_runs(find_runs([folder / "result.json"]))
     if panels_of(group):
         _save(figure_of(group), folder / "figures" / "experiment", console)
@@ -87,8 +99,23 @@ def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
     return rows
 
 
-def _save(chart: Figure, path: Path, console: Console) -> bool:
+def begin_drawing() -> None:
+    """Load what draws figures, and start the process of the chart library, beside the last work of a run."""
+
+    def load() -> None:
+        with suppress(Exception):  # what cannot be loaded is told where a figure is drawn
+            from noisereg.report.figures.chart_process import CHARTS  # noqa: PLC0415 - and with it all of the room
+
+            CHARTS.start()
+
+    Thread(target=load, daemon=True).start()
+
+
+def _save(chart: "Figure", path: Path, console: Console) -> bool:
     """Return whether a figure was written; a run whose figure the chart library cannot draw goes on without."""
+    from noisereg.report import save  # noqa: PLC0415
+    from noisereg.report.figures.chart_process import DrawingError  # noqa: PLC0415
+
     try:
         save(chart, path)
     except DrawingError as error:

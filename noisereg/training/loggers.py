@@ -12,7 +12,6 @@ from noisereg.runs.own_logger import OwnLogger
 from noisereg.runs.run_logger import RunDescription, RunLogger
 from noisereg.runs.tensorboard_run import open_tensorboard_run
 from noisereg.runs.trackio_run import open_trackio_run
-from noisereg.runs.wandb_run import open_wandb_run
 from noisereg.secrets import hide_secrets
 from noisereg.training.build import build
 
@@ -42,7 +41,7 @@ def open_loggers(
     asked = described.config["logger"]
     loggers: list[RunLogger] = []
     lines = []
-    openers: dict[str, _Opener] = {"wandb": partial(open_wandb_run, announce=announce), **_OPENERS}
+    openers: dict[str, _Opener] = {"wandb": partial(_open_wandb, announce=announce), **_OPENERS}
     for name in (name for name in openers if asked.get(name)):
         logger, line = _open(name, openers[name], described)
         loggers.append(logger)
@@ -55,6 +54,12 @@ def open_loggers(
         loggers.append(OwnLogger(own, described.config, key=key))
         lines.append(f"logger  {name}: {type(own).__name__}")
     return loggers, lines
+
+
+def _open_wandb(described: RunDescription, *, announce: Callable[[str], None]) -> tuple[RunLogger, str]:
+    from noisereg.runs.wandb_run import open_wandb_run  # noqa: PLC0415 - loads W&B
+
+    return open_wandb_run(described, announce=announce)
 
 
 def _open(name: str, opener: _Opener, described: RunDescription) -> tuple[RunLogger, str]:

@@ -36,7 +36,7 @@ from noisereg.runs.summary import replica_table
 from noisereg.terminal import open_console
 from noisereg.training.build import find_parts
 from noisereg.training.data_fingerprint import fingerprint_data
-from noisereg.training.findings import draw_experiment, draw_replicas, read_experiment, run_checks
+from noisereg.training.findings import begin_drawing, draw_experiment, draw_replicas, read_experiment, run_checks
 from noisereg.training.loggers import open_loggers
 from noisereg.training.one_by_one import OneByOne
 from noisereg.training.prepare import check_disk, prepare
@@ -192,6 +192,8 @@ def _train(
         try:
             training.train()
             seconds = round(time.perf_counter() - began, 3)
+            if not arm and is_first_process():
+                begin_drawing()
             rows = training.finish()
         finally:
             training.curves.write()

@@ -4,6 +4,7 @@ import logging
 import os
 import shlex
 import signal
+import sys
 import time
 from types import SimpleNamespace
 
@@ -48,7 +49,8 @@ def wandb(monkeypatch):
     """What is asked of W&B, whose run is open."""
     asked = []
     run = SimpleNamespace(mark_preempting=lambda: asked.append("preempting"))
-    monkeypatch.setattr(ending, "wandb", SimpleNamespace(run=run, finish=lambda **end: asked.append(end["exit_code"])))
+    library = SimpleNamespace(run=run, finish=lambda **end: asked.append(end["exit_code"]))
+    monkeypatch.setitem(sys.modules, "wandb", library)
     return asked
 
 

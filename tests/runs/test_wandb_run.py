@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import pandas
 import pytest
 import wandb
@@ -71,6 +74,24 @@ def test_the_group_is_that_of_the_configuration_if_it_names_one(tmp_path):
     runs = {folder: wandb_files(tmp_path / folder)[0] for folder in ("by_sweep", "by_name")}
     assert {folder: part.run["run_group"] for folder, part in runs.items()} == {"by_sweep": "sweep", "by_name": "mine"}
     assert runs["by_name"].config == {**named, "identity": identity(named)}
+
+
+def test_no_run_loads_launch_nor_fails_to(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("wandb.sdk.launch")]:
+        monkeypatch.delitem(sys.modules, name)
+    log(tmp_path)
+    assert not [name for name in sys.modules if name.startswith("wandb.sdk.launch")]
+    wandb.finish()
+    (text,) = (path.read_text() for path in tmp_path.glob("wandb/offline-run-*/logs/debug.log"))
+    assert "Problem" not in text and "Traceback" not in text
+
+
+def test_inputs_that_were_staged_for_a_run_are_looked_for(tmp_path, monkeypatch):
+    runs = []
+    module = SimpleNamespace(StagedLaunchInputs=lambda: SimpleNamespace(apply=runs.append))
+    monkeypatch.setitem(sys.modules, "wandb.sdk.launch.inputs.internal", module)
+    log(tmp_path)
+    assert runs == [wandb.run]
 
 
 def test_the_end_of_several_replicas_is_a_table_and_a_summary(tmp_path):

@@ -12,11 +12,13 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Timer
 from typing import IO, Any
 
 _LENGTH = struct.Struct(">?Q")  # of an answer: whether it is the result or a fault, and how many bytes follow
 _LONGEST = 120.0  # seconds that a figure may take
+_WARM = "warm"  # a request without an answer
 
 
 class DrawingError(ValueError):
@@ -50,14 +52,7 @@ class ChartProcess:
             DrawingError: if the library refuses it, takes too long, or ends its process.
         """
         with self._lock:
-            if self._process is None:
-                # -P: the folder of this file is none to import from
-                command = [sys.executable, "-P", __file__]
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-                )
-                atexit.register(self.close)
-            process = self._process
+            process = self._running()
             watch = Timer(self._longest, process.kill)
             watch.start()
             try:
@@ -72,12 +67,34 @@ class ChartProcess:
             raise DrawingError(" ".join(answer.decode(errors="replace").split())[:500])
         return answer
 
+    def start(self) -> None:
+        """Start the process if there is none, and let it load what draws, so that a first figure does not wait for it.
+
+        A library that cannot do that tells so when it is asked for a figure.
+        """
+        with self._lock:
+            if self._process is None:
+                try:
+                    _send(self._running().stdin, True, json.dumps([_WARM, None]).encode())
+                except OSError:
+                    self.close()
+
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
             process, self._process = self._process, None
             process.kill()
             process.communicate()
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            # -P: the folder of this file is none to import from
+            command = [sys.executable, "-P", __file__]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            atexit.register(self.close)
+        return self._process
 
 
 CHARTS = ChartProcess()
@@ -123,6 +140,10 @@ def _answer_requests() -> None:
         except EOFError:
             return
         what, given = json.loads(request)
+        if what == _WARM:
+            with suppress(Exception):
+                make["svg"]({"mark": "point", "data": {"values": []}})
+            continue
         try:
             result = make[what](given)
         except Exception as error:

@@ -30,3 +30,11 @@ def test_a_figure_that_takes_too_long_is_given_up():
     with pytest.raises(DrawingError, match="signal 9"):
         charts.ask("png", POINT)
     charts.close()
+
+
+def test_a_process_that_was_started_before_draws_the_same(charts):
+    charts.start()
+    process = charts._process
+    assert charts.ask("png", POINT).startswith(b"\x89PNG")
+    charts.start()
+    assert charts._process is process
