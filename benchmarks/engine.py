@@ -87,7 +87,8 @@ class Work(NamedTuple):
     def plain_loop(self) -> str:
         """The name of the row that it is compared with."""
         if self.batch_size > 1:
-            return f"batch {self.batch_size}: {PLAIN_LOOP}"
+            data = "" if self.task == "hypercube" else f"{self.task}, "
+            return f"{data}batch {self.batch_size}: {PLAIN_LOOP}"
         return f"momentum: {PLAIN_LOOP}" if self.sgd.momentum else f"{self.task}, {PLAIN_LOOP}"
 
 
@@ -130,6 +131,22 @@ WORKS = {
     "MNIST, 1": Work(1, {EPOCH: 70, ALONE: 70}, {EPOCH: Fit(1, 1, 10_000)}, task="MNIST", call=60_000),
     "MNIST, 3": Work(3, {ALONE: 70}, {}, task="MNIST", call=60_000),
 }
+# `auto` takes `blocked` from some number of multiplications a step on. These rows show where; each only if it is named.
+BY_BATCH = {
+    f"{name}, MNIST, batch {size}": Work(
+        1,
+        {},
+        {},
+        task="MNIST",
+        engine=partial(make, batch_size=size),
+        peer=None if make is Blocked else f"blocked, MNIST, batch {size}",
+        call=60_000 // size,
+        batch_size=size,
+    )
+    for size in (2, 16, 128)
+    for name, make in {"blocked": Blocked, "fused": Fused}.items()
+}
+WORKS |= BY_BATCH
 
 
 def rows_of(names: Sequence[str], tasks: dict[str, Task], *, share: float, jax: bool = False) -> dict[str, Row]:
@@ -305,7 +322,8 @@ def _digits(value: float) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time a step of the engines beside one of a plain Lightning loop.")
     parser.add_argument("--rounds", type=int, default=5, help="each times every row once")
-    parser.add_argument("--rows", nargs="+", default=list(WORKS), choices=WORKS, metavar="NAME", help=", ".join(WORKS))
+    usual = [name for name in WORKS if name not in BY_BATCH]
+    parser.add_argument("--rows", nargs="+", default=usual, choices=WORKS, metavar="NAME", help=", ".join(WORKS))
     parser.add_argument(
         "--share", type=float, default=1.0, help="of the usual steps and test samples, for a quick look"
     )

@@ -50,9 +50,8 @@ def _mlp(d: int, hidden: str, batch_size: int) -> list[str]:
 NETWORKS = {
     "MLP 60-240-1, batch 16": Network(_mlp(60, "[240]", 16), 1500),
     "MLP 784-600-1, batch 128": Network(_mlp(784, "[600]", 128), 600),
-    "MLP 784-1024-1024-1, batch 128": Network(_mlp(784, "[1024,1024]", 128), 200),
     "ResNet-20, 32 x 32, batch 128": Network(
-        ["model=resnet20", "dataset=image_folder", "dataset.root=images", "dataset.image_size=32"], 12
+        ["model=resnet20", "dataset=image_folder", "dataset.root=images", "dataset.image_size=32"], 8
     ),
 }
 
