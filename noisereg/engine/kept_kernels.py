@@ -64,7 +64,7 @@ def kept(kernel: Any) -> Any:
     return kernel
 
 
-class _KeptCode(NullCache):  # type: ignore[misc]
+class _KeptCode(NullCache):
     """What numba asks for the machine code of one function, and gives it.
 
     Args:
