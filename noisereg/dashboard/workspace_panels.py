@@ -81,6 +81,7 @@ def _against_p(metric: str, title: str = "") -> WorkspacePanel:
     return WorkspacePanel("points", (metric,), STRENGTH, title)
 
 
+#: The sections of the workspace, in their order on its page.
 SECTIONS = (
     WorkspaceSection(
         "Against p",
