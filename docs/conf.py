@@ -19,6 +19,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"
 html_theme = "furo"
 html_title = f"noisereg {release}"
 html_copy_source = False
+smartquotes = False  # the quotes of code are to be copied
 
 myst_heading_anchors = 4  # links to #headings, as repositories make them
 myst_enable_extensions = ["dollarmath"]
@@ -34,12 +35,26 @@ napoleon_attr_annotations = False  # shapes such as "n *shape" would be read as 
 
 _SIGN = re.compile(r"[*|]|_(?=\W|$)")
 _OUTER_LINK = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
+_FILE_LINK = re.compile(r"\[(\w+)\.md\](?=\(\w+\.md[^)]*\))")
 
 
 def setup(app: Any) -> None:
-    """Leave only the words of links that lead out of docs/, and take the signs in docstrings as they are written."""
-    app.connect("source-read", lambda app, page, source: source.append(_OUTER_LINK.sub(r"\1", source.pop())))
+    """Call pages as the contents do, keep no link that leads out of docs/, and take docstrings as they are written."""
+    app.connect("source-read", _adapt_links)
     app.connect("autodoc-process-docstring", _keep_signs, priority=1)  # before napoleon
+    app.connect("object-description-transform", _hide_object)
+
+
+def _adapt_links(app: Any, page: str, source: list[str]) -> None:
+    """Write [Guide] for links called [guide.md], and leave only the words of those that lead out of docs/."""
+    inner = _OUTER_LINK.sub(r"\1", source[0])
+    source[0] = _FILE_LINK.sub(lambda link: f"[{link[1].capitalize()}]", inner)
+
+
+def _hide_object(app: Any, domain: str, kind: str, content: Any) -> None:
+    """Remove the line on the base of a class that has none but `object`."""
+    for paragraph in [part for part in content.children if part.astext() == "Bases: object"]:
+        content.remove(paragraph)
 
 
 def _keep_signs(*given: Any) -> None:

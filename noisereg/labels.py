@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+INTERVAL = "mean ± 95 % t interval, [its ends] where cut"  # what `Label.format_mean` writes
 DIVERGED = ("non-finite weights", "non-finite loss")  # what ended replicas that have no values of their end
 
 
@@ -44,7 +45,50 @@ class Label:
             >>> label_of("test/error").format(0.12345), label_of("train/active_neurons").format(1234.5)
             ('12.35 %', '1,234.5')
         """
-        return f"{self.factor * value:,.{self.digits}f} {self.unit}".rstrip()
+        return f"{self._digits(value)} {self.unit}".rstrip()
+
+    def format_mean(self, mean: float, low: float, high: float, *, is_difference: bool = False) -> str:
+        """Return a mean with half its interval, or with both ends of one that is cut at what is possible.
+
+        Args:
+            mean: in the metric's own unit; nan for none, which is an empty text.
+            low: lower end of the interval; nan for no interval.
+            high: upper end.
+            is_difference: whether the three are of a difference of two values.
+
+        Returns:
+            The text, in the unit that is shown, which is not in it.
+
+        Example:
+            >>> error = label_of("test/error")
+            >>> error.format_mean(0.25, 0.24, 0.26), error.format_mean(0.01, -0.01, 0.03)
+            ('25.00±1.00', '1.00 [0, 3.00]')
+        """
+        if math.isnan(mean):
+            return ""
+        lowest, highest = (self.lowest, self.highest)
+        if is_difference:
+            lowest, highest = (lowest - highest, highest - lowest)
+        low, high = max(low, lowest), min(high, highest)
+        if math.isnan(low) or math.isnan(high):
+            return self._digits(mean)
+        text, half = self._digits(mean), self._digits((high - low) / 2)
+        ends = [f"{self.factor * end:g}" if end in (lowest, highest) else self._digits(end) for end in (low, high)]
+        is_seen = {self._digits(low), self._digits(high)} != {text}
+        return f"{text} [{', '.join(ends)}]" if is_seen and not is_even(mean, low, high) else f"{text}±{half}"
+
+    def _digits(self, value: float) -> str:
+        return f"{self.factor * value:,.{self.digits}f}"
+
+
+def is_even(mean: float, low: float, high: float) -> bool:
+    """Return whether an interval lies evenly about a mean, so that half of its length says where it ends.
+
+    Example:
+        >>> is_even(0.3, 0.1, 0.5), is_even(0.3, 0.0, 0.7)
+        (True, False)
+    """
+    return math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-9 * abs(mean))
 
 
 _MOMENTS = {
@@ -71,20 +115,19 @@ _OF_A_SPLIT = {
     "distinct_active_neurons": Label("distinct active neurons, {split}", digits=1, lowest=0),
     "distinct_active_fraction": Label("distinct active fraction, {split}", digits=1, **_SHARE),
     "wrong_labels": Label("samples with a wrong label, {split}", digits=0, lowest=0),
-    "error_right": Label("{split} error where the label is right", digits=2, **_SHARE),
-    "error_wrong": Label("{split} error where the label is wrong", digits=2, **_SHARE),
     "memorized": Label("wrong labels learned, {split}", digits=2, **_SHARE),
-    "loss_right": Label("{split} loss of the given label, right ones"),
-    "loss_wrong": Label("{split} loss of the given label, wrong ones"),
-    "active_neurons_right": Label("active neurons where the label is right, {split}", digits=1, lowest=0),
-    "active_neurons_wrong": Label("active neurons where the label is wrong, {split}", digits=1, lowest=0),
-    "active_fraction_right": Label("active fraction where the label is right, {split}", digits=1, **_SHARE),
-    "active_fraction_wrong": Label("active fraction where the label is wrong, {split}", digits=1, **_SHARE),
     "ece": Label("calibration error, {split}", digits=2, **_SHARE),
     "nll": Label("negative log-likelihood, {split}", lowest=0),
     "brier": Label("Brier score, {split}", lowest=0, highest=2),
     "gradient_norm_squared": Label("squared norm of the gradient of the outputs, {split}", digits=1, lowest=0),
     "tightness": Label("tightness of the clusters, {split}", digits=3, lowest=0),
+}
+_GROUPS = ("right", "wrong")  # of samples, by their label, under noise that stays
+_OF_A_GROUP = {
+    "error": Label("{split} error where the label is {group}", digits=2, **_SHARE),
+    "loss": Label("{split} loss of the given label, {group} ones"),
+    "active_neurons": Label("active neurons where the label is {group}, {split}", digits=1, lowest=0),
+    "active_fraction": Label("active fraction where the label is {group}, {split}", digits=1, **_SHARE),
 }
 _OF_A_WEIGHT = {
     "norm": Label("weight norm", digits=3, lowest=0),
@@ -97,7 +140,7 @@ _OF_A_WEIGHT = {
 }
 _OTHERS = {
     "lr": Label("learning rate"),
-    "train/error": Label("train error, clean labels", digits=2, **_SHARE),
+    "train/error": replace(_OF_A_SPLIT["error"], words="train error, clean labels"),
     "train/loss": Label("train loss, as trained"),
     "train/clean_loss": Label("train loss, clean labels"),
     "train/largest_output": Label("largest output, train", digits=3, lowest=0),
@@ -130,15 +173,18 @@ def label_of(metric: str) -> Label:
         return replace(label, words=f"{label.words} {moment}")
     whole, _, layer = rest.partition("/")
     quantity, above = _split_threshold(whole)
+    of_a_group, _, group = quantity.rpartition("_")
     if metric in _OTHERS:
         return _OTHERS[metric]
     if first in _OF_A_WEIGHT:
         label, layer = _OF_A_WEIGHT[first], rest
     elif first in _SPLITS and quantity in _OF_A_SPLIT:
         label = _OF_A_SPLIT[quantity]
+    elif first in _SPLITS and group in _GROUPS and of_a_group in _OF_A_GROUP:
+        label = _OF_A_GROUP[of_a_group]
     else:
         return Label(metric)
-    words = label.words.format(split=_SPLITS.get(first)) + above
+    words = label.words.format(split=_SPLITS.get(first), group=group) + above
     return replace(label, words=f"{words}, {layer}" if layer else words)
 
 

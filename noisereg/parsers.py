@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 EXPORTED = ("pdf", "svg", "png", "csv", "tex")
+REPLICA = {"p": float, "seed": int, "lr": float}  # what names a replica of a run, besides its arm
 
 
 def report_parser() -> ArgumentParser:
@@ -44,6 +45,43 @@ def plot_parser() -> ArgumentParser:
     )
     parser.add_argument("--width", help="column (3.25 inches), page (6.75) or inches; by default column for one panel")
     parser.add_argument("--font", default="sans-serif", help="by the name that the system has for it")
+    return parser
+
+
+def labels_parser() -> ArgumentParser:
+    """Return the parser of `noisereg labels`."""
+    parser = _run_parser("labels", "The labels that a rule drew for the samples of a run, for other tools.")
+    parser.add_argument("--epoch", type=int, metavar="N", help="from 0, of noise that is drawn anew in each epoch")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="that is new, .csv or .npy")
+    return parser
+
+
+def prune_parser() -> ArgumentParser:
+    """Return the parser of `noisereg prune`."""
+    parser = _run_parser(
+        "prune",
+        "The networks of a run without the units that never fire on its training data. It shows that the outputs on "
+        "the training data stay what they were, says on how many test samples they do not, and prints parameters, "
+        "multiplications and the measured speed before and after.",
+    )
+    parser.add_argument(
+        "--tau", type=float, help="also units whose mean activation is at most this share of their layer's mean"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="for a file of each network; by default RUN/pruned"
+    )
+    return parser
+
+
+def _run_parser(name: str, description: str) -> ArgumentParser:
+    """Return a parser that takes a finished run, and what names a replica of it."""
+    parser = ArgumentParser(prog=f"noisereg {name}", description=description)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    for key, kind in REPLICA.items():
+        parser.add_argument(f"--{key}", type=kind, metavar=key.upper(), help=f"of a replica with this {key}")
+    parser.add_argument("--arm", default="", metavar="NAME", help="of the experiment that the run is")
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="of the data, if they were moved")
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="of your own, to build from")
     return parser
 
 

@@ -1,7 +1,7 @@
 """Student's t intervals over replicas: of means, and of paired differences; what they decide, one and many at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, combinations
 from typing import Any, Literal, NamedTuple
 
@@ -222,13 +222,13 @@ def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
         return pd.DataFrame(columns=[*cells, "metric", *MEAN, *DIFFERENCE])
     values = replicas[list(metrics)].to_numpy(dtype=float)  # a column at a time is a hundred times slower
     rows = replicas[[*cells, "seed"]].reset_index(drop=True)
-    parts = []
+    quiet = rows[rows["p"] == 0]
+    places, parts = [], []
     for cell, own in rows.groupby(cells, dropna=False):
-        changes = values[own.index] - _partners(rows, own, values)
-        shown = {"metric": list(metrics), **_of_columns(values[own.index], MEAN), "replicas": len(own)}
-        shown |= _of_columns(changes, DIFFERENCE)
-        parts.append(pd.DataFrame(dict(zip(cells, cell, strict=True)) | shown))
-    return pd.concat(parts, ignore_index=True)
+        changes = values[own.index] - _partners(quiet, own, values)
+        places.append({**dict(zip(cells, cell, strict=True)), "replicas": len(own)})
+        parts.append(_of_columns(values[own.index], MEAN) | _of_columns(changes, DIFFERENCE))
+    return _table(places, metrics, parts, columns=[*cells, "metric", *MEAN, *DIFFERENCE])
 
 
 def cell_means(replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[str]) -> pd.DataFrame:
@@ -251,14 +251,9 @@ def cell_means(replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[s
         1       9  error   0.5  1
     """
     values = replicas[list(metrics)].to_numpy(dtype=float)
-    parts = [
-        pd.DataFrame(
-            {**cell, "metric": list(metrics), **_of_columns(values[own], MEAN), "replicas": len(own)},
-            columns=[*by, "metric", *MEAN],
-        )
-        for cell, own in _cells(replicas, by)
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*by, "metric", *MEAN])
+    cells = _cells(replicas, by)
+    places = [{**cell, "replicas": len(own)} for cell, own in cells]
+    return _table(places, metrics, [_of_columns(values[own], MEAN) for _, own in cells], columns=[*by, "metric", *MEAN])
 
 
 def paired_differences(
@@ -294,24 +289,41 @@ def paired_differences(
             raise ValueError(
                 f"a cell must have one replica of a seed, got two of {seeds[seeds.duplicated()][0]}: {place}"
             )
+    places: list[dict[str, Any]] = []
     parts = []
     for key in by:
         together: dict[tuple[Any, ...], list[int]] = {}
         for number, (cell, _, _) in enumerate(cells):
             together.setdefault(tuple(str(cell[other]) for other in by if other != key), []).append(number)
-        groups = [places for places in together.values() if len(places) > 1]
-        is_whole = sum(len(places) * (len(places) - 1) // 2 for places in groups) <= most
+        groups = [numbers for numbers in together.values() if len(numbers) > 1]
+        is_whole = sum(len(numbers) * (len(numbers) - 1) // 2 for numbers in groups) <= most
         for one, later in chain.from_iterable(
-            combinations(places, 2) if is_whole else ((places[0], other) for other in places[1:]) for places in groups
+            combinations(numbers, 2) if is_whole else ((numbers[0], other) for other in numbers[1:])
+            for numbers in groups
         ):
             (earlier, own, seeds), (cell, others, their_seeds) = cells[one], cells[later]
             partner = seeds.get_indexer(their_seeds)
             change = values[others[partner >= 0]] - values[own[partner[partner >= 0]]]
-            shown = {**cell, "key": key, "than": earlier[key], "metric": list(metrics)}
-            parts.append(pd.DataFrame(shown | _of_columns(change, DIFFERENCE)))
-    columns = [*by, "key", "than", "metric", *DIFFERENCE]
-    table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+            places.append({**cell, "key": key, "than": earlier[key]})
+            parts.append(_of_columns(change, DIFFERENCE))
+    table = _table(places, metrics, parts, columns=[*by, "key", "than", "metric", *DIFFERENCE])
     return table[table["pairs"] > 0].reset_index(drop=True)
+
+
+def _table(
+    places: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str],
+    values: Sequence[Mapping[str, np.ndarray]],
+    *,
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """Return a row for each place and metric, where the values of a place have one for each metric."""
+    if not places:
+        return pd.DataFrame(columns=list(columns))
+    table = pd.DataFrame(list(places))  # one table: a table for each of thousands of places takes a second a thousand
+    table = table.loc[table.index.repeat(len(metrics))].reset_index(drop=True)
+    found = {name: np.concatenate([own[name] for own in values]) for name in values[0]}
+    return table.assign(metric=list(metrics) * len(places), **found)[list(columns)]
 
 
 def _cells(replicas: pd.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, Any], np.ndarray]]:
@@ -322,7 +334,8 @@ def _cells(replicas: pd.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, An
         {key: pd.factorize(replicas[key], sort=pd.api.types.is_numeric_dtype(replicas[key]))[0] for key in by}
     )
     numbers = codes.groupby(list(by)).ngroup().to_numpy()
-    places = [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
+    order = np.argsort(numbers, kind="stable")
+    places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
     return [({key: replicas[key].iloc[own[0]] for key in by}, own) for own in places]
 
 
@@ -337,12 +350,12 @@ def _of_columns(values: Float64[np.ndarray, "rows columns"], names: Sequence[str
 
 
 def _partners(
-    rows: pd.DataFrame, own: pd.DataFrame, values: Float64[np.ndarray, "rows columns"]
+    quiet: pd.DataFrame, own: pd.DataFrame, values: Float64[np.ndarray, "rows columns"]
 ) -> Float64[np.ndarray, "own columns"]:
-    """Return the values of the partner without noise of each row of a cell; nan if it has none."""
-    found = rows[rows["p"] == 0]
+    """Return the values of the partner, among the rows without noise, of each row of a cell; nan if it has none."""
+    found = quiet
     for column, is_needed in (("lr", True), ("arm", False)):
-        if column in rows:
+        if column in quiet:
             same = found[found[column] == own[column].iloc[0]]
             found = same if is_needed or len(same) else found
     if (own["p"] == 0).all() or not found["seed"].is_unique:

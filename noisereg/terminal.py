@@ -5,7 +5,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -45,6 +46,29 @@ def plain_text(text: str) -> str:
         ('a\\\\x1b[2Jb', 'näïve 日本', '\\\\u202efdp.exe')
     """
     return _OBEYED.sub(lambda found: found[0].encode("unicode-escape").decode(), hide_known(text, _secrets()))
+
+
+def run_command(
+    command: Callable[[Namespace, Console], int | None], *, parser: ArgumentParser, arguments: Sequence[str] | None
+) -> int:
+    """Run a command of the shell, and print bad input as one line on stderr.
+
+    Args:
+        command: takes what the parser reads and a console, and returns its exit code; None is 0. Bad input is a
+            ValueError or an OSError.
+        parser: of the arguments.
+        arguments: of the command line; None: those of this process.
+
+    Returns:
+        The exit code: that of the command, or 2 for bad input.
+    """
+    guard_output()
+    asked = parser.parse_args(arguments)
+    try:
+        return command(asked, open_console()) or 0
+    except (ValueError, OSError) as error:
+        print(plain_text(f"error: {error}"), file=sys.stderr)
+        return 2
 
 
 class _PlainConsole(Console):

@@ -5,7 +5,9 @@ All share one cache.
 
 import os
 import tempfile
+import threading
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
@@ -14,3 +16,12 @@ os.environ["WANDB_MODE"] = "offline"
 if "NOISEREG_CACHE" not in os.environ:  # the first process sets it for all
     _cache = tempfile.TemporaryDirectory()
     os.environ["NOISEREG_CACHE"] = _cache.name
+
+
+@pytest.fixture(autouse=True)
+def _filters_are_its_own():
+    """Let no test leave a compilation, which would restore the filters of warnings that it found in the next one."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "compilation":
+            thread.join()

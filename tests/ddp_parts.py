@@ -9,11 +9,12 @@ from foreign_project import make_trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
-from noisereg import Classifier, SparsityMonitor, rng
+from noisereg import Classifier, LabelCorruption, SparsityMonitor, rng
 from noisereg.datasets import Split
 from noisereg.datasets.images import Images
 from noisereg.losses import CrossEntropy
 from noisereg.models import ResNet
+from noisereg.noise import Resample
 from noisereg.rng import Stream
 
 SIZE = 8
@@ -80,14 +81,14 @@ def make_module():
 
 
 def make_data(test_size, **options):
-    options = {"root": "", "train_size": 40, "batch_size": EVAL_BATCH, "eval_batch_size": EVAL_BATCH} | options
+    options = {"root": "", "train_size": 41, "batch_size": EVAL_BATCH, "eval_batch_size": EVAL_BATCH} | options
     return Squares(test_size=test_size, **{"normalize": "unit", "augment": False} | options)
 
 
 def evaluate(checkpoint, data, **options):
-    """Return what is logged of a checkpoint, and the counts of every layer of each split."""
+    """Return what is logged of a checkpoint under labels that stay wrong, and the counts of every layer by split."""
     monitor = SparsityMonitor()
-    trainer = make_trainer(monitor, inference_mode=False, **options)
+    trainer = make_trainer(LabelCorruption(Resample(p=0.5, frozen=True)), monitor, inference_mode=False, **options)
     trainer.validate(make_module(), data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     counts = {
         f"{split}/{layer}": torch.cat([metric.fires, metric.samples[:, None]], dim=1)

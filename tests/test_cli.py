@@ -11,6 +11,7 @@ import noisereg
 from noisereg.cli import main
 from noisereg.training.doctor import examine
 
+COMMANDS = ["train", "report", "export", "plot", "labels", "prune", "dashboard", "doctor"]
 CODE = """
 import sys
 from noisereg.cli import main
@@ -32,7 +33,12 @@ def call(monkeypatch, *arguments):
 def test_help_names_every_command(arguments, monkeypatch, capsys):
     assert call(monkeypatch, *arguments) == 0
     named = re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE)
-    assert named == ["train", "report", "export", "plot", "labels", "prune", "dashboard", "doctor"]
+    assert named == COMMANDS
+
+
+def test_the_guide_lets_a_shell_complete_every_command():
+    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
+    assert f'complete -W "{" ".join(COMMANDS)}" noisereg' in guide
 
 
 def test_help_loads_no_library():
@@ -49,7 +55,7 @@ def test_help_that_is_cut_off_is_no_error(arguments):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["report", "export", "plot", "dashboard", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS[1:])
 def test_help_of_a_command_is_that_of_its_own_parser_and_loads_no_library(command):
     done = subprocess.run([sys.executable, "-c", CODE, command, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"usage: noisereg {command} ")
@@ -66,7 +72,7 @@ def test_help_of_the_training_loads_hydra_and_no_more():
 @pytest.mark.slow
 def test_help_of_every_command_takes_a_few_times_what_hydra_takes_to_load():
     """A ratio of times of the CPU, whose best of five is not the machine's load: 2.5 was measured for train."""
-    commands = [["-m", "noisereg.cli", command, "--help"] for command in ("train", "report", "plot", "doctor")]
+    commands = [["-m", "noisereg.cli", command, "--help"] for command in COMMANDS]
     best = {tuple(call): min(cpu_seconds(call) for _ in range(5)) for call in [["-c", "import hydra"], *commands]}
     hydra = best.pop(("-c", "import hydra"))
     assert max(best.values()) < 5 * hydra, (best, hydra)

@@ -17,6 +17,7 @@ ARGUMENTS += ["trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.m
 ARGUMENTS += ["callbacks.sparsity.every_n_epochs=2", "callbacks.checkpoint.every_n_train_steps=4"]
 ARGUMENTS += ["trust=[ddp_parts]", "+callbacks.witness={_target_: ddp_parts.Witness}"]
 TWO = [*ARGUMENTS, "trainer=ddp", "trainer.devices=2"]
+APART = {f"train/{name}_{group}" for name in ("error", "loss", "active_neurons") for group in ("right", "wrong")}
 
 
 def run(*arguments, cwd, **environment):
@@ -139,6 +140,8 @@ def test_two_processes_count_and_score_a_checkpoint_as_one_does(tmp_path):
     for n in TEST_SIZES:
         alone = evaluate(tmp_path / "trained.ckpt", make_data(n))
         assert alone["counts"]["test/relu"][:, -1].sum() == n
+        assert 0 < alone["values"]["train/wrong_labels"] < alone["counts"]["train/relu"][:, -1].sum() == 41
+        assert APART <= alone["values"].keys()
         for shared in (both[n] for both in found):
             assert_same_evaluation(shared, alone)
 
@@ -149,7 +152,7 @@ def assert_same_evaluation(shared, alone):
         assert torch.equal(shared["counts"][layer], counts), layer
     assert shared["values"].keys() == alone["values"].keys()
     for name, value in alone["values"].items():
-        if name.endswith("loss"):
+        if "loss" in name:
             assert shared["values"][name].item() == pytest.approx(value.item(), rel=1e-6)
         else:
             torch.testing.assert_close(shared["values"][name], value, rtol=0, atol=0, equal_nan=True)

@@ -66,7 +66,7 @@ def extended(tmp_path_factory):
     """A copy of the project with the files of docs/extend.md in it, and their names."""
     copy = tmp_path_factory.mktemp("project")
     for folder in ("noisereg", "conf"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, copy / folder)  # with what Python has compiled
     for name in ("train.py", "pyproject.toml", "tests/typechecker.py"):
         (copy / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
@@ -125,6 +125,8 @@ def test_every_command_passes_the_checks(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("noisereg.config.loggers._is_installed", lambda name: True)  # extras that tests do without
     for line in commands(path):
+        if "glob(" in line or line in commands(ROOT / "README.md"):
+            continue  # hundreds of jobs, or run by a test of its own
         words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]  # without its variables
         starts = (["python", "train.py"], ["noisereg", "train"], ["noisereg-train"])
         begun = next((start for start in starts if words[: len(start)] == start), None)

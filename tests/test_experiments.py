@@ -63,11 +63,11 @@ def check_run(folder: Path, name: str) -> None:
     assert drawn.read_bytes().startswith(b"\x89PNG") if panels_of(group) else not drawn.exists()
 
 
-KINDS = ("claims", "curve|slides", "nets", "why")
+KINDS = ("claims", "curve|slides", "fig", "nets", "thm", "why")
 LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 
 
-@pytest.mark.parametrize("kind", [*LONG, "fig", "thm"])
+@pytest.mark.parametrize("kind", [*LONG, "fig1|thm1"])
 def test_every_experiment_runs_in_its_short_form(kind, tmp_path):
     names = [name for name in NAMES if re.match(kind, name)]
     for name, folder in run_short(names, tmp_path).items():
@@ -104,6 +104,7 @@ def test_an_arm_whose_data_are_missing_ends_in_one_line_and_leaves_no_record(tmp
     assert not list((tmp_path / "run").rglob("result.json"))
 
 
+@pytest.mark.slow
 def test_an_arm_that_is_finished_is_not_trained_again(tmp_path):
     short = ["experiment=fig2_neuron", "fast=true", "logger=csv", "hydra.run.dir=run"]
     assert run_program(*short, cwd=tmp_path).returncode == 0

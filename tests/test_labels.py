@@ -102,6 +102,33 @@ def test_values_are_written_in_the_unit_that_is_shown():
     assert label_of("norm/hidden").title == "weight norm, hidden"
 
 
+@pytest.mark.parametrize(
+    ("metric", "numbers", "text"),
+    [
+        ("test/error", (0.25, 0.24, 0.26), "25.00±1.00"),
+        ("test/error", (0.01, -0.02, 0.04), "1.00 [0, 4.00]"),
+        ("test/error", (0.99, 0.96, 1.02), "99.00 [96.00, 100]"),
+        ("test/error", (0.5, -6.0, 7.0), "50.00±50.00"),
+        ("test/error", (0.0, 0.0, 0.0), "0.00±0.00"),
+        ("test/error", (0.25, math.nan, math.nan), "25.00"),
+        ("test/error", (math.nan, math.nan, math.nan), ""),
+        ("train/active_neurons", (1234.5, 200.0, 2269.0), "1,234.5±1,034.5"),
+        ("train/associated_neurons", (0.05, -0.05, 0.15), "0±0"),
+        ("test/error", (0.00001, -0.00001, 0.00003), "0.00±0.00"),
+        ("train/associated_neurons", (0.5, -1.0, 2.0), "0 [0, 2]"),
+        ("bias_mean/hidden", (-0.01, -0.03, 0.01), "-0.0100±0.0200"),
+    ],
+)
+def test_a_mean_stands_with_half_its_interval_or_with_the_ends_of_one_that_is_cut(metric, numbers, text):
+    assert label_of(metric).format_mean(*numbers) == text
+
+
+def test_the_interval_of_a_difference_is_cut_at_the_widest_that_is_possible():
+    error = label_of("test/error")
+    assert error.format_mean(-0.01, -0.03, 0.01, is_difference=True) == "-1.00±2.00"
+    assert error.format_mean(-0.9, -1.2, -0.6, is_difference=True) == "-90.00 [-100, -60.00]"
+
+
 def test_labels_load_no_large_library():
     script = "import sys, noisereg.labels; print(*{'torch', 'lightning', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)

@@ -131,10 +131,10 @@ def try_many(number, plain, watch, home, monkeypatch):
 
 # a profiler that was not started complains when it is collected
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_100_random_configurations_do_nothing_but_build(plain, watch, tmp_path, monkeypatch):
+def test_40_random_configurations_do_nothing_but_build(plain, watch, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
-    ends = try_many(100, plain, watch, tmp_path / "run", monkeypatch)
-    assert ends["built"] >= 10
+    ends = try_many(40, plain, watch, tmp_path / "run", monkeypatch)
+    assert ends["built"] >= 4
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The documentation site, the tutorial and the notebook, each as a reader would use it."""
 
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+import noisereg
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -33,11 +36,23 @@ def test_the_site_is_built_without_a_warning_and_has_every_public_name(tmp_path)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(DOCS), str(tmp_path / "site")]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    for package in PACKAGES:
-        page = (tmp_path / "site" / "api" / f"{package}.html").read_text()
-        missing = [name for name in import_module(f"noisereg.{package}").__all__ if f">{name}<" not in page]
+    pages = {package: f"api/{package}.html" for package in PACKAGES}
+    api = "".join((tmp_path / "site" / page).read_text() for page in [*pages.values(), "api/index.html"])
+    for package, page in pages.items():
+        text = (tmp_path / "site" / page).read_text()
+        missing = [name for name in import_module(f"noisereg.{package}").__all__ if f">{name}<" not in text]
         assert missing == [], package
+    assert [name for name in noisereg.__all__ if f">{name}<" not in api] == []
     assert (tmp_path / "site" / "searchindex.js").exists()
+
+
+def test_the_notebook_stands_there_with_what_it_printed():
+    cells = [cell for cell in json.loads((DOCS / "tutorial.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    silent = [cell["execution_count"] for cell in cells if not cell["outputs"]]
+    assert silent == [4]  # the training
+    kinds = {kind for cell in cells for output in cell["outputs"] for kind in output.get("data", {})}
+    assert "image/svg+xml" in kinds
 
 
 @pytest.mark.slow
@@ -68,7 +83,7 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
     runs = {path.parent.name for path in tmp_path.glob("runs/*/result.json")}
     assert runs == {"first", "strength", "shapes", "careless"}
     assert len(list(tmp_path.glob("runs/width/*/result.json"))) == 3
-    assert list(tmp_path.glob("paper/*.pdf")) and list(tmp_path.glob("paper/*.tex"))
+    assert list(tmp_path.glob("paper/sweep/*.pdf")) and list(tmp_path.glob("paper/*.tex"))
 
 
 def give(line, folder):

@@ -44,6 +44,8 @@ AXES = {  # of each question: what differs from job to job, and what is the same
         {"dataset._target_": MNIST, "noise.expected": False, "seeds": 3},
     ),
 }
+MANY = {"depth_resnet": pytest.mark.slow}  # jobs, each of which is composed
+QUESTIONS = [pytest.param(name, marks=MANY.get(name, ())) for name in AXES]
 
 
 @cache
@@ -93,14 +95,14 @@ def head(path):
     return found.groups()
 
 
-@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_the_jobs_of_a_question_are_all_combinations_of_its_axes(name):
     varied, _ = AXES[name]
     found = [tuple(value(job.settings, key) for key in varied) for job in sweep(name).jobs]
     assert found == list(product(*varied.values()))
 
 
-@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_what_a_question_holds_fixed_is_the_same_in_all_jobs(name):
     _, same = AXES[name]
     for job in sweep(name).jobs:
@@ -108,7 +110,7 @@ def test_what_a_question_holds_fixed_is_the_same_in_all_jobs(name):
             assert value(job.settings, key) == pytest.approx(expected), key
 
 
-@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_the_jobs_of_a_question_differ_and_have_folders_of_their_own_in_that_of_the_question(name):
     jobs = sweep(name).jobs
     assert sweep(name).folder.parts[-2:] == ("multirun", name)
@@ -116,7 +118,7 @@ def test_the_jobs_of_a_question_differ_and_have_folders_of_their_own_in_that_of_
     assert {job.folder.parent for job in jobs} == {sweep(name).folder}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [pytest.param(path, marks=MANY.get(path.stem, ()), id=path.stem) for path in FILES])
 def test_a_file_begins_with_its_question_and_what_it_costs(path):
     _, jobs, cost = head(path)
     assert int(jobs) == len(sweep(path.stem).jobs)

@@ -3,12 +3,13 @@ import os
 import re
 import subprocess
 import sys
+from argparse import ArgumentParser
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.terminal import open_console, plain_text
+from noisereg.terminal import open_console, plain_text, run_command
 
 PRINTS = """
 import sys
@@ -93,3 +94,23 @@ def test_no_colours_are_printed_where_none_are_wanted_and_no_escape_at_all_witho
     printed = console.file.getvalue()
     assert "red" in printed and ("\x1b[1m" in printed) == is_terminal
     assert not re.search(r"\x1b\[[\d;]*[349]\d", printed)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("p must be in [0, 1], \x1b[2J got 2"), FileNotFoundError("no \x1b[2J file")]
+)
+def test_bad_input_of_a_command_is_one_line_on_stderr_that_no_terminal_obeys(error, capsys):
+    def command(asked, console):
+        raise error
+
+    assert run_command(command, parser=ArgumentParser(), arguments=[]) == 2
+    assert capsys.readouterr().err == f"error: {error}\n".replace("\x1b", r"\x1b")
+
+
+def test_a_command_has_what_its_parser_reads_and_its_own_exit_code(capsys):
+    parser = ArgumentParser()
+    parser.add_argument("--code", type=int)
+    for given, code in ((["--code", "1"], 1), ([], 0)):
+        assert run_command(lambda asked, console: asked.code, parser=parser, arguments=given) == code
+    with pytest.raises(ZeroDivisionError):  # a fault of ours is no bad input
+        run_command(lambda asked, console: 1 // 0, parser=parser, arguments=[])

@@ -53,6 +53,7 @@ def test_a_grid_of_replicas_leaves_a_row_for_each_with_figures_and_bands(tmp_pat
 
     for figure in ("curves", "against_p"):
         assert (tmp_path / "run" / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "run" / "figures" / f"{figure}.svg").read_text().startswith("<svg")
         assert "mean of two seeds" in (tmp_path / "run" / "figures" / f"{figure}.html").read_text()
     _check_wandb(tmp_path / "run", result["replicas"])
 

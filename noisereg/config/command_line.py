@@ -2,13 +2,15 @@
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser  # what hydra.main reads the options with; it has no public name
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
 
 from noisereg.config.check import nearest
 from noisereg.config.commands import recorded_overrides, split_options
@@ -37,6 +39,7 @@ from noisereg.config.sweep import Job, Sweep
 from noisereg.config.sweep_grid import SweepGrid, has_other_sweeper, is_named, unfixed_keys
 from noisereg.errors import ConfigError
 
+_MANY = 20  # jobs, so that a check is shown
 WANDB_MODES = ("online", "offline", "shared", "disabled", "run", "dryrun")  # the last two are old names
 _GROUPS_OR_NULL = ("recipe", "experiment")  # of which none may be chosen
 _RANKS = {"LOCAL_RANK", "RANK", "SLURM_PROCID"}  # set in the processes of a training whose folder the first one checks
@@ -181,7 +184,7 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
         return None
     grid = SweepGrid(overrides, shared)
     jobs: dict[Path, Job] = {}
-    for number, part in enumerate(grid.jobs):
+    for number, part in enumerate(_shown(grid.jobs)):
         placed = [*part, *grid.placing, f"hydra.job.num={number}", f"hydra.job.id={number}"]
         alike = shared if chosen_options(part) == chosen_options(fixed) else None
         config = compose_with_hydra(name, placed, alike=alike)
@@ -203,6 +206,14 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     return Sweep(
         folder, list(jobs.values()), [*grid.rounded, *grid.placing], takes_jobs_along=ends_with_driver(launcher)
     )
+
+
+def _shown(jobs: Sequence[list[str]]) -> Iterable[list[str]]:
+    """Show on a terminal how far the check of many jobs is: to compose one takes some tenths of a second."""
+    console = Console(stderr=True)
+    if len(jobs) < _MANY or not console.is_terminal:
+        return jobs
+    return track(jobs, "checking the jobs", console=console, transient=True)
 
 
 def _differing_jobs(job: Job, other: Job) -> list[str]:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from noisereg.config.walk import leaves
 from noisereg.errors import ConfigError
-from noisereg.secrets import NAMED, SHAPES, SHORTEST, find_secrets, hide_secrets, is_mixed, words_of
+from noisereg.secrets import NAMED, SHAPES, SHORTEST, find_secrets, hide_known, is_mixed, words_of
 
 # W&B's older keys look as the name of a commit does, which has other names for company, or stands in a path
 _FORTY = re.compile(r"(?<![\w/])[0-9a-f]{40}(?![\w/])")
@@ -39,7 +39,7 @@ keep it in the environment, or give it once to: wandb login
     for key, value in leaves(dict(settings)):
         if value is None:
             continue
-        shown = hide_secrets(key, environment=environment)
+        shown = hide_known(key, known.values())
         if _is_named_secret(key, value):
             raise ConfigError(
                 f"{shown} looks like a secret, and a run writes its configuration to files; "

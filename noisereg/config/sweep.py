@@ -142,9 +142,10 @@ class Sweep:
     def _print_table(self, skipped: Sequence[Job], console: Console) -> None:
         table = Table("job", "status", "seconds", box=None, header_style="bold", pad_edge=False)
         counts, reasons = Counter[str](), list[str]()
+        folders = {job.folder for job in skipped}
         for job in self.jobs:
             record = job.record
-            status = "skipped" if job in skipped else _STATUSES[record.get("status", "new")]
+            status = "skipped" if job.folder in folders else _STATUSES[record.get("status", "new")]
             counts[status] += 1
             name = str(job.folder.relative_to(self.folder))
             seconds = f"{record['seconds']:,.1f}" if status == "done" else ""

@@ -134,7 +134,7 @@ def _write_stopped(path: Path, reason: str) -> None:
     record = _read(path)
     if record.get("status") in ("running", "stopped"):
         text = json.dumps({**record, "status": "stopped", "reason": reason}, indent=2)
-        write_atomically(path, lambda file: file.write(text.encode()))
+        write_atomically(path, text.encode())
 
 
 def _reason(folder: Path) -> str:

@@ -37,16 +37,29 @@ def with_project_trust(arguments: Sequence[str], overrides: Sequence[str]) -> li
         ['seed=1', 'trust=[]']
     """
     given = parse_overrides(overrides)
-    if any(override.key_or_group == "trust" for override in given) or not os.path.lexists(TRUST_FILE):
+    if any(override.key_or_group == "trust" for override in given):
         return list(arguments)
+    packages = project_trust([str(override.value()) for override in given if override.key_or_group == "dataset.root"])
+    return [*arguments, *([f"trust=[{','.join(packages)}]"] if packages else [])]
+
+
+def project_trust(roots: Sequence[Path | str]) -> list[str]:
+    """Return the packages that `noisereg.toml` of the working directory trusts; none if there is no such file.
+
+    Args:
+        roots: folders of data, in which it may not lie.
+
+    Raises:
+        ConfigError: as `with_project_trust`.
+    """
+    if not os.path.lexists(TRUST_FILE):
+        return []
     here = Path.cwd()
     if (here / RECORD).exists() or (here / ".hydra").exists():
         raise ConfigError(f"{TRUST_FILE} lies in {here}, the folder of a run, where it counts for nothing; remove it")
-    roots = [str(override.value()) for override in given if override.key_or_group == "dataset.root"]
     if any(Path(root).expanduser().resolve() == here.resolve() for root in roots):
         raise ConfigError(f"{TRUST_FILE} lies in {here}, the folder of data, where it counts for nothing; remove it")
-    packages = _read_packages()
-    return [*arguments, *([f"trust=[{','.join(packages)}]"] if packages else [])]
+    return _read_packages()
 
 
 def _read_packages() -> list[str]:

@@ -1,15 +1,16 @@
 """`python -m noisereg.dashboard`: the W&B workspace of a project, shown here or saved there."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from noisereg.dashboard.workspace_panels import SECTIONS, STRENGTH, WorkspaceSection
-from noisereg.errors import ConfigError
 from noisereg.parsers import dashboard_parser
-from noisereg.terminal import guard_output, open_console
+from noisereg.terminal import run_command
 
 _CAPTION = f"lines, bars: mean over the runs of each {STRENGTH}, with one standard error"
 
@@ -23,19 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 if it cannot be saved, which one line on stderr explains.
     """
-    guard_output()
-    asked, console = dashboard_parser().parse_args(arguments), open_console()
-    if not asked.save:
-        console.print(sections_table(SECTIONS))
-        console.print(f"the workspace of {asked.project} on W&B; --save puts it there", highlight=False)
-        return 0
-    try:
-        url = _save(asked.entity, asked.project, asked.group)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    console.print(url, highlight=False, soft_wrap=True)
-    return 0
+    return run_command(_show_or_save, parser=dashboard_parser(), arguments=arguments)
+
+
+def _show_or_save(asked: Namespace, console: Console) -> None:
+    if asked.save:
+        console.print(_save(asked.entity, asked.project, asked.group), soft_wrap=True)
+        return
+    console.print(sections_table(SECTIONS))
+    console.print(f"the workspace of {asked.project} on W&B; --save puts it there")
 
 
 def sections_table(sections: Sequence[WorkspaceSection]) -> Table:

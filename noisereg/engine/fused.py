@@ -1,10 +1,10 @@
 """The engine for CPUs: compiled loops, one replica after the other on each core."""
 
 import math
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from threading import Thread
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from noisereg.losses import Loss
 
 _SPARSE_BELOW = 1 / 3  # share of inputs that are not zero; measured on MNIST (.19) and dense data
 _ROWS_JUDGED = 256  # for that share, evenly spread
+_COMPILATION = "compilation"  # name of threads
 
 
 class Fused:
@@ -120,7 +121,7 @@ class Fused:
             return momentum_kernels.network(*_shape(stack), slope=slope, trains=_trains(stack))
         return batch_kernels.network(*_shape(stack), slope=slope, trains=_trains(stack), momentum=momentum)
 
-    def prepare(self, stack: Stack, inputs: Float[Tensor, "n features"]) -> Thread:
+    def prepare(self, stack: Stack, inputs: Float[Tensor, "n features"]) -> threading.Thread:
         """Begin to compile what a call with such networks and inputs needs, some seconds of work.
 
         Args:
@@ -137,7 +138,9 @@ class Fused:
             "rates": torch.zeros(1, dtype=torch.float64),
         }
         alike = Fused(self._loss, batch_size=self.batch_size, sgd=self._sgd)
-        thread = Thread(target=alike, args=(stack.select(one), inputs), kwargs=sample, daemon=True)
+        thread = threading.Thread(
+            target=alike, args=(stack.select(one), inputs), kwargs=sample, daemon=True, name=_COMPILATION
+        )
         thread.start()
         return thread
 
@@ -148,6 +151,13 @@ class Fused:
             kernel(*parts[0], *arguments)
         else:
             list(self._pool.map(lambda part: kernel(*part, *arguments), parts))
+
+
+def wait_for_compilation() -> None:
+    """Wait for all that `Fused.prepare` has begun: as numba ends, it restores the filters of warnings that it found."""
+    for thread in threading.enumerate():
+        if thread.name == _COMPILATION:
+            thread.join()
 
 
 def _guided_cuts(count: int, threads: int) -> list[int]:

@@ -15,7 +15,7 @@ _WITHOUT_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)  # from disks on which a re
 _LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `write_atomically` names what it has not moved yet
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object], *, is_new: bool = False) -> None:
+def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object], *, is_new: bool = False) -> None:
     """Write a file beside its place, then move it there in one step.
 
     A failure or a kill at any moment leaves the old file, or none, never a part of the new one. When this returns, a
@@ -23,17 +23,17 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], *, is_new
 
     Args:
         path: of the file; its folder is made if it does not exist.
-        write: fills the open file.
+        content: of the file, or a function that fills the open file.
         is_new: whether a file that is there already is left as it is, and refused.
 
     Raises:
-        DiskError: if the disk is full or refuses the file, whatever `write` makes of that.
+        DiskError: if the disk is full or refuses the file, whatever the function makes of that.
         FileExistsError: if it must be new and is not.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_atomically(Path(folder) / "note.txt", lambda file: file.write(b"whole"))
+        ...     write_atomically(Path(folder) / "note.txt", b"whole")
         ...     (Path(folder) / "note.txt").read_text()
         'whole'
     """
@@ -45,7 +45,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], *, is_new
         raise disk_error(error, path) or error from error
     try:
         with io.BufferedWriter(raw) as file:
-            write(file)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
             file.flush()
             os.fsync(file.fileno())
         if is_new:

@@ -216,7 +216,10 @@ def transformers_model(
             for key in given:
                 if not hasattr(config, key):
                     raise ValueError(f"options has {key}, which the configuration of {name} has not")
-            net = make.from_config(transformers.AutoConfig.for_model(name, num_labels=num_outputs, **given))
+            config = transformers.AutoConfig.for_model(name, num_labels=num_outputs, **given)
+            if not isinstance(kinds[name], str):  # of several networks, such as deit's, the first has no teacher
+                config.architectures = [kinds[name][0]]
+            net = make.from_config(config)
         else:
             net = _load_pretrained(make, pretrained, name=name, num_labels=num_outputs, options=options)
             vocabulary = None if vocabulary is None else int(net.config.vocab_size)

@@ -1,6 +1,7 @@
 """`python -m noisereg.report FOLDER`: what finished runs came to, as a page, figures and tables."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,18 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.composing import compose_settings
+from noisereg.files.atomic import write_atomically
+from noisereg.labels import INTERVAL
 from noisereg.parsers import report_parser
 from noisereg.report.figures.chart_process import DrawingError
-from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.reading import find_groups
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.comparison_table import compare_groups, result_tables
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
 from noisereg.report.page.terminal import kinds_table, overview_table
-from noisereg.runs.reading import Run, find_runs
-from noisereg.terminal import guard_output, open_console, plain_text
+from noisereg.runs.reading import Run
+from noisereg.terminal import run_command
 
 _MOST_TABLES = 40  # that are printed
 _MOST_FIGURES = 24  # of groups without claims: a figure takes a second, and the page has the numbers of all groups
@@ -34,19 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
-    guard_output()
-    asked = report_parser().parse_args(arguments)
-    try:
-        first = asked.paths[0]
-        folder = asked.out or (first if first.is_dir() else first.parent)
-        make_report(find_runs(asked.paths), folder, console=open_console())
-    except (ValueError, OSError) as error:
-        print(plain_text(f"error: {error}"), file=sys.stderr)
-        return 2
-    return 0
+    return run_command(_report, parser=report_parser(), arguments=arguments)
 
 
-def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
+def _report(asked: Namespace, console: Console) -> None:
+    first = asked.paths[0]
+    folder = asked.out or (first if first.is_dir() else first.parent)
+    make_report(*find_groups(asked.paths, console), folder, console=console)
+
+
+def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path, *, console: Console) -> None:
     """Write report.html, results.csv, claims.csv if there are claims, and a figure for each group of runs.
 
     Groups without claims that differ in a few settings are compared: comparison.csv and differences.csv.
@@ -54,27 +54,29 @@ def make_report(runs: Sequence[Run], folder: Path, *, console: Console) -> None:
     Each file appears whole or not at all. A run that cannot be read is a line, and keeps no other from being shown.
 
     Args:
-        runs: of any status.
+        groups: of finished runs.
+        others: runs that are not finished, or that cannot be read.
         folder: to write into.
         console: to print on.
     """
-    groups, others = read_groups(runs)
     judged = [group for group in groups if group.judgements]
-    _write(folder / "results.csv", csv_text(result_rows(groups)).encode())
-    if judged:
-        _write(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
-    if compared := compare_groups([group for group in groups if not group.judgements]):
-        _write(folder / "comparison.csv", csv_text(comparison_rows(compared)).encode())
-        _write(folder / "differences.csv", csv_text(difference_rows(compared)).encode())
+    compared = compare_groups([group for group in groups if not group.judgements])
+    with console.status("writing the tables"):
+        write_atomically(folder / "results.csv", csv_text(result_rows(groups)).encode())
+        if judged:
+            write_atomically(folder / "claims.csv", csv_text(claim_rows(judged)).encode())
+        if compared:
+            write_atomically(folder / "comparison.csv", csv_text(comparison_rows(compared)).encode())
+            write_atomically(folder / "differences.csv", csv_text(difference_rows(compared)).encode())
     drawn = [*judged, *[group for group in groups if not group.judgements][:_MOST_FIGURES]]
     figures = {group.name: DrawnFigure({}, _NO_MORE_FIGURES) for group in groups}
     for group in drawn:
         with console.status(Text(f"drawing {group.title}")):
-            figures[group.name] = _drawn(group, folder / "figures" / f"{group.name}.png")
+            figures[group.name] = _drawn(group, folder / "figures")
             group.forget_curves()
     with console.status("writing the page"):
         page = render(groups, list(figures.values()), unfinished=others, compared=compared, defaults=compose_settings())
-        _write(folder / "report.html", page.encode())
+        write_atomically(folder / "report.html", page.encode())
     _print_results(groups, console)
     for group in drawn:
         for line in (figures[group.name].fault, *figures[group.name].notes):
@@ -97,27 +99,22 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
     for table in result_tables(others)[:_MOST_TABLES]:
         console.print(table, crop=False)  # a number is never cut
     if others:
-        console.print("mean ± 95 % t interval; differences seed by seed")
+        console.print(f"{INTERVAL}; differences seed by seed", soft_wrap=True)
     if len(others) > _MOST_TABLES:
         console.print(f"{len(others) - _MOST_TABLES} more groups of runs are in results.csv and on the page")
     if not judged and (ends := describe_ends(groups)):
         console.print(Text(ends), soft_wrap=True)
 
 
-def _drawn(group: RunGroup, path: Path) -> DrawnFigure:
+def _drawn(group: RunGroup, folder: Path) -> DrawnFigure:
     figure = DrawnFigure.of(group)
     if figure.specification:
         try:
-            _write(path, figure.image())
+            for kind, content in figure.images().items():
+                write_atomically(folder / f"{group.name}.{kind}", content)
         except DrawingError as error:
-            return replace(figure, notes=[*figure.notes, f"no {path}: {error}"])
+            return replace(figure, notes=[*figure.notes, f"no {folder / group.name}.png and .svg: {error}"])
     return figure
-
-
-def _write(path: Path, content: bytes) -> None:
-    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
-
-    write_atomically(path, lambda file: file.write(content))
 
 
 if __name__ == "__main__":

@@ -2,29 +2,33 @@
 
 import re
 import sys
+import textwrap
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
 
+from noisereg.files.atomic import write_atomically
 from noisereg.labels import label_of
 from noisereg.parsers import EXPORTED, export_parser
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
-from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.reading import find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words
 from noisereg.report.page.comparison_table import compare_groups, in_words
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
-from noisereg.runs.reading import find_runs
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
-from noisereg.terminal import guard_output, open_console, plain_text
+from noisereg.terminal import plain_text, run_command
 
 FORMATS = EXPORTED
+_HEADING = 14  # letters of a line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,30 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
-    guard_output()
-    asked = export_parser().parse_args(arguments)
-    console = open_console()
-    try:
-        form, formats = (
-            Form(width_of(asked.width or ("column" if asked.each else "page")), asked.font, asked.each),
-            _formats_of(asked.format),
-        )
-        groups, others = read_groups(find_runs(asked.paths))
-        if not groups:
-            raise ValueError(f"no finished run in {', '.join(map(str, asked.paths))}")
-        for group in groups:
-            with console.status(f"exporting {group.title}"):
-                for path in export_group(group, asked.out, form=form, formats=formats):
-                    console.print(str(path), soft_wrap=True)
-        if compared := compare_groups([group for group in groups if not group.judgements]):
-            for path in export_comparison(compared, asked.out, formats=formats):
+    return run_command(_export, parser=export_parser(), arguments=arguments)
+
+
+def _export(asked: Namespace, console: Console) -> None:
+    form = Form(width_of(asked.width or ("column" if asked.each else "page")), asked.font, asked.each)
+    formats = _formats_of(asked.format)
+    groups, left_out = find_finished(asked.paths, console)
+    for group in groups:
+        with console.status(f"exporting {group.title}"):
+            for path in export_group(group, asked.out, form=form, formats=formats):
                 console.print(str(path), soft_wrap=True)
-    except (ValueError, OSError) as error:
-        print(plain_text(f"error: {error}"), file=sys.stderr)
-        return 2
-    for run in others:
-        console.print(f"left out, {run.status}: {run.folder} {run.reason}", soft_wrap=True)
-    return 0
+        group.forget_curves()
+    if compared := compare_groups([group for group in groups if not group.judgements]):
+        for path in export_comparison(compared, asked.out, formats=formats):
+            console.print(str(path), soft_wrap=True)
+    for line in left_out:
+        console.print(line, soft_wrap=True)
 
 
 def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence[str]) -> list[Path]:
@@ -88,7 +85,9 @@ def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence
             made |= {f"{place}.{name}": IMAGES[name](specification, form.width) for name in images}
         if {"pdf", "tex"} <= set(formats):
             lines = drawn.get("title", {}).get("subtitle", [])
-            made[f"{group.name}-figure.tex"] = _figure_latex(group, [*figures], lines, form).encode()
+            made[f"{group.name}-figure.tex"] = "\n".join(
+                _figure_latex(group, place, lines, form) for place in figures
+            ).encode()
     if "csv" in formats:
         made[f"{group.name}.csv"] = csv_text(result_rows([group])).encode()
     if "tex" in formats and not group.means.empty:
@@ -126,10 +125,8 @@ def export_comparison(compared: Comparison, folder: Path, *, formats: Sequence[s
 
 
 def _write_all(made: Mapping[str, bytes], folder: Path) -> list[Path]:
-    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
-
     for name, content in made.items():
-        write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_atomically(folder / name, content)
     return [folder / name for name in made]
 
 
@@ -139,10 +136,10 @@ def comparison_latex(compared: Comparison) -> str:
     rows, counts = [], []
     for cell, part in compared.means.groupby(keys, dropna=False, sort=False):
         own = part.set_index("metric").to_dict("index")
-        place = {_escape(key): _escape(in_words(value)) for key, value in zip(keys, cell, strict=True)}
+        place = {key: _escape(in_words(value)) for key, value in zip(keys, cell, strict=True)}
         rows.append(place | {label_of(metric).title: _mean_in_latex(own[metric], metric, MEAN) for metric in metrics})
         counts.append(max((int(own[metric]["n"]) for metric in metrics), default=0))
-    caption = f"Mean $\\pm$ half of the 95 \\% t interval, over {_range_in_words(counts)} replicas each."
+    caption = f"Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}, over {_range_in_words(counts)} replicas each."
     return _latex(pd.DataFrame(rows), caption=caption, label="comparison", right=len(rows[0]))
 
 
@@ -154,7 +151,7 @@ def differences_latex(compared: Comparison) -> str:
     for cell, part in table.groupby([*keys, "key", "than"], dropna=False, sort=False):
         own = part.set_index("metric").to_dict("index")
         *values, key, than = cell
-        place = {_escape(name): _escape(in_words(value)) for name, value in zip(keys, values, strict=True)}
+        place = {name: _escape(in_words(value)) for name, value in zip(keys, values, strict=True)}
         place["less the same with"] = _escape(f"{key} = {in_words(than)}")
         measured = {
             label_of(metric).title: _mean_in_latex(own[metric], metric, DIFFERENCE) if metric in own else "--"
@@ -163,7 +160,7 @@ def differences_latex(compared: Comparison) -> str:
         rows.append(place | measured)
         counts.append(max((int(row["pairs"]) for row in own.values()), default=0))
     caption = (
-        "Mean of the differences seed by seed $\\pm$ half of its 95 \\% t interval, over "
+        f"Mean of the differences seed by seed $\\pm$ half of its 95 \\% t interval{_of_cut(rows)}, over "
         f"{_range_in_words(counts)} pairs each."
     )
     return _latex(pd.DataFrame(rows), caption=caption, label="differences", right=len(rows[0]))
@@ -213,7 +210,7 @@ def means_latex(group: RunGroup) -> str:
         most = max((own[metric] for metric in metrics), key=lambda row: row["n"], default=next(iter(own.values())))
         counts.append(replicas_in_words(int(most["n"]), int(most["replicas"]), int(most["diverged"])))
     n = counts[0] if len(set(counts)) == 1 else f"{'; '.join(counts)} in this order"
-    caption = f"{_escape(group.title)}. Mean $\\pm$ half of the 95 \\% t interval; n = {n}."
+    caption = f"{_escape(group.title)}. Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}; n = {n}."
     return _latex(pd.DataFrame(rows), caption=caption, label=group.name, right=len(rows[0]))
 
 
@@ -229,29 +226,29 @@ def claims_latex(group: RunGroup) -> str:
 
 
 def _mean_in_latex(row: Mapping[str, Any], metric: str, names: Sequence[str]) -> str:
-    """Return a mean and half its interval, which have these names, in the unit that is shown."""
-    mean, low, high = (row[name] for name in names[:3])
-    if pd.isna(mean):
-        return "--"
-    label = label_of(metric)
-    half = label.factor * (high - low) / 2
-    spread = "" if pd.isna(half) else f" $\\pm$ {half:.{label.digits}f}"
-    sign = "$-$" if mean < 0 else ""
-    return f"{sign}{label.factor * abs(mean):.{label.digits}f}{spread}"
+    """Return a mean with its interval, which have these names, in the unit that is shown."""
+    text = label_of(metric).format_mean(*(row[name] for name in names[:3]), is_difference=names == DIFFERENCE)
+    return text.replace("-", "$-$").replace("±", " $\\pm$ ") or "--"
 
 
-def _figure_latex(group: RunGroup, places: Sequence[str], lines: Sequence[str], form: Form) -> str:
+def _of_cut(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return what a caption says of intervals that are cut, if a cell has one."""
+    has_ends = any(" [" in cell for row in rows for cell in row.values())
+    return ", or [its ends] where it is cut at what is possible" if has_ends else ""
+
+
+def _figure_latex(group: RunGroup, place: str, lines: Sequence[str], form: Form) -> str:
     """Return a figure of LaTeX, whose caption holds what the drawing on the page has in its title."""
-    caption = ". ".join(_escape(line) for line in (group.title, *lines))
-    images = [f"\\includegraphics[width={form.width:g}in]{{{place}.pdf}}" for place in places]
-    label = f"\\label{{fig:{group.name}}}"
-    parts = ["\\begin{figure}", "\\centering", *images, f"\\caption{{{caption}.}}", label, "\\end{figure}"]
+    caption = ". ".join(_escape(line[:1].upper() + line[1:]) for line in (group.title, *lines))
+    image = f"\\includegraphics[width={form.width:g}in]{{{place}.pdf}}"
+    label = f"\\label{{fig:{place}}}"
+    parts = ["\\begin{figure}", "\\centering", image, f"\\caption{{{caption}.}}", label, "\\end{figure}"]
     return "\n".join(parts) + "\n"
 
 
 def _latex(table: pd.DataFrame, *, caption: str, label: str, right: int) -> str:
     """Return a table, whose cells are LaTeX already and whose first columns are set to the right."""
-    shown = table.rename(columns=_escape)
+    shown = table.rename(columns=_heading)
     return shown.style.hide(axis="index").to_latex(
         hrules=True,
         caption=caption,
@@ -261,11 +258,18 @@ def _latex(table: pd.DataFrame, *, caption: str, label: str, right: int) -> str:
     )
 
 
+def _heading(text: str) -> str:
+    """Return a heading as LaTeX, in lines that are no longer than a number with its interval."""
+    lines = [_escape(line) for line in textwrap.wrap(text, _HEADING, break_long_words=False, break_on_hyphens=False)]
+    return lines[0] if len(lines) == 1 else "\\shortstack[r]{" + r" \\ ".join(lines) + "}"
+
+
 def _escape(text: str) -> str:
     """Return a text as LaTeX that prints it."""
     marks = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     marks |= {mark: f"\\{mark}" for mark in "&%$#_{}"}
-    return re.sub(r"[\\~^&%$#_{}]", lambda found: marks[found[0]], plain_text(text))
+    marks |= {mark: f"{{{mark}}}" for mark in "[]"}  # at the beginning of a row they are the space above it
+    return re.sub(r"[\\~^&%$#_{}\[\]]", lambda found: marks[found[0]], plain_text(text))
 
 
 def _panels(specification: Mapping[str, Any], name: str) -> dict[str, Any]:

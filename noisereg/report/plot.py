@@ -2,17 +2,19 @@
 
 import math
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.labels import label_of
+from noisereg.files.atomic import write_atomically
+from noisereg.labels import INTERVAL, label_of
 from noisereg.parsers import plot_parser
 from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import specification_of
@@ -21,12 +23,11 @@ from noisereg.report.figures.panel import Kind, PanelSpec
 from noisereg.report.figures.panel_values import evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
-from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.reading import find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
 from noisereg.report.page.comparison_table import in_words
-from noisereg.runs.reading import find_runs
-from noisereg.terminal import guard_output, open_console, plain_text
+from noisereg.terminal import run_command
 
 _OVER_TRAINING = ("epoch", "step")
 _OF_PANELS = {"noise.p": "p", "optimizer.lr": "lr"}  # what figures have colours from dark to light for
@@ -43,33 +44,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
-    guard_output()
-    asked = plot_parser().parse_args(arguments)
-    console = open_console()
-    try:
-        if asked.output and asked.output.suffix.removeprefix(".") not in IMAGES:
-            raise ValueError(f"--output must end in .{', .'.join(IMAGES)}, got {asked.output}")
-        y = _names(asked.y)
-        width = width_of(asked.width or ("page" if len(y) > 1 else "column"))
-        form = Form(width, asked.font) if asked.output else None
-        groups, others = read_groups(find_runs(asked.paths))
-        if not groups:
-            raise ValueError(f"no finished run in {', '.join(map(str, asked.paths))}")
-        by = None if asked.by is None else _names(asked.by)
-        plot = Plot.of(groups, x=asked.x, y=y, by=by, where=asked.where)
-        if form:
-            _write(asked.output, plot.image(asked.output.suffix.removeprefix("."), form))
-            console.print(str(asked.output), soft_wrap=True)
-        else:
-            for table in plot.tables():
-                console.print(table, crop=False)
-            console.print(plot.interval_in_words)
-    except (ValueError, OSError) as error:
-        print(plain_text(f"error: {error}"), file=sys.stderr)
-        return 2
-    for run in others:
-        console.print(f"left out, {run.status}: {run.folder} {run.reason}", soft_wrap=True)
-    return 0
+    return run_command(_plot, parser=plot_parser(), arguments=arguments)
+
+
+def _plot(asked: Namespace, console: Console) -> None:
+    if asked.output and asked.output.suffix.removeprefix(".") not in IMAGES:
+        raise ValueError(f"--output must end in .{', .'.join(IMAGES)}, got {asked.output}")
+    y = _names(asked.y)
+    width = width_of(asked.width or ("page" if len(y) > 1 else "column"))
+    form = Form(width, asked.font) if asked.output else None
+    groups, left_out = find_finished(asked.paths, console)
+    by = None if asked.by is None else _names(asked.by)
+    plot = Plot.of(groups, x=asked.x, y=y, by=by, where=asked.where)
+    if form:
+        write_atomically(asked.output, plot.image(asked.output.suffix.removeprefix("."), form))
+        console.print(str(asked.output), soft_wrap=True)
+    else:
+        for table in plot.tables():
+            console.print(table, crop=False)
+        console.print(plot.interval_in_words)
+    for line in left_out:
+        console.print(line, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -109,6 +104,7 @@ class Plot:
             ValueError: if there is no such name or value, or if replicas of one mean differ in more than their seed.
 
         Example:
+            >>> from pathlib import Path
             >>> from noisereg.runs.reading import Run
             >>> rows = [{"p": p, "seed": seed, "test/error": 0.4 - p} for p in (0.0, 0.2) for seed in range(3)]
             >>> group = RunGroup("A sweep", "sweep", [Run(Path("run"), "finished", record={"replicas": rows})])
@@ -158,7 +154,7 @@ class Plot:
         """What the numbers and the bars of the terminal are."""
         if any(panel.kind == "scatter" for panel in self.panels):
             return "a row for each replica"
-        return f"mean and 95 % t interval over n seeds; no interval of fewer than {FEWEST_FOR_AN_INTERVAL}"
+        return f"{INTERVAL}, over n seeds; no interval of fewer than {FEWEST_FOR_AN_INTERVAL}"
 
     def image(self, suffix: str, form: Form) -> bytes:
         """Draw a figure.
@@ -180,7 +176,7 @@ class Plot:
         means = means.sort_values([*lines, "x"], kind="stable") if panel.kind == "scatter" else means
         parts = [part for _, part in means.groupby(lines, sort=False)] if lines else [means]
         rows = pd.concat([part.iloc[evenly_spaced(len(part), _MOST_ROWS)] for part in parts])
-        digits = label_of(next(iter(panel.metrics))).digits
+        label = label_of(next(iter(panel.metrics)))
         has_interval = (rows["n"] >= FEWEST_FOR_AN_INTERVAL) & rows["low"].notna()
         low, high = rows["low"].where(has_interval, rows["mean"]), rows["high"].where(has_interval, rows["mean"])
         table = Table(title=Text(panel.title), title_justify="left", box=SIMPLE, padding=0)
@@ -188,14 +184,15 @@ class Plot:
             table.add_column(label_of(name).title if name != "arm" else "", justify="right")
         for name in ("n", "mean"):
             table.add_column(name, justify="right", no_wrap=True)
-        ends = [f"{value:,.{digits}f}" for value in (low.min(), high.max())]
+        ends = [f"{value:,.{label.digits}f}" for value in (low.min(), high.max())]
         table.add_column(f"{ends[0]}{ends[1]:>{_BAR - len(ends[0])}}", no_wrap=True)
         for row, first, last in zip(rows.to_dict("records"), low, high, strict=True):
-            half = f"±{(last - first) / 2:,.{digits}f}" if last > first else ""
+            mean = row["mean"] / label.factor
+            interval = (first / label.factor, last / label.factor) if last > first else (math.nan, math.nan)
             table.add_row(
                 *(Text(in_words(row[name])) for name in (*lines, "x")),
                 replicas_in_words(int(row["n"]), int(row["replicas"])),
-                "" if pd.isna(row["mean"]) else f"{row['mean']:,.{digits}f}{half}",
+                label.format_mean(mean, *interval).replace(" [", "\n["),
                 bar(row["mean"], first, last, within=(low.min(), high.max())),
             )
         return table
@@ -315,12 +312,6 @@ def _listed(compared: Comparison) -> str:
 
 def _names(text: str) -> list[str]:
     return [name for part in text.split(",") if (name := part.strip())]
-
-
-def _write(path: Path, content: bytes) -> None:
-    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
-
-    write_atomically(path, lambda file: file.write(content))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Curves:
         began = time.monotonic()
         if self.path is not None and self._measurements and is_first_process():
             text = self.frame().to_csv(index=False, lineterminator="\n")
-            write_atomically(self.path, lambda file: file.write(text.encode()))
+            write_atomically(self.path, text.encode())
         self._written = time.monotonic()
         self._price = self._written - began
 

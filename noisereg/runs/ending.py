@@ -140,9 +140,7 @@ def _reason_of_others(reason: str, record: RunRecord) -> str:
     if is_alone or has_lost_others != is_first_process():
         return ""
     if not is_first_process():
-        write_atomically(
-            folder / f"{_REASON}{process_number()}", lambda file: file.write(hide_secrets(reason).encode())
-        )
+        write_atomically(folder / f"{_REASON}{process_number()}", hide_secrets(reason).encode())
         return ""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:

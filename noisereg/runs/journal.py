@@ -91,7 +91,7 @@ class Journal:
         if data is None:
             raise ValueError(f"neither {' nor '.join(COPIES)} beside it has its curves")
         for name in (name for name in COPIES if mend and found[name] is None):
-            write_atomically(self._folder / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
+            write_atomically(self._folder / name, data)
         self._size, self._digest = mark.size, hashlib.sha256(data)
         return data.decode().splitlines()
 

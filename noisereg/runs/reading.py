@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -130,8 +130,8 @@ class Run:
         return re.sub(r"(?:(?<=\s)|^)/([^/,]*/)*(?=[^/,])", "", words).partition(", ")[0]
 
     @cached_property
-    def replicas(self) -> pd.DataFrame:
-        """One row for each replica, as it ended; p and seed are the configuration's where the rows lack them.
+    def rows(self) -> list[dict[str, Any]]:
+        """What each replica came to; p and seed are the configuration's where no replica has them.
 
         Raises:
             ValueError: if a value that is to be averaged, or that tells replicas apart, is no number.
@@ -141,7 +141,17 @@ class Run:
         for key, value in ((key, value) for row in plain for key, value in row.items()):
             if value is not None and not isinstance(value, int | float) and (key in _NUMBERS or "/" in key):
                 raise ValueError(f"{RECORD} has a replica with {key} = {value!r}, which is no number")
-        return self._named(pd.DataFrame(plain))
+        lacking = self._lacking({key for row in plain for key in row})
+        return [row | lacking for row in plain]
+
+    @cached_property
+    def replicas(self) -> pd.DataFrame:
+        """One row for each replica, see `rows`.
+
+        Raises:
+            ValueError: as `rows` does.
+        """
+        return self._named(pd.DataFrame(self.rows))
 
     def curves(self) -> pd.DataFrame:
         """Read the curves: a row for each replica and measurement, with a column `arm` if there are arms.
@@ -210,12 +220,17 @@ class Run:
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Add p and seed where a table lacks them and the configuration has one of each."""
+        return frame.assign(**self._lacking(frame))
+
+    def _lacking(self, columns: Collection[Any]) -> dict[str, float]:
+        """Return p and seed of the configuration, as far as it has one and columns do not have them."""
         one = {"p": _mapping(self.config.get("noise")).get("p"), "seed": self.config.get("seed")}
-        lacking = {key: value for key, value in one.items() if key not in frame and isinstance(value, int | float)}
-        return frame.assign(**lacking)
+        return {key: value for key, value in one.items() if key not in columns and isinstance(value, int | float)}
 
 
-def find_runs(paths: Iterable[Path | str]) -> list[Run]:
+def find_runs(
+    paths: Iterable[Path | str], *, watch: Callable[[Sequence[Path]], Iterable[Path]] = lambda records: records
+) -> list[Run]:
     """Return every run in or below some folders.
 
     The arms of an experiment, and the replicas that a run trained in folders of their own, are no runs. A record that
@@ -223,6 +238,7 @@ def find_runs(paths: Iterable[Path | str]) -> list[Run]:
 
     Args:
         paths: folders, or result.json files.
+        watch: passes on the records one by one, to show how many are read.
 
     Returns:
         The runs in the order of their folders, 2 before 10.
@@ -244,7 +260,8 @@ def find_runs(paths: Iterable[Path | str]) -> list[Run]:
         searched = ", ".join(map(str, places)) or "no folder"
         raise ValueError(f"no run in {searched}: a run's folder has a {RECORD}")
     shared = _Shared()
-    runs = sorted((_read(record, shared) for record in records.values()), key=lambda run: _natural(run.folder))
+    read = [_read(record, shared) for record in watch([*records.values()])]
+    runs = sorted(read, key=lambda run: _natural(run.folder))
     folders = {run.folder.resolve() for run in runs}
     arms = {(run.folder / arm).resolve() for run in runs for arm in run.arms}
     return [run for run in runs if not _is_a_part(run.folder.resolve(), folders, arms)]

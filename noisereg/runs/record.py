@@ -86,4 +86,4 @@ class RunRecord:
         secrets = find_secrets(os.environ).values()
         told = {key: value if key in _NO_WORDS else hide_known_in(value, secrets) for key, value in contents.items()}
         text = json.dumps({**known, **data, **told, **digests}, indent=2)
-        write_atomically(self.path, lambda file: file.write(text.encode()))
+        write_atomically(self.path, text.encode())

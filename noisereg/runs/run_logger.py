@@ -115,5 +115,5 @@ def kept_text(path: Path, make: Callable[[], str]) -> str:
         return path.read_text().strip()
     text = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
+    write_atomically(path, f"{text}\n".encode())
     return text

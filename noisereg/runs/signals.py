@@ -40,6 +40,8 @@ def stopped_by_signals() -> Iterator[None]:
                 handler(number, frame)
             except SystemExit as end:
                 raise Stopped(number, code=end.code if isinstance(end.code, int) else code) from None
+            except KeyboardInterrupt:  # Python's own handler of SIGINT
+                raise Stopped(number, code=code) from None
             if number == signal.SIGUSR2:  # submitit ends the first of several processes alone
                 first.clear()
                 return

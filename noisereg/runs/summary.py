@@ -7,7 +7,7 @@ import pandas
 from rich.box import SIMPLE
 from rich.table import Table
 
-from noisereg.labels import DIVERGED, Label, label_of, measured_as, without_threshold
+from noisereg.labels import DIVERGED, INTERVAL, Label, label_of, measured_as, without_threshold
 from noisereg.statistics import mean_interval
 
 _ERRORS = ("test/error", "val/error", "train/error")
@@ -25,7 +25,7 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     frame = pandas.DataFrame(rows)
     by = [name for name in ("lr", "p") if name in frame]
     labels = {metric: label_of(metric) for metric in summary_metrics(frame)}
-    caption = "\n".join(filter(None, ("mean ± 95 % t interval", early_ends_in_words([frame]))))
+    caption = "\n".join(filter(None, (INTERVAL, early_ends_in_words([frame]))))
     table = Table(box=SIMPLE, caption=caption, padding=0)  # within 80 columns
     lines = [
         [*(f"{value:g}" for value in values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
@@ -74,8 +74,7 @@ def summary_metrics(metrics: Iterable[str]) -> list[str]:
 
 
 def _cell(values: pandas.Series, label: Label) -> str:
-    """Return mean and half interval, and of how many replicas they are if some have no value."""
-    interval, digits = mean_interval(label.factor * values), label.digits
-    half = f"±{interval.high - interval.mean:.{digits}f}" if interval.n > 1 else ""
-    missing = f"\n({interval.n} of {len(values)})" if interval.n < len(values) else ""
-    return f"{interval.mean:,.{digits}f}{half}{missing}"
+    """Return a mean with its interval, and of how many replicas it is if some have no value."""
+    mean, low, high, n = mean_interval(values)
+    missing = f"\n({n} of {len(values)})" if n < len(values) else ""
+    return (label.format_mean(mean, low, high).replace(" [", "\n[") or "nan") + missing

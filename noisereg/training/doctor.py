@@ -2,17 +2,19 @@
 
 import os
 import shutil
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from noisereg.datasets import Cifar10, Cifar100, FashionMnist, Mnist
 from noisereg.files.cache import cache_folder
 from noisereg.parsers import doctor_parser
 from noisereg.runs.environment import describe_environment
 from noisereg.runs.wandb_run import wandb_mode
-from noisereg.terminal import guard_output
+from noisereg.terminal import run_command
 from noisereg.training.precision import bfloat16_speed
 
 _GIB = 2**30
@@ -27,11 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, 0.
     """
-    guard_output()
-    asked = doctor_parser().parse_args(arguments)
+    return run_command(_print_findings, parser=doctor_parser(), arguments=arguments)
+
+
+def _print_findings(asked: Namespace, console: Console) -> None:
     for name, value in examine(asked.root):
-        print(f"{name:<9} {value}")
-    return 0
+        console.print(f"{name:<9} {value}", soft_wrap=True)
 
 
 def examine(root: Path) -> list[tuple[str, str]]:

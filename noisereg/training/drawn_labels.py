@@ -73,6 +73,6 @@ def write_labels(table: pd.DataFrame, path: Path) -> None:
         kinds = [(name, f"U{max(map(len, table[name]))}" if name == FILE else "i8") for name in table]
         np.save(content, np.array(list(table.itertuples(index=False, name=None)), dtype=kinds), allow_pickle=False)
     try:
-        write_atomically(path, lambda file: file.write(content.getbuffer()), is_new=True)
+        write_atomically(path, content.getvalue(), is_new=True)
     except FileExistsError:
         raise ValueError(f"--output={path} exists; name another file, or remove it first") from None

@@ -22,6 +22,7 @@ from noisereg.config.command_line import check_command_line, complete_arguments
 from noisereg.config.composing import conf_dir
 from noisereg.config.overrides import quote_value, trusted_packages
 from noisereg.config.run_folder import RunFolder
+from noisereg.engine.fused import wait_for_compilation
 from noisereg.errors import ConfigError
 from noisereg.terminal import open_console
 from noisereg.training.data_fingerprint import fingerprint_data
@@ -105,6 +106,7 @@ def _restored() -> Iterator[None]:
     """Restore, when the `with` block is left, what the whole process shares and a training changes."""
     with ExitStack() as undo:
         undo.enter_context(warnings.catch_warnings())
+        undo.callback(wait_for_compilation)
         undo.callback(setattr, warnings, "formatwarning", warnings.formatwarning)
         for name in QUIETED:
             logger = logging.getLogger(name)

@@ -4,13 +4,20 @@ A GPU or CPU with instructions for bfloat16 computes convolutions at least twice
 on most laptops and many servers, they take five to seven times as long as in float32.
 """
 
+import os
+import platform
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from noisereg.files.cache import cached
 
 AUTO, FLOAT32, BFLOAT16 = "auto", "32-true", "bf16-mixed"
 _WORTH_IT = 1.2  # times as fast as float32, as mixed precision also converts weights and activations
@@ -81,9 +88,24 @@ def _fastest_on(kind: str) -> ChosenPrecision:
         return ChosenPrecision(BFLOAT16 if native else FLOAT32, f"this GPU has {'' if native else 'no '}bfloat16")
     if kind != "cpu":
         return ChosenPrecision(FLOAT32, f"on {kind}")
-    speed = bfloat16_speed()
+    # Measured once, so that all runs of a CPU, such as the jobs of a sweep, compute in the same precision.
+    measured = cached("bfloat16", _this_cpu(), lambda: {"speed": np.array(bfloat16_speed())})
+    speed = measured["speed"].item()
     name = BFLOAT16 if speed > _WORTH_IT else FLOAT32
     return ChosenPrecision(name, f"a convolution in bfloat16 has {speed:.1f} times the speed of float32 on this CPU")
+
+
+def _this_cpu() -> tuple[object, ...]:
+    """Return all that the speeds of a convolution depend on."""
+    limits = [os.environ.get(name) for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")]
+    found = Path("/proc/cpuinfo")
+    names = (
+        re.findall(r"^(?:model name|flags|Features)\s*: (.*)$", found.read_text(), re.MULTILINE)
+        if found.exists()
+        else []
+    )
+    capability = torch.backends.cpu.get_cpu_capability()  # as ATEN_CPU_CAPABILITY limits it
+    return (torch.__version__, platform.machine(), platform.processor(), *names[:2], capability, *limits)
 
 
 def _convolution(dtype: torch.dtype) -> Callable[[], Tensor]:

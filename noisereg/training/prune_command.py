@@ -7,17 +7,19 @@ prints parameters, multiplications and the measured speed before and after.
 import math
 import statistics
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from noisereg.labels import DIVERGED
-from noisereg.terminal import guard_output, open_console, plain_text
+from noisereg.parsers import prune_parser
+from noisereg.terminal import plain_text, run_command
 from noisereg.training.load import TrainedRun
 from noisereg.training.prune import Pruned, prune, save_pruned
-from noisereg.training.run_arguments import load_asked, replica_asked, run_parser
+from noisereg.training.run_arguments import load_asked, replica_asked
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,34 +31,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 1 if outputs differ that must not; 2 for bad input. Both are one line on stderr.
     """
-    guard_output()
-    parser = run_parser("prune", __doc__)
-    parser.add_argument(
-        "--tau", type=float, help="also units whose mean activation is at most this share of their layer's mean"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="for a file of each network; by default RUN/pruned"
-    )
-    asked = parser.parse_args(arguments)
-    console = open_console()
-    try:
-        if asked.tau is not None and not 0 <= asked.tau < math.inf:
-            raise ValueError(f"--tau must be a number, at least 0, got {asked.tau}")
-        run = load_asked(asked)
-        folder = asked.output or run.run.folder / "pruned"
-        for which in _replicas(run, replica_asked(asked)):
-            path = folder / f"{_name(which, asked.tau)}.pt"
-            if path.exists():
-                raise ValueError(f"{path} exists; name another folder by --output, or remove it first")
+    return run_command(_prune, parser=prune_parser(), arguments=arguments)
+
+
+def _prune(asked: Namespace, console: Console) -> int:
+    if asked.tau is not None and not 0 <= asked.tau < math.inf:
+        raise ValueError(f"--tau must be a number, at least 0, got {asked.tau}")
+    run = load_asked(asked, console)
+    folder = asked.output or run.run.folder / "pruned"
+    for which in _replicas(run, replica_asked(asked)):
+        path = folder / f"{_name(which, asked.tau)}.pt"
+        if path.exists():
+            raise ValueError(f"{path} exists; name another folder by --output, or remove it first")
+        try:
             with console.status(f"pruning {_name(which, asked.tau)}"):
                 pruned = prune(run.network(**which), lambda split: run.whole_split(split, **which), tau=asked.tau)  # noqa: B023 - called at once
                 lines = list(describe(pruned, next(iter(run.batches("test", **which)))["input"]))
-            save_pruned(pruned, path, replica=which, tau=asked.tau)
-            for line in (_name(which, asked.tau), *lines, f"  {path}"):
-                console.print(line, soft_wrap=True)
-    except (ValueError, OSError, ArithmeticError) as error:
-        print(plain_text(f"error: {error}"), file=sys.stderr)
-        return 1 if isinstance(error, ArithmeticError) else 2
+        except ArithmeticError as error:
+            print(plain_text(f"error: {error}"), file=sys.stderr)
+            return 1
+        save_pruned(pruned, path, replica=which, tau=asked.tau)
+        for line in (_name(which, asked.tau), *lines, f"  {path}"):
+            console.print(line, soft_wrap=True)
     return 0
 
 

@@ -24,6 +24,7 @@ def run(tmp_path_factory):
     return done.stdout, json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_program_prints_every_row_and_the_machine(run):
     text, _ = run
     starts = [line.split("  ")[0] for line in text.splitlines()]
@@ -33,6 +34,7 @@ def test_the_program_prints_every_row_and_the_machine(run):
     assert "torch" in text and "1 rounds of 0.2 % of the usual size, 1 threads" in text
 
 
+@pytest.mark.slow
 def test_each_row_is_compared_with_the_plain_loop_of_the_same_network(run):
     _, record = run
     peers = {row["row"]: row["peer"] for row in record["rows"] if "peer" in row}

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 import wandb
 
-from noisereg.config.command_line import WANDB_MODES, check_command_line, complete_arguments
+from noisereg.config.command_line import WANDB_MODES, _shown, check_command_line, complete_arguments
 from noisereg.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ from noisereg.errors import ConfigError
         ["dataset=mnist", "model=mlp", "loss=cross_entropy", "dataset.batch_size=128"],
         ["-m", "noise.p=0,0.1,0.2", "seed=range(3)"],
         ["-m", "noise=glob(*)"],
-        ["-m", "experiment=glob(fig*)"],
+        ["-m", "experiment=glob(slides*)"],
         ["+sweeps=p_vs_width", "model.hidden=60"],
         ["--help"],
         ["--cfg", "job"],
@@ -221,3 +221,13 @@ def test_a_file_with_something_else_than_names_is_refused_in_one_line(text, tmp_
     with pytest.raises(ConfigError) as refusal:
         check_command_line(["--config-dir", str(tmp_path), "experiment=theirs"])
     assert "\n" not in str(refusal.value)
+
+
+def test_the_check_of_many_jobs_is_shown_on_a_terminal_alone(monkeypatch, capfd):
+    jobs = [["seed=0"]] * 20
+    assert list(_shown(jobs)) == jobs and capfd.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # for rich: as on a terminal
+    assert list(_shown(jobs)) == jobs
+    stdout, stderr = capfd.readouterr()
+    assert stdout == "" and "checking the jobs" in stderr and "100%" in stderr
+    assert list(_shown(jobs[:3])) == jobs[:3] and capfd.readouterr() == ("", "")

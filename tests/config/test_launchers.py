@@ -82,6 +82,7 @@ def test_on_slurm_a_job_may_have_as_many_processes_as_tasks():
         check_command_line([*ddp, "hydra.launcher.tasks_per_node=4"])
 
 
+@pytest.mark.slow
 def test_with_ray_jobs_at_once_have_a_device_each_and_come_to_what_they_do_one_by_one(tmp_path, ray_home):
     one_by_one = run_program(*SWEEP, "logger=csv", "hydra.sweep.dir=basic", cwd=tmp_path)
     assert one_by_one.returncode == 0, one_by_one.stderr
@@ -206,3 +207,30 @@ def test_on_a_real_slurm_a_job_whose_time_is_up_is_queued_again_and_goes_on(mome
     assert [text.count("\nRequeued job") for text in logs] == [1, 1]
     assert all(text.count("stopped by SIGUSR2; to go on: ") == 1 for text in logs)
     assert not any("failed" in text for text in logs)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not slurm_node.is_installed(), reason="needs apt-get install slurm-wlm munge, and root")
+def test_on_a_real_slurm_a_job_is_timed_out_another_queued_again_by_hand_and_a_third_left_alone(tmp_path):
+    write_images(tmp_path / "images")
+    grid = ["-m", "seed=0,1,2", *CASES["minibatches"], "trainer.max_epochs=60", "logger=csv"]
+    whole = run_program(*grid, "hydra.sweep.dir=basic", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    arguments = [*grid, "hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=1"]
+    with slurm_node.one_node(tmp_path / "node") as cluster:
+        program = Program(*arguments, "hydra.sweep.dir=sweep", cwd=tmp_path, **FOUND, **cluster)
+        for number, command in ((0, ["scancel", "--signal=USR2"]), (1, ["scontrol", "requeue"])):
+            folder = tmp_path / "sweep" / f"seed={number}" / "checkpoints"
+            while not (folder / "last.ckpt").exists():
+                assert program.process.is_alive()
+                time.sleep(0.05)
+            (script,) = (tmp_path / "sweep" / ".submitit").glob("*_0")
+            job = f"{script.name.partition('_')[0]}_{number}"
+            subprocess.run([*command, job], env={**os.environ, **cluster}, check=True)
+        done = program.wait(900)
+    assert done.returncode == 0, done.stderr
+    assert_equal_sweeps(tmp_path / "basic", tmp_path / "sweep")
+    logs = ["".join(path.read_text() for path in tmp_path.glob(f"sweep/.submitit/*_{n}/*_log.out")) for n in range(3)]
+    assert "stopped by SIGUSR2" in logs[0] and logs[0].count("\nRequeued job") == 1
+    assert "stopped by SIGTERM" in logs[1] and "failed" not in "".join(logs)
+    assert "stopped" not in logs[2]

@@ -124,6 +124,46 @@ def test_a_sweep_is_stopped_and_goes_on(tmp_path):
     assert step == ("stopped", "SIGTERM")
 
 
+def at_once(cwd, *commands):
+    """Start sweeps at the same moment, and wait for them all."""
+    return [program.wait() for program in [Program("-m", *command, cwd=cwd) for command in commands]]
+
+
+def statuses(folder):
+    return {path.parent.name: read_result(path.parent)["status"] for path in folder.glob("*/result.json")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("second", ["noise.p=0,0.1", "noise.p=0.1,0.2"], ids=["the same command", "another command"])
+def test_of_two_sweeps_that_are_begun_at_once_in_one_folder_one_is_refused_and_each_job_is_trained_once(
+    second, tmp_path
+):
+    first = [*TINY, "noise.p=0,0.1"]
+    both = at_once(tmp_path, first, [*TINY, second])
+    assert sorted(done.returncode for done in both) == [0, 2]
+    (won,), (refused,) = ([done for done in both if done.returncode == code] for code in (0, 2))
+    assert won.stdout.splitlines()[-1] == "2 done"
+    assert "is written by process" in refused.stderr and refused.stderr.count("\n") == 1
+    before = {path: path.read_bytes() for path in tmp_path.rglob("result.json")}
+    again = run_program("-m", *TINY, "noise.p=0,0.1,0.2", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == "2 skipped, 1 done"
+    assert set(statuses(tmp_path / "sweep").values()) == {"finished"}
+    assert before.items() <= {path: path.read_bytes() for path in tmp_path.rglob("result.json")}.items()
+
+
+@pytest.mark.slow
+def test_two_sweeps_that_are_begun_at_once_in_one_root_have_a_folder_each_and_are_both_whole(tmp_path):
+    common = [value for value in TINY if not value.startswith("hydra")]
+    for done in at_once(tmp_path, [*common, "noise.p=0,0.1"], [*common, "noise.p=0.1,0.2"]):
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "2 done"), done.stderr
+    one, two = sorted((tmp_path / "multirun").iterdir())
+    assert [statuses(folder) for folder in (one, two)] in (
+        [{"noise.p=0": "finished", "noise.p=0.1": "finished"}, {"noise.p=0.1": "finished", "noise.p=0.2": "finished"}],
+        [{"noise.p=0.1": "finished", "noise.p=0.2": "finished"}, {"noise.p=0": "finished", "noise.p=0.1": "finished"}],
+    )
+
+
 LABELS = ["noise=file", "noise.path=a.csv,b.csv"]
 DATA = {"a": {"images": 4}, "copy of a": {"images": 4}, "b": {"images": 5}}
 

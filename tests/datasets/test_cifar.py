@@ -5,6 +5,8 @@ import os
 import pickle
 import struct
 import tarfile
+import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from noisereg.datasets import Cifar10, Cifar100
 from noisereg.datasets.cifar import fetch_archive, read_batch, unpack_files
 from noisereg.datasets.image_files import list_archive_files
 from noisereg.errors import DatasetError
+from noisereg.noise import FileLabels
 
 FILES = [f"data_batch_{i}" for i in range(1, 6)]
 
@@ -80,6 +83,56 @@ def test_torchvision_files_are_read_as_they_are(original, tmp_path):
     np.testing.assert_array_equal(test.inputs.numpy(), original["test_batch"])
     assert test.labels.tolist() == [0, 9, 3]
     assert data.source == "CIFAR-10"
+
+
+COLUMNS = ("clean_label", "aggre_label", "worse_label", "random_label1", "random_label2", "random_label3")
+
+
+def write_cifar_n(path):
+    """Write labels as the authors of CIFAR-10N publish them: arrays by name, saved by a torch beside numpy 1.
+
+    Label i of column k is that of image i in the order of CIFAR's files, k further on for every fifth image.
+    """
+    clean = np.array([0, 9, 3] * len(FILES))
+    wrong = np.arange(len(clean)) % 5 == 0
+    columns = {name: np.where(wrong, (clean + k) % 10, clean) for k, name in enumerate(COLUMNS)}
+    torch.save(columns, path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert any(b"numpy._core" in content for content in parts.values())
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content.replace(b"numpy._core", b"numpy.core"))
+    return columns
+
+
+@pytest.mark.parametrize("column", COLUMNS[1:])
+def test_labels_as_those_of_cifar_n_go_by_the_order_of_the_original_files(column, original, tmp_path):
+    columns = write_cifar_n(tmp_path / "CIFAR-10_human.pt")
+    samples = set_up(Cifar10, tmp_path, val_size=4).training_samples()
+    rule = FileLabels(p=1.0, path=str(tmp_path / "CIFAR-10_human.pt"), column=column)
+    found = rule.of(samples, num_classes=10)
+    assert found.clean_column == "clean_label"
+    assert found.assigned.labels.tolist() == columns[column][samples.trained].tolist()
+    assert found.assigned.counts.diagonal().sum() == 15 - 3
+
+
+def test_labels_as_those_of_cifar_n_are_refused_in_another_order_and_without_a_column(original, tmp_path):
+    columns = write_cifar_n(tmp_path / "CIFAR-10_human.pt")
+    samples = set_up(Cifar10, tmp_path).training_samples()
+    by_class = replace(samples, labels=samples.labels.sort().values)  # the order of folders of classes
+    rule = FileLabels(p=1.0, path=str(tmp_path / "CIFAR-10_human.pt"), column="aggre_label")
+    with pytest.raises(ValueError, match=r"clean labels in clean_label are not those of .* in another order"):
+        rule.of(by_class, num_classes=10)
+    with pytest.raises(
+        ValueError, match=r"column must name the labels in .*, which has the columns aggre_label, worse"
+    ):
+        replace(rule, column=None).of(samples, num_classes=10)
+    with pytest.raises(ValueError, match=r"column=worst_label: .* did you mean worse_label"):
+        replace(rule, column="worst_label").of(samples, num_classes=10)
+    np.save(tmp_path / "CIFAR-10_human_ordered.npy", np.array(columns, dtype=object))
+    with pytest.raises(ValueError, match=r"cannot be read as labels .*allow_pickle=False"):
+        replace(rule, path=str(tmp_path / "CIFAR-10_human_ordered.npy")).of(samples, num_classes=10)
 
 
 def test_a_damaged_torchvision_file_is_named(original, tmp_path):

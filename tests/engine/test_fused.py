@@ -225,8 +225,16 @@ def assert_fifty_steps(loss, models, *, batch_size, sgd, num_outputs=1, **settin
     assert_follows(Fused(loss, **how), models, loss, draws, tolerances=FIFTY_STEPS, **how)
 
 
-@pytest.mark.parametrize("sgd", [HEAVY, Sgd(momentum=0.9, weight_decay=0.01, nesterov=True), Sgd(weight_decay=0.1)])
-@pytest.mark.parametrize(("batch_size", "features"), [(1, 6), (1, 7), (5, 6)])
+NESTEROV, DECAY = Sgd(momentum=0.9, weight_decay=0.01, nesterov=True), Sgd(weight_decay=0.1)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "features", "sgd"),
+    [
+        *[(1, 6, HEAVY), (1, 7, NESTEROV), (1, 6, DECAY), (5, 6, NESTEROV), (5, 6, DECAY)],
+        pytest.param(5, 6, HEAVY, marks=pytest.mark.slow),
+    ],
+)
 def test_networks_follow_the_sgd_of_torch_with_momentum_and_decay(batch_size, features, sgd):
     models = make_networks(count=3, features=features)
     assert_fifty_steps(Logistic(), models, batch_size=batch_size, sgd=sgd, features=features)

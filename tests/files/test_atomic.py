@@ -43,9 +43,9 @@ def test_a_file_that_must_be_new_takes_the_place_of_no_other(has_links, tmp_path
 
         monkeypatch.setattr(os, "link", refuse)
     path = tmp_path / "labels.csv"
-    write_atomically(path, lambda file: file.write(b"first"), is_new=True)
+    write_atomically(path, b"first", is_new=True)
     with pytest.raises(FileExistsError):
-        write_atomically(path, lambda file: file.write(b"second"), is_new=True)
+        write_atomically(path, b"second", is_new=True)
     assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
 
 

@@ -166,6 +166,12 @@ def test_a_kind_of_transformers_reads_tokens_of_any_type_and_returns_logits(name
     assert "net" not in next(iter(_count(ours, tokens)))
 
 
+def test_of_a_kind_with_several_networks_the_one_without_a_teacher_is_built(transformers):
+    model = transformers_model((1, 8, 8), 3, name="deit", options=SMALL | {"patch_size": 4})
+    assert type(model.net).__name__ == "DeiTForImageClassification"
+    assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+
+
 @pytest.mark.usefixtures("transformers")
 @pytest.mark.parametrize("token", [-1, 5])
 def test_tokens_that_transformers_does_not_have_are_refused(token):

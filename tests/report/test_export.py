@@ -49,6 +49,27 @@ def test_a_run_is_exported_in_every_format(runs):
     ]
 
 
+def test_no_row_of_latex_begins_with_what_would_be_the_space_above_it(tmp_path):
+    for hidden in ([8], [8, 16]):
+        rows = [{"p": 0.2, "seed": seed, "test/error": 0.01 * seed} for seed in range(3)]
+        config = {"model": CONFIG["model"] | {"hidden": hidden}}
+        write_run(tmp_path / "runs" / str(len(hidden)), config=config, replicas=rows)
+    found = export(tmp_path / "runs", "--format", "tex")
+    text = found["comparison.tex"].read_text()
+    assert "\n{[}8, 16{]} &" in text and "\n[" not in text
+    assert "1.00 [0, 3.48] \\\\" in text and "or [its ends] where it is cut" in text
+
+
+def test_a_heading_of_latex_has_lines_as_short_as_its_numbers_and_is_escaped_once(tmp_path):
+    for size in (20, 40):
+        rows = [{"p": 0.2, "seed": seed, "train/error": 0.3} for seed in range(3)]
+        config = {"dataset": CONFIG["dataset"] | {"train_size": size}}
+        write_run(tmp_path / "runs" / str(size), config=config, replicas=rows)
+    text = export(tmp_path / "runs", "--format", "tex")["comparison.tex"].read_text()
+    (heading,) = (line for line in text.splitlines() if "clean" in line)
+    assert heading == r"dataset.train\_size & \shortstack[r]{train error, \\ clean labels \\ (\%)} \\"
+
+
 @pytest.mark.parametrize(("width", "inches"), [("page", 6.75), ("column", 3.25), ("5", 5.0)])
 def test_a_figure_has_the_width_that_was_asked_for_and_letters_of_8_points(width, inches, runs):
     found = export(runs, "--format", "pdf,svg", "--width", width)
@@ -67,12 +88,14 @@ def test_each_panel_is_a_figure_of_its_own(runs):
     panels = [name for name in found if name.startswith("sweep/")]
     assert panels == ["sweep/01-test-error.pdf", "sweep/02-test-error.pdf"]
     assert all(page_of(found[name].read_bytes())[0] == pytest.approx(234, abs=0.1) for name in panels)
-    assert found["sweep-figure.tex"].read_text().count("\\includegraphics[width=3.25in]{sweep/0") == 2
+    text = found["sweep-figure.tex"].read_text()
+    assert text.count("\\includegraphics[width=3.25in]{sweep/0") == text.count("\\begin{figure}") == 2
+    assert text.count("\\label{fig:sweep/02-test-error}") == 1
 
 
 def test_the_caption_says_what_the_bands_are_and_of_how_many(runs):
     text = export(runs, "--format", "pdf,tex")["sweep-figure.tex"].read_text()
-    assert "95 \\% t interval of the mean over 3 seeds" in text
+    assert ". Band or bar: 95 \\% t interval of the mean over 3 seeds" in text
 
 
 def test_a_table_of_latex_has_the_means_the_half_intervals_and_n(runs):

@@ -51,6 +51,18 @@ def test_the_band_is_student_s_interval_over_the_seeds(sweep):
     assert (found["high"] - found["mean"]).tolist() == pytest.approx([4.302653 / 3**0.5] * 4)
 
 
+def test_the_terminal_has_the_ends_of_an_interval_that_is_cut_at_what_is_possible(tmp_path, capsys):
+    """The errors 0, 0 and 3 % have the deviation √3: 1 ± 4.302653 is cut at 0; the errors 0.5, 0.6, 0.7 are not."""
+    for p, errors in ((0.0, (0.0, 0.0, 0.03)), (0.2, (0.5, 0.6, 0.7))):
+        rows = [{"p": p, "seed": seed, "test/error": error} for seed, error in enumerate(errors)]
+        write_run(tmp_path / str(p), config={"noise": CONFIG["noise"] | {"p": p}}, replicas=rows)
+    assert main([str(tmp_path), "--x", "noise.p"]) == 0
+    printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines()]
+    (at,) = (at for at, words in enumerate(lines) if words[:3] == ["0", "3", "1.00"])
+    assert lines[at + 1] == ["[0,", "5.30]"] and "60.00±24.84" in printed
+
+
 def test_what_differs_beside_the_axis_tells_lines_apart_if_nothing_is_said(sweep):
     assert means(sweep, x="noise.p")["arm"].nunique() == 2
     assert sorted(means(sweep, x="model.hidden")["p"]) == [0, 0, 0.2, 0.2]

@@ -41,6 +41,13 @@ def requeue(number, frame):
     sys.exit(-1)
 
 
+def test_ctrl_c_stops_a_run_that_python_would_end_by_an_error_of_its_own(handled):
+    handled(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(Stopped) as end, stopped_by_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert (end.value.code, end.value.signal) == (130, signal.SIGINT)
+
+
 def test_a_job_that_is_queued_again_has_been_stopped_and_keeps_the_code_of_submitit(tmp_path, handled):
     handled(signal.SIGUSR2, requeue)
     with pytest.raises(Stopped) as end, stopped_by_signals(), recorded_failure(RunRecord(tmp_path, {"seed": 0})):

@@ -112,7 +112,9 @@ def train(folder, engine, model, overrides):
         pytest.param(
             "mlp", [*ADAMW, "optimizer.weight_decay=0.1", "noise=smoothing", DORMANT], id="mlp-adamw-smoothing"
         ),
-        pytest.param("mlp", [*ADAMW, *FROZEN, "+dataset.train_eval_size=20"], id="mlp-frozen-noise"),
+        pytest.param(
+            "mlp", [*ADAMW, *FROZEN, "+dataset.train_eval_size=20"], id="mlp-frozen-noise", marks=pytest.mark.slow
+        ),
         # in float32 one of its 3,000 units may be counted otherwise after ten steps
         pytest.param("resnet", [*SGD, "scheduler.step_size=2", "trainer.precision=64-true"], id="resnet-sgd-noise"),
     ],

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -62,6 +63,18 @@ def test_an_engine_that_computes_in_float32_is_given_that(tmp_path):
     assert choose_precision(OPEN, engine="stacked").name == "32-true"
     made = training(tmp_path, "trainer.precision=auto", "engine=stacked", "optimizer.momentum=0.9")
     assert made.settings["trainer"]["precision"] == "32-true"
+
+
+def test_all_runs_of_a_cpu_compute_in_the_precision_that_was_once_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("NOISEREG_CACHE", str(tmp_path))
+    choose_precision(OPEN)
+    (kept,) = tmp_path.glob("bfloat16-*.npz")
+    for speed, name in ((1.1, "32-true"), (1.3, "bf16-mixed")):
+        np.savez(kept, speed=speed)
+        assert choose_precision(OPEN).name == name
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    choose_precision(OPEN)
+    assert len(list(tmp_path.glob("bfloat16-*.npz"))) == 2
 
 
 def test_a_measurement_leaves_the_number_of_threads():

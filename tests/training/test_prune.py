@@ -70,7 +70,6 @@ def test_errors_and_classes_are_counted():
     assert (change.num_differing, change.num_classes_changed) == (1, 1)
 
 
-@pytest.mark.slow  # by itself: after tests of other trainings a warning becomes an error
 def test_the_command_prunes_every_replica_and_each_file_is_read_again(run, capsys):
     assert main([str(run)]) == 0
     printed = capsys.readouterr().out
@@ -93,7 +92,6 @@ def test_the_command_prunes_every_replica_and_each_file_is_read_again(run, capsy
     assert "p=0.5,seed=0.pt exists; name another folder by --output" in capsys.readouterr().err
 
 
-@pytest.mark.slow  # by itself: after tests of other trainings a warning becomes an error
 def test_the_command_refuses_what_it_cannot_do_in_one_line(run, capsys, tmp_path):
     for words, line in {
         ("--tau", "-1"): "--tau must be a number, at least 0, got -1.0",

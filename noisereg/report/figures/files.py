@@ -1,4 +1,4 @@
-"""A figure as files: an image, and a page that shows numbers beneath the mouse and loads nothing."""
+"""A figure as files: two images, and a page that shows numbers beneath the mouse and loads nothing."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -11,6 +11,7 @@ import numpy as np
 from altair.utils.html import INLINE_HTML_TEMPLATE
 from jinja2.utils import htmlsafe_json_dumps
 
+from noisereg.files.atomic import write_atomically
 from noisereg.files.cache import cached
 from noisereg.report.figures.chart_parts import Figure
 from noisereg.report.figures.chart_process import CHARTS
@@ -20,34 +21,32 @@ _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
 def save(chart: Figure | alt.TopLevelMixin, path: Path) -> None:
-    """Write a figure as an image, and as a page of its own.
+    """Write a figure as images, and as a page of its own.
 
-    Either file appears whole or not at all. The page loads nothing from the network.
+    Each file appears whole or not at all. The page loads nothing from the network.
 
     Args:
         chart: the figure.
-        path: of the files without their suffix; `.png` (two dots a pixel) and `.html` are added.
+        path: of the files without their suffix; `.png` (two dots a pixel), `.svg` and `.html` are added.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save(alt.Chart().mark_point(), Path(folder) / "point")
         ...     sorted(file.name for file in Path(folder).iterdir())
-        ['point.html', 'point.png']
+        ['point.html', 'point.png', 'point.svg']
     """
-    from noisereg.files.atomic import write_atomically  # noqa: PLC0415 - loads Lightning, which no other part here needs
-
     specification = specification_of(chart)
-    image = png_of(specification)
-    page = INLINE_HTML_TEMPLATE.render(
+    files = images_of(specification)
+    files["html"] = INLINE_HTML_TEMPLATE.render(
         spec=htmlsafe_json_dumps(specification),
         embed_options=htmlsafe_json_dumps({"mode": "vega-lite", "actions": {"export": True, "editor": False}}),
         output_div="figure",
         vegalite_version=alt.VEGALITE_VERSION,
         vegaembed_script=vega_script(),
-    )
-    write_atomically(path.with_name(f"{path.name}.png"), lambda file: file.write(image))
-    write_atomically(path.with_name(f"{path.name}.html"), lambda file: file.write(page.encode()))
+    ).encode()
+    for kind, content in files.items():
+        write_atomically(path.with_name(f"{path.name}.{kind}"), content)
 
 
 def specification_of(chart: Figure | alt.TopLevelMixin) -> dict[str, Any]:
@@ -59,13 +58,14 @@ def specification_of(chart: Figure | alt.TopLevelMixin) -> dict[str, Any]:
     return {str(key): _plain(value) for key, value in chart.to_dict().items()}
 
 
-def png_of(specification: Mapping[str, Any]) -> bytes:
-    """Return a figure as an image, two dots a pixel.
+def images_of(specification: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return a figure as images, by their suffix: png, of two dots a pixel, and svg.
 
     Raises:
         DrawingError: if the chart library cannot draw it, or aborts over it.
     """
-    return CHARTS.ask("png", visible(dict(specification)))
+    shown = visible(dict(specification))
+    return {kind: CHARTS.ask(kind, shown) for kind in ("png", "svg")}
 
 
 @cache

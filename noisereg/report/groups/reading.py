@@ -1,13 +1,36 @@
 """The runs of strangers in groups: what is wrong with one run keeps none of the others from being shown."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
+from rich.console import Console
+from rich.progress import track
+
 from noisereg.report.groups.run_group import RunGroup, group_runs
-from noisereg.runs.reading import Run
+from noisereg.runs.reading import Run, find_runs
 
 T = TypeVar("T", Run, RunGroup)
+
+
+def find_groups(paths: Iterable[Path | str], console: Console) -> tuple[list[RunGroup], list[Run]]:
+    """Return the runs in or below some folders as `read_groups` does; on a terminal a bar shows how many are read.
+
+    Args:
+        paths: folders, or result.json files.
+        console: to show it on.
+
+    Raises:
+        ValueError: if a path does not exist, or there is no run.
+    """
+    hidden = not console.is_terminal
+    runs = find_runs(
+        paths, watch=partial(track, description="reading", console=console, transient=True, disable=hidden)
+    )
+    with console.status(f"grouping {len(runs):,} runs"):
+        return read_groups(runs)
 
 
 def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
@@ -26,18 +49,36 @@ def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
         >>> [run.reason for run in others]
         ["result.json has a replica with test/error = 'low', which is no number"]
     """
-    checked = [_checked(run, _group_alone) for run in runs]
+    checked = {run.folder: _checked(run, _group_alone) for run in runs}
     groups = []
-    for group in group_runs(checked):
+    for group in group_runs(checked.values()):
         if not _fault(_compute, group):
             groups.append(group)
             continue
         own = {run.folder: _checked(run, lambda run: _compute(RunGroup("", "", [run]))) for run in group.runs}
-        checked = [own.get(run.folder, run) for run in checked]
+        checked |= own
         rest = RunGroup(group.title, group.name, [run for run in own.values() if run.status == "finished"])
         groups += [rest] if rest.runs and not _fault(_compute, rest) else []
     shown = {run.folder for group in groups for run in group.runs}
-    return groups, [run if run.status != "finished" else _lost(run) for run in checked if run.folder not in shown]
+    return groups, [
+        run if run.status != "finished" else _lost(run) for run in checked.values() if run.folder not in shown
+    ]
+
+
+def find_finished(paths: Sequence[Path], console: Console) -> tuple[list[RunGroup], list[str]]:
+    """Return the finished runs below some folders in groups, and a line for each run that is left out.
+
+    Args:
+        paths: of folders.
+        console: as `find_groups` has it.
+
+    Raises:
+        ValueError: if there is no finished run, or no such folder.
+    """
+    groups, others = find_groups(paths, console)
+    if not groups:
+        raise ValueError(f"no finished run in {', '.join(map(str, paths))}")
+    return groups, [f"left out, {run.status}: {run.folder} {run.reason}" for run in others]
 
 
 def _checked(run: Run, compute: Callable[[Run], object]) -> Run:
@@ -48,7 +89,7 @@ def _checked(run: Run, compute: Callable[[Run], object]) -> Run:
 
 def _group_alone(run: Run) -> None:
     """Compute what is needed to put a run to others."""
-    _ = group_runs([run]), run.replicas
+    _ = group_runs([run]), run.rows
 
 
 def _lost(run: Run) -> Run:

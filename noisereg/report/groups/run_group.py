@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class RunGroup:
 
         One that diverged has no metric: in records of older versions its last values are those before it did.
         """
-        rows = _once(join_tables(self._rated(run, run.replicas) for run in self.runs), [])
+        rows = _once(join_tables([pd.DataFrame([rate | row for run, rate in self._rates for row in run.rows])]), [])
         metrics = [column for column in rows if column not in _NO_METRICS]
         return rows.assign(**rows[metrics].mask(have_diverged(rows))) if have_diverged(rows).any() else rows
 
@@ -104,9 +104,10 @@ class RunGroup:
     @cached_property
     def _curves_and_faults(self) -> tuple[pd.DataFrame, list[str]]:
         tables, faults = [], []
-        for run in self.runs:
+        for run, rate in self._rates:
             try:
-                tables.append(self._rated(run, run.curves()))
+                table = run.curves()
+                tables.append(table if "lr" in table else table.assign(**rate))
             except ValueError as error:
                 faults.append(f"no curves of a run: {error}")
         return _once(join_tables(tables), ["step"]), faults
@@ -154,7 +155,7 @@ class RunGroup:
     @property
     def notes(self) -> list[str]:
         """What a reader should know of runs that were put together, a line each."""
-        doubled = sum(len(run.replicas) for run in self.runs) - len(self.replicas)
+        doubled = sum(len(run.rows) for run in self.runs) - len(self.replicas)
         commits = dict.fromkeys(str(run.environment["commit"]) for run in self.runs if run.environment.get("commit"))
         ends = describe_ends([self])
         untold = sum(not run.fingerprint for run in self.runs)
@@ -210,17 +211,18 @@ class RunGroup:
 
     def _parts(self) -> Iterator[tuple[Run, str | None, pd.DataFrame]]:
         """Yield each run, or each arm of it, with the replicas of its folder, numbered as there."""
-        for run in self.runs:
-            rows = self._rated(run, run.replicas)
+        for run, rate in self._rates:
+            rows = pd.DataFrame([rate | row for row in run.rows])
             arms: list[str | None] = [*run.arms] or [None]
             for arm in arms:
                 yield run, arm, (rows if arm is None else rows[rows["arm"] == arm]).reset_index(drop=True)
 
-    def _rated(self, run: Run, table: pd.DataFrame) -> pd.DataFrame:
-        """Add the learning rate of a run to its rows where the runs have several."""
-        if "lr" in table or len({str(_rate(other)) for other in self.runs}) < 2:
-            return table
-        return table.assign(lr=_rate(run))
+    @cached_property
+    def _rates(self) -> list[tuple[Run, dict[str, Any]]]:
+        """Each run with its learning rate, for rows that do not have theirs; empty where all runs have the same."""
+        rates = [_rate(run) for run in self.runs]
+        differ = len(set(map(str, rates))) > 1
+        return [(run, {"lr": rate} if differ else {}) for run, rate in zip(self.runs, rates, strict=True)]
 
 
 def describe_ends(groups: Iterable[RunGroup]) -> str:
@@ -328,12 +330,28 @@ def _settings(run: Run) -> dict[str, str]:
     identifier = {"experiment": str((run.experiment or {}).get("id"))}
     if LABEL_FILE in run.fingerprint:
         identifier[f"{_RULE}.{LABEL_FILE}"] = json.dumps(run.fingerprint[LABEL_FILE], sort_keys=True)
-    return identifier | {
+    config = reduce(_without, (key.split(".") for key in _GROUPED_OVER), run.config)
+    return identifier | _settings_of(json.dumps(config))
+
+
+@lru_cache(maxsize=4096)  # thousands of runs have few configurations but for p, rate and seed
+def _settings_of(config: str) -> dict[str, str]:
+    """Return the settings of a configuration, given as JSON, that can change a result, but for those grouped over."""
+    return {
         key: json.dumps(value, sort_keys=True)
-        for key, value in result_settings(dict(run.config)).items()
+        for key, value in result_settings(json.loads(config)).items()
         if any(is_below(key, part) for part in _OF_THE_EXPERIMENT)
         or not any(is_below(key, part) for part in (*_GROUPED_OVER, "experiment"))
     }
+
+
+def _without(config: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """Return a configuration without one of its values, given by the names that lead to it."""
+    first, *rest = names
+    part = config.get(first)
+    if not rest:
+        return {key: value for key, value in config.items() if key != first}
+    return {**config, first: _without(part, rest)} if isinstance(part, Mapping) else config
 
 
 def _titles(runs: Sequence[Run], settings: Sequence[Mapping[str, str]]) -> list[str]:

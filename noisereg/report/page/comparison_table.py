@@ -7,7 +7,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from noisereg.labels import label_of
+from noisereg.labels import INTERVAL, label_of
 from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
@@ -62,7 +62,7 @@ def print_results(runs: Sequence[Run], console: Console) -> None:
         console.print(table, crop=False)  # a number is never cut
     if tables:
         more = f"; {len(tables) - _MOST_TABLES} more tables by noisereg report" if len(tables) > _MOST_TABLES else ""
-        console.print(f"mean ± 95 % t interval; differences seed by seed{more}", soft_wrap=True)
+        console.print(f"{INTERVAL}; differences seed by seed{more}", soft_wrap=True)
 
 
 def comparison_table(compared: Comparison) -> Table:
@@ -81,6 +81,10 @@ def comparison_table(compared: Comparison) -> Table:
     keys, means, changes = compared.keys, compared.means, compared.differences_to_the_first
     shown = [metric for metric in summary_metrics(compared.metrics) if metric != WITHOUT_ROOM]
     labels = {metric: label_of(metric) for metric in shown}
+    changes = changes[changes["metric"].isin(shown)]
+    of_cell: dict[tuple[str, ...], list[int]] = {}
+    for number, words in enumerate(zip(*(changes[key].map(in_words) for key in keys), strict=True)):
+        of_cell.setdefault(words, []).append(number)
     lines: list[list[str]] = []
     for cell, own in means.groupby(keys, dropna=False, sort=False):
         rows = own.set_index("metric").to_dict("index")
@@ -88,16 +92,18 @@ def comparison_table(compared: Comparison) -> Table:
         place = [in_words(value) for value in cell]
         count = replicas_in_words(int(n), int(own["replicas"].iloc[0]))
         lines.append([*place, count, *(mean_with_half(rows[metric], MEAN, labels[metric], n) for metric in shown)])
-        of_cell = changes[(changes[keys].map(in_words) == place).all(axis=1)]
-        for (key, than), part in of_cell.groupby(["key", "than"], sort=False):
+        less_others = changes.iloc[of_cell.get(tuple(place), [])]
+        for (key, than), part in less_others.groupby(["key", "than"], sort=False):
             rows = part.set_index("metric").to_dict("index")
             pairs = max((rows[metric]["pairs"] for metric in shown if metric in rows), default=0)
-            words = [f"{_LESS} {in_words(than)}" if name == key else "" for name in keys]
+            less = [f"{_LESS} {in_words(than)}" if name == key else "" for name in keys]
             cells = [
                 mean_with_half(rows[metric], DIFFERENCE, labels[metric], pairs) if metric in rows else ""
                 for metric in shown
             ]
-            lines.append([*words, f"{pairs} pairs", *cells])
+            lines.append([*less, f"{pairs} pairs", *cells])
+        if len(lines) > _MOST_LINES:
+            break
     headings = (*keys, "n", *(label.title for label in labels.values()))
     left_out = f", the first {_MOST_LINES} lines" if len(lines) > _MOST_LINES else ""
     title = f"by what differs: {', '.join(keys)}{left_out}"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from noisereg.report.claims.verdicts import RULE
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.figure import figure_of
-from noisereg.report.figures.files import png_of, specification_of, vega_script
+from noisereg.report.figures.files import images_of, specification_of, vega_script
 from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, kinds_in_words, run_facts, settings_of
@@ -25,6 +25,7 @@ _TEMPLATE = Path(__file__).parent / "template"
 _OF_CLAIMS = "Label noise in ReLU networks: the paper's claims and ours"
 _OF_RUNS = "Label noise: the results of runs"
 _MOST_OPEN_ROWS = 80
+_MOST_SECTIONS = 1000  # a section takes ten thousand characters, and no browser opens a hundred million
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class DrawnFigure:
         """The lines below its title."""
         return ", ".join(self.specification.get("title", {}).get("subtitle", []))
 
-    def image(self) -> bytes:
-        """Return it as PNG, two dots a pixel."""
-        return png_of(self.specification)
+    def images(self) -> dict[str, bytes]:
+        """Return it as images, by their suffix: png, of two dots a pixel, and svg."""
+        return images_of(self.specification)
 
 
 def render(
@@ -86,7 +87,7 @@ def render(
     Everything that comes from a run is escaped, and the page forbids the browser to load anything.
 
     Args:
-        groups: of finished runs.
+        groups: of finished runs; the first thousand have a section, and those with claims.
         figures: of each group.
         unfinished: runs that failed, were cut off or cannot be read.
         compared: the groups that differ in a few settings, side by side; None for no such table.
@@ -97,7 +98,11 @@ def render(
         >>> "no memory &lt;here&gt;" in render([], [], unfinished=[failed])
         True
     """
-    sections = [_section(group, figure, defaults) for group, figure in zip(groups, figures, strict=True)]
+    sections = [
+        _section(group, figure, defaults)
+        for place, (group, figure) in enumerate(zip(groups, figures, strict=True))
+        if place < _MOST_SECTIONS or group.judgements
+    ]
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE),
         autoescape=True,
@@ -119,6 +124,7 @@ def render(
         ),
         ends=describe_ends(groups),
         sections=sections,
+        left_out=len(groups) - len(sections),
         total=count_by_kind(judgement for group in groups for judgement in group.judgements),
         unfinished=unfinished,
         comparison=_comparison(compared) if compared and compared.has_several_settings else [],

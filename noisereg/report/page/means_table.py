@@ -93,7 +93,7 @@ def sweep_metrics(metrics: Iterable[str]) -> list[str]:
 
 
 def mean_with_half(row: Mapping[str, Any], names: Sequence[str], label: Label, n: int) -> str:
-    """Return a mean and half its interval, and the number of replicas if it is not the one of the row.
+    """Return a mean with its interval, and the number of replicas if it is not the one of the row.
 
     Args:
         row: with the mean, the ends of its interval and the number of its values.
@@ -102,10 +102,8 @@ def mean_with_half(row: Mapping[str, Any], names: Sequence[str], label: Label, n
         n: that the row of the table has.
     """
     mean, low, high, own = (row[name] for name in names[:4])
-    if pd.isna(mean):
-        return ""
-    half = f"±{label.factor * (high - low) / 2:.{label.digits}f}" if not pd.isna(low) else ""
-    return f"{label.factor * mean:,.{label.digits}f}{half}" + (f" (n {own})" if own < n else "")
+    text = label.format_mean(mean, low, high, is_difference=names == DIFFERENCE)
+    return f"{text} (n {own})" if text and own < n else text
 
 
 def with_interval(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """What a report keeps as csv files: the means of all groups of runs, and the verdicts on claims and checks."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -128,13 +129,15 @@ def csv_text(table: pd.DataFrame) -> str:
         '=1+1,-0.5
         plain,1
     """
-    texts = table.select_dtypes(exclude="number").map(_harmless)
-    return table.assign(**dict(texts.items())).to_csv(index=False, float_format=_DIGITS)
+    harmless = cache(_harmless)  # a title stands in many rows
+    texts = {
+        name: column.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
+        for name, column in table.select_dtypes(exclude="number").items()
+    }
+    return table.assign(**texts).to_csv(index=False, float_format=_DIGITS)
 
 
-def _harmless(cell: Any) -> Any:
-    if not isinstance(cell, str):
-        return cell
+def _harmless(cell: str) -> str:
     text = plain_text(cell)
     return f"'{text}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.labels import label_of
+from noisereg.labels import INTERVAL, is_even, label_of
 from noisereg.report.claims.correction import changed_by_holm
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
 from noisereg.report.groups.run_group import RunGroup, describe_ends
@@ -37,7 +37,7 @@ def judgement_table(judgements: Iterable[Judgement]) -> Table:
         >>> judgement_table([judgement]).row_count
         1
     """
-    table = Table(box=SIMPLE, caption="ours: mean ± 95 % t interval", padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE, caption=f"ours: {INTERVAL}", padding=(0, 1, 0, 0))
     table.add_column("claim", min_width=22)
     for name in ("paper or\ntheory", "ours", "n"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -104,8 +104,9 @@ def table_of_lines(
         1
     """
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, padding=0)
+    lines = [[cell.replace(" [", "\n[") for cell in line] for line in lines]  # the ends of an interval
     for column, words in enumerate(headings):
-        longest = max((len(line[column]) for line in lines), default=0)
+        longest = max((len(part) for line in lines for part in line[column].splitlines()), default=0)
         is_metric = column > settings  # whose numbers stay whole
         limits: dict[str, Any] = {"max_width": longest if longest > 8 else 10} if is_metric else {}
         limits |= {"min_width": longest if is_metric else max(longest, len(words))} if column != settings else {}
@@ -180,8 +181,13 @@ def _coloured(counts: Mapping[str, int]) -> Text:
 
 
 def _ours(judgement: Judgement) -> str:
-    """Return the mean and half its interval; a check's need not lie evenly about what was measured."""
-    if not (mean := number(judgement.shown["mean"])):
+    """Return the mean and half its interval, or the ends of one that does not lie evenly about it, as a check's."""
+    shown = {name: number(judgement.shown[name]) for name in ("mean", "low", "high")}
+    if not shown["mean"]:
         return ""
-    half = judgement.factor * (judgement.high - judgement.low) / 2
-    return " ".join([mean, *([f"± {half:.2g}"] if number(half) else []), judgement.unit]).rstrip()
+    words = [shown["mean"]]
+    if shown["low"] and shown["high"]:
+        half = f"± {judgement.factor * (judgement.high - judgement.low) / 2:.2g}"
+        lies_evenly = is_even(judgement.mean, judgement.low, judgement.high)
+        words.append(half if lies_evenly else f"[{shown['low']}, {shown['high']}]")
+    return " ".join([*words, judgement.unit]).rstrip()

@@ -1,10 +1,12 @@
+import io
 import os
 
 import pytest
+from rich.console import Console
 from runs.run_folders import write_run
 
 from noisereg.report.groups import run_group
-from noisereg.report.groups.reading import read_groups
+from noisereg.report.groups.reading import find_groups, read_groups
 from noisereg.runs.reading import find_runs
 
 ROWS = [{"p": 0.2, "seed": 0, "test/error": 0.5}]
@@ -98,3 +100,12 @@ def test_a_record_that_is_nested_too_deeply_is_a_line(tmp_path):
     shown, others = read(tmp_path)
     assert "good" in shown
     assert "deep" in shown or others["deep"]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_on_a_terminal_shows_how_many_records_are_read(tmp_path, is_terminal):
+    write_run(tmp_path, replicas=ROWS)
+    printed = io.StringIO()
+    groups, others = find_groups([tmp_path], Console(file=printed, force_terminal=is_terminal, width=80))
+    assert (len(groups), others) == (1, [])
+    assert ("reading" in printed.getvalue()) == ("grouping 1 runs" in printed.getvalue()) == is_terminal
