@@ -234,7 +234,7 @@ class Selection:
             {**dict(zip(names, name, strict=True)), "value": _correlation(ranks.loc[part.index].to_numpy())}
             for name, part in rows.groupby(names)
         ]
-        return pd.DataFrame(parts, columns=[*names, "value"])
+        return pd.DataFrame(parts, columns=[*names, "value"]).astype({"value": float})  # also where there is no part
 
     def _at_moment(self, rows: pd.DataFrame, metric: str, names: Sequence[str]) -> pd.DataFrame:
         if self.at == "end":

@@ -229,8 +229,9 @@ def _values(claim: Claim, selected: Selection, tables: Mapping[str, pd.DataFrame
 def _rank_values(selected: Selection, metric: str, other: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the rank correlation of two metrics in each replica that is selected, all of which must have one."""
     rows = selected.rows(tables["replicas"])
+    _check_none_diverged(selected, rows)
     values = selected.rank_correlations(metric, other, curves=tables["curves"])
-    finite = int(np.isfinite(values["value"]).sum()) - int(have_diverged(rows).sum())
+    finite = int(np.isfinite(values["value"]).sum())
     if finite < len(rows):
         why = f"{finite} of {len(rows)} replicas have a rank correlation ({selected.during})"
         raise _UnjudgedError(why, n=finite, num_replicas=len(rows))
@@ -240,9 +241,8 @@ def _rank_values(selected: Selection, metric: str, other: str, tables: Mapping[s
 def _complete_values(selected: Selection, metric: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the value of each replica that is selected, all of which must have one."""
     rows = selected.rows(tables["replicas"])
-    number, whose = len(rows), f" ({selected.place})" if selected.place else ""
-    if failed := int(have_diverged(rows).sum()):
-        raise _UnjudgedError(f"{failed} of {number} diverged{whose}", n=number - failed, num_replicas=number)
+    number = len(rows)
+    _check_none_diverged(selected, rows)
     try:
         values = selected.values(metric, **tables)
     except NothingMeasuredError:
@@ -256,6 +256,12 @@ def _complete_values(selected: Selection, metric: str, tables: Mapping[str, pd.D
         why = f"{finite} of {number} replicas have a value ({selected.words})"
         raise _UnjudgedError(why, n=finite, num_replicas=number)
     return values
+
+
+def _check_none_diverged(selected: Selection, rows: pd.DataFrame) -> None:
+    if failed := int(have_diverged(rows).sum()):
+        whose, number = f" ({selected.place})" if selected.place else "", len(rows)
+        raise _UnjudgedError(f"{failed} of {number} diverged{whose}", n=number - failed, num_replicas=number)
 
 
 def _number_test(claim: Claim, interval: Interval) -> _Test:
