@@ -582,6 +582,20 @@ def test_where_a_course_is_constant_its_rank_correlation_is_not_judged():
     assert judgement.why == "2 of 3 replicas have a rank correlation (p = 0.2, over the whole training)"
 
 
+def test_a_course_that_ends_before_the_moment_of_a_claim_has_no_rank_correlation():
+    short = courses([4, 3, 2], [9, 5, 2], [3, 2, 1])
+    judgement = judged({**TOGETHER, "of": {"p": 0.2, "at": 300}}, rows(p2=[1, 2, 3]), short)
+    assert judgement.verdict == "not judged"
+    assert judgement.why.startswith("0 of 3 replicas have a rank correlation")
+
+
+def test_where_a_replica_diverged_its_rank_correlation_is_not_judged():
+    replicas = pd.DataFrame(rows(p2=[1, 2, 3])).assign(ended_by=["budget", "non-finite loss", "budget"])
+    judgement = judged(TOGETHER, replicas, courses([4, 3, 2], [9], [3, 2, 1]))
+    assert judgement.verdict == "not judged"
+    assert judgement.why.startswith("1 of 3 diverged")
+
+
 def test_a_rank_correlation_of_a_ratio_is_refused():
     judgement = judged({**TOGETHER, "over": {"p": 0}}, rows(p2=[1, 2, 3]))
     assert judgement.verdict == "not applicable"
