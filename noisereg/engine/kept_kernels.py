@@ -19,10 +19,10 @@ import pickle
 import platform
 import stat
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-import llvmlite
 import numba
 import numpy as np
 from numba.core.caching import NullCache
@@ -155,7 +155,7 @@ def _surroundings() -> tuple[Any, ...]:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(hashlib.sha256(path.read_bytes()).digest())
     settings = sorted((name, value) for name, value in os.environ.items() if name.startswith("NUMBA_"))
-    versions = (platform.python_version(), np.__version__, numba.__version__, llvmlite.__version__)
+    versions = (platform.python_version(), np.__version__, numba.__version__, version("llvmlite"))
     return sources.hexdigest(), versions, tuple(settings)
 
 

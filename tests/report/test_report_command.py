@@ -163,12 +163,12 @@ def count_calls(call):
 
 def test_the_work_of_a_report_is_linear_in_the_number_of_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report_command, "compose_settings", dict)
-    monkeypatch.setattr(DrawnFigure, "image", lambda self: b"")  # one of each report
+    monkeypatch.setattr(DrawnFigure, "images", dict)  # one figure of each report
     work = {}
     for number in (2, 10, 20, 40):  # the first loads what is loaded once
         folder = write_many(tmp_path / str(number), number, groups=1)
         work[number] = count_calls(lambda folder=folder: main([str(folder)]))
-    assert work[40] - work[20] < 2.1 * (work[20] - work[10])
+    assert work[40] - work[20] < 3 * (work[20] - work[10])  # 2 where it is linear, 4 where it is a square
 
 
 def test_the_work_of_a_table_of_groups_side_by_side_is_linear_in_their_number(monkeypatch):
@@ -180,7 +180,7 @@ def test_the_work_of_a_table_of_groups_side_by_side_is_linear_in_their_number(mo
         groups = [RunGroup("", "", [Run(Path(), "finished", record=record)]) for record in records]
         compared = comparison.Comparison(groups)
         work[number] = count_calls(lambda compared=compared: comparison_table.comparison_table(compared))
-    assert work[40] - work[20] < 2.1 * (work[20] - work[10])
+    assert work[40] - work[20] < 3 * (work[20] - work[10])  # 2 where it is linear, 4 where it is a square
 
 
 @pytest.mark.slow
