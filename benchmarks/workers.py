@@ -84,7 +84,10 @@ class Trainer:
 
 def _serve(link: Connection, threads: int) -> None:
     while True:
-        network = link.recv()
+        try:
+            network = link.recv()
+        except EOFError:  # all is measured
+            return
         with tempfile.TemporaryDirectory() as folder:
             overrides = [
                 *COMMON,

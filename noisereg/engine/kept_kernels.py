@@ -138,7 +138,7 @@ def _closure(kernel: Any) -> list[Any]:
 
 
 def _name_by_content(kernel: Any) -> None:
-    """Put a hash of what it is compiled from into the name of a function, which its symbol begins with.
+    """Name a function by a hash of what it is compiled from, as its symbol begins with its name.
 
     numba counts the functions of a process to tell those of one name apart. Of a loop of another process the numbers
     may be those of other functions here, and the first of two symbols would be called in place of both.

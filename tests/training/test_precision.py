@@ -72,6 +72,9 @@ def test_all_runs_of_a_cpu_compute_in_the_precision_that_was_once_measured(tmp_p
     for speed, name in ((1.1, "32-true"), (1.3, "bf16-mixed")):
         np.savez(kept, speed=speed)
         assert choose_precision(OPEN).name == name
+    for damaged in ({"other": 1.0}, {"speed": float("nan")}, {"speed": "fast"}, {"speed": [3.0, 3.0]}):
+        np.savez(kept, **damaged)
+        assert "bfloat16 has" in choose_precision(OPEN).reason and "nan" not in choose_precision(OPEN).reason
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     choose_precision(OPEN)
     assert len(list(tmp_path.glob("bfloat16-*.npz"))) == 2
