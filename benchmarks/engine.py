@@ -13,30 +13,21 @@ metric, one thread (more make it slower).
 
 import argparse
 import json
-import logging
-import statistics
-import subprocess
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
 
+from benchmarks.rows import Row, describe_machine, measure, results, silence, table, threads
+from benchmarks.stacked import SMALL, jax_row
 from benchmarks.training import Fit, Task, cached, engine_call, hypercube, mnist, plain_loop, replicate, train
 from noisereg.engine import Blocked, Fused
 from noisereg.engine.sgd import PLAIN, Sgd
 from noisereg.losses import Logistic, Loss
-from noisereg.runs.environment import describe_environment
 
 PLAIN_LOOP, SPARING, FIGURE, EPOCH, ALONE, JAX = "plain loop", "sparing", "figure 1", "one epoch", "alone", "JAX"
 LEGEND = """\
@@ -90,14 +81,6 @@ class Work(NamedTuple):
             data = "" if self.task == "hypercube" else f"{self.task}, "
             return f"{data}batch {self.batch_size}: {PLAIN_LOOP}"
         return f"momentum: {PLAIN_LOOP}" if self.sgd.momentum else f"{self.task}, {PLAIN_LOOP}"
-
-
-class Row(NamedTuple):
-    """A line of the table; `run` gives the seconds of a step of one replica, `peer` is the name of another row."""
-
-    run: Callable[[], float]
-    peer: str | None = None
-    goal: float | None = None
 
 
 _GOALS = {SPARING: 600.0, ALONE: 600.0}
@@ -175,41 +158,6 @@ def rows_of(names: Sequence[str], tasks: dict[str, Task], *, share: float, jax: 
     return rows
 
 
-def measure(rows: dict[str, Row], *, rounds: int) -> dict[str, list[float]]:
-    """Time all rows, interleaved, and give the seconds of a step by row, one value a round."""
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
-    for _ in range(rounds + 1):
-        for name, row in rows.items():
-            seconds[name].append(row.run())
-    return {name: values[1:] for name, values in seconds.items()}
-
-
-def results(rows: dict[str, Row], seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Set beside the seconds of each row its ratios to its peer, round by round, and whether it meets its goal."""
-    found = []
-    for name, (_, peer, goal) in rows.items():
-        row: dict[str, Any] = {"row": name, "seconds": seconds[name]}
-        if peer:
-            ratios = [other / mine for other, mine in zip(seconds[peer], seconds[name], strict=True)]
-            row |= {"peer": peer, "ratio": ratios}
-            row |= {"goal": goal, "met": statistics.median(ratios) >= goal} if goal else {}
-        found.append(row)
-    return found
-
-
-def table(found: list[dict[str, Any]]) -> Table:
-    """Show what `results` gives, in less than 80 characters."""
-    headers = ("", "us a step", "", "ratio", "", "goal")
-    columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
-    lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
-    for row in found:
-        cells = [row["row"], *spread([1e6 * value for value in row["seconds"]])]
-        cells += spread(row["ratio"]) if "ratio" in row else ["", ""]
-        cells += [f">= {row['goal']:g} {'met' if row['met'] else 'missed'}"] if "goal" in row else []
-        lines.add_row(*cells)
-    return lines
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _options(arguments)
@@ -231,51 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps(record, indent=1))
 
 
-def describe_machine() -> dict[str, Any]:
-    """Give the environment, with a text that names the processor and the libraries."""
-    machine = describe_environment(torch.device("cpu"))
-    packages = {"python": machine["python"], **machine["packages"], "numba": version("numba")}
-    libraries = ", ".join(f"{name} {packages[name]}" for name in ("python", "torch", "lightning", "numba"))
-    return machine | {"packages": packages, "text": f"{machine['device']}, {machine['cpus']} cores\n{libraries}"}
-
-
-def silence() -> None:
-    """Keep Lightning from telling of each training."""
-    warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-
-
-def run_apart(program: str, arguments: Sequence[str]) -> Any:
-    """Run a program in a process of its own, and give the numbers that it writes to the file of --json."""
-    with TemporaryDirectory() as folder:  # not through stdout, where any library may write
-        path = Path(folder) / "found.json"
-        subprocess.run([sys.executable, program, *arguments, "--json", path], check=True)
-        return json.loads(path.read_text())
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def first_call(task: Task) -> float:
-    """Give the seconds of the first call of a compiled engine."""
+    """Return the seconds of the first call of a compiled engine."""
     call = engine_call(replicate(task, 1, fit=_BARE, num_seeds=1), Fused(Logistic()), steps=1)
     return call()
-
-
-def spread(values: Sequence[float]) -> tuple[str, str]:
-    """Write the median of some values, and the least and the most of them."""
-    median, least, most = (
-        f"{value:,.{_digits(value)}f}" for value in (statistics.median(values), min(values), max(values))
-    )
-    return median, f"({least}-{most})"
 
 
 def _parts(name: str, work: Work, task: Task, *, share: float) -> dict[str, Row]:
@@ -304,8 +211,6 @@ def _parts(name: str, work: Work, task: Task, *, share: float) -> dict[str, Row]
 
 def _jax_call(work: Work, *, share: float) -> Callable[[], float]:
     """Make what returns the seconds of a step of one of the replicas that JAX trains together."""
-    from benchmarks.stacked import SMALL, jax_row  # noqa: PLC0415 - it takes its table from here
-
     steps = max(1, round(share * work.call / work.replicas / 4))  # it is so much slower, and draws all inputs before
     return jax_row(SMALL._replace(batch_size=work.batch_size), work.replicas, steps=steps)
 
@@ -313,10 +218,6 @@ def _jax_call(work: Work, *, share: float) -> Callable[[], float]:
 def _shorter(fit: Fit, share: float) -> Fit:
     num_epochs, test_size = (max(1, round(share * number)) for number in (fit.num_epochs, fit.test_size))
     return Fit(num_epochs, fit.every_n_epochs, test_size)
-
-
-def _digits(value: float) -> int:
-    return 2 if value < 10 else 1 if value < 100 else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from benchmarks.engine import describe_machine, run_apart, silence, threads
+from benchmarks.rows import describe_machine, run_apart, silence, threads
 from benchmarks.training import Fit, hypercube, replicate, train
 from noisereg.engine import Fused
 from noisereg.losses import Logistic
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _peak_megabytes() -> float:
-    """Give the most that this process has held.
+    """Return the most that this process has held.
 
     On Linux the count of a child begins with its parent's peak: here the libraries, which the child loads as well.
     """

@@ -59,7 +59,7 @@ class PlainLoop:
         self.optimizer = torch.optim.SGD(self.net.parameters(), **_SGD)
 
     def __call__(self) -> float:
-        """Give the seconds of an image."""
+        """Return the seconds of an image."""
         batches = iter(self.loader)
         for _ in range(WARM_UP):
             self.step(*next(batches))
@@ -69,7 +69,7 @@ class PlainLoop:
         return (time.perf_counter() - began) / (self.steps * self.batch_size)
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """Make one step, and give the loss and the accuracy of its batch."""
+        """Make one step, and return the loss and the accuracy of its batch."""
         logits = self.net(images)
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
@@ -100,7 +100,7 @@ class Training:
         self.module = Classifier(net, CrossEntropy(), num_classes=data.num_classes, optimizer=sgd, **options)
 
     def __call__(self) -> float:
-        """Give the seconds of an image."""
+        """Return the seconds of an image."""
         clock = Clock(skip=WARM_UP)
         length = {"max_steps": WARM_UP + self.steps, "precision": self.precision}
         quiet_trainer(clock, LabelCorruption(Resample(p=0.1)), **length).fit(self.module, self.data)
@@ -123,7 +123,7 @@ class EvaluationClock(Callback):
 
 
 def evaluate(training: Training, *, counted: bool) -> float:
-    """Evaluate a network on its data, and give the seconds of an image."""
+    """Evaluate a network on its data, and return the seconds of an image."""
     clock, data = EvaluationClock(), training.data
     callbacks = [clock, *([SparsityMonitor()] if counted else [])]
     options = {"precision": training.precision, "limit_val_batches": 1.0, "inference_mode": False}

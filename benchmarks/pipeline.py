@@ -72,7 +72,7 @@ def measure(data: Cifar10, *, steps: int) -> Times:
 
 
 def table(times: Times) -> Table:
-    """Set medians and extremes beside the share of the step that is the goal, and say whether it is met."""
+    """Lay out medians and extremes beside the share of the step that is the goal, with whether it is met."""
     headers = ("", "ms, median", "min", "max", "of a step", "goal", "")
     rows = Table(*(Column(header, no_wrap=True) for header in headers), box=box.SIMPLE)
     step = statistics.median(times[STEP])

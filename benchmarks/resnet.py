@@ -24,9 +24,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from benchmarks.engine import Row, describe_machine, measure, results, run_apart, silence, spread
 from benchmarks.image_training import WARM_UP, PlainLoop, Training, evaluate
 from benchmarks.pipeline import RandomImages
+from benchmarks.rows import Row, describe_machine, measure, results, run_apart, silence, spread
 from noisereg.datasets import Cifar10
 
 PLAIN, OURS, COMPILED, FLOAT32 = "plain loop", "ours", "ours, compiled", "ours, float32"
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def monitoring(found: list[dict[str, Any]], *, every_n_epochs: int) -> list[dict[str, Any]]:
-    """Give the seconds of evaluations and epochs, and beside an epoch the share of monitoring, one value a round.
+    """Return the seconds of evaluations and epochs, and beside an epoch the share of monitoring, one value a round.
 
     Args:
         found: the rows that `run` gives.

@@ -25,7 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from benchmarks.engine import describe_machine, silence
+from benchmarks.rows import describe_machine, silence
 from noisereg.callbacks import FiniteLoss, RunCheckpoint
 from noisereg.config.composing import compose_settings
 from noisereg.files.disk import check_space
@@ -55,13 +55,13 @@ class Cost(NamedTuple):
     once: float = 0.0
 
     def inside(self, times: float = 1.0) -> float:
-        """Give the share of the guards of a training that is so many times as long."""
+        """Return the share of the guards of a training that is so many times as long."""
         guards = times * self.hooks + self.once
         return guards / (times * self.fit + self.once)
 
 
 def works(*, images: int, epochs: int, root: str | None) -> dict[str, dict[str, Any]]:
-    """Give the configurations of the trainings by name: an epoch of ResNet-20, and a run of 40 replicas."""
+    """Return the configurations of the trainings by name: an epoch of ResNet-20, and a run of 40 replicas."""
     image, replica = "ResNet-20", "40 replicas"
     short = ["model=resnet20", f"dataset.train_size={images}", "dataset.test_size=128", "trainer.max_epochs=1"]
     found = {
@@ -73,7 +73,7 @@ def works(*, images: int, epochs: int, root: str | None) -> dict[str, dict[str, 
 
 
 def measure(settings: dict[str, Any], *, rounds: int) -> list[dict[str, Cost]]:
-    """Train with and without the guards, and give the costs of both, by round."""
+    """Train with and without the guards, and return the costs of both, by round."""
     runs = {"without": partial(train, settings, guarded=False), "with": partial(train, settings, guarded=True)}
     found = []
     for number in range(rounds + 1):
@@ -98,7 +98,7 @@ def train(settings: dict[str, Any], *, guarded: bool) -> Cost:
 
 
 def shares(rounds: Sequence[dict[str, Cost]], *, times: float) -> dict[str, list[float]]:
-    """Give what the guards add, as shares of the training, one value a round.
+    """Return what the guards add, as shares of the training, one value a round.
 
     Args:
         rounds: as `measure` gives them.
@@ -113,7 +113,7 @@ def shares(rounds: Sequence[dict[str, Cost]], *, times: float) -> dict[str, list
 
 
 def table(found: dict[str, list[dict[str, Cost]]], *, times: dict[str, float]) -> Table:
-    """Set the shares of each training in rows, and say whether those of the whole training are small enough."""
+    """Lay out the shares of each training in rows, with whether those of the whole training are small enough."""
     headers = ("", "", "median", "least", "most", "goal")
     lines = Table(*(Column(header, justify="right" if header else "left") for header in headers), box=box.SIMPLE)
     for name, rounds in found.items():
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _train_guarded(training: Any, settings: dict[str, Any], folder: Path) -> float:
-    """Train as a run does, and give the seconds of the training alone."""
+    """Train as a run does, and return the seconds of the training alone."""
     with exclusive_folder(folder):
         record = RunRecord(folder, settings)
         check_space(folder, 1)

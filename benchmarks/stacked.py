@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.engine import Row, describe_machine, measure, results, silence, table, threads
+from benchmarks.rows import Row, describe_machine, measure, results, silence, table, threads
 from benchmarks.training import Clock, quiet_trainer
 from noisereg.engine.stacked import StackedNetworks
 from noisereg.losses import CrossEntropy

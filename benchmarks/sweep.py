@@ -24,7 +24,7 @@ RUN = ["engine=none", "noise.p=0.1", "seeds=1", "dataset.batch_size=30", "traine
 
 
 def seconds_beside_training(*arguments: str) -> float:
-    """Run `python train.py` in an empty folder, and give the seconds beside those that its runs took."""
+    """Run `python train.py` in an empty folder, and return the seconds beside those that its runs took."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         command = [sys.executable, str(ROOT / "train.py"), *arguments]

@@ -43,7 +43,7 @@ class Fit(NamedTuple):
 
 
 def hypercube() -> Task:
-    """Give the task of figure 1, 60-240-1 on 240 samples."""
+    """Return the task of figure 1, 60-240-1 on 240 samples."""
 
     def data(seed: int, test_size: int) -> InMemory:
         return _set_up(Hypercube(order="replacement", test_size=test_size, seed=seed))
@@ -52,7 +52,7 @@ def hypercube() -> Task:
 
 
 def mnist(root: str | None, *, train_size: int | None = None) -> Task:
-    """Give the task of figure 5, 784-600-10, from the folder that holds MNIST, or on random pixels."""
+    """Return the task of figure 5, 784-600-10, from the folder that holds MNIST, or on random pixels."""
     make = partial(Mnist, root) if root else RandomPixels
     keys: dict[str, Any] = {"order": "replacement", "train_size": train_size, "train_eval_size": 10_000}
 
@@ -92,7 +92,7 @@ class PlainLoop(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.lr, **self.sgd._asdict())
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        """Redraw the label with probability p, and give the mean logistic loss."""
+        """Redraw the label with probability p, and return the mean logistic loss."""
         x, y = batch
         redrawn = torch.rand(len(y)) < self.p
         y = torch.where(redrawn, (self.num_classes * torch.rand(len(y))).long(), y)
@@ -160,7 +160,7 @@ class Replicated(NamedTuple):
 
 
 def replicate(task: Task, replicas: int, *, fit: Fit, num_seeds: int, hidden: int | None = None) -> Replicated:
-    """Put together what a run puts together: networks, data and noise of R replicas, by seed and then by p."""
+    """Build what a run builds: networks, data and noise of R replicas, by seed and then by p."""
     seeds = [replica % num_seeds for replica in range(replicas)]
     strengths = [min(task.p + 0.05 * (replica // num_seeds), 1.0) for replica in range(replicas)]
     first = task.data(0, fit.test_size)
@@ -175,7 +175,7 @@ def replicate(task: Task, replicas: int, *, fit: Fit, num_seeds: int, hidden: in
 
 
 def train(parts: Replicated, engine: Fused | Blocked) -> float:
-    """Train by `Trainer.fit`, with the noise and all measurements, and give the seconds of a step of one replica."""
+    """Train by `Trainer.fit`, with the noise and all measurements, and return the seconds of a step of one replica."""
     stack, data, plan, seeds, rules, rates = parts
     module = Replicas(TwoLayerEngine(stack, engine, Logistic()), timeline=plan, rates=rates)
     seconds = _timed(module, data, LabelCorruption(rules, seed=seeds), max_epochs=plan.num_legs)

@@ -76,7 +76,7 @@ def place(part, section):
 
 
 def use(part, built):
-    """Do with a part what a training does with it, as far as texts of it may take effect there."""
+    """Use a part as a training does, as far as texts of it may take effect there."""
     if part == "model":
         torch.fx.symbolic_trace(torch.fx.symbolic_trace(built))
     if part == "trainer":

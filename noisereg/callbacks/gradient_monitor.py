@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from noisereg.callbacks.epoch_monitor import EpochMonitor
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.datasets import InMemory
 from noisereg.datasets.batch import inputs_of
@@ -15,7 +15,7 @@ from noisereg.engine.classifier import Classifier
 from noisereg.metrics import gradient_norms, name_gradient_norms, trained_layers
 
 
-class GradientMonitor(Callback):
+class GradientMonitor(EpochMonitor):
     """Log `train/gradient_norm_squared`, and the same `/<layer>`, at the end of validation or, without one, an epoch.
 
     That is R, the mean over training samples of |∇N(x)|², see `gradient_norms`. It takes a forward and a backward pass
@@ -37,19 +37,8 @@ class GradientMonitor(Callback):
     def __init__(self, max_samples: int = 0, *, every_n_epochs: int = 1) -> None:
         if isinstance(max_samples, bool) or not isinstance(max_samples, int) or max_samples < 0:
             raise ValueError(f"max_samples must be a whole number, at least 0, got {max_samples!r}")
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
-        self.max_samples, self._every_n_epochs = max_samples, every_n_epochs
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log if this epoch is due."""
-        if not trainer.sanity_checking:
-            self._log(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log if this epoch is due and there is no validation."""
-        if not trainer.enable_validation:
-            self._log(trainer, pl_module)
+        super().__init__(every_n_epochs)
+        self.max_samples = max_samples
 
     def check(self, module: nn.Module, inputs: Tensor) -> None:
         """Check that gradients of samples of a network can be computed.
@@ -64,9 +53,9 @@ class GradientMonitor(Callback):
         if self.max_samples:
             gradient_norms(_network(module), inputs)
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        fitting = trainer.state.fn == TrainerFn.FITTING
-        if not self.max_samples or (fitting and (trainer.current_epoch + 1) % self._every_n_epochs):
+    def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log R and the share of each layer in it."""
+        if not self.max_samples:
             return
         network = _network(pl_module)
         layers = list(dict.fromkeys(trained_layers(network).values()))

@@ -1,12 +1,12 @@
 """Log the size of every weight and bias of any LightningModule."""
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch import LightningModule, Trainer
 
+from noisereg.callbacks.epoch_monitor import EpochMonitor
 from noisereg.metrics import check_by_layer, collect_norms
 
 
-class NormMonitor(Callback):
+class NormMonitor(EpochMonitor):
     """Log norms of weights and statistics of biases at the end of validation, or of the epoch if there is none.
 
     `norm/<layer>` is the Frobenius norm of each weight with at least two axes; `bias_mean/<layer>`,
@@ -26,21 +26,9 @@ class NormMonitor(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 1, *, by_layer: str = "last") -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
-        self._every_n_epochs, self._by_layer = every_n_epochs, check_by_layer(by_layer)
+        super().__init__(every_n_epochs)
+        self._by_layer = check_by_layer(by_layer)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log if this epoch is due."""
-        if not trainer.sanity_checking:
-            self._log(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log if this epoch is due and there is no validation."""
-        if not trainer.enable_validation:
-            self._log(trainer, pl_module)
-
-    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and (trainer.current_epoch + 1) % self._every_n_epochs:
-            return
+    def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the norms and the biases."""
         pl_module.log_dict(collect_norms(pl_module, by_layer=self._by_layer), sync_dist=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
+from noisereg.callbacks.epoch_monitor import check_every_n_epochs, is_due
 from noisereg.callbacks.train_pass import can_visit, visit_training_data
 from noisereg.datasets.batch import describe_batch, inputs_of, labels_of, split_names
 from noisereg.metrics import (
@@ -111,8 +111,6 @@ class SparsityMonitor(Callback):
         by_layer: str = "last",
         required: bool = True,
     ) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
         if isinstance(layers, str):
             raise ValueError(f"layers must be a list of patterns, got the string {layers!r}: write [{layers!r}]")
         if layers is not None and not layers:
@@ -135,7 +133,7 @@ class SparsityMonitor(Callback):
         }
         ActivationCounter(nn.Identity(), **(self._how | {"layers": None}))  # checks them
         self.metrics: dict[str, dict[str, ActivationSparsity]] = {}
-        self._every_n_epochs = every_n_epochs
+        self._every_n_epochs = check_every_n_epochs(every_n_epochs)
         self._mask, self._required = mask, required or layers is not None or threshold is not None
         self._num_classes = num_classes
         self._max_train_samples = max_train_samples
@@ -193,7 +191,7 @@ class SparsityMonitor(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the hooks if this epoch is due; in the sanity check only to see that there is something to count."""
-        if trainer.sanity_checking or self._due(trainer):
+        if trainer.sanity_checking or is_due(trainer, self._every_n_epochs):
             datamodule = trainer.datamodule  # type: ignore[attr-defined]
             splits = split_names(datamodule, default="val", num_loaders=len(trainer.num_val_batches))
             self._start(trainer, pl_module, splits, is_step=_calls_steps(trainer, pl_module))
@@ -225,7 +223,11 @@ class SparsityMonitor(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on the training data if no validation loader does."""
-        if self._due(trainer) and self._wants_train_pass(trainer, pl_module) and can_visit(trainer.train_dataloader):
+        if (
+            is_due(trainer, self._every_n_epochs)
+            and self._wants_train_pass(trainer, pl_module)
+            and can_visit(trainer.train_dataloader)
+        ):
             self._start(trainer, pl_module, ["train"])
 
             def measure(batch: Any) -> None:
@@ -276,9 +278,6 @@ class SparsityMonitor(Callback):
             if not self._has_warned:
                 rank_zero_warn(reason)
                 self._has_warned = True
-
-    def _due(self, trainer: Trainer) -> bool:
-        return trainer.state.fn != TrainerFn.FITTING or (trainer.current_epoch + 1) % self._every_n_epochs == 0
 
     def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         evaluated = getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]

@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import subprocess
@@ -6,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from benchmarks import engine
 
@@ -57,32 +55,6 @@ def test_two_threads_are_compared_with_one_and_all_else_with_the_plain_loop(run)
     assert peers["momentum: alone"] == "momentum: plain loop"
     assert peers["batch 16: alone"] == "batch 16: plain loop"
     assert peers["blocked, 20: alone"] == peers["1 replica: sparing"] == "hypercube, plain loop"
-
-
-def test_a_goal_is_met_by_the_median_over_the_rounds_of_the_ratio_within_a_round():
-    rows = {"slow": engine.Row(float), "quick": engine.Row(float, "slow", 3.0), "same": engine.Row(float, "slow", 3.0)}
-    seconds = {"slow": [4.0, 8.0, 1.0], "quick": [1.0, 2.0, 1.0], "same": [2.0, 2.0, 1.0]}
-    _, quick, same = engine.results(rows, seconds)
-    assert (quick["ratio"], quick["met"]) == ([4.0, 4.0, 1.0], True)
-    assert (same["ratio"], same["met"]) == ([2.0, 4.0, 1.0], False)
-
-
-def test_the_first_round_is_dropped_and_the_rows_take_turns():
-    calls = []
-
-    def row(name):
-        return engine.Row(lambda: calls.append(name) or float(len(calls)))
-
-    assert engine.measure({"a": row("a"), "b": row("b")}, rounds=2) == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
-    assert calls == ["a", "b"] * 3
-
-
-def test_the_table_fits_a_narrow_terminal_on_a_slow_machine():
-    row = {"row": "20 replicas: figure 1", "seconds": [9e-3, 8e-3, 9.9e-3], "ratio": [1234.0, 1111.0, 1345.0]}
-    console = Console(width=80, file=io.StringIO())
-    console.print(engine.table([row | {"goal": 600.0, "met": False}]))
-    text = console.file.getvalue()
-    assert "9,000" in text and "(8,000-9,900)" in text and "(1,111-1,345)" in text and ">= 600 missed" in text
 
 
 def test_the_legend_fits_a_narrow_terminal():

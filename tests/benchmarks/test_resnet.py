@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import resnet
-from benchmarks.engine import Row
+from benchmarks.rows import Row
 
 ROOT = Path(__file__).parents[2]
 
