@@ -4,6 +4,7 @@ import copy
 import gc
 import json
 import random
+import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -114,6 +115,7 @@ def try_many(number, plain, watch, home, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setattr(tempfile, "tempdir", str(home))
     monkeypatch.setenv("CANARY", CANARY)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python's own files of what is imported here are no fault
     for count in range(number):
         part = PARTS[count % len(PARTS)]
         section = random_section(part, draw)
