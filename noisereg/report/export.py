@@ -4,12 +4,13 @@ import re
 import sys
 import textwrap
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.text import Text
 
 from noisereg.files.atomic import write_atomically
 from noisereg.labels import label_of
@@ -18,7 +19,7 @@ from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
-from noisereg.report.groups.reading import find_finished
+from noisereg.report.groups.reading import find_fault, find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words
 from noisereg.report.page.comparison_table import compare_groups, in_words
@@ -46,32 +47,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _export(asked: Namespace, console: Console) -> None:
     form = Form(width_of(asked.width or ("column" if asked.each else "page")), asked.font, asked.each)
     formats = _formats_of(asked.format)
-    groups, left_out = find_finished(asked.paths, console)
-    for group in groups:
-        with console.status(f"exporting {group.title}"):
-            for path in export_group(group, asked.out, form=form, formats=formats):
-                console.print(str(path), soft_wrap=True)
-        group.forget_curves()
-    if compared := compare_groups([group for group in groups if not group.judgements]):
-        for path in export_comparison(compared, asked.out, formats=formats):
-            console.print(str(path), soft_wrap=True)
-    for line in left_out:
+    groups, lines = find_finished(asked.paths, console)
+    num_files = 0
+    for what, make in _parts(groups, form, formats):
+        with console.status(Text(f"exporting the {what}")):
+            made, fault = _made(make)
+        lines += [f"no {what}: {fault}"] if fault else []
+        for name, content in made.items():
+            write_atomically(asked.out / name, content)
+            console.print(str(asked.out / name), soft_wrap=True)
+        num_files += len(made)
+    if not num_files:
+        raise ValueError(lines[0] if lines else f"no {asked.format} of {asked.paths[0]}: nothing was measured")
+    for line in lines:
         console.print(line, soft_wrap=True)
 
 
-def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence[str]) -> list[Path]:
-    """Write the figure and the tables of a group of runs; each file appears whole or not at all.
+def _parts(
+    groups: Sequence[RunGroup], form: Form, formats: Sequence[str]
+) -> Iterator[tuple[str, Callable[[], dict[str, bytes]]]]:
+    """Yield what is exported, in words, and what makes its files."""
+    for group in groups:
+        yield f"figure of {group.title}", partial(figure_files, group, form=form, formats=formats)
+        yield f"tables of {group.title}", partial(table_files, group, formats=formats)
+        group.forget_curves()
+    if compared := compare_groups([group for group in groups if not group.judgements]):
+        yield "tables of groups side by side", partial(comparison_files, compared, formats=formats)
+
+
+def _made(make: Callable[[], dict[str, bytes]]) -> tuple[dict[str, bytes], str]:
+    """Return files, or none and what went wrong: what a stranger's record asks for may be wrong in any way."""
+    files: dict[str, bytes] = {}
+    fault = find_fault(lambda: files.update(make()))
+    return files, fault
+
+
+def figure_files(group: RunGroup, *, form: Form, formats: Sequence[str]) -> dict[str, bytes]:
+    """Return the figure of a group of runs as files.
 
     Args:
         group: of runs.
-        folder: to write into.
         form: of the figure.
-        formats: some of `FORMATS`.
+        formats: some of `FORMATS`, of which pdf, svg and png count; pdf and tex together make a caption.
 
     Returns:
-        The files: the figure, `<name>.pdf`, `.svg` and `.png`, or its panels, `<name>/01-<panel>.pdf` and so on, with a
-        caption in `<name>-figure.tex`; the means, `<name>.csv` and `.tex`; the verdicts, if there are claims,
-        `<name>-claims.csv` and `.tex`.
+        Contents by name: the figure, `<name>.pdf`, `.svg` and `.png`, or its panels, `<name>/01-<panel>.pdf` and so on;
+        with a caption in `<name>-figure.tex`.
 
     Raises:
         ValueError: if the runs do not allow their figure.
@@ -88,6 +109,21 @@ def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence
             made[f"{group.name}-figure.tex"] = "\n".join(
                 _figure_latex(group, place, lines, form) for place in figures
             ).encode()
+    return made
+
+
+def table_files(group: RunGroup, *, formats: Sequence[str]) -> dict[str, bytes]:
+    """Return the tables of a group of runs as files.
+
+    Args:
+        group: of runs.
+        formats: some of `FORMATS`, of which csv and tex count.
+
+    Returns:
+        Contents by name: the means, `<name>.csv` and `.tex`; the verdicts, if there are claims, `<name>-claims.csv` and
+        `.tex`.
+    """
+    made: dict[str, bytes] = {}
     if "csv" in formats:
         made[f"{group.name}.csv"] = csv_text(result_rows([group])).encode()
     if "tex" in formats and not group.means.empty:
@@ -96,19 +132,18 @@ def export_group(group: RunGroup, folder: Path, *, form: Form, formats: Sequence
         made[f"{group.name}-claims.csv"] = csv_text(claim_rows([group])).encode()
     if group.judgements and "tex" in formats:
         made[f"{group.name}-claims.tex"] = claims_latex(group).encode()
-    return _write_all(made, folder)
+    return made
 
 
-def export_comparison(compared: Comparison, folder: Path, *, formats: Sequence[str]) -> list[Path]:
-    """Write the tables of groups of runs side by side.
+def comparison_files(compared: Comparison, *, formats: Sequence[str]) -> dict[str, bytes]:
+    """Return the tables of groups side by side as files.
 
     Args:
         compared: the groups.
-        folder: to write into.
         formats: some of `FORMATS`, of which csv and tex count.
 
     Returns:
-        The files: the means for each combination of what differs, if that is more than p, rate and arm,
+        Contents by name: the means for each combination of what differs, if that is more than p, rate and arm,
         `comparison.csv` and `.tex`; the paired differences between combinations that differ in one key,
         `differences.csv` and, those to the first value of each key, `.tex`.
     """
@@ -121,13 +156,7 @@ def export_comparison(compared: Comparison, folder: Path, *, formats: Sequence[s
     if "tex" in formats:
         made |= {"comparison.tex": comparison_latex(compared).encode()} if compared.has_several_settings else {}
         made |= {} if compared.differences.empty else {"differences.tex": differences_latex(compared).encode()}
-    return _write_all(made, folder)
-
-
-def _write_all(made: Mapping[str, bytes], folder: Path) -> list[Path]:
-    for name, content in made.items():
-        write_atomically(folder / name, content)
-    return [folder / name for name in made]
+    return made
 
 
 def comparison_latex(compared: Comparison) -> str:

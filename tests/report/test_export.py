@@ -135,6 +135,22 @@ def test_bad_options_end_in_one_line(more, message, runs, capsys):
     assert not (runs.parent / "out").exists()
 
 
+def test_a_group_that_allows_no_figure_is_a_line_and_the_others_are_exported(runs, capsys):
+    """Its title would be markup to rich, and it has no metric that is drawn."""
+    title = "[/old] [red"
+    write_run(runs / "b", config={"model": {"_target_": title}}, replicas=[{"p": 0.2, "seed": 0, "test/loss": 1.0}])
+    found = export(runs, "--format", "svg,csv")
+    assert {"sweep.svg", "sweep.csv", "sweep-2.csv"} <= found.keys() and "sweep-2.svg" not in found
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("no "))
+    assert re.fullmatch(rf"no figure of {re.escape(title)} on .*: a figure needs at least one panel, got none.*", line)
+
+
+def test_runs_of_which_nothing_can_be_exported_are_refused_in_a_line(tmp_path, capsys):
+    write_run(tmp_path / "runs", replicas=[{"p": 0.2, "seed": 0, "test/loss": 1.0}])
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "out"), "--format", "pdf"]) == 2
+    assert re.fullmatch(r"error: no figure of .*: a figure needs at least one panel.*\n", capsys.readouterr().err)
+
+
 def test_a_run_that_is_not_finished_is_left_out_by_name(runs, capsys):
     (runs / "b").mkdir()
     (runs / "b" / "result.json").write_text('{"status": "failed", "reason": "no memory"}')

@@ -4,15 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
 from noisereg.report.groups.run_group import RunGroup, group_runs
 from noisereg.runs.reading import Run, find_runs
-
-T = TypeVar("T", Run, RunGroup)
 
 
 def find_groups(paths: Iterable[Path | str], console: Console) -> tuple[list[RunGroup], list[Run]]:
@@ -52,13 +49,13 @@ def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
     checked = {run.folder: _checked(run, _group_alone) for run in runs}
     groups = []
     for group in group_runs(checked.values()):
-        if not _fault(_compute, group):
+        if not find_fault(partial(_compute, group)):
             groups.append(group)
             continue
         own = {run.folder: _checked(run, lambda run: _compute(RunGroup("", "", [run]))) for run in group.runs}
         checked |= own
         rest = RunGroup(group.title, group.name, [run for run in own.values() if run.status == "finished"])
-        groups += [rest] if rest.runs and not _fault(_compute, rest) else []
+        groups += [rest] if rest.runs and not find_fault(partial(_compute, rest)) else []
     shown = {run.folder for group in groups for run in group.runs}
     return groups, [
         run if run.status != "finished" else _lost(run) for run in checked.values() if run.folder not in shown
@@ -81,9 +78,24 @@ def find_finished(paths: Sequence[Path], console: Console) -> tuple[list[RunGrou
     return groups, [f"left out, {run.status}: {run.folder} {run.reason}" for run in others]
 
 
+def find_fault(compute: Callable[[], object]) -> str:
+    """Return in a line what goes wrong where something of strangers' runs is computed; nothing if all is well.
+
+    Example:
+        >>> find_fault(lambda: {}["config"])
+        "KeyError: 'config'"
+    """
+    try:
+        compute()
+    except Exception as error:  # a record may be wrong in any way, and the other runs are to be shown
+        words = " ".join(str(error).split())
+        return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
+    return ""
+
+
 def _checked(run: Run, compute: Callable[[Run], object]) -> Run:
     """Return a run; a finished one of which something cannot be computed is unreadable, for that reason."""
-    fault = _fault(compute, run) if run.status == "finished" else ""
+    fault = find_fault(partial(compute, run)) if run.status == "finished" else ""
     return replace(run, status="unreadable", reason=fault) if fault else run
 
 
@@ -99,13 +111,3 @@ def _lost(run: Run) -> Run:
 def _compute(group: RunGroup) -> None:
     """Compute what the tables of a report show."""
     _ = group.means, group.judgements, group.missing, group.notes
-
-
-def _fault(compute: Callable[[T], object], of: T) -> str:
-    """Return what goes wrong, in a line; nothing if all is well."""
-    try:
-        compute(of)
-    except Exception as error:  # a record may be wrong in any way, and the other runs are to be shown
-        words = " ".join(str(error).split())
-        return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
-    return ""
