@@ -321,9 +321,10 @@ def _table(
     if not places:
         return pd.DataFrame(columns=list(columns))
     table = pd.DataFrame(list(places))  # one table: a table for each of thousands of places takes a second a thousand
-    table = table.loc[table.index.repeat(len(metrics))].reset_index(drop=True)
-    found = {name: np.concatenate([own[name] for own in values]) for name in values[0]}
-    return table.assign(metric=list(metrics) * len(places), **found)[list(columns)]
+    found: dict[str, Any] = {str(name): column.to_numpy().repeat(len(metrics)) for name, column in table.items()}
+    found["metric"] = np.tile(np.array(metrics, dtype=object), len(places))
+    found |= {name: np.concatenate([own[name] for own in values]) for name in values[0]}
+    return pd.DataFrame({column: found[column] for column in columns})
 
 
 def _cells(replicas: pd.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, Any], np.ndarray]]:
@@ -353,12 +354,14 @@ def _partners(
     quiet: pd.DataFrame, own: pd.DataFrame, values: Float64[np.ndarray, "rows columns"]
 ) -> Float64[np.ndarray, "own columns"]:
     """Return the values of the partner, among the rows without noise, of each row of a cell; nan if it has none."""
+    if quiet.empty or (own["p"] == 0).all():
+        return np.full((len(own), values.shape[1]), np.nan)
     found = quiet
     for column, is_needed in (("lr", True), ("arm", False)):
         if column in quiet:
             same = found[found[column] == own[column].iloc[0]]
             found = same if is_needed or len(same) else found
-    if (own["p"] == 0).all() or not found["seed"].is_unique:
+    if not found["seed"].is_unique:
         found = found[:0]
     place = pd.Index(found["seed"]).get_indexer(own["seed"])  # -1 where there is none
     chosen = np.append(found.index.to_numpy(), -1)[place]

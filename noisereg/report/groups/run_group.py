@@ -125,13 +125,15 @@ class RunGroup:
         """
         rows = self.replicas
         rows = rows.assign(**{column: np.nan for column in ("p", "seed") if column not in rows})
-        metrics = [str(name) for name in rows if name not in _NO_METRICS and _is_of_numbers(rows[name])]
-        table = paired_means(rows, metrics)
-        if table.empty:
+        numbers = rows.select_dtypes(("number", "bool"))
+        metrics = [
+            str(name) for name in rows if name not in _NO_METRICS and (name in numbers or rows[name].isna().all())
+        ]
+        table, diverged = paired_means(rows, metrics), have_diverged(rows)
+        if table.empty or not diverged.any():
             return table.assign(diverged=0)
-        cells = [column for column in CELL if column in table]
-        diverged = have_diverged(rows).groupby([rows[cell] for cell in cells], dropna=False).sum().rename("diverged")
-        return table.merge(diverged.reset_index(), on=cells, how="left")
+        cells = [rows[column] for column in CELL if column in table]
+        return table.assign(diverged=diverged.groupby(cells, dropna=False).sum().repeat(len(metrics)).to_numpy())
 
     @cached_property
     def judgements(self) -> list[Judgement]:
@@ -410,12 +412,8 @@ def _missing(rows: pd.DataFrame, keys: Sequence[str]) -> Iterable[str]:
 
 def _once(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
     names = [column for column in (*REPLICA, *also) if column in rows]
-    return rows.drop_duplicates(names, keep="last").reset_index(drop=True) if names else rows
-
-
-def _is_of_numbers(column: pd.Series) -> bool:
-    """Return whether a column has numbers, or nothing, as where all replicas diverged."""
-    return bool(pd.api.types.is_numeric_dtype(column) or column.isna().all())
+    is_double = rows[names].duplicated(keep="last") if names and len(rows) > 1 else pd.Series(False, index=rows.index)
+    return rows[~is_double].reset_index(drop=True) if is_double.any() else rows
 
 
 def _rate(run: Run) -> Any:

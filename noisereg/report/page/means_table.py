@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from noisereg.labels import Label, label_of, without_threshold
@@ -59,16 +60,18 @@ def shown_means(means: pd.DataFrame) -> pd.DataFrame:
         >>> shown_means(rows)[["mean", "low", "high", "difference", "difference_low", "unit"]].values.tolist()
         [[10.0, 0.0, 40.0, -50.0, -100.0, '%']]
     """
-    labels = {metric: label_of(str(metric)) for metric in means["metric"].unique()}
-    of = {
-        name: means["metric"].map({metric: getattr(label, name) for metric, label in labels.items()})
-        for name in ("unit", "factor", "lowest", "highest")
-    }
-    widest = of["highest"] - of["lowest"]
-    ends = {name: means[name].clip(of["lowest"], of["highest"]) for name in MEAN[1:3] if name in means}
-    ends |= {name: means[name].clip(-widest, widest) for name in DIFFERENCE[1:3] if name in means}
-    shown = {name: means[name] for name in (MEAN[0], DIFFERENCE[0]) if name in means} | ends
-    return means.assign(**{name: of["factor"] * values for name, values in shown.items()}, unit=of["unit"])
+    codes, metrics = pd.factorize(means["metric"])
+    labels = [label_of(str(metric)) for metric in metrics]
+    factor, lowest, highest = (
+        np.array([getattr(label, name) for label in labels], dtype=float)[codes]
+        for name in ("factor", "lowest", "highest")
+    )
+    widest = highest - lowest
+    limits = dict.fromkeys(MEAN[1:3], (lowest, highest)) | dict.fromkeys(DIFFERENCE[1:3], (-widest, widest))
+    limits |= dict.fromkeys((MEAN[0], DIFFERENCE[0]), (-np.inf, np.inf))
+    numbers = {name: means[name].to_numpy(dtype=float) for name in limits if name in means}
+    shown = {name: factor * values.clip(*limits[name]) for name, values in numbers.items()}
+    return means.assign(**shown, unit=np.array([label.unit for label in labels], dtype=object)[codes])
 
 
 def sweep_metrics(metrics: Iterable[str]) -> list[str]:
