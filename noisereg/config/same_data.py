@@ -29,9 +29,16 @@ def recorded_fingerprint(found: Mapping[str, Any], arm: str = "") -> Fingerprint
     Args:
         found: the contents of the record.
         arm: of the experiment that this is the record of; empty if it is of none.
+
+    Raises:
+        ConfigError: if it is no section of keys, as no run writes it.
     """
-    whole = found.get("fingerprint", {})
-    return whole.get(arm, {}) if arm else whole
+    part: Any = found.get("fingerprint", {})
+    if arm and isinstance(part, dict):
+        part = part.get(arm, {})
+    if not isinstance(part, dict):
+        raise ConfigError(f"the record is damaged: its fingerprint of the data must be a section of keys, got {part!r}")
+    return part
 
 
 def describe_other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -46,6 +46,21 @@ class TrainedRun:
         return self.run.replicas
 
     @property
+    def ended_by(self) -> list[str]:
+        """What ended the training of each replica, in the order of `replica_names`.
+
+        Raises:
+            ConfigError: if the record has other replicas than its configuration stands for.
+        """
+        rows = self.run.rows
+        if [{key: row.get(key) for key in self.replica_names[0]} for row in rows] != self.replica_names:
+            raise ConfigError(
+                f"{RECORD} of {self.run.folder} is damaged: its replicas are not those of its configuration, "
+                f"{', '.join(self._plan.folder_names()[:5])}"
+            )
+        return [str(row.get("ended_by", "")) for row in rows]
+
+    @property
     def curves(self) -> pd.DataFrame:
         """A row for each replica and measurement: step, epoch, p, seed, and a column for each metric."""
         return self.run.curves()
@@ -69,14 +84,12 @@ class TrainedRun:
         if choice.name == "single":
             single = self.run.folder / "replicas" / self._plan.folder_names()[number]
             if single.is_dir():
-                state = self._read_weights("model.", folder=single, settings=self._plan.settings_of(number))
+                self._load_weights(model, "model.", folder=single, settings=self._plan.settings_of(number))
             else:
-                state = self._read_weights("model.", folder=self.run.folder, settings=self.settings)
-            model.load_state_dict(state)
+                self._load_weights(model, "model.", folder=self.run.folder, settings=self.settings)
         else:
             engine = build_engine(choice.name, self._plan, data)
-            state = self._read_weights("networks.", folder=self.run.folder, settings=self.settings)
-            engine.networks.load_state_dict(state)
+            self._load_weights(engine.networks, "networks.", folder=self.run.folder, settings=self.settings)
             with torch.no_grad():
                 engine.copy_to(model, number)
         return model.eval()
@@ -159,14 +172,19 @@ class TrainedRun:
     def _fingerprint(self) -> Fingerprint:
         return recorded_fingerprint(self.run.record)
 
-    def _read_weights(self, prefix: str, *, folder: Path, settings: Settings) -> dict[str, Any]:
-        """Read what the checkpoint in a folder has below a name, if it is of these settings."""
+    def _load_weights(self, network: nn.Module, prefix: str, *, folder: Path, settings: Settings) -> None:
+        """Load what the checkpoint in a folder has below a name, if it is of these settings."""
         origin = {"settings": result_settings(settings), "fingerprint": self._fingerprint}
         path = find_checkpoint(folder / "checkpoints", origin if self._fingerprint else None)
         if path is None:
             raise ConfigError(f"{folder} has no whole checkpoint, and so no weights")
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            weights = checkpoint["state_dict"].items()
+            network.load_state_dict({k.removeprefix(prefix): value for k, value in weights if k.startswith(prefix)})
+        except (AttributeError, KeyError, RuntimeError) as error:  # what is in it is another's doing: it is sealed
+            words = " ".join(str(error).split())
+            raise ConfigError(f"{path} does not hold the weights of these networks: {words}") from None
 
     def _find(self, which: dict[str, float]) -> tuple[int, dict[str, Any]]:
         """Return the number of one replica, and what names it."""
@@ -205,7 +223,7 @@ def load(
         ValueError: nowhere is no folder and no result.json
     """
     record = Path(folder) / arm / RECORD
-    if not record.is_file():
+    if not record.exists():
         runs = find_runs([folder])
         raise ValueError(f"{record.parent} holds no run of its own, but {len(runs)} below it, such as {runs[0].folder}")
     (run,) = find_runs([record])

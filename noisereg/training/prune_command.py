@@ -98,7 +98,7 @@ def _replicas(run: TrainedRun, asked: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what names each replica that was asked for, without those that have diverged."""
     found = [
         (name, ended_by)
-        for name, ended_by in zip(run.replica_names, run.replicas["ended_by"], strict=True)
+        for name, ended_by in zip(run.replica_names, run.ended_by, strict=True)
         if all(name.get(key) == value for key, value in asked.items())
     ]
     left = [name for name, ended_by in found if ended_by not in DIVERGED]

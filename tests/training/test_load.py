@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -33,6 +35,21 @@ def _without_pictures(monkeypatch):
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     with warnings.catch_warnings():
         yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(story, "draw_replicas", lambda training, rows: [])
+        start(folder / "run", *SMALL, "engine=blocked", "model.hidden=8", "noise.p=0.1", "seeds=1")
+    return folder / "run"
+
+
+@pytest.fixture
+def small_run(trained, tmp_path):
+    """A copy of the folder of one network."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 def error_of(network, batches):
@@ -146,6 +163,50 @@ def test_a_root_for_data_that_are_drawn_is_refused(tmp_path):
     start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1")
     with pytest.raises(ValueError, match=r"dataset_root=moved: the data of \S+ are read from no folder"):
         noisereg.load(tmp_path, dataset_root="moved")
+
+
+@pytest.mark.parametrize(
+    ("weights", "fault"),
+    [
+        (None, "'state_dict'"),
+        ([1], "'list' object has no attribute 'items'"),
+        ({}, "Missing key"),
+        ({1: torch.zeros(1)}, "'int' object has no attribute 'startswith'"),
+        ({"networks.hidden": torch.zeros(3)}, "size mismatch"),
+        ({"networks.hidden": 1}, "expected torch.Tensor"),
+    ],
+    ids=["no weights", "a list", "none", "no name", "other shapes", "numbers"],
+)
+def test_a_checkpoint_that_holds_no_such_weights_is_refused_in_one_line(weights, fault, small_run):
+    path = small_run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
+    torch.save(rest if weights is None else {**rest, "state_dict": weights}, path)
+    with pytest.raises(ConfigError, match=r"last\.ckpt does not hold the weights of these networks: ") as refusal:
+        noisereg.load(small_run).network()
+    assert fault in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("replicas", [None, [], [1], [{"p": 0.1, "seed": 9}], [{"p": 0, "seed": 3}] * 2])
+def test_a_record_with_other_replicas_than_its_configuration_is_refused_in_one_line(replicas, small_run):
+    path = small_run / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "replicas": replicas}))
+    with pytest.raises(ConfigError, match=r"is damaged: its replicas are not those of its configuration, p="):
+        _ = noisereg.load(small_run).ended_by
+
+
+@pytest.mark.parametrize("fingerprint", [None, [], "x"])
+def test_a_record_whose_fingerprint_is_none_is_refused_in_one_line(fingerprint, small_run):
+    path = small_run / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "fingerprint": fingerprint}))
+    with pytest.raises(ConfigError, match=r"fingerprint of the data must be a section of keys, got "):
+        noisereg.load(small_run).network()
+
+
+def test_a_record_that_is_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "result.json")
+    with pytest.raises(ConfigError, match=r"it is unreadable \(result.json cannot be read: .* no regular file"):
+        noisereg.load(tmp_path)
 
 
 def test_weights_that_are_gone_are_missed_in_one_line(tmp_path):
