@@ -19,7 +19,7 @@ from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.comparison_table import compare_groups, result_tables
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
-from noisereg.report.page.terminal import kinds_table, overview_table
+from noisereg.report.page.terminal import kinds_table, overview_table, print_table
 from noisereg.runs.reading import Run
 from noisereg.terminal import run_command
 
@@ -97,7 +97,7 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
         console.print(kinds_table(judged))
     others = [group for group in groups if not group.judgements]
     for table in result_tables(others)[:_MOST_TABLES]:
-        console.print(table, crop=False)  # a number is never cut
+        print_table(table, console)
     if others:
         console.print(f"{INTERVAL}; differences seed by seed", soft_wrap=True)
     if len(others) > _MOST_TABLES:

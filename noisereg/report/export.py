@@ -17,7 +17,7 @@ from noisereg.labels import label_of
 from noisereg.parsers import EXPORTED, export_parser
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
-from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
+from noisereg.report.figures.paper import IMAGES, Form, paper_parts, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.reading import find_fault, find_finished
 from noisereg.report.groups.run_group import RunGroup
@@ -91,8 +91,8 @@ def figure_files(group: RunGroup, *, form: Form, formats: Sequence[str]) -> dict
         formats: some of `FORMATS`, of which pdf, svg and png count; pdf and tex together make a caption.
 
     Returns:
-        Contents by name: the figure, `<name>.pdf`, `.svg` and `.png`, or its panels, `<name>/01-<panel>.pdf` and so on;
-        with a caption in `<name>-figure.tex`.
+        Contents by name: the figure, `<name>.pdf`, `.svg` and `.png`, or, if it is taller than a page, its parts,
+        `<name>/part-1.pdf` and so on, or its panels, `<name>/01-<panel>.pdf`; with a caption in `<name>-figure.tex`.
 
     Raises:
         ValueError: if the runs do not allow their figure.
@@ -100,14 +100,15 @@ def figure_files(group: RunGroup, *, form: Form, formats: Sequence[str]) -> dict
     made: dict[str, bytes] = {}
     if images := [name for name in formats if name in IMAGES]:
         drawn = specification_of(figure_of(group))
-        figures = {group.name: drawn} if not form.each else _panels(drawn, group.name)
-        for place, figure in figures.items():
-            specification = paper_specification(figure, form)
+        figures = _pages(drawn, group.name, form) if not form.each else _panels(drawn, group.name, form)
+        for place, specification in figures.items():
             made |= {f"{place}.{name}": IMAGES[name](specification, form.width) for name in images}
         if {"pdf", "tex"} <= set(formats):
-            lines = drawn.get("title", {}).get("subtitle", [])
+            heading = [group.title, *drawn.get("title", {}).get("subtitle", [])]
+            is_in_parts = len(figures) > 1 and not form.each
             made[f"{group.name}-figure.tex"] = "\n".join(
-                _figure_latex(group, place, lines, form) for place in figures
+                _figure_latex([*heading, *([f"part {part} of {len(figures)}"] if is_in_parts else [])], place, form)
+                for part, place in enumerate(figures, start=1)
             ).encode()
     return made
 
@@ -266,9 +267,9 @@ def _of_cut(rows: Sequence[Mapping[str, str]]) -> str:
     return ", or [its ends] where it is cut at what is possible" if has_ends else ""
 
 
-def _figure_latex(group: RunGroup, place: str, lines: Sequence[str], form: Form) -> str:
+def _figure_latex(lines: Sequence[str], place: str, form: Form) -> str:
     """Return a figure of LaTeX, whose caption holds what the drawing on the page has in its title."""
-    caption = ". ".join(_escape(line[:1].upper() + line[1:]) for line in (group.title, *lines))
+    caption = ". ".join(_escape(line[:1].upper() + line[1:]) for line in lines)
     image = f"\\includegraphics[width={form.width:g}in]{{{place}.pdf}}"
     label = f"\\label{{fig:{place}}}"
     parts = ["\\begin{figure}", "\\centering", image, f"\\caption{{{caption}.}}", label, "\\end{figure}"]
@@ -301,7 +302,13 @@ def _escape(text: str) -> str:
     return re.sub(r"[\\~^&%$#_{}\[\]]", lambda found: marks[found[0]], plain_text(text))
 
 
-def _panels(specification: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _pages(specification: Mapping[str, Any], name: str, form: Form) -> dict[str, Any]:
+    """Return a figure, in parts where it is taller than a page, by the names of their files."""
+    parts = paper_parts(specification, form)
+    return {name if len(parts) == 1 else f"{name}/part-{number}": part for number, part in enumerate(parts, start=1)}
+
+
+def _panels(specification: Mapping[str, Any], name: str, form: Form) -> dict[str, Any]:
     """Return each panel of a figure as a figure of its own, by the name of its file."""
     found: dict[str, Any] = {}
     for row in specification["vconcat"]:
@@ -310,7 +317,7 @@ def _panels(specification: Mapping[str, Any], name: str) -> dict[str, Any]:
             words = str(title.get("text", "")) if isinstance(title, dict) else str(title)
             stem = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
             place = f"{name}/{len(found) + 1:02}-{stem}".rstrip("-")
-            found[place] = {**specification, "vconcat": [{**row, "hconcat": [panel]}]}
+            found[place] = paper_specification({**specification, "vconcat": [{**row, "hconcat": [panel]}]}, form)
     return found
 
 

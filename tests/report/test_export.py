@@ -93,6 +93,21 @@ def test_each_panel_is_a_figure_of_its_own(runs):
     assert text.count("\\label{fig:sweep/02-test-error}") == 1
 
 
+def test_a_figure_that_is_taller_than_a_page_is_in_parts_that_are_not(runs):
+    path = runs / "a" / "metrics.csv"
+    curves = pd.read_csv(path)
+    norms = {f"norm/layer{layer}": curves["test/error"] + layer for layer in range(4)}
+    curves.assign(**norms, **{"train/error": curves["test/error"]}).to_csv(path, index=False)
+    found = export(runs, "--format", "pdf,tex", "--width", "column")
+    parts = [name for name in found if name.endswith(".pdf")]
+    assert parts == ["sweep/part-1.pdf", "sweep/part-2.pdf", "sweep/part-3.pdf"]
+    sizes = [page_of(found[name].read_bytes()) for name in parts]
+    assert all(width == pytest.approx(234, abs=0.1) and height <= 9 * 72 for width, height in sizes)
+    text = found["sweep-figure.tex"].read_text()
+    assert re.findall(r"{(sweep/part-\d)\.pdf}", text) == [name.removesuffix(".pdf") for name in parts]
+    assert re.findall(r"Part (\d) of 3\.}", text) == ["1", "2", "3"]
+
+
 def test_the_caption_says_what_the_bands_are_and_of_how_many(runs):
     text = export(runs, "--format", "pdf,tex")["sweep-figure.tex"].read_text()
     assert ". Band or bar: 95 \\% t interval of the mean over 3 seeds" in text

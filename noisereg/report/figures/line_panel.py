@@ -157,7 +157,8 @@ def _x_axis(spec: PanelSpec, rows: pd.DataFrame) -> alt.X:
         ticks = {"values": chart_parts.rounded(rows["x"])}
     elif whole and not spec.log_x:
         ticks = {"values": _whole_ticks(float(rows["x"].min()), float(rows["x"].max()))}
-    axis = alt.Axis(grid=False, format=",d" if whole else "~g", labelOverlap=True, **ticks)
+    digits = ",d" if whole else ".6~g"  # of a format that names none, Vega takes what its own ticks need: 0.1 for 0.15
+    axis = alt.Axis(grid=False, format=digits, labelOverlap=True, **ticks)
     return alt.X("x:Q", title=_x_title(spec), axis=axis, scale=_x_scale(spec, rows))
 
 

@@ -1,8 +1,10 @@
 """Figures as a paper takes them: vector graphics of a width, in letters of one size and font."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -13,6 +15,7 @@ WIDTHS = {"column": 3.25, "page": 6.75}  # inches
 _POINTS = 72  # to the inch; a dot of a figure is one
 _FONT_SIZE = 8.0  # points
 _PANEL = 2.0  # inches that a panel needs at least
+_TALLEST = 9.0  # inches of a page, less its margins
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,46 @@ def paper_specification(specification: Mapping[str, Any], form: Form) -> dict[st
     Returns:
         A specification that is scaled to the width as it is written.
     """
+    return _with_paper_letters(_laid_out(specification, form), form)
+
+
+def paper_parts(specification: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
+    """Return a figure as `paper_specification` does, in as few parts as are no taller than a page.
+
+    Args:
+        specification: of Vega-Lite, rows of panels.
+        form: of the figure.
+
+    Returns:
+        The parts, with as many rows each as the others or one more; a part of one row may be taller.
+    """
+    laid_out = _laid_out(specification, form)
+    rows = laid_out["vconcat"]
+    parts = [_with_paper_letters(laid_out, form)]
+    tallest = _height_in_inches(parts[0], form)
+    number = min(math.ceil(tallest / _TALLEST), len(rows))
+    while tallest > _TALLEST and len(parts) < len(rows):
+        ends = [len(rows) * part // number for part in range(number + 1)]
+        split = [{**laid_out, "vconcat": rows[first:last]} for first, last in pairwise(ends)]
+        parts = [_with_paper_letters(part, form) for part in split]
+        tallest = max(_height_in_inches(part, form) for part in parts)
+        number += 1
+    return parts
+
+
+def _laid_out(specification: Mapping[str, Any], form: Form) -> dict[str, Any]:
+    """Return a figure without its title, with as many panels in a row as the width has room for."""
     columns = max(1, int(form.width / _PANEL))
     rows = []
     for row in specification["vconcat"]:
         panels = row["hconcat"]
         rows += [{**row, "hconcat": panels[at : at + columns]} for at in range(0, len(panels), columns)]
     bare = {key: _static(value) for key, value in specification.items() if key not in ("title", "params")}
-    bare |= {"vconcat": [_static(row) for row in rows], "background": "white"}
+    return bare | {"vconcat": [_static(row) for row in rows], "background": "white"}
+
+
+def _with_paper_letters(bare: dict[str, Any], form: Form) -> dict[str, Any]:
+    """Return a figure whose letters have 8 pt at its width."""
     size = _FONT_SIZE
     for _ in range(2):  # the size of letters is part of the width that the scale follows from
         size = _FONT_SIZE * _width_in_dots(_draw_svg(_with_letters(bare, size, form.font))) / (form.width * _POINTS)
@@ -139,10 +175,20 @@ def _draw_svg(specification: dict[str, Any]) -> str:
 
 
 def _width_in_dots(svg: str) -> float:
-    found = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
+    return _size_in_dots(svg)[0]
+
+
+def _height_in_inches(specification: dict[str, Any], form: Form) -> float:
+    width, height = _size_in_dots(_draw_svg(specification))
+    return form.width * height / width
+
+
+def _size_in_dots(svg: str) -> tuple[float, float]:
+    """Return width and height."""
+    found = re.search(r'<svg[^>]* width="([\d.]+)" height="([\d.]+)"', svg)
     if found is None:
         raise ValueError("the chart library has drawn no image")
-    return float(found[1])
+    return float(found[1]), float(found[2])
 
 
 IMAGES: dict[str, Callable[[dict[str, Any], float], bytes]] = {"pdf": _pdf, "svg": _svg, "png": _png}

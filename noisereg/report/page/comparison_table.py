@@ -13,7 +13,7 @@ from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
 from noisereg.report.page.means_table import mean_with_half, shown_means, sweep_metrics, with_interval
-from noisereg.report.page.terminal import WITHOUT_ROOM, means_table, table_of_lines
+from noisereg.report.page.terminal import WITHOUT_ROOM, means_table, print_table, table_of_lines
 from noisereg.runs.reading import Run
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import DIFFERENCE, MEAN
@@ -59,7 +59,7 @@ def print_results(runs: Sequence[Run], console: Console) -> None:
     own = [group for group in groups if not group.judgements and not group.means.empty]
     tables = result_tables(own)
     for table in tables[:_MOST_TABLES]:
-        console.print(table, crop=False)  # a number is never cut
+        print_table(table, console)
     if tables:
         more = f"; {len(tables) - _MOST_TABLES} more tables by noisereg report" if len(tables) > _MOST_TABLES else ""
         console.print(f"{INTERVAL}; differences seed by seed{more}", soft_wrap=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -108,13 +109,40 @@ def table_of_lines(
     for column, words in enumerate(headings):
         longest = max((len(part) for line in lines for part in line[column].splitlines()), default=0)
         is_metric = column > settings  # whose numbers stay whole
+        heading = words if is_metric else words.replace(".", ".\n")  # noise.p, callbacks.sparsity.every_n_epochs
         limits: dict[str, Any] = {"max_width": longest if longest > 8 else 10} if is_metric else {}
-        limits |= {"min_width": longest if is_metric else max(longest, len(words))} if column != settings else {}
-        table.add_column(words, justify="right", overflow="fold", **limits)
+        shown = longest if is_metric else max(longest, *map(len, heading.splitlines()))
+        limits |= {"min_width": shown} if column != settings else {}
+        table.add_column(heading, justify="right", overflow="fold", **limits)
     for line in lines:
         is_difference = any(cell.startswith(difference) for cell in line[:settings])
         table.add_row(*map(Text, line), style="dim" if is_difference else "")
     return table
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table of metrics, on a terminal without the last ones if it has no room for them: no number is cut.
+
+    Args:
+        table: as `table_of_lines` builds it; columns are taken from it.
+        console: to print on; a file or a pipe has room for all.
+
+    Example:
+        >>> from io import StringIO
+        >>> lines = [["0.2", "3", "25.00±1.00", "7±1"]]
+        >>> table = table_of_lines(lines, ["p", "n", "error", "norm"], title="", settings=1)
+        >>> print_table(table, Console(width=18, force_terminal=True, color_system=None, file=StringIO()))
+        >>> [column.header for column in table.columns]
+        ['p', 'n', 'error']
+    """
+    room, left_out = console.options.update(max_width=10_000), []
+    metrics = [column for column in table.columns if column.max_width]
+    while console.is_terminal and len(metrics) > 1 and console.measure(table, options=room).minimum > console.width:
+        left_out.append(str(metrics.pop().header))
+        table.columns.pop()
+    console.print(table, crop=False)
+    if left_out:
+        console.print(Text(f"no room for {'; '.join(reversed(left_out))}"), soft_wrap=True)
 
 
 def overview_table(groups: Sequence[RunGroup]) -> Table:

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -69,6 +70,15 @@ def test_points_of_different_colours_stand_beside_one_another():
 def test_the_ticks_of_epochs_are_whole_and_differ(last, ticks):
     assert axis(draw(points([0, last], 1.0)), "x")["axis"]["values"] == ticks
     assert axis(draw(points([0, last], 1.0), x="step"), "x")["axis"]["values"] == ticks
+
+
+@pytest.mark.parametrize("places", [[0.0, 0.15, 0.3], [0.0, 0.125, 0.25], [1e-05, 0.0015, 0.01], [12, 345, 67890]])
+@pytest.mark.parametrize("log_x", [False, True])
+def test_a_tick_names_the_value_that_it_stands_at(places, log_x):
+    drawn = vl_convert.vegalite_to_svg(draw(points(places, 1.0), kind="end", x="lr", log_x=log_x))
+    labels = re.search(r"aria-label=\"X-axis.*?role-axis-title", drawn, re.DOTALL)[0]
+    shown = {float(text) for text in re.findall(r">([\d.e-]+)</text>", labels)}
+    assert places[1] in shown and shown <= set(places)
 
 
 def test_of_two_replicas_there_is_no_interval():

@@ -1,11 +1,19 @@
 import io
 
+import pytest
 from rich.console import Console
 from runs.run_folders import write_run
 
 from noisereg.report.claims.verdicts import judge
 from noisereg.report.groups.run_group import group_runs
-from noisereg.report.page.terminal import judgement_table, kinds_table, means_table, overview_table
+from noisereg.report.page.terminal import (
+    judgement_table,
+    kinds_table,
+    means_table,
+    overview_table,
+    print_table,
+    table_of_lines,
+)
 from noisereg.runs.reading import find_runs
 
 CLAIMS = [
@@ -139,6 +147,27 @@ def test_the_means_of_several_layers_fit_into_80_columns(tmp_path):
     *_, noisy, last, _ = console.export_text().splitlines()
     assert noisy.split() == ["0.2", "3", *["31.11±27.60"] * 2, *["31.1±27.6"] * 3, "31.11±27.60"]
     assert last.split() == ["less", "p", "=", "0", "3", *["20.00±0.00"] * 2, *["20.0±0.0"] * 3, "20.00±0.00"]
+
+
+@pytest.mark.parametrize(("is_terminal", "width"), [(True, 80), (True, 40), (True, 20), (True, 140), (False, 80)])
+def test_a_terminal_has_the_metrics_for_which_there_is_room_and_a_file_has_all(is_terminal, width):
+    settings, metrics = (
+        ("model.width", "callbacks.sparsity.every_n_epochs"),
+        [f"error {place} (%)" for place in range(9)],
+    )
+    numbers = [f"{place}0.00±1.00" for place in range(1, 10)]
+    lines = [["8", "2", "3", *numbers], ["less 4", "", "3 pairs", *numbers]]
+    console = Console(width=width, force_terminal=is_terminal, color_system=None, file=io.StringIO())
+    print_table(table_of_lines(lines, [*settings, "n", *metrics], title="", settings=2, difference="less"), console)
+    *rows, _, last = console.file.getvalue().splitlines()
+    row = next(line.split() for line in rows if line.split()[:1] == ["8"])
+    shown = [number for number in numbers if number in row]
+    assert shown == numbers[: len(shown)] and shown
+    assert (shown == numbers) == (last.strip() == "") == (not is_terminal or width == 140)
+    if shown != numbers:
+        assert last == f"no room for {'; '.join(metrics[len(shown) :])}"
+    if is_terminal and len(shown) > 1:
+        assert max(map(len, rows)) <= width
 
 
 def test_the_means_of_a_network_with_one_layer_fit_into_80_columns(tmp_path):
