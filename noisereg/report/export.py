@@ -30,6 +30,8 @@ from noisereg.terminal import plain_text, run_command
 
 FORMATS = EXPORTED
 _HEADING = 14  # letters of a line
+_CLAIM = r"lp{.4\linewidth}lllll"  # what a claim says is a sentence
+_FITTED = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"  # at most as wide as the text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,7 +172,7 @@ def comparison_latex(compared: Comparison) -> str:
         rows.append(place | {label_of(metric).title: _mean_in_latex(own[metric], metric, MEAN) for metric in metrics})
         counts.append(max((int(own[metric]["n"]) for metric in metrics), default=0))
     caption = f"Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}, over {_range_in_words(counts)} replicas each."
-    return _latex(pd.DataFrame(rows), caption=caption, label="comparison", right=len(rows[0]))
+    return _latex(pd.DataFrame(rows), caption=caption, label="comparison")
 
 
 def differences_latex(compared: Comparison) -> str:
@@ -193,7 +195,7 @@ def differences_latex(compared: Comparison) -> str:
         f"Mean of the differences seed by seed $\\pm$ half of its 95 \\% t interval{_of_cut(rows)}, over "
         f"{_range_in_words(counts)} pairs each."
     )
-    return _latex(pd.DataFrame(rows), caption=caption, label="differences", right=len(rows[0]))
+    return _latex(pd.DataFrame(rows), caption=caption, label="differences")
 
 
 def _range_in_words(counts: Sequence[int]) -> str:
@@ -201,12 +203,15 @@ def _range_in_words(counts: Sequence[int]) -> str:
 
 
 def means_latex(group: RunGroup) -> str:
-    """Return the means of a group as a table of LaTeX for the package booktabs: a row for each arm, rate and p.
+    """Return the means of a group as a table of LaTeX: a row for each arm, rate and p.
+
+    It needs the packages booktabs and graphicx, by which one that is wider than the text gets smaller.
 
     The metrics are those of the terminal; a mean stands with half its 95 % interval, and the caption says over how
     many replicas it is.
 
     Example:
+        >>> from pathlib import Path
         >>> from noisereg.runs.reading import Run
         >>> rows = [{"p": 0.2, "seed": seed, "test/error": 0.25 + seed / 100} for seed in range(3)]
         >>> print(means_latex(RunGroup("A & B", "sweep", [Run(Path("run"), "finished", record={"replicas": rows})])))
@@ -214,13 +219,14 @@ def means_latex(group: RunGroup) -> str:
         \\centering
         \\caption{A \\& B. Mean $\\pm$ half of the 95 \\% t interval; n = 3.}
         \\label{tab:sweep}
+        \\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%
         \\begin{tabular}{rr}
         \\toprule
         p & test error (\\%) \\\\
         \\midrule
         0.2 & 26.00 $\\pm$ 2.48 \\\\
         \\bottomrule
-        \\end{tabular}
+        \\end{tabular}}
         \\end{table}
         <BLANKLINE>
     """
@@ -241,18 +247,18 @@ def means_latex(group: RunGroup) -> str:
         counts.append(replicas_in_words(int(most["n"]), int(most["replicas"]), int(most["diverged"])))
     n = counts[0] if len(set(counts)) == 1 else f"{'; '.join(counts)} in this order"
     caption = f"{_escape(group.title)}. Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}; n = {n}."
-    return _latex(pd.DataFrame(rows), caption=caption, label=group.name, right=len(rows[0]))
+    return _latex(pd.DataFrame(rows), caption=caption, label=group.name)
 
 
 def claims_latex(group: RunGroup) -> str:
-    """Return the verdicts on a group's claims as a table of LaTeX for the package booktabs."""
+    """Return the verdicts on a group's claims as a table of LaTeX."""
     names = {"id": "claim", "says": "says", "paper": "paper", "mean": "ours", "interval": "95 % interval", "n": "n"}
     cells = [{**claim_cells(judgement), "mean": claim_cells(judgement)["ours"]} for judgement in group.judgements]
     rows = [
         {**{title: _escape(cell[key]) for key, title in names.items()}, "verdict": cell["verdict"]} for cell in cells
     ]
     caption = f"{_escape(group.title)}: claims and verdicts."
-    return _latex(pd.DataFrame(rows), caption=caption, label=f"{group.name}-claims", right=0)
+    return _latex(pd.DataFrame(rows), caption=caption, label=f"{group.name}-claims", columns=_CLAIM)
 
 
 def _mean_in_latex(row: Mapping[str, Any], metric: str, names: Sequence[str]) -> str:
@@ -276,16 +282,17 @@ def _figure_latex(lines: Sequence[str], place: str, form: Form) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _latex(table: pd.DataFrame, *, caption: str, label: str, right: int) -> str:
-    """Return a table, whose cells are LaTeX already and whose first columns are set to the right."""
+def _latex(table: pd.DataFrame, *, caption: str, label: str, columns: str = "") -> str:
+    """Return a table, whose cells are LaTeX already; columns are set to the right if nothing else is said."""
     shown = table.rename(columns=_heading)
-    return shown.style.hide(axis="index").to_latex(
+    text = shown.style.hide(axis="index").to_latex(
         hrules=True,
         caption=caption,
         label=f"tab:{label}",
         position_float="centering",
-        column_format="r" * right + "l" * (len(table.columns) - right),
+        column_format=columns or "r" * len(table.columns),
     )
+    return text.replace("\\begin{tabular}", _FITTED + "\\begin{tabular}").replace("\\end{tabular}", "\\end{tabular}}")
 
 
 def _heading(text: str) -> str:
