@@ -21,6 +21,17 @@ from noisereg.files.reading import read_file
 
 RECORD = "result.json"
 RESULTS = ("metrics.csv", "analysis.npz", "fires.npz")  # files beside the record that a report reads
+STATUSES = ("finished", "failed", "stopped", "running")
+_KINDS: dict[str, tuple[type, ...]] = {  # of what is read of a record by who goes on with its run
+    "config": (dict,),
+    "environment": (dict,),
+    "fingerprint": (dict,),
+    "replicas": (list,),
+    "reason": (str,),
+    "data": (str,),
+    "seconds": (int, float),
+    "steps": (int,),
+}
 # What cannot change a result. `threads` and `compile` are not among it: the order in which numbers are added decides
 # their last bits.
 WITHOUT_EFFECT = (
@@ -33,6 +44,7 @@ WITHOUT_EFFECT = (
     "dataset.root",  # the same data may lie elsewhere on another machine; their fingerprint tells them from others
     "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
 )
+_LONGEST = 80  # letters of a value in an error
 _FILE_LABELS, _LABEL_PATH = "noisereg.noise.FileLabels", "noise.path"  # as with dataset.root, for that rule
 _LEFT_AT_THE_START = re.compile(
     r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?(\.lock|\.reason-of-process-\d+)"
@@ -127,6 +139,17 @@ def result_digests(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     return {name: _digest(folder / name) for name in _result_names(config) if (folder / name).is_file()}
 
 
+def _check_kinds(found: Any) -> None:
+    """Refuse a record whose parts are not of their kinds, which would be a traceback somewhere else."""
+    if not isinstance(found, dict):
+        raise TypeError("it is no section of keys")
+    if found.get("status", "running") not in STATUSES:
+        raise ValueError(f"its status must be one of {', '.join(STATUSES)}, got {found['status']!r}")
+    for key, kinds in _KINDS.items():
+        if key in found and not isinstance(found[key], kinds):
+            raise TypeError(f"its {key} is {found[key]!r}"[:_LONGEST])
+
+
 def damaged_results(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Return which files are no longer what a finished run has left; one that was taken away is none of them.
 
@@ -171,13 +194,12 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
         return {}
     try:
         found = json.loads(read_file(path))
+        _check_kinds(found)
         keys = differing(found["config"], config)
         old, new = (part.get("trainer", {}).get("max_epochs") for part in (found["config"], config))
         longer = LENGTH in keys and is_longer(old, new, keys)
         obstacle = why_not_longer(found["config"], keys) if longer else None
-        if not isinstance(found.get("fingerprint", {}), dict):
-            raise TypeError("its fingerprint is no section")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read ({reason}): delete it, or name another folder") from None
     if obstacle:

@@ -148,7 +148,7 @@ class Sweep:
             status = "skipped" if job.folder in folders else _STATUSES[record.get("status", "new")]
             counts[status] += 1
             name = str(job.folder.relative_to(self.folder))
-            seconds = f"{record['seconds']:,.1f}" if status == "done" else ""
+            seconds = f"{record['seconds']:,.1f}" if status == "done" and "seconds" in record else ""
             table.add_row(Text(name), Text(status, style=_COLOURS.get(status, "yellow")), seconds)
             if status in ("failed", "stopped"):
                 log = "".join(f" ({_relative_path(path)})" for path in job.folder.glob("*.log"))

@@ -112,6 +112,8 @@ class Plot:
             ['test error (%)']
         """
         compared = Comparison([group for group in groups if not group.replicas.empty])
+        if not compared.groups:
+            raise ValueError("the records of these runs hold no replica, and so nothing to plot")
         x, by = compared.full_name(x), None if by is None else [compared.full_name(key) for key in by]
         rows = _chosen(compared, compared.rows, where)
         is_over_training = x in _OVER_TRAINING

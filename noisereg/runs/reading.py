@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from noisereg.config.run_folder import RECORD, arm_names, damaged_results
+from noisereg.config.run_folder import RECORD, STATUSES, arm_names, damaged_results
 from noisereg.config.targets import model_name
 from noisereg.files.reading import read_file
 from noisereg.secrets import find_secrets, hide_known_in
 
-_STATUSES = ("finished", "failed", "stopped", "running")
 _INDEX = ("step", "epoch", "p", "seed")
 _NUMBERS = ("p", "lr", "seed")
 _WITHOUT_NOISE = "NoNoise"
@@ -324,7 +323,7 @@ def _read(path: Path, shared: "_Shared") -> Run:
     except (OSError, ValueError, RecursionError) as error:
         return Run(path.parent, "unreadable", f"{path.name} cannot be read: {error}")
     status = record.get("status") if isinstance(record, dict) else None
-    if status not in _STATUSES:
+    if status not in STATUSES:
         return Run(path.parent, "unreadable", f"{path.name} is no record of a run: it has no status that is known")
     if damaged := damaged_results(path.parent, record):
         names = ", ".join(damaged)

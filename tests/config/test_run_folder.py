@@ -3,6 +3,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -19,6 +20,7 @@ from noisereg.config.run_folder import (
     check_writable_folder,
     differing,
     identity,
+    read_record,
     remove_refused_folder,
 )
 from noisereg.errors import ConfigError
@@ -65,6 +67,29 @@ def test_a_child_does_not_keep_the_lock_of_its_parent(tmp_path):
         os.waitpid(child, 0)
         other.kill()
         other.join()
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        ("[" * 100_000, "maximum recursion depth exceeded"),
+        ("[1]", "it is no section of keys"),
+        ({"status": 3}, "its status must be one of finished, failed, stopped, running, got 3"),
+        ({"environment": "x"}, "its environment is 'x'"),
+        ({"fingerprint": []}, "its fingerprint is []"),
+        ({"replicas": None}, "its replicas is None"),
+        ({"seconds": "9"}, "its seconds is '9'"),
+        ({"steps": [1] * 1000}, "its steps is [1, 1"),
+        ({"reason": {}}, "its reason is {}"),
+    ],
+    ids=lambda case: str(case)[:20],
+)
+def test_a_record_that_no_run_has_written_is_refused_in_a_short_line(record, fault, tmp_path):
+    text = record if isinstance(record, str) else json.dumps({"config": {"seed": 0}, **record})
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(f"result.json cannot be read ({fault}")) as refusal:
+        read_record(tmp_path, {"seed": 0})
+    assert len(str(refusal.value)) < len(str(tmp_path)) + 250
 
 
 @pytest.mark.parametrize("tries", [100])

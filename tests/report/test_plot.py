@@ -113,6 +113,12 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(asked, message, sweep, caps
     assert line.startswith("error: ") and message in line
 
 
+def test_runs_without_replicas_are_refused_in_one_line(tmp_path, capsys):
+    write_run(tmp_path, replicas=[])
+    assert main([str(tmp_path), "--x", "p"]) == 2
+    assert capsys.readouterr().err == "error: the records of these runs hold no replica, and so nothing to plot\n"
+
+
 def test_a_file_has_the_figure_at_the_width_of_a_column(sweep, tmp_path, capsys):
     path = tmp_path / "figure.svg"
     assert main([str(sweep), "--x", "noise.p", "--output", str(path)]) == 0

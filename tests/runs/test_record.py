@@ -98,5 +98,5 @@ def test_a_record_of_an_older_version_goes_with_any_data(tmp_path):
 
 def test_a_record_whose_fingerprint_is_none_is_refused(tmp_path):
     (tmp_path / "result.json").write_text(json.dumps({"status": "stopped", "config": CONFIG, "fingerprint": "ab"}))
-    with pytest.raises(ConfigError, match=r"result.json cannot be read \(its fingerprint is no section\)"):
+    with pytest.raises(ConfigError, match=r"result.json cannot be read \(its fingerprint is 'ab'\)"):
         RunRecord(tmp_path, CONFIG)
