@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
+from noisereg.files.arrays import load_arrays
 from noisereg.files.atomic import write_atomically
 
 _log = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ def cached(name: str, identity: object, build: Callable[[], Arrays]) -> Arrays:
     """
     path = cache_folder() / f"{name}-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+        with path.open("rb") as file:
+            return load_arrays(file)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         _log.warning("%s is broken and is built anew (%s)", path, error)
     arrays = build()
     try:

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from jaxtyping import Int64
 
 from noisereg.config.run_folder import RECORD, STATUSES, arm_names, damaged_results
 from noisereg.config.targets import model_name
+from noisereg.files.arrays import load_arrays
 from noisereg.files.reading import read_file
 from noisereg.secrets import find_secrets, hide_known_in
 
@@ -285,9 +285,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with np.load(io.BytesIO(read_file(path)), allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return load_arrays(io.BytesIO(read_file(path)))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}); delete it") from None
 
 
