@@ -13,6 +13,7 @@ from noisereg.config.composing import compose_settings
 from noisereg.files.atomic import write_atomically
 from noisereg.labels import INTERVAL
 from noisereg.parsers import report_parser
+from noisereg.report import export
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups.reading import find_groups
 from noisereg.report.groups.run_group import RunGroup, describe_ends
@@ -29,7 +30,7 @@ _NO_MORE_FIGURES = f"No figure: these are drawn of the first {_MOST_FIGURES} gro
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report of the runs in some folders.
+    """Write the report of the runs in some folders, or, where the first argument is export, what a paper takes of them.
 
     Args:
         arguments: of the command line; by default those of this process.
@@ -37,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for bad input, which is one line on stderr.
     """
-    return run_command(_report, parser=report_parser(), arguments=arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["export"]:  # a folder of that name is ./export
+        return export.main(given[1:])
+    return run_command(_report, parser=report_parser(), arguments=given)
 
 
 def _report(asked: Namespace, console: Console) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from runs.run_folders import CONFIG, write_run
 
+from noisereg.report.__main__ import main as report
 from noisereg.report.export import main
 
 
@@ -47,6 +48,12 @@ def test_a_run_is_exported_in_every_format(runs):
         "sweep.svg",
         "sweep.tex",
     ]
+
+
+def test_the_export_is_a_command_of_the_report_too(runs):
+    out = runs.parent / "out"
+    assert report(["export", str(runs), "--out", str(out), "--format", "csv"]) == 0
+    assert {path.name for path in out.iterdir()} == {"differences.csv", "sweep.csv"}
 
 
 def test_no_row_of_latex_begins_with_what_would_be_the_space_above_it(tmp_path):
