@@ -418,7 +418,7 @@ class ActivationCounter:
                 raise ValueError("mask needs units that are features, got units='positions'")
             inside = spread_mask(mask, lead, batch_first=first)
             keep = inside if keep is None else keep if inside is None else keep & inside
-        if keep is not None:
+        if keep is not None and not keep.all():  # else a copy of all outputs, for nothing
             rows = rows[keep]
             labels = None if labels is None else labels[keep]
         return rows, labels if self._num_classes is not None else None
