@@ -28,6 +28,7 @@ from noisereg.metrics.activations import (
     describe_none,
     find_named,
     kind_of,
+    kind_of_call,
     name_calls,
 )
 from noisereg.metrics.layer_names import short_names
@@ -333,19 +334,22 @@ class ActivationCounter:
         """Whether a module of the network is being called."""
         return bool(self._stack)
 
-    def see_call(self, function: Callable[..., Any], arguments: tuple[Any, ...], output: Any) -> None:
+    def see_call(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], named: Mapping[str, Any], output: Any
+    ) -> None:
         """Count the call of a function that a module has just made, if it is that of an activation."""
         if self._tracker.is_bw:
             return
+        every = (*arguments, *named.values())
         if self._open:
-            self._follow_outputs(function, arguments, output)
+            self._follow_outputs(function, every, output)
         self._layouts.note(function, output)
         frame = self._stack[-1]
         is_of_step = self._root_is_step and len(self._stack) == 1
-        of_weights = bool(arguments) and isinstance(arguments[0], nn.Parameter)  # as the softplus of a positive one
+        of_weights = bool(every) and isinstance(every[0], nn.Parameter)  # as the softplus of a positive one
         if function in FUNCTIONS and frame.kind is None and not is_of_step and not of_weights:
-            name, kind = FUNCTIONS[function]
-            self._count_call(f"{frame.prefix}{name}", kind, output)
+            name = FUNCTIONS[function][0]
+            self._count_call(f"{frame.prefix}{name}", kind_of_call(function, arguments, named), output)
 
     def _follow_outputs(self, function: Callable[..., Any], arguments: tuple[Any, ...], output: Any) -> None:
         """Count a product, or a power, in place of the activation that went into it."""
@@ -438,7 +442,7 @@ class _Calls(TorchFunctionMode):
         named = kwargs or {}
         output = func(*args, **named)
         if self._counter.is_inside and not _COUNTING.get():
-            self._counter.see_call(func, (*args, *named.values()), output)
+            self._counter.see_call(func, args, named, output)
         return output
 
 

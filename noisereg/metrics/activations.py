@@ -44,48 +44,45 @@ _RECTIFIERS = (
     nn.CELU,
     nn.Softplus,
 )
-_TWO_SIDED = (nn.Tanh, nn.Hardtanh, nn.Softsign)
+_TWO_SIDED = (nn.Tanh, nn.Hardtanh, nn.Threshold, nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.GLU)
 
-_aten = torch.ops.aten
-_NAMED: dict[Kind, dict[str, tuple[Callable[..., Any], ...]]] = {
-    Kind.RELU: {
-        "relu": (
-            functional.relu,
-            torch.relu,
-            torch.relu_,
-            Tensor.relu,
-            Tensor.relu_,
-            _aten.relu,
-            _aten.relu.default,
-            _aten.relu_.default,
-        ),
-        "relu6": (functional.relu6, _aten.relu6.default),
-    },
-    Kind.RECTIFIER: {
-        "gelu": (functional.gelu, _aten.gelu, _aten.gelu.default),
-        "silu": (functional.silu, _aten.silu.default),
-        "mish": (functional.mish, _aten.mish.default),
-        "hardswish": (functional.hardswish, _aten.hardswish.default),
-        "leaky_relu": (functional.leaky_relu, functional.leaky_relu_, _aten.leaky_relu.default),
-        "rrelu": (functional.rrelu, functional.rrelu_, torch.rrelu),
-        "prelu": (functional.prelu, torch.prelu, Tensor.prelu),
-        "elu": (functional.elu, functional.elu_, _aten.elu.default),
-        "selu": (functional.selu, functional.selu_, torch.selu, torch.selu_),
-        "celu": (functional.celu, functional.celu_, torch.celu, torch.celu_),
-        "softplus": (functional.softplus, _aten.softplus.default),
-    },
-    Kind.TWO_SIDED: {
-        "tanh": (functional.tanh, torch.tanh, Tensor.tanh, Tensor.tanh_, _aten.tanh.default),
-        "hardtanh": (functional.hardtanh, functional.hardtanh_),
-        "softsign": (functional.softsign,),
-    },
+_NAMES = {
+    Kind.RELU: "relu relu6",
+    Kind.RECTIFIER: "gelu silu mish hardswish leaky_relu rrelu prelu elu selu celu softplus",
+    Kind.TWO_SIDED: "tanh hardtanh threshold softsign softshrink hardshrink tanhshrink glu",
 }
+_ORDER = {"hardtanh": ("input", "min_val", "max_val"), "threshold": ("input", "threshold", "value")}  # of arguments
+
+
+def _find_spellings(name: str) -> set[Callable[..., Any]]:
+    """Find the functions of torch of a name, also those that write into their input and those of exported graphs."""
+    places = (functional, torch, Tensor, torch.ops.aten)
+    found = [getattr(place, spelling, None) for place in places for spelling in (name, f"{name}_")]
+    graphs = [getattr(function, "default", None) for function in found]
+    return {function for function in (*found, *graphs) if function is not None}
+
+
 FUNCTIONS = {
     function: (name, kind)
-    for kind, named in _NAMED.items()
-    for name, functions in named.items()
-    for function in functions
+    for kind, names in _NAMES.items()
+    for name in names.split()
+    for function in _find_spellings(name)
 }
+
+
+def kind_of_call(function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any]) -> Kind:
+    """Return the kind of activation that a call of one of `FUNCTIONS` is, which its arguments may decide.
+
+    Example:
+        >>> kind_of_call(functional.hardtanh, (torch.ones(2), 0.0, 6.0), {})
+        <Kind.RELU: 'ReLU'>
+        >>> kind_of_call(functional.hardtanh, (torch.ones(2),), {})
+        <Kind.TWO_SIDED: 'two-sided'>
+    """
+    name, kind = FUNCTIONS[function]
+    if name in _ORDER and _is_relu({**dict(zip(_ORDER[name], arguments, strict=False)), **named}):
+        return Kind.RELU
+    return kind
 
 
 def kind_of(module: nn.Module) -> Kind | None:
@@ -95,10 +92,19 @@ def kind_of(module: nn.Module) -> Kind | None:
         >>> kind_of(nn.GELU()), kind_of(nn.Dropout())
         (<Kind.RECTIFIER: 'rectifier'>, None)
     """
+    if isinstance(module, nn.Hardtanh | nn.Threshold) and _is_relu(vars(module)):
+        return Kind.RELU
     for kind, classes in {Kind.RELU: _RELUS, Kind.RECTIFIER: _RECTIFIERS, Kind.TWO_SIDED: _TWO_SIDED}.items():
         if isinstance(module, classes):
             return kind
     return _try_module(module)
+
+
+def _is_relu(given: Mapping[str, Any]) -> bool:
+    """Return whether a hardtanh, or a threshold, is 0 on one side."""
+    if "value" in given:
+        return bool(given["value"] == 0 and given["threshold"] >= 0)
+    return bool(given.get("min_val", -1) == 0)
 
 
 def find_activations(module: nn.Module, kinds: Iterable[Kind] | None = None) -> dict[str, nn.Module]:
@@ -239,8 +245,8 @@ def describe_none(module: nn.Module) -> str:
             f"are > 0, choose them by name: layers=['{next(iter(others))}'], or ['*'] for all"
         )
     return (
-        f"{name} has called no activation that is known, neither a module nor a function; name the modules whose "
-        "outputs are to be counted: layers=['name', ...]"
+        f"{name} has called no activation that is known, neither a module nor a function; write a formula of its own "
+        "as a module that does nothing else, or name the modules whose outputs are to be counted: layers=['name', ...]"
     )
 
 
@@ -254,7 +260,7 @@ def _match_pattern(module: nn.Module, pattern: str) -> Mapping[str, nn.Module]:
 
 def _may_call(module: nn.Module, pattern: str) -> bool:
     """Return whether a pattern would match the name of a call of some function."""
-    functions = {name for named in _NAMED.values() for name in named}
+    functions = " ".join(_NAMES.values()).split()
     return any(fnmatchcase(f"{place}{name}", pattern) for place in name_calls(module).values() for name in functions)
 
 

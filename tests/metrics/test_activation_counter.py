@@ -46,13 +46,35 @@ RELU = {
     "method": lambda x: x.relu(),
     "method in place": lambda x: x.relu_(),
     "aten": torch.ops.aten.relu.default,
+    "nn.Threshold": nn.Threshold(0, 0),
+    "F.threshold": lambda x: functional.threshold(x, value=0, threshold=0),
 }
 TABLE = {
     "relu": (_relu, RELU),
-    "relu6": (lambda x: np.clip(x, 0, 6), {"nn": nn.ReLU6(), "F": functional.relu6}),
-    "leaky": (lambda x: np.where(x > 0, x, 0.01 * x), {"nn": nn.LeakyReLU(), "F": functional.leaky_relu}),
+    "relu6": (
+        lambda x: np.clip(x, 0, 6),
+        {
+            "nn": nn.ReLU6(),
+            "F": functional.relu6,
+            "nn.Hardtanh": nn.Hardtanh(0, 6),
+            "F.hardtanh": lambda x: functional.hardtanh(x, max_val=6, min_val=0),
+            "aten": lambda x: torch.ops.aten.hardtanh_.default(x, 0, 6),  # as exported
+        },
+    ),
+    "leaky": (
+        lambda x: np.where(x > 0, x, 0.01 * x),
+        {"nn": nn.LeakyReLU(), "F": functional.leaky_relu, "aten": torch.ops.aten.leaky_relu_.default},
+    ),
     "gelu": (lambda x: x * (1 + _erf(x / 2**0.5)) / 2, {"nn": nn.GELU(), "F": functional.gelu}),
-    "silu": (lambda x: x * _sigmoid(x), {"nn": nn.SiLU(), "F": functional.silu, "in place": nn.SiLU(inplace=True)}),
+    "silu": (
+        lambda x: x * _sigmoid(x),
+        {
+            "nn": nn.SiLU(),
+            "F": functional.silu,
+            "in place": nn.SiLU(inplace=True),
+            "aten": torch.ops.aten.silu_.default,
+        },
+    ),
     "relu squared": (
         lambda x: _relu(x) ** 2,
         {
@@ -63,7 +85,15 @@ TABLE = {
         },
     ),
     "softplus": (lambda x: np.log1p(np.exp(x)), {"nn": nn.Softplus(), "F": functional.softplus}),
-    "hardswish": (lambda x: x * np.clip(x + 3, 0, 6) / 6, {"nn": nn.Hardswish(), "F": functional.hardswish}),
+    "hardswish": (
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+        {
+            "nn": nn.Hardswish(),
+            "F": functional.hardswish,
+            "in place": lambda x: functional.hardswish(x, inplace=True),
+            "aten": torch.ops.aten.hardswish,
+        },
+    ),
     "elu": (lambda x: np.where(x > 0, x, np.expm1(x)), {"nn": nn.ELU(), "F": functional.elu}),
     "mish": (lambda x: x * np.tanh(np.log1p(np.exp(x))), {"nn": nn.Mish(), "F": functional.mish}),
 }
@@ -229,6 +259,17 @@ def test_what_is_scaled_or_masked_or_used_before_is_no_gate():
         active = net.conv(inputs) > 0
     assert list(counter.metrics) == ["relu"]
     assert counter.metrics["relu"].fires.tolist() == [active.flatten(1).sum(0).tolist()]
+
+
+@pytest.mark.parametrize("act", [nn.Hardtanh(), nn.Hardtanh(-2, 6), nn.Threshold(-1, 0), nn.Threshold(0, 1), nn.GLU()])
+def test_what_is_not_0_on_one_side_is_counted_where_it_is_named(act):
+    torch.manual_seed(0)
+    net, inputs = nn.Sequential(nn.Linear(3, 6), act), torch.randn(9, 3)
+    with pytest.raises(ValueError, match=rf"but 1 {type(act).__name__}; .* layers=\['1'\]"), ActivationCounter(net):
+        net(inputs)
+    with torch.no_grad(), ActivationCounter(net, layers=["1"]) as counter:
+        outputs = net(inputs)
+    assert counter.metrics["1"].fires.tolist() == [(outputs > 0).sum(0).tolist()]
 
 
 def _before_activation(layer, inputs, padding=None):
