@@ -187,6 +187,7 @@ class ActivationCounter:
         self._required, self._root_is_step = required, root_is_step
         self._frames = _describe_modules(self._module)
         self._names = self._name_modules()
+        self._has_tokens_first = any(frame.batch_first is False for frame in self._frames.values())
         self._tracker = ModuleTracker()  # tells forward from backward
         self._block = ExitStack()
         self._has_batches = False
@@ -218,6 +219,7 @@ class ActivationCounter:
         """Forget all counts."""
         self._counts: dict[str, ActivationSparsity] = {}
         self._seen: dict[str, Kind] = {}  # without the number of a call
+        self._firsts: dict[str, bool] = {}  # whether the batch is the first axis, of layers whose sizes have shown it
         self._stack: list[_Frame] = []
         self._dropped: set[str] = set()
         self.has_run = False
@@ -392,7 +394,9 @@ class ActivationCounter:
                 before = {key: getattr(metric, key) for key in metric.metric_state}
             else:
                 metric = self._new_metric(None if self._labels is None else self._num_classes).to(output.device)
-            rows, labels = self._rows_and_labels(output.detach(), features_last=features_last, batch_first=batch_first)
+            rows, labels = self._rows_and_labels(
+                layer, output.detach(), features_last=features_last, batch_first=batch_first
+            )
             metric.update(rows, labels)
             self._counts[layer] = metric
             self._open[id(output)] = _Open(output, layer, before, features_last, batch_first)
@@ -403,21 +407,24 @@ class ActivationCounter:
             _COUNTING.reset(token)
 
     def _rows_and_labels(
-        self, output: Tensor, *, features_last: bool, batch_first: bool | None
+        self, layer: str, output: Tensor, *, features_last: bool, batch_first: bool | None
     ) -> tuple[Tensor, Tensor | None]:
         first = batch_first is not False
         rows, lead = split_rows(output, features_last=features_last, units=self._units, batch_first=first)
         labels, mask, keep = self._labels, self._mask, None
         by_token = labels is not None and labels.ndim > 1
+        is_unpadded = mask is not None and mask.ndim > 1 and _is_unpadded(lead, mask)
+        if self._batch_first is None and not is_unpadded:
+            first = self._is_batch_first(layer, lead, found=batch_first)
         if labels is not None and (self._num_classes is not None or by_token):
-            if mask is not None and mask.ndim > 1 and _is_unpadded(lead, mask):
-                labels, mask = unpad_labels(labels, mask), None
+            if mask is not None and is_unpadded:
+                labels = unpad_labels(labels, mask)
             else:
                 is_named = self._batch_first is not None
                 labels = spread_labels(labels, lead, batch_first=first, is_named=is_named)
             if self._ignore_index is not None:
                 keep = labels != self._ignore_index
-        if mask is not None and not (mask.ndim > 1 and _is_unpadded(lead, mask)):
+        if mask is not None and not is_unpadded:
             if self._units == "positions" and mask.ndim > 1:
                 raise ValueError("mask needs units that are features, got units='positions'")
             inside = spread_mask(mask, lead, batch_first=first)
@@ -426,6 +433,31 @@ class ActivationCounter:
             rows = rows[keep]
             labels = None if labels is None else labels[keep]
         return rows, labels if self._num_classes is not None else None
+
+    def _is_batch_first(self, layer: str, lead: torch.Size, *, found: bool | None) -> bool:
+        """Return which of the axes that were joined to rows is the batch, where the caller has not named it.
+
+        It is the one of the batch's size. If both are, it is the one that it was before, or that the attention around
+        the layer has there. If nothing is known of it, or the tokens were joined with the samples before, it is the
+        first, unless a part of the network has the tokens first.
+
+        Raises:
+            ValueError: if it may be either.
+        """
+        given = self._labels if self._mask is None else self._mask
+        if given is None or lead.numel() == len(given):
+            return True
+        first, second = lead[0] == len(given), len(lead) > 1 and lead[1] == len(given)
+        if first != second:
+            self._firsts[layer] = first
+            return first
+        known = self._firsts.get(layer, found) if first else found or None
+        if known is None and self._has_tokens_first:
+            raise ValueError(
+                f"labels and masks of {len(given)} samples fit activations {tuple(lead)} in two ways, as a part of the "
+                "network has the tokens first: give batch_first=False if this layer has, else batch_first=True"
+            )
+        return known is not False
 
 
 class _Calls(TorchFunctionMode):

@@ -159,7 +159,7 @@ def spread_mask(
     """
     if mask.ndim == 1:
         return _spread_samples(mask, lead, batch_first=batch_first, name="mask")
-    wanted = mask if batch_first or len(lead) < 2 else mask.transpose(0, 1)
+    wanted = mask if batch_first else mask.transpose(0, 1)
     if wanted.shape == lead or (len(lead) == 1 and lead[0] == mask.numel()):
         return wanted.reshape(-1)
     if len(lead) == 1 and lead[0] == len(mask):

@@ -598,6 +598,73 @@ def test_padding_is_left_out_in_every_layout():
         assert counter.metrics["1"].fires.tolist() == expected
 
 
+class Recurrent(nn.Module):
+    """Has the tokens first, as its LSTM says, but not the layers behind it, which nothing says anything of."""
+
+    def __init__(self, flat):
+        super().__init__()
+        self.parts, self.flat = nn.ModuleList([nn.LSTM(4, 4)]), flat
+        self.head = nn.Sequential(nn.Linear(4, 5), nn.ReLU())
+
+    def forward(self, inputs):
+        hidden = self.parts[0](inputs)[0]
+        return self.head(hidden.flatten(0, 1) if self.flat else hidden)
+
+
+def _rows_by_hand(net, batches, size=2):
+    """Count by class, (batch, tokens) after (batch, tokens), with the labels 0, 1, 0, ... of the samples."""
+    with torch.no_grad():
+        parts = [net.head(net.parts[0](batch)[0]).transpose(0, 1) > 0 for batch in batches]
+    labels = [torch.arange(len(part)) % size for part in parts]
+    return [sum(part[given == k].sum((0, 1)) for part, given in zip(parts, labels, strict=True)) for k in range(size)]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_as_many_samples_as_tokens_are_laid_out_as_in_the_batches_before(masked):
+    torch.manual_seed(0)
+    net, batches = Recurrent(flat=False), [torch.randn(6, 9, 4), torch.randn(6, 6, 4)]
+    mask = torch.rand(6, 6) < 0.5
+    with torch.no_grad(), ActivationCounter(net, num_classes=2) as counter:
+        counter.start_batch(torch.arange(9) % 2)
+        net(batches[0])
+        counter.start_batch(torch.arange(6) % 2, mask=mask if masked else None)
+        net(batches[1])
+    wanted = _rows_by_hand(net, batches)
+    if masked:
+        with torch.no_grad():
+            active = (net.head(net.parts[0](batches[1])[0]).transpose(0, 1) > 0) & ~mask[..., None]
+        wanted = [part - active[k::2].sum((0, 1)) for k, part in enumerate(wanted)]
+    assert counter.metrics["head.1"].fires.tolist() == [part.tolist() for part in wanted]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_rows_that_may_be_of_either_layout_are_an_error_that_says_how_to_name_it(flat):
+    torch.manual_seed(0)
+    net, batch = Recurrent(flat=False), torch.randn(6, 6, 4)
+    wanted = _rows_by_hand(net, [batch])
+    net.flat = flat
+    with ActivationCounter(net, num_classes=2, required=False) as counter:
+        counter.start_batch(torch.arange(6) % 2)
+        with pytest.raises(
+            ValueError, match=r"of 6 samples fit activations \(.*\) in two ways, .* batch_first=False if"
+        ):
+            net(batch)
+    mask = torch.rand(6, 6) < 0.5
+    with torch.no_grad():
+        masked = ((net.head(net.parts[0](batch)[0]).view(6, 6, 5) > 0).transpose(0, 1) & mask[..., None]).sum((0, 1))
+    with torch.no_grad(), ActivationCounter(net) as plain:  # without labels there is nothing to fit
+        net(batch)
+    with torch.no_grad(), ActivationCounter(net, num_classes=2, batch_first=False) as counter:
+        counter.start_batch(torch.arange(6) % 2)
+        net(batch)
+    assert counter.metrics["head.1"].fires.tolist() == [part.tolist() for part in wanted]
+    assert plain.metrics["head.1"].fires.tolist() == [sum(wanted).tolist()]
+    with torch.no_grad(), ActivationCounter(net, batch_first=False) as counter:
+        counter.start_batch(mask=mask)
+        net(batch)
+    assert counter.metrics["head.1"].fires.tolist() == [masked.tolist()]
+
+
 def _count(net, inputs, labels=None, mask=None):
     with ActivationCounter(net, num_classes=2) as counter:
         counter.start_batch(labels, mask=mask)
