@@ -1,7 +1,7 @@
 """Log how many neurons are active, dead and associated with a class, for any LightningModule with activations."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -171,7 +171,7 @@ class SparsityMonitor(Callback):
         self._turnover.live = state_dict["live"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the patterns, and warn of activations that are not measured."""
+        """Check the patterns, and warn of what is chosen and is no activation."""
         self.check(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -246,7 +246,7 @@ class SparsityMonitor(Callback):
         self._close()
 
     def check(self, module: nn.Module, inputs: Any = None) -> None:
-        """Check that a network has what is to be measured, and warn once of activations that are not measured.
+        """Check that a network has what is to be measured, and warn once of what is not measured.
 
         Args:
             module: any network.
@@ -256,28 +256,27 @@ class SparsityMonitor(Callback):
             ValueError: if a pattern can match nothing or, in the trial, matches nothing.
         """
         counter = ActivationCounter(module, **self._how)
-        self._warn_unmeasured(module)
+        self._warn_once(_no_activations(module, self._how["layers"] or ()))
         if inputs is not None:
             with torch.random.fork_rng(), eval_mode(module), torch.no_grad(), counter:
                 module(inputs)
-            self._check_found(counter)
+            self._check_found(counter, module)
 
-    def _warn_unmeasured(self, module: nn.Module) -> None:
-        """Warn once of activations that are not measured, or of chosen modules that are none."""
-        if not self._has_warned and (warning := _unmeasured(module, self._how["layers"])):
+    def _warn_once(self, warning: str | None) -> None:
+        if warning and not self._has_warned:
             rank_zero_warn(warning)
             self._has_warned = True
 
-    def _check_found(self, counter: ActivationCounter) -> None:
-        """Raise, or warn once, where a network that was called has nothing to measure."""
+    def _check_found(self, counter: ActivationCounter, module: nn.Module) -> None:
+        """Raise, or warn once, where a network that was called has nothing to measure, or more than is measured."""
         counter.check()
         if counter.has_run and not counter.metrics:
             reason = f"SparsityMonitor measures nothing: {counter.describe_nothing()}"
             if self._required:
                 raise ValueError(f"{reason}; or set required=False")
-            if not self._has_warned:
-                rank_zero_warn(reason)
-                self._has_warned = True
+            self._warn_once(reason)
+        elif self._how["layers"] is None:
+            self._warn_once(_unmeasured(module, counter.called))
 
     def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         evaluated = getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
@@ -288,7 +287,7 @@ class SparsityMonitor(Callback):
         self, trainer: Trainer, pl_module: LightningModule, splits: Sequence[str], *, is_step: bool = False
     ) -> None:
         self._close()
-        self._warn_unmeasured(pl_module)
+        self._warn_once(_no_activations(pl_module, self._how["layers"] or ()))
         how = self._how | {"num_classes": self._num_classes or _num_classes(trainer), "root_is_step": is_step}
         self._counters = {split: ActivationCounter(pl_module, **how) for split in splits}
         self._apart = ActivationCounter(pl_module, **how | {"num_classes": len(GROUPS)})
@@ -322,7 +321,7 @@ class SparsityMonitor(Callback):
     def _finish(self, pl_module: LightningModule, *, logs: bool = True) -> None:
         self._hooks.close()
         for split, counter in self._counters.items():
-            self._check_found(counter)
+            self._check_found(counter, pl_module)
             if not logs:
                 continue
             metrics = {
@@ -357,15 +356,15 @@ def _calls_steps(trainer: Trainer, pl_module: LightningModule) -> bool:
     return trainer.strategy.model is not pl_module
 
 
-def _unmeasured(module: nn.Module, layers: Sequence[str] | None) -> str | None:
-    """Describe which activations are not measured, or what is in place of one; None if there is nothing to say."""
-    if layers is not None:
-        return _no_activations(module, layers)
-    relus = find_activations(module, [Kind.RELU])
-    others = find_activations(module, [Kind.RECTIFIER, Kind.TWO_SIDED]).values()
+def _unmeasured(module: nn.Module, called: Collection[str]) -> str | None:
+    """Describe which of the activations that were called are not measured, as there are ReLUs; None if all are."""
+    relus, others = (
+        [type(child).__name__ for name, child in find_activations(module, kinds).items() if name in called]
+        for kinds in ([Kind.RELU], [Kind.RECTIFIER, Kind.TWO_SIDED])
+    )
     if not relus or not others:
         return None
-    kinds = ", ".join(dict.fromkeys(type(child).__name__ for child in others))
+    kinds = ", ".join(dict.fromkeys(others))
     return (
         f"SparsityMonitor measures {len(relus)} ReLUs; {len(others)} other activations ({kinds}) are not measured: to "
         "count where their outputs are > 0, name them beside the ReLUs in layers=[...]"

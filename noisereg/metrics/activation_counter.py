@@ -33,6 +33,8 @@ from noisereg.metrics.activations import (
 )
 from noisereg.metrics.layer_names import short_names
 from noisereg.metrics.layer_values import collect_layer_values
+from noisereg.metrics.made_of_weights import MadeOfWeights
+from noisereg.metrics.row_order import Order, RowOrder
 from noisereg.metrics.sparsity import ActivationSparsity
 from noisereg.metrics.threshold import Threshold
 from noisereg.metrics.units import (
@@ -129,7 +131,8 @@ class ActivationCounter:
 
     Units are features, and rows samples or tokens: an output (batch, tokens, features) of a linear layer has as many
     units as features, whatever the number of tokens and which of the two axes is first. A convolution's units are its
-    C * H * W positions. What is computed again in a backward pass, as under gradient checkpointing, is not counted.
+    C * H * W positions. What is computed again in a backward pass, as under gradient checkpointing, is not counted, nor
+    what is made of weights alone, as a bias of positions.
     Compiled networks run eagerly inside the block, and torch's fused layers call their parts.
 
     Args:
@@ -149,8 +152,8 @@ class ActivationCounter:
             the loss.
 
     Raises:
-        ValueError: if an argument is out of range, or a pattern can match nothing; when the block is left, if a pattern
-            has matched nothing or nothing was counted.
+        ValueError: if an argument is out of range, a pattern can match nothing, or a part is compiled by torch.jit;
+            when the block is left, if a pattern has matched nothing or nothing was counted.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
@@ -179,6 +182,11 @@ class ActivationCounter:
             raise ValueError(f"layers must be a list of patterns, got the string {layers!r}: write [{layers!r}]")
         if units not in (None, *UNITS):
             raise ValueError(f"units must be one of {', '.join(UNITS)}, or None, got {units!r}")
+        if layers is None and (scripted := _find_scripted(_unwrap(module))):
+            raise ValueError(
+                f"module must show the calls of its parts, got {scripted}, which torch.jit has compiled: give the "
+                "network that it was made of, or choose layers of the other parts with layers=[...]"
+            )
         self.threshold = Threshold.parse(threshold, magnitude=magnitude)
         self._how: dict[str, Any] = {"threshold": self.threshold, "dormant": dormant}
         self._new_metric(None)  # which checks them
@@ -187,6 +195,7 @@ class ActivationCounter:
         self._required, self._root_is_step = required, root_is_step
         self._frames = _describe_modules(self._module)
         self._names = self._name_modules()
+        self._weights, self._order = MadeOfWeights(self._module), RowOrder()
         self._has_tokens_first = any(frame.batch_first is False for frame in self._frames.values())
         self._tracker = ModuleTracker()  # tells forward from backward
         self._block = ExitStack()
@@ -197,6 +206,8 @@ class ActivationCounter:
         if "torch._dynamo" in sys.modules:  # else nothing is compiled, and set_stance would import it for seconds
             self._block.enter_context(_EAGER)
         for module in self._frames:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # it takes no hooks
             for handle in (
                 module.register_forward_pre_hook(self._enter_module),
                 module.register_forward_hook(self._count_module),
@@ -204,6 +215,7 @@ class ActivationCounter:
             ):
                 self._block.callback(handle.remove)
         self._block.enter_context(_Calls(self))
+        self._weights = MadeOfWeights(self._module)
         return self
 
     def __exit__(self, kind: object, *exception: object) -> None:
@@ -312,6 +324,8 @@ class ActivationCounter:
     def _finish_pass(self) -> None:
         """Close what may have gone into a product, and drop what is not chosen among all that was seen."""
         self._open: dict[int, _Open] = {}
+        self._weights.clear()
+        self._order.clear()
         chosen = choose_layers(self._seen, self._layers)
         self._dropped = self._seen.keys() - chosen
         self._counts = {layer: metric for layer, metric in self._counts.items() if _base(layer) in chosen}
@@ -325,11 +339,19 @@ class ActivationCounter:
         if self._stack:
             self._stack.pop()
 
-    def _count_module(self, module: nn.Module, _inputs: Any, output: Any) -> None:
+    def _count_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.has_run = True
         if module in self._names and not self._tracker.is_bw:
             name, kind = self._names[module]
-            self._count_call(name, kind, output)
+            if kind is Kind.CHOSEN or not self._weights.note(inputs, output):
+                if self._order.find(output) is None:  # as of a function of its own, whose call torch does not show
+                    self._order.note(type(module).forward, inputs, output)
+                self._count_call(name, kind, output)
+
+    @property
+    def called(self) -> set[str]:
+        """The names of all activations that were called, whether they are counted or not."""
+        return set(self._seen)
 
     @property
     def is_inside(self) -> bool:
@@ -342,20 +364,22 @@ class ActivationCounter:
         """Count the call of a function that a module has just made, if it is that of an activation."""
         if self._tracker.is_bw:
             return
-        every = (*arguments, *named.values())
+        every = _flatten((*arguments, *named.values()))
+        is_of_weights = self._weights.note(every, output)
+        if self._labels is not None or self._mask is not None:
+            self._order.note(function, every, output, is_constant=self._weights.holds)
         if self._open:
             self._follow_outputs(function, every, output)
         self._layouts.note(function, output)
         frame = self._stack[-1]
         is_of_step = self._root_is_step and len(self._stack) == 1
-        of_weights = bool(every) and isinstance(every[0], nn.Parameter)  # as the softplus of a positive one
-        if function in FUNCTIONS and frame.kind is None and not is_of_step and not of_weights:
+        if function in FUNCTIONS and frame.kind is None and not is_of_step and not is_of_weights:
             name = FUNCTIONS[function][0]
             self._count_call(f"{frame.prefix}{name}", kind_of_call(function, arguments, named), output)
 
-    def _follow_outputs(self, function: Callable[..., Any], arguments: tuple[Any, ...], output: Any) -> None:
+    def _follow_outputs(self, function: Callable[..., Any], arguments: Sequence[Any], output: Any) -> None:
         """Count a product, or a power, in place of the activation that went into it."""
-        used = [self._open[id(value)] for value in _flatten(arguments) if id(value) in self._open]
+        used = [self._open[id(value)] for value in arguments if id(value) in self._open]
         if not used or not _holds_tensor(output):  # who asks for a shape uses nothing
             return
         for first in used:
@@ -394,13 +418,11 @@ class ActivationCounter:
                 before = {key: getattr(metric, key) for key in metric.metric_state}
             else:
                 metric = self._new_metric(None if self._labels is None else self._num_classes).to(output.device)
-            rows, labels = self._rows_and_labels(
-                layer, output.detach(), features_last=features_last, batch_first=batch_first
-            )
+            rows, labels = self._rows_and_labels(layer, output, features_last=features_last, batch_first=batch_first)
             metric.update(rows, labels)
             self._counts[layer] = metric
             self._open[id(output)] = _Open(output, layer, before, features_last, batch_first)
-        except ValueError as error:
+        except Exception as error:  # of a RuntimeError too, as where the network is called under torch.func.vmap
             error.add_note(f"while counting the firings of layer {layer!r}")
             raise
         finally:
@@ -410,31 +432,49 @@ class ActivationCounter:
         self, layer: str, output: Tensor, *, features_last: bool, batch_first: bool | None
     ) -> tuple[Tensor, Tensor | None]:
         first = batch_first is not False
-        rows, lead = split_rows(output, features_last=features_last, units=self._units, batch_first=first)
+        detached = output.detach()
+        rows, lead = split_rows(detached, features_last=features_last, units=self._units, batch_first=first)
         labels, mask, keep = self._labels, self._mask, None
-        by_token = labels is not None and labels.ndim > 1
+        if labels is not None and self._num_classes is None and labels.ndim == 1:
+            labels = None  # those of tokens may mark what to leave out
+        given = labels if mask is None else mask
+        if given is None:
+            return rows, None
+        order = self._find_order(output, lead, size=len(given))
+        lead = lead if order is None else order.lead
         is_unpadded = mask is not None and mask.ndim > 1 and _is_unpadded(lead, mask)
         if self._batch_first is None and not is_unpadded:
-            first = self._is_batch_first(layer, lead, found=batch_first)
-        if labels is not None and (self._num_classes is not None or by_token):
+            first = self._is_batch_first(layer, lead, size=len(given), found=batch_first)
+        if labels is not None:
             if mask is not None and is_unpadded:
                 labels = unpad_labels(labels, mask)
             else:
                 is_named = self._batch_first is not None
                 labels = spread_labels(labels, lead, batch_first=first, is_named=is_named)
+            labels = labels if order is None else labels[order.owners]
             if self._ignore_index is not None:
                 keep = labels != self._ignore_index
         if mask is not None and not is_unpadded:
             if self._units == "positions" and mask.ndim > 1:
                 raise ValueError("mask needs units that are features, got units='positions'")
             inside = spread_mask(mask, lead, batch_first=first)
+            inside = inside if inside is None or order is None else inside[order.owners]
             keep = inside if keep is None else keep if inside is None else keep & inside
         if keep is not None and not keep.all():  # else a copy of all outputs, for nothing
             rows = rows[keep]
             labels = None if labels is None else labels[keep]
         return rows, labels if self._num_classes is not None else None
 
-    def _is_batch_first(self, layer: str, lead: torch.Size, *, found: bool | None) -> bool:
+    def _find_order(self, output: Tensor, lead: torch.Size, *, size: int) -> Order | None:
+        """Return which rows of the batch those of an output are, if they were taken by an index; None if in order."""
+        order = self._order.find(output)
+        if order is None or len(lead) > 1 or not size:
+            return None
+        num_rows = order.lead.numel()
+        fits = num_rows == size if lead.numel() == size else num_rows % size == 0
+        return order if fits else None  # else the rows are not those of the batch, as where a constant is indexed by it
+
+    def _is_batch_first(self, layer: str, lead: torch.Size, *, size: int, found: bool | None) -> bool:
         """Return which of the axes that were joined to rows is the batch, where the caller has not named it.
 
         It is the one of the batch's size. If both are, it is the one that it was before, or that the attention around
@@ -444,17 +484,16 @@ class ActivationCounter:
         Raises:
             ValueError: if it may be either.
         """
-        given = self._labels if self._mask is None else self._mask
-        if given is None or lead.numel() == len(given):
+        if lead.numel() == size:
             return True
-        first, second = lead[0] == len(given), len(lead) > 1 and lead[1] == len(given)
+        first, second = lead[0] == size, len(lead) > 1 and lead[1] == size
         if first != second:
             self._firsts[layer] = first
             return first
         known = self._firsts.get(layer, found) if first else found or None
         if known is None and self._has_tokens_first:
             raise ValueError(
-                f"labels and masks of {len(given)} samples fit activations {tuple(lead)} in two ways, as a part of the "
+                f"labels and masks of {size} samples fit activations {tuple(lead)} in two ways, as a part of the "
                 "network has the tokens first: give batch_first=False if this layer has, else batch_first=True"
             )
         return known is not False
@@ -474,7 +513,11 @@ class _Calls(TorchFunctionMode):
         named = kwargs or {}
         output = func(*args, **named)
         if self._counter.is_inside and not _COUNTING.get():
-            self._counter.see_call(func, args, named, output)
+            token = _COUNTING.set(True)  # for the counter of a block around
+            try:
+                self._counter.see_call(func, args, named, output)
+            finally:
+                _COUNTING.reset(token)
         return output
 
 
@@ -489,11 +532,17 @@ def _describe_modules(module: nn.Module) -> dict[nn.Module, _Frame]:
     }
 
 
+def _find_scripted(module: nn.Module) -> str | None:
+    """Return the first part that is compiled by torch.jit, whose calls nothing sees."""
+    scripted = (name for name, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule))
+    return next((f"{name or 'all of it'!r}" for name in scripted), None)
+
+
 def _base(layer: str) -> str:
     return layer.partition(":")[0]
 
 
-def _flatten(arguments: tuple[Any, ...]) -> list[Any]:
+def _flatten(arguments: Sequence[Any]) -> list[Any]:
     lists = [value if isinstance(value, list | tuple) else [value] for value in arguments]
     return [value for values in lists for value in values]
 
@@ -502,7 +551,7 @@ def _holds_tensor(output: Any) -> bool:
     return any(isinstance(value, Tensor) for value in _flatten((output,)))
 
 
-def _is_refined(function: Callable[..., Any], arguments: tuple[Any, ...], output: Any) -> bool:
+def _is_refined(function: Callable[..., Any], arguments: Sequence[Any], output: Any) -> bool:
     """Return whether a call makes the units of a layer of an activation: a product of two tensors alike, or a power."""
     tensors = [value for value in arguments if isinstance(value, Tensor)]
     if function in _PRODUCTS:

@@ -243,6 +243,17 @@ def test_activations_that_are_not_measured_beside_the_relus_are_told_once():
     fit(SparsityMonitor(layers=["1", "2"]), Plain(nn.Sequential(*kinds, nn.Linear(4, 3))))  # a choice is no oversight
 
 
+def test_relus_that_are_never_called_do_not_make_others_unmeasured(recwarn):
+    class Unused(Plain):
+        def __init__(self):
+            super().__init__(nn.Sequential(nn.Linear(6, 4), nn.GELU(), nn.Linear(4, 3)))
+            self.unused = nn.ReLU()
+
+    trainer, _ = fit(SparsityMonitor(), Unused())
+    assert "val/active_fraction" in trainer.logged_metrics
+    assert not any("other activations" in str(warning.message) for warning in recwarn)
+
+
 def test_a_pattern_without_a_match_stops_the_run_before_it_begins():
     module = Plain(make_net())
     before = copy.deepcopy(module.state_dict())

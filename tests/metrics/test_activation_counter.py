@@ -313,6 +313,38 @@ class XIELU(nn.Module):
         return torch.where(inputs > 0, curve * inputs.square(), slope * below) + inputs / 2
 
 
+class Positions(nn.Module):
+    """Has a bias of positions made by a small network of its own, as some transformers, and a state."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), Holder(functional.relu), nn.Linear(3, 5))
+        self.fc, self.act, self.scale = nn.Linear(4, 5), nn.GELU(), nn.Parameter(torch.zeros(5))
+        self.register_buffer("places", torch.arange(7.0)[:, None])
+        self.register_buffer("state", torch.zeros(6, 7, 5))
+
+    def forward(self, inputs, keep=False):
+        hidden = self.fc(inputs) * functional.softplus(2 * self.scale) + self.bias(self.places)
+        if not keep:
+            return self.act(hidden)
+        self.state.copy_(hidden)
+        return self.act(functional.leaky_relu(self.state))
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_what_a_network_makes_of_its_weights_and_buffers_alone_is_no_layer(inference):
+    torch.manual_seed(0)
+    net, inputs = Positions(), torch.randn(6, 7, 4)
+    with torch.inference_mode(inference), torch.no_grad(), ActivationCounter(net, num_classes=3) as counter:
+        counter.start_batch(torch.arange(6) % 3)
+        outputs = net(inputs)
+    assert list(counter.metrics) == ["act"]
+    assert counter.metrics["act"].fires.sum(0).tolist() == (outputs > 0).sum((0, 1)).tolist()
+    with torch.no_grad(), ActivationCounter(net) as counter:
+        net(inputs, keep=True)
+    assert sorted(counter.metrics) == ["act", "leaky_relu"]  # the state is made of the inputs
+
+
 def test_what_a_function_makes_of_weights_is_no_layer():
     class Scaled(nn.Module):
         def __init__(self):
@@ -428,6 +460,18 @@ def test_nothing_found_is_an_error_that_says_why():
         net(torch.randn(5, 3))
     with pytest.raises(ValueError, match="no activation that is near 0"):
         counts.compute()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("compile_part", [torch.jit.script, lambda part: torch.jit.trace(part, torch.randn(5, 3))])
+def test_a_part_whose_calls_cannot_be_seen_is_an_error_unless_others_are_chosen(compile_part):
+    first = compile_part(nn.Sequential(nn.Linear(3, 4), nn.ReLU()))
+    net = nn.Sequential(first, nn.Linear(4, 2), nn.ReLU())
+    with pytest.raises(ValueError, match=r"got '0', which torch\.jit has compiled: give the network"):
+        ActivationCounter(net)
+    with ActivationCounter(net, layers=["2"]) as counter:
+        net(torch.randn(5, 3))
+    assert list(counter.metrics) == ["2"]
 
 
 def test_the_error_of_the_network_is_not_covered_by_that_of_the_count():
@@ -588,14 +632,87 @@ def test_padding_is_left_out_in_every_layout():
         expected = _by_class(active, labels.repeat_interleave(lengths))
         for given in (inputs, inputs.flatten(0, 1), inputs[mask]):  # the last has none
             for kind in (mask, mask.long()):
-                with ActivationCounter(net, num_classes=3) as counter:
+                with ActivationCounter(net, num_classes=3) as counter, ActivationCounter(net) as plain:
                     counter.start_batch(labels, mask=kind)
+                    plain.start_batch(labels, mask=kind)
                     net(given)
                 assert counter.metrics["1"].fires.tolist() == expected
+                assert plain.metrics["1"].fires.tolist() == [np.sum(expected, 0).tolist()]
         with ActivationCounter(net, num_classes=3, batch_first=False) as counter:
             counter.start_batch(labels, mask=mask)
             net(inputs.transpose(0, 1))
         assert counter.metrics["1"].fires.tolist() == expected
+
+
+class Experts(nn.Module):
+    """Sends each token to the two experts that a router chooses, in an order of its own, and adds up what they make."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.router, self.ups = nn.Linear(4, 3), nn.ModuleList(nn.Linear(4, 5) for _ in range(3))
+        self.down, self.act, self.how = nn.Linear(5, 4), nn.SiLU(), how
+
+    def forward(self, inputs):
+        tokens = inputs.flatten(0, 1)
+        chosen = self.router(tokens).topk(2).indices
+        experts, order = chosen.flatten().sort()
+        owners = order // 2
+        if self.how == "one by one":
+            rows = [self.act(self.ups[k](tokens[owners[experts == k]])) for k in range(3)]
+            hidden = torch.cat(rows)
+        else:
+            picked = tokens.index_select(0, owners) if self.how == "index_select" else tokens[owners]
+            weights = torch.stack([part.weight for part in self.ups])[experts]
+            hidden = self.act(torch.bmm(weights, picked[..., None])[..., 0])
+        return torch.zeros_like(tokens).index_add_(0, owners, self.down(hidden)).view_as(inputs)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("how", ["one by one", "index_select", "sorted"])
+def test_tokens_that_go_to_experts_keep_their_labels_and_their_mask(how, masked):
+    torch.manual_seed(0)
+    net, inputs, labels = Experts(how), torch.randn(6, 7, 4), torch.tensor([0, 1, 2, 2, 1, 0])
+    mask = torch.rand(6, 7) < 0.6 if masked else torch.ones(6, 7, dtype=torch.bool)
+    for part in net.ups:
+        nn.init.zeros_(part.bias)
+    expected = torch.zeros(3, 5, dtype=torch.int64)
+    with torch.no_grad():
+        for sample, token in mask.nonzero().tolist():
+            for expert in net.router(inputs[sample, token]).topk(2).indices.tolist():
+                expected[labels[sample]] += net.ups[expert](inputs[sample, token]) > 0
+        with ActivationCounter(net, num_classes=3) as counter, ActivationCounter(net) as plain:
+            for part in (counter, plain):
+                part.start_batch(labels, mask=mask if masked else None)
+            net(inputs)
+    assert sum(metric.fires for metric in counter.metrics.values()).tolist() == expected.tolist()
+    assert sum(metric.fires for metric in plain.metrics.values()).tolist() == [expected.sum(0).tolist()]
+    assert len(counter.metrics) == (3 if how == "one by one" else 1)
+
+
+def test_rows_that_are_picked_shuffled_and_put_back_keep_their_labels():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc, self.last = nn.Conv1d(3, 4, 1), nn.Linear(3, 5), nn.Linear(5, 5)
+            self.table = nn.Parameter(torch.randn(8, 5))
+
+        def forward(self, inputs, mask, order):
+            picked = functional.relu(self.fc(inputs.transpose(1, 2)[mask]))  # no padding, and no mask is given
+            shuffled = functional.relu(self.conv(inputs[order]))
+            back = functional.relu(shuffled.mean(2)[order.argsort()])
+            by_weights = functional.relu(self.table[order] - 0.5)
+            return picked, shuffled, back, by_weights
+
+    torch.manual_seed(0)
+    net, inputs, mask = Net(), torch.randn(6, 3, 7), torch.rand(6, 7) < 0.5
+    labels, order = torch.tensor([0, 1, 1, 0, 1, 1]), torch.tensor([3, 1, 5, 0, 4, 2])
+    with torch.no_grad(), ActivationCounter(net, num_classes=2) as counter:
+        counter.start_batch(labels)
+        outputs = net(inputs, mask, order)
+    owners = (labels.repeat_interleave(mask.sum(1)), labels[order], labels, labels)
+    for metric, output, own in zip(counter.metrics.values(), outputs, owners, strict=True):
+        wanted = [(output[own == k] > 0).sum(0).flatten().tolist() for k in range(2)]
+        assert metric.fires.tolist() == wanted
 
 
 class Recurrent(nn.Module):
