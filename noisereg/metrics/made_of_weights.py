@@ -42,8 +42,9 @@ class MadeOfWeights:
             output: of it.
         """
         if self.holds(arguments):
-            if isinstance(output, Tensor):
-                self._made[id(output)] = weakref.ref(output)
+            for value in output if isinstance(output, list | tuple) else [output]:
+                if isinstance(value, Tensor):
+                    self._made[id(value)] = weakref.ref(value)
             return True
         for value in arguments:
             if output is None or value is output:  # then it was written to

@@ -71,10 +71,11 @@ class RowOrder:
         Args:
             function: that was called.
             arguments: of the call, without lists in them.
-            output: of it.
+            output: of it; a tensor, or several, as of a chunk.
             is_constant: whether tensors are the same for all inputs, as weights: their rows are nobody's.
         """
-        if not isinstance(output, Tensor) or not output.ndim or function in _WRITES:
+        outputs = [value for value in _listed(output) if isinstance(value, Tensor) and value.ndim]
+        if not outputs or function in _WRITES:
             return
         order = _select(function, arguments)
         if order is not None:
@@ -83,12 +84,18 @@ class RowOrder:
                 self._keep(output, order if before is None else Order(before.lead, before.owners[order.owners]))
             return
         tensors = [value for value in arguments if isinstance(value, Tensor) and value.ndim]
-        orders = [self.find(tensor) for tensor in tensors if len(tensor) == len(output)]
-        if found := [order for order in orders if order is not None]:
-            self._keep(output, found[0])
+        orders = [(len(tensor), order) for tensor in tensors if (order := self.find(tensor)) is not None]
+        for value in outputs if orders else ():
+            if found := [order for size, order in orders if size == len(value)]:
+                self._keep(value, found[0])
 
     def _keep(self, tensor: Tensor, order: Order) -> None:
         self._found[id(tensor)] = weakref.ref(tensor), order
+
+
+@no_type_check
+def _listed(output: Any) -> Sequence[Any]:
+    return output if isinstance(output, list | tuple) else [output]
 
 
 @no_type_check

@@ -318,7 +318,8 @@ class Positions(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.bias = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), Holder(functional.relu), nn.Linear(3, 5))
+        split = Holder(lambda x: functional.relu(x.chunk(2, -1)[0]) * 1.0)
+        self.bias = nn.Sequential(nn.Linear(1, 6), nn.ReLU(), split, nn.Linear(3, 5))
         self.fc, self.act, self.scale = nn.Linear(4, 5), nn.GELU(), nn.Parameter(torch.zeros(5))
         self.register_buffer("places", torch.arange(7.0)[:, None])
         self.register_buffer("state", torch.zeros(6, 7, 5))
@@ -658,7 +659,7 @@ class Experts(nn.Module):
         experts, order = chosen.flatten().sort()
         owners = order // 2
         if self.how == "one by one":
-            rows = [self.act(self.ups[k](tokens[owners[experts == k]])) for k in range(3)]
+            rows = [self.act(self.ups[k](tokens[owners[experts == k]]).chunk(1, -1)[0]) for k in range(3)]
             hidden = torch.cat(rows)
         else:
             picked = tokens.index_select(0, owners) if self.how == "index_select" else tokens[owners]

@@ -261,3 +261,16 @@ def test_whole_kinds_of_transformers_are_counted_layer_by_layer(name, options, s
     assert len(found) == len(seen) == 2 and all(key.endswith(suffix) for key in found)
     for metric, layer in zip(found.values(), seen, strict=True):
         assert _counted(metric) == _by_hand(layer, units)
+
+
+@pytest.mark.usefixtures("transformers")
+def test_the_tokens_that_go_to_experts_are_counted_for_their_own_classes():
+    options = SMALL | {"num_key_value_heads": 2, "intermediate_size": 12, "num_local_experts": 4}
+    model = transformers_model(CONTEXT, 5, name="mixtral", options=options).eval()
+    tokens, labels = torch.arange(42).view(6, 7).square() % 5, torch.tensor([0, 1, 2, 2, 1, 0])
+    with torch.no_grad(), ActivationCounter(model, num_classes=3) as counter:
+        counter.start_batch(labels)
+        model(tokens)
+    by_class = sum(metric.fires.sum(1) for metric in counter.metrics.values())
+    one_by_one = [sum(m.fires.sum() for m in _count(model, tokens[labels == label]).values()) for label in range(3)]
+    assert by_class.tolist() == torch.stack(one_by_one).tolist()
