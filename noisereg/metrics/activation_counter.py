@@ -344,7 +344,9 @@ class ActivationCounter:
         if module in self._names and not self._tracker.is_bw:
             name, kind = self._names[module]
             if kind is Kind.CHOSEN or not self._weights.note(inputs, output):
-                if self._order.find(output) is None:  # as of a function of its own, whose call torch does not show
+                if (
+                    isinstance(output, Tensor) and self._order.find(output) is None
+                ):  # as of a function of its own, whose call torch does not show
                     self._order.note(type(module).forward, inputs, output)
                 self._count_call(name, kind, output)
 
