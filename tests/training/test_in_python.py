@@ -157,3 +157,13 @@ def test_cells_of_a_live_notebook_train_twice_and_a_wrong_one_says_what_is_wrong
     (fault,) = (part for part in notebook.cells[2].outputs if part.output_type == "error")
     assert (fault.ename, fault.evalue[:30]) == ("ConfigError", "noise.p must be a number in [0")
     assert printed[3] == "alive\n"
+
+
+def test_what_a_project_trusts_is_not_trusted_in_python(tmp_path, monkeypatch):
+    (tmp_path / "noisereg.toml").write_text('trust = ["subprocess"]')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"^loss\._target_=subprocess\.getoutput: only noisereg\.losses\.\* can be built"
+    ):
+        noisereg.train([*GRID, "loss._target_=subprocess.getoutput", "+loss.cmd=touch here"], folder=tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["noisereg.toml"]

@@ -115,7 +115,9 @@ def test_what_is_no_finished_run_is_refused(tmp_path):
         noisereg.load(tmp_path / "sweep")
 
 
-def test_a_record_builds_nothing_foreign_whatever_it_says_of_trust(tmp_path):
+def test_a_record_builds_nothing_foreign_whatever_it_or_a_project_says_of_trust(tmp_path, monkeypatch):
+    (tmp_path / "noisereg.toml").write_text('trust = ["subprocess"]')
+    monkeypatch.chdir(tmp_path)
     start(tmp_path, *SMALL, "engine=blocked", "model.hidden=4", "noise.p=0.1", "seeds=1")
     record = json.loads((tmp_path / "result.json").read_text())
     record["config"] |= {"trust": ["subprocess"], "model": {"_target_": "subprocess.getoutput", "cmd": "touch here"}}
