@@ -248,4 +248,6 @@ def _exit_code(number: int) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    from noisereg import __main__ as program  # noqa: PLW0406 - Ray's workers find by this name what they run
+
+    program.main()
