@@ -192,7 +192,8 @@ class Plot:
             mean = row["mean"] / label.factor
             interval = (first / label.factor, last / label.factor) if last > first else (math.nan, math.nan)
             table.add_row(
-                *(Text(in_words(row[name])) for name in (*lines, "x")),
+                *(Text(in_words(row[name])) for name in lines),
+                f"{row['x']:.6g}" if panel.kind == "scatter" else Text(in_words(row["x"])),
                 replicas_in_words(int(row["n"]), int(row["replicas"])),
                 label.format_mean(mean, *interval).replace(" [", "\n["),
                 bar(row["mean"], first, last, within=(low.min(), high.max())),

@@ -144,10 +144,10 @@ def in_words(value: Any) -> str:
     """Return the value of a setting as a cell.
 
     Example:
-        >>> in_words(0.1 + 0.2), in_words(240.0), in_words("MLP")
-        ('0.3', '240', 'MLP')
+        >>> in_words(0.1 + 0.2), in_words(240.0), in_words(1234567), in_words("MLP")
+        ('0.3', '240', '1234567', 'MLP')
     """
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{value:.12g}" if isinstance(value, int | float) else str(value)  # two values have two names
 
 
 def _shown(table: pd.DataFrame) -> list[Mapping[str, Any]]:
