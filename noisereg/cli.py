@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from noisereg import __version__, parsers
+from noisereg.errors import report_interrupt
 
 _COMMANDS = {  # with the module whose `main` each is
     "train": ("noisereg.__main__", "train one network, a grid or a sweep; as python train.py"),
@@ -32,7 +33,10 @@ def main() -> int:
             return _print(parser().format_help().rstrip("\n"))
         module, _ = _COMMANDS[command]
         sys.argv = [_name_of(command), *sys.argv[2:]]
-        return import_module(module).main() or 0
+        try:
+            return import_module(module).main() or 0
+        except KeyboardInterrupt:  # also while the libraries are loaded, which takes seconds
+            return report_interrupt()
     if command == "--version":
         return _print(f"noisereg {__version__}")
     if command not in ("--help", "-h"):

@@ -1,5 +1,7 @@
 """Errors that a user reads in one line: what is wrong, where, and the mend."""
 
+import sys
+
 
 class ConfigError(ValueError):
     """A wrong input. Its text is one line: the key, the value, what it must be, and the mend where there is one."""
@@ -37,3 +39,9 @@ class DiskError(OSError):
 
 class WorkerError(RuntimeError):
     """Processes that trained replicas of a run have died. Its text is one line: which, of what, and what is left."""
+
+
+def report_interrupt() -> int:
+    """Print that a command was interrupted, and return its exit code, that of a program that SIGINT ends."""
+    print("stopped by ctrl-c", file=sys.stderr)
+    return 130

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from noisereg.errors import report_interrupt
 from noisereg.secrets import find_secrets, hide_known
 
 # Control characters but for tab and newline; marks that turn the direction of what follows; halves of a character.
@@ -60,7 +61,7 @@ def run_command(
         arguments: of the command line; None: those of this process.
 
     Returns:
-        The exit code: that of the command, or 2 for bad input.
+        The exit code: that of the command, 2 for bad input, or 130 if it was interrupted.
     """
     guard_output()
     asked = parser.parse_args(arguments)
@@ -69,6 +70,8 @@ def run_command(
     except (ValueError, OSError) as error:
         print(plain_text(f"error: {error}"), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return report_interrupt()
 
 
 class _PlainConsole(Console):

@@ -85,6 +85,15 @@ def test_a_command_that_does_not_exist_is_refused(monkeypatch, capsys):
     assert "noisereg trian: there is no such command (known: train, report" in capsys.readouterr().err
 
 
+def test_ctrl_c_while_a_command_is_loaded_is_a_line(monkeypatch, capsys):
+    def interrupted(module):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("noisereg.cli.import_module", interrupted)
+    assert call(monkeypatch, "report", "runs") == 130
+    assert capsys.readouterr().err == "stopped by ctrl-c\n"
+
+
 def test_the_version_is_that_of_the_package(monkeypatch, capsys):
     assert call(monkeypatch, "--version") == 0
     assert capsys.readouterr().out == f"noisereg {noisereg.__version__}\n"

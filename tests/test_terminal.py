@@ -107,6 +107,14 @@ def test_bad_input_of_a_command_is_one_line_on_stderr_that_no_terminal_obeys(err
     assert capsys.readouterr().err == f"error: {error}\n".replace("\x1b", r"\x1b")
 
 
+def test_a_command_that_is_interrupted_ends_in_a_line(capsys):
+    def command(asked, console):
+        raise KeyboardInterrupt
+
+    assert run_command(command, parser=ArgumentParser(), arguments=[]) == 130
+    assert capsys.readouterr().err == "stopped by ctrl-c\n"
+
+
 def test_a_command_has_what_its_parser_reads_and_its_own_exit_code(capsys):
     parser = ArgumentParser()
     parser.add_argument("--code", type=int)
