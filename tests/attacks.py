@@ -180,6 +180,8 @@ FOLDERS: dict[str, tuple[str, str, list[str]]] = {
         "# @package _global_\nhydra: {job_logging: {handlers: {console: {stream: 'ext://evil.attack'}}}}",
         [],
     ),
+    "Hydra's own files elsewhere": ("experiment", "# @package _global_\nhydra: {output_subdir: ../../theirs}", []),
+    "a sweep without -m": ("experiment", "# @package _global_\nhydra: {mode: MULTIRUN}", []),
     "a log elsewhere": (
         "experiment",
         "# @package _global_\nhydra: {job_logging: {handlers: {file: {filename: MARK, mode: w}}}}",

@@ -57,7 +57,7 @@ def marker(tmp_path, monkeypatch):
 
 
 def test_there_are_54_attacks_by_a_part_of_a_configuration_and_25_by_a_folder_of_options():
-    assert (len(PARTS), len(FOLDERS)) == (54, 25)
+    assert (len(PARTS), len(FOLDERS)) == (54, 27)
 
 
 def check_and_build(config, key):

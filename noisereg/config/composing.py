@@ -77,6 +77,8 @@ def compose_with_hydra(name: str, overrides: list[str], *, alike: DictConfig | N
         raise ConfigError(_find_misuse(overrides) or _find_unknown_key(overrides, alike) or first_line(error)) from None
     except _FAULTS as error:
         raise ConfigError(_find_misuse(overrides) or first_line(error)) from None
+    except RecursionError:
+        raise ConfigError("a file of options is nested too deep, or holds or includes itself") from None
     hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
     keys = [override.key_or_group for override in parse_overrides(overrides)]
     check_secrets({"hydra": hydra})
@@ -218,6 +220,8 @@ def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> Settings:
         part = compose("train", overrides=[*lines, *overrides])
     except _FAULTS as error:
         raise ConfigError(f"experiment: {_find_misuse([*lines, *overrides]) or first_line(error)}") from None
+    except RecursionError:
+        raise ConfigError("experiment: a file of options is nested too deep, or holds or includes itself") from None
     return check_safe(part, overrides)
 
 

@@ -51,6 +51,14 @@ def check_hydra(hydra: dict[str, Any], *, overrides: Sequence[str], keys: Sequen
     for name, values in (hydra["sweeper"].get("params") or {}).items():
         if re.match(r"[+~]*(hydra|trust)\b", str(name)) or states_by_hand(f"{name}={values}"):
             raise ConfigError(f"hydra.sweeper.params.{name} cannot be swept over; give it on the command line")
+    if (mode := hydra.get("mode")) is not None:
+        raise ConfigError(
+            f"hydra.mode={getattr(mode, 'name', mode)}: give -m for a sweep, and nothing for a single run"
+        )
+    if not re.fullmatch(r"None|\.?[\w-]+", str(hydra.get("output_subdir"))):
+        raise ConfigError(
+            f"hydra.output_subdir must be a name of letters, digits, _ and -, as .hydra, got {hydra['output_subdir']!r}"
+        )
     if "/" in str(hydra["job"]["name"]):
         raise ConfigError(f"hydra.job.name must be a name without a slash, got {hydra['job']['name']!r}")
     for key, name in targets(hydra, "hydra"):

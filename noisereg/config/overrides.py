@@ -144,6 +144,14 @@ def _is_readable(override: str) -> bool:
     return True
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return str(error).strip().splitlines()[0]
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, with the one that it announces; that of its cause if it has none.
+
+    Example:
+        >>> first_line(ValueError("x is 1\\nmore")), first_line(ValueError("in a:\\nb is 1")), first_line(KeyError())
+        ('x is 1', 'in a: b is 1', 'KeyError')
+    """
+    if not str(error).strip():
+        return first_line(error.__cause__) if error.__cause__ else type(error).__name__
+    first, *more = str(error).strip().splitlines()
+    return f"{first} {more[0].strip()}" if more and first.endswith(":") else first

@@ -25,6 +25,7 @@ def check(hydra, key, value, *, keys=(), trust=()):
 def test_what_hydra_has_by_itself_passes(hydra):
     check_hydra(hydra, overrides=[], keys=[], trust=[])
     check(hydra, "overrides.task", ["seed=1"])
+    check(hydra, "output_subdir", None)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,10 @@ def test_what_starts_programs_is_taken_from_the_command_line_alone(hydra, key, v
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("mode", "MULTIRUN", "hydra.mode=MULTIRUN: give -m for a sweep, and nothing for a single run"),
+        ("output_subdir", "../../x", "hydra.output_subdir must be a name of letters, digits, _ and -, as .hydra, got"),
+        ("output_subdir", "..", "hydra.output_subdir must be a name of letters"),
+        ("output_subdir", "${hydra.runtime.cwd}", "hydra.output_subdir must be a name of letters"),
         ("overrides.task", ["trust=[x]"], r"hydra.overrides.task='trust=\[x\]' does not stand on the command line"),
         ("sweeper.params", {"+trust": "[x]"}, r"hydra.sweeper.params.\+trust cannot be swept over"),
         ("sweeper.params", {"hydra.mode": "x"}, r"hydra.sweeper.params.hydra.mode cannot be swept over"),
