@@ -71,7 +71,7 @@ CASES = {
     "streamed": [*_IMAGES, "dataset.stream=true", "dataset.workers=0"],
     "workers": [*_IMAGES, "dataset.stream=true", "dataset.workers=2"],
     "two_processes": [*_IMAGES, "dataset.stream=false", "trainer=ddp", "trainer.devices=2"],
-    "fused": [*_REPLICAS, "engine=fused", "trainer.max_epochs=1200", "callbacks.sparsity.every_n_epochs=400"],
+    "fused": [*_REPLICAS, "engine=fused", "trainer.max_epochs=1200", "callbacks.sparsity.every_n_epochs=200"],
     "one_by_one": [*_GRID, "engine=single", "seeds=2", "trainer.max_epochs=6"],
     "one_by_one_two_processes": [
         *(*_GRID, "engine=single", "seeds=1", "trainer.max_epochs=6"),

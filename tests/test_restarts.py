@@ -18,7 +18,7 @@ ALL = pytest.mark.slow
         pytest.param("by_steps", [(MIDDLE, SIGKILL), (EPOCH, SIGKILL), (EVALUATION, SIGKILL)], marks=ALL),
         pytest.param("workers", [(FIRST, SIGKILL), (MIDDLE, SIGINT), ("step 22", SIGTERM)], marks=ALL),
         pytest.param("two_processes", [("step 9", SIGTERM), ("step 27", SIGKILL), (MIDDLE, SIGUSR1)], marks=ALL),
-        pytest.param("fused", [("epoch 1", SIGINT), (0.7, SIGTERM), (SAVE, SIGKILL)], marks=ALL),
+        pytest.param("fused", [(EPOCH, SIGINT), ("epoch 1", SIGTERM), (SAVE, SIGKILL)], marks=ALL),
         pytest.param(
             "one_by_one", [(FIRST, SIGTERM), ("epoch 9", SIGKILL), ("epoch 2", SIGINT), (SAVE, SIGKILL)], marks=ALL
         ),

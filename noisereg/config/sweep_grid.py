@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra has no other way to split a sweep
 from hydra.core.override_parser.types import Override
@@ -60,10 +62,15 @@ def has_other_sweeper(config: DictConfig) -> bool:
 
 def is_named(config: DictConfig, key: str) -> bool:
     """Return whether a key of Hydra's part is written in another way than this program's own file writes it."""
-    shipped = OmegaConf.load(conf_dir() / "train.yaml")
     section, _, name = key.rpartition(".")
-    written = [OmegaConf.to_container(OmegaConf.select(part, section), resolve=False) for part in (shipped, config)]
+    parts = (_shipped_file(), config)
+    written = [OmegaConf.to_container(OmegaConf.select(part, section), resolve=False) for part in parts]
     return written[0][name] != written[1][name]  # type: ignore[call-overload,index]
+
+
+@cache
+def _shipped_file() -> Any:
+    return OmegaConf.load(conf_dir() / "train.yaml")
 
 
 def unfixed_keys(overrides: Sequence[str], config: DictConfig) -> list[str]:
