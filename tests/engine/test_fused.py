@@ -21,7 +21,7 @@ from engine.plain import (
 from noisereg.engine import Fused, Stack, kernels
 from noisereg.engine.fused import _guided_cuts
 from noisereg.engine.sgd import Sgd
-from noisereg.losses import CrossEntropy, Logistic
+from noisereg.losses import CrossEntropy, Logistic, SquaredError
 
 SPARSE = {"features": 40}
 
@@ -221,6 +221,8 @@ FIFTY_STEPS = {torch.float64: 1e-10, torch.float32: 1e-5}
 def assert_fifty_steps(loss, models, *, batch_size, sgd, num_outputs=1, **settings):
     """Compare 49 steps and a short one; a third of the replicas' draws are of other rates, all of other targets."""
     draws = make_draws(num_outputs, count=len(models), steps=49 * batch_size + 1, **settings)
+    if isinstance(loss, SquaredError):  # at these rates it grows with momentum without end, and its rounding with it
+        draws = draws._replace(rates=draws.rates / 10)
     how = {"batch_size": batch_size, "sgd": sgd}
     assert_follows(Fused(loss, **how), models, loss, draws, tolerances=FIFTY_STEPS, **how)
 
