@@ -93,7 +93,8 @@ WRONG = {
     "logger.tags": st.sampled_from([None, "a", 1, [1], [None], {}, [["a"]]]),
     "suggested.hidden": whole(null=True),
     **{f"{part}._target_": st.sampled_from([None, "", "os", ".a", "a.", "a b.c", 3, []]) for part in ("model", "loss")},
-    **{part: st.sampled_from([None, 3, "x", [], True]) for part in PARTS},
+    **{part: st.sampled_from([None, 3, "x", [], True]) for part in PARTS if part != "logger"},
+    "logger": st.sampled_from([None, 3, "x", True]),  # an empty list of loggers is none
 }
 LEVELS = ["", "logger.", "stopping.", "suggested.", "suggested.replicas.", "experiment."]
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 
 import psutil
@@ -115,11 +116,21 @@ def kill(cwd, *, begun, delay, alone):
     time.sleep(delay)
     first = psutil.Process(program.process.pid)
     others = first.children(recursive=True)
+    workers = [process for process in others if "_run_job" in name_of(process)]
     for process in [first] if alone else [first, *others]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     program.wait()
-    _, alive = psutil.wait_procs([process for process in others if "_run_job" in process.name()], timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
+
+
+def name_of(process):
+    """Return the name of a process, empty if it has ended."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @pytest.mark.slow
