@@ -205,7 +205,7 @@ def bar(mean: float, low: float, high: float, *, within: tuple[float, float], wi
     """Return a mean and its interval drawn in one line of letters.
 
     Args:
-        mean: nan for none.
+        mean: nan, or what is infinite, for none.
         low: lower end; the mean for no interval.
         high: upper end, likewise.
         within: what the two ends of the line stand for.
@@ -215,7 +215,7 @@ def bar(mean: float, low: float, high: float, *, within: tuple[float, float], wi
         >>> bar(5, 2, 8, within=(0, 10), width=11), bar(10, 10, 10, within=(0, 10), width=11)
         ('  |--o--|  ', '          o')
     """
-    if math.isnan(mean):
+    if not all(map(math.isfinite, (mean, low, high, within[1] - within[0]))):
         return " " * width
     reach = within[1] - within[0]
     first, middle, last = (

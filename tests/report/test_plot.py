@@ -137,4 +137,5 @@ def test_the_terminal_gets_a_drawing_of_each_panel(sweep, capsys):
 def test_a_bar_stands_where_its_value_is():
     assert bar(float("nan"), 0, 0, within=(0, 1), width=3) == "   "
     assert bar(5, 5, 5, within=(5, 5), width=3) == "o  "
+    assert bar(1e308, 1e308, 1e308, within=(-1e308, 1e308), width=3) == "   "
     assert bar(1, 0.5, 1, within=(0, 1), width=5) == "  |-o"

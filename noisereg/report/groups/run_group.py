@@ -34,6 +34,8 @@ _NO_METRICS = (*REPLICA, "epochs", "ended_by", "fitted_epoch")  # columns of a r
 _RULE = "noise"
 _DATA = "data"
 _KEYS_IN_A_TITLE = 3
+_LONGEST_STEM = 50  # letters of up to four bytes: a file system has names of up to 255, and more is put behind it
+_TAKEN = ("comparison", "differences")  # files that an export writes of all groups
 
 
 @dataclass(frozen=True)
@@ -381,10 +383,10 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
 def _names(runs: Sequence[Run]) -> list[str]:
     """Return a name for each group: what it is of, and from the second on a number behind it."""
     names: list[str] = []
-    taken: set[str] = set()
+    taken = set(_TAKEN)
     numbers: Counter[str] = Counter()
     for run in runs:
-        stem = re.sub(r"[^\w-]+", "-", str((run.experiment or {}).get("id") or "sweep"))
+        stem = re.sub(r"[^\w-]+", "-", str((run.experiment or {}).get("id") or "sweep"))[:_LONGEST_STEM]
         candidate = stem
         while not numbers[stem] or candidate in taken:
             numbers[stem] += 1

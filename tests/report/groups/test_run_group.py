@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from runs.run_folders import CONFIG, write_run
 
 from noisereg.report.claims.selection import Selection
 from noisereg.report.groups.run_group import RunGroup, describe_ends, group_runs
-from noisereg.runs.reading import find_runs
+from noisereg.runs.reading import Run, find_runs
 from noisereg.statistics import bands
 
 
@@ -326,3 +328,16 @@ def test_a_group_without_replicas_has_nothing_to_say(tmp_path):
     group = RunGroup("empty", "empty", find_runs([write_run(tmp_path)]))
     assert group.replicas.empty
     assert (group.judgements, group.missing, group.notes, group.fires(Selection())) == ([], [], [], None)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["é" * 300, "é" * 299], ["é" * 50, f"{'é' * 50}-2"]),  # no file system has such long names
+        (["comparison", "differences"], ["comparison-2", "differences-2"]),  # which an export writes itself
+        (["..", "/", "../../x"], ["-", "--2", "-x"]),
+    ],
+)
+def test_a_group_has_a_name_that_a_file_can_have(names, wanted):
+    runs = [Run(Path(str(len(name))), "finished", record={"experiment": {"id": name}}) for name in names]
+    assert [group.name for group in group_runs(runs)] == wanted
