@@ -205,14 +205,17 @@ def transformers_model(
     given: dict[str, Any] = _check_options(options, texts=acts)
     vocabulary = (num_outputs if num_tokens is None else num_tokens) if is_text else None
     if vocabulary is not None:
-        none = dict.fromkeys(("bos_token_id", "eos_token_id"))  # theirs are of another vocabulary
-        given |= {"vocab_size": vocabulary + 1, "pad_token_id": vocabulary} | none
+        given |= {"vocab_size": vocabulary + 1, "pad_token_id": vocabulary}
     make = getattr(transformers, f"AutoModelFor{auto}")
     with _as_option_error(name), library_generator(seed):
         if pretrained is None:
             config = transformers.AutoConfig.for_model(name)
-            sizes = {} if is_text else {"image_size": input_shape[1], "num_channels": input_shape[0]}
-            given |= {key: value for key, value in sizes.items() if hasattr(config, key)}
+            of_data: dict[str, Any] = dict.fromkeys(
+                ("bos_token_id", "eos_token_id")
+            )  # theirs are of another vocabulary
+            if not is_text:
+                of_data = {"image_size": input_shape[1], "num_channels": input_shape[0]}
+            given |= {key: value for key, value in of_data.items() if hasattr(config, key)}
             for key in given:
                 if not hasattr(config, key):
                     raise ValueError(f"options has {key}, which the configuration of {name} has not")
@@ -224,7 +227,9 @@ def transformers_model(
             net = _load_pretrained(make, pretrained, name=name, num_labels=num_outputs, options=options)
             vocabulary = None if vocabulary is None else int(net.config.vocab_size)
     model = Logits(net.train(), num_tokens=vocabulary)
-    if not is_text:
+    if is_text:
+        _check_tokens(model, input_shape, name=name)
+    else:
         _check_patches(model, input_shape, name=name)
         _check_inputs(model, input_shape, name=name)
     return model
@@ -308,5 +313,19 @@ def _check_inputs(net: nn.Module, input_shape: tuple[int, ...], *, name: str) ->
         functional_call(net, shapes, (torch.empty(1, *input_shape, device="meta"),))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(f"{name} does not take inputs of shape {input_shape}: {error}") from error
+    finally:
+        net.train()
+
+
+@torch.no_grad()
+def _check_tokens(net: nn.Module, input_shape: tuple[int, ...], *, name: str) -> None:
+    """Raise ValueError unless the network runs on sequences of this length: on a short batch."""
+    net.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            net(torch.zeros(2, *input_shape, dtype=torch.int64))
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, AttributeError) as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"{name} does not take {input_shape[0]} tokens of any kind: {text}") from error
     finally:
         net.train()

@@ -152,7 +152,7 @@ def test_whole_networks_of_timm_are_counted_layer_by_layer(name, options, units)
 
 
 @pytest.mark.usefixtures("transformers")
-@pytest.mark.parametrize("name", ["gpt2", "bert", "opt", "distilbert", "roberta", "gpt_neox"])
+@pytest.mark.parametrize("name", ["gpt2", "bert", "opt", "distilbert", "roberta", "gpt_neox", "funnel"])
 def test_a_kind_of_transformers_reads_tokens_of_any_type_and_returns_logits(name):
     ours, again, other = (transformers_model(CONTEXT, 5, name=name, options=SMALL, seed=seed) for seed in (0, 0, 1))
     tokens = torch.arange(14).view(2, 7) % 5
@@ -193,6 +193,8 @@ def test_tokens_that_transformers_does_not_have_are_refused(token):
         (CONTEXT, {"options": {"use_pretrained_backbone": True}}, "^options has use_pretrained_backbone, by which"),
         (CONTEXT, {"options": {"pad_token_id": 0}}, "^options has pad_token_id, which follows from the data"),
         (CONTEXT, {"options": SMALL | {"num_attention_heads": 3}}, "`embed_dim` must be divisible by num_heads"),
+        (CONTEXT, {"name": "bart", "options": {"d_model": 8}}, "^bart does not take 7 tokens of any kind: "),
+        ((70,), {"options": SMALL | {"n_positions": 9}}, "^gpt2 does not take 70 tokens of any kind: "),
         (
             (2, 2),
             {},
