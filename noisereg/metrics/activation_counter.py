@@ -470,7 +470,7 @@ class ActivationCounter:
     def _find_order(self, output: Tensor, lead: torch.Size, *, size: int) -> Order | None:
         """Return which rows of the batch those of an output are, if they were taken by an index; None if in order."""
         order = self._order.find(output)
-        if order is None or len(lead) > 1 or not size:
+        if order is None or lead.numel() != len(order.owners) or not size:
             return None
         num_rows = order.lead.numel()
         fits = num_rows == size if lead.numel() == size else num_rows % size == 0

@@ -84,13 +84,19 @@ class RowOrder:
                 self._keep(output, order if before is None else Order(before.lead, before.owners[order.owners]))
             return
         tensors = [value for value in arguments if isinstance(value, Tensor) and value.ndim]
-        orders = [(len(tensor), order) for tensor in tensors if (order := self.find(tensor)) is not None]
+        orders = [order for tensor in tensors if (order := self.find(tensor)) is not None]
         for value in outputs if orders else ():
-            if found := [order for size, order in orders if size == len(value)]:
+            if found := [order for order in orders if len(order.owners) in (len(value), _first_size(value))]:
                 self._keep(value, found[0])
 
     def _keep(self, tensor: Tensor, order: Order) -> None:
         self._found[id(tensor)] = weakref.ref(tensor), order
+
+
+@no_type_check
+def _first_size(value: Tensor) -> int:
+    """Return the size of the first axis that is longer than 1."""
+    return next((size for size in value.shape if size > 1), 1)
 
 
 @no_type_check
@@ -103,9 +109,13 @@ def _select(function: Callable[..., Any], arguments: Sequence[Any]) -> Order | N
     """Return the rows that a call takes from its first argument by one tensor; None if it does not."""
     if function in _SELECTS and arguments[1] == 0:
         return Order(arguments[0].shape[:1], arguments[2])
-    if function is not Tensor.__getitem__ or len(arguments) != 2 or not isinstance(arguments[1], Tensor):
+    if function is not Tensor.__getitem__:
         return None
-    source, key = arguments
+    source, *keys = arguments
+    keys = [key for key in keys if key is not None]  # which adds an axis of one
+    if len(keys) != 1 or not isinstance(keys[0], Tensor):
+        return None
+    key = keys[0]
     if key.dtype == torch.bool:
         return Order(source.shape[: key.ndim], key.flatten().nonzero().flatten()) if key.ndim else None
     return Order(source.shape[:1], key.long()) if key.ndim == 1 else None

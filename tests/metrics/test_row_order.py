@@ -15,7 +15,8 @@ class Noting(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
-        self.order.note(func, (*args, *(kwargs or {}).values()), output)
+        lists = [value if isinstance(value, list | tuple) else [value] for value in (*args, *(kwargs or {}).values())]
+        self.order.note(func, [value for values in lists for value in values], output)
         return output
 
 
@@ -33,6 +34,8 @@ PICK = torch.tensor([4, 0, 5, 4])
         lambda x: x[torch.tensor([5, 3, 4])][torch.tensor([2, 0, 1, 2])],
         lambda x: x.view(3, 2, 2)[torch.tensor([[True, False], [True, True], [False, True]])],
         lambda x: x[PICK].chunk(2, -1)[0],
+        lambda x: x[None, PICK].reshape(-1, 2),
+        lambda x: x[None, torch.tensor([3])].reshape(-1, 2).neg().neg(),
         lambda x: torch.zeros(4, 2) + x[PICK].relu(),
     ],
 )
