@@ -204,22 +204,21 @@ def transformers_model(
     _check_name(name, names, f"a classifier of {what} of transformers", where="docs/reference.md")
     given: dict[str, Any] = _check_options(options, texts=acts)
     vocabulary = (num_outputs if num_tokens is None else num_tokens) if is_text else None
+    of_data: dict[str, Any] = {}
     if vocabulary is not None:
-        given |= {"vocab_size": vocabulary + 1, "pad_token_id": vocabulary}
+        of_data = {"vocab_size": vocabulary + 1, "pad_token_id": vocabulary}
+        of_data |= dict.fromkeys(("bos_token_id", "eos_token_id"))  # theirs are of another vocabulary
     make = getattr(transformers, f"AutoModelFor{auto}")
     with _as_option_error(name), library_generator(seed):
         if pretrained is None:
             config = transformers.AutoConfig.for_model(name)
-            of_data: dict[str, Any] = dict.fromkeys(
-                ("bos_token_id", "eos_token_id")
-            )  # theirs are of another vocabulary
-            if not is_text:
-                of_data = {"image_size": input_shape[1], "num_channels": input_shape[0]}
-            given |= {key: value for key, value in of_data.items() if hasattr(config, key)}
             for key in given:
                 if not hasattr(config, key):
                     raise ValueError(f"options has {key}, which the configuration of {name} has not")
-            config = transformers.AutoConfig.for_model(name, num_labels=num_outputs, **given)
+            if not is_text:
+                sizes = {"image_size": input_shape[1], "num_channels": input_shape[0]}
+                of_data = {key: value for key, value in sizes.items() if hasattr(config, key)}
+            config = transformers.AutoConfig.for_model(name, num_labels=num_outputs, **given | of_data)
             if not isinstance(kinds[name], str):  # of several networks, such as deit's, the first has no teacher
                 config.architectures = [kinds[name][0]]
             net = make.from_config(config)
