@@ -205,10 +205,8 @@ def _fused(settings: Settings) -> dict[str, bool]:
     batch_size = settings["dataset"]["batch_size"]
     too_many = f"dataset.batch_size={batch_size}, and it takes at most {MOST_SAMPLES} samples a step"
     learned = ("momentum", "weight_decay", "nesterov")
-    penalised = {"regularizer.activity_l1 is for the other engines": bool(_regularizer(settings).get("activity_l1"))}
     return {
         **_two_layer(settings),
-        **penalised,
         **_sgd(settings, "SGD with momentum and weight decay", learned),
         too_many: batch_size > MOST_SAMPLES,
     }

@@ -89,6 +89,7 @@ def network(
         index,
         target,
         table,
+        activity_l1,
         batch_size,
     ):
         kind, num_draws = weights.dtype, index.shape[1]
@@ -119,6 +120,7 @@ def network(
                     bias_momenta[r],
                     target[r, t : t + count],
                     one,
+                    activity_l1,
                 )
                 delta[count * hidden :] = 0
                 if not momentum:  # the gradient goes into the weights themselves
@@ -183,20 +185,22 @@ def _vector_step(momentum: bool) -> Any:
 def output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains, momentum: bool) -> Any:
     """Compile what follows a forward pass to z: the activations, the output layer's step, and delta.
 
-    delta is the derivative of the mean loss of the batch with respect to z, 0 where the hidden layer is not trained.
+    delta is the derivative of the mean loss of the batch and of the penalty of its activations with respect to z; it is
+    0 where the hidden layer is not trained.
     """
     trains_hidden, trains_output, trains_bias = trains
     step_vector = _vector_step(momentum)
 
     @reordered
     @no_type_check
-    def step(z, delta, count, logits, gradient, output, bias, output_momenta, bias_momenta, target, one):
+    def step(z, delta, count, logits, gradient, output, bias, output_momenta, bias_momenta, target, one, activity_l1):
+        of_penalty = activity_l1 / count if trains_hidden else 0.0
         gradient[:] = 0
         for s in range(count):
             a, d = z[s * hidden : (s + 1) * hidden], delta[s * hidden : (s + 1) * hidden]
             for i in range(hidden):
                 a[i] = a[i] if a[i] > 0 else a[i] * 0
-                d[i] = 0
+                d[i] = of_penalty
             for c in range(outputs):
                 v, sum_ = output[c], bias[c]
                 for i in range(hidden):

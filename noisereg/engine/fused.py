@@ -37,6 +37,7 @@ class Fused:
         threads: number of threads.
         batch_size: samples of a step, whose mean gradient it follows. The last step of a call may have fewer.
         sgd: momentum and weight decay.
+        activity_l1: this times the mean over a step's samples of the sum of the activations is added to the loss.
 
     Attributes:
         threads: the same number.
@@ -59,11 +60,13 @@ class Fused:
 
     name = "fused"
 
-    def __init__(self, loss: Loss, *, threads: int = 1, batch_size: int = 1, sgd: Sgd = PLAIN) -> None:
+    def __init__(
+        self, loss: Loss, *, threads: int = 1, batch_size: int = 1, sgd: Sgd = PLAIN, activity_l1: float = 0.0
+    ) -> None:
         slope = compiled_slope(loss)
         if slope is None:
             raise ValueError(f"the fused engine does not know {type(loss).__name__}: take the blocked one")
-        self._loss, self._slope, self._sgd = loss, slope, sgd
+        self._loss, self._slope, self._sgd, self._activity_l1 = loss, slope, sgd, activity_l1
         self.threads, self.batch_size = threads, batch_size
         self._pool = ThreadPoolExecutor(threads)
 
@@ -91,13 +94,14 @@ class Fused:
         wanted = _chances(targets, outputs=stack.output.shape[1]).to(stack.output.dtype)
         draws = (inputs.numpy(), index.contiguous().numpy(), wanted.contiguous().numpy())
         weights = _arrays(stack)
+        penalty = [] if stack.hidden is None else [dtype.type(self._activity_l1)]
         if self._sgd.is_plain and self.batch_size == 1:
-            self._share(self._plain_kernel(stack, inputs), *weights, *draws, rates.numpy().astype(dtype))
+            self._share(self._plain_kernel(stack, inputs), *weights, *draws, rates.numpy().astype(dtype), *penalty)
             return
         moving = _arrays(momenta or self.start(stack) or stack)  # without momentum they are not used
         table = self._sgd.coefficients(rates.double().numpy()).astype(dtype)
         batch_size = [] if stack.hidden is not None and self.batch_size == 1 else [self.batch_size]
-        self._share(self._kernel(stack), *weights, *moving, *draws, table, *batch_size)
+        self._share(self._kernel(stack), *weights, *moving, *draws, table, *penalty, *batch_size)
 
     def start(self, stack: Stack) -> Stack | None:
         """Return momenta of zero for replicas that are yet to be trained; None if none are needed."""

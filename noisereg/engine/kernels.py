@@ -2,6 +2,7 @@
 
 All kernels share their arguments: the weights of all replicas (updated in place), the inputs, index (R, K) of their
 rows, target (R, K, outputs) with the probability that each output's label is +1, and the learning rate of each replica.
+Those of networks with a hidden layer take `activity_l1` last, which is 0 without such a penalty.
 They are compiled for one shape: loops over a number of neurons that the compiler knows run on whole vector registers.
 The compiler may sum in any order but must keep infinities and nan, so that a diverging replica can be told.
 """
@@ -53,7 +54,7 @@ def network(
 
     @compiled
     @no_type_check
-    def run(first, last, weights, output, bias, inputs, index, target, rates):
+    def run(first, last, weights, output, bias, inputs, index, target, rates, activity_l1):
         z, delta = np.empty(hidden, weights.dtype), np.empty(hidden, weights.dtype)
         z_next, delta_next = np.empty(hidden, weights.dtype), np.empty(hidden, weights.dtype)
         before, before_next = np.empty(features, weights.dtype), np.empty(features, weights.dtype)
@@ -71,14 +72,14 @@ def network(
                 pass_over(weights[r], before, before_next, delta, delta_next, x, y, z, z_next)
                 if t >= num_steps:
                     break
-                step_output(z, delta, logits, output[r], bias[r], target[r, t], rates[r])
+                step_output(z, delta, logits, output[r], bias[r], target[r, t], rates[r], activity_l1)
                 if t + 1 < num_steps:
                     product = x[0] * y[0]
                     for j in range(1, features):
                         product += x[j] * y[j]
                     for i in range(hidden):
                         z_next[i] += product * delta[i]
-                    step_output(z_next, delta_next, logits, output[r], bias[r], target[r, t + 1], rates[r])
+                    step_output(z_next, delta_next, logits, output[r], bias[r], target[r, t + 1], rates[r], activity_l1)
                 else:
                     for i in range(hidden):
                         delta_next[i] = 0
@@ -201,16 +202,18 @@ def neuron(features: int, *, slope: Callable[..., None]) -> Any:
 def _output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains) -> Any:
     """Compile what follows a forward pass to z: the activations, the output layer's update, the hidden one's delta.
 
-    delta is the step of the pre-activations, -rate dL/dz. Where the hidden layer is not trained it is 0.
+    delta is the step of the pre-activations, -rate dL/dz, where L has the penalty of the activations. Where the hidden
+    layer is not trained it is 0.
     """
     trains_hidden, trains_output, trains_bias = trains
 
     @reordered
     @no_type_check
-    def step(z, delta, logits, output, bias, target, rate):
+    def step(z, delta, logits, output, bias, target, rate, activity_l1):
+        of_penalty = -rate * activity_l1 if trains_hidden else rate * 0
         for i in range(hidden):
             z[i] = z[i] if z[i] > 0 else z[i] * 0
-            delta[i] = 0
+            delta[i] = of_penalty
         for c in range(outputs):
             sum_ = bias[c]
             for i in range(hidden):

@@ -24,7 +24,21 @@ def network(features: int, hidden: int, outputs: int, *, slope: Callable[..., No
 
     @compiled
     @no_type_check
-    def run(first, last, weights, output, bias, momenta, output_momenta, bias_momenta, inputs, index, target, table):
+    def run(
+        first,
+        last,
+        weights,
+        output,
+        bias,
+        momenta,
+        output_momenta,
+        bias_momenta,
+        inputs,
+        index,
+        target,
+        table,
+        activity_l1,
+    ):
         kind, num_steps = weights.dtype, index.shape[1]
         z, delta = np.empty(hidden, kind), np.empty(hidden, kind)
         z_next, delta_next = np.empty(hidden, kind), np.empty(hidden, kind)
@@ -47,7 +61,7 @@ def network(features: int, hidden: int, outputs: int, *, slope: Callable[..., No
                 pass_over(weights[r], momenta[r], past, ahead, p, q, e, g, f, h, x, y, z, z_next)
                 if t >= num_steps:
                     break
-                step_output(z, delta, 1, logits, gradient, *weight_parts, target[r, t : t + 1], one)
+                step_output(z, delta, 1, logits, gradient, *weight_parts, target[r, t : t + 1], one, activity_l1)
                 made = min(2, num_steps - t)
                 if made == 2:
                     product = x[0] * y[0]
@@ -56,7 +70,8 @@ def network(features: int, hidden: int, outputs: int, *, slope: Callable[..., No
                     product *= one[4]
                     for i in range(hidden):
                         z_next[i] += product * delta[i]
-                    step_output(z_next, delta_next, 1, logits, gradient, *weight_parts, target[r, t + 1 : t + 2], one)
+                    target_next = target[r, t + 1 : t + 2]
+                    step_output(z_next, delta_next, 1, logits, gradient, *weight_parts, target_next, one, activity_l1)
                 else:
                     delta_next[:] = 0
                 p[:], q[:] = x, y

@@ -94,13 +94,12 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
     models = build_models(settings, seeds, input_shape=shape, num_classes=classes)
     networks, batch_size = [models[seed] for seed in seeds], settings["dataset"]["batch_size"]
     if name != "stacked":
-        steps: Fused | Blocked = Blocked(
-            loss, batch_size=batch_size, activity_l1=build_regularizer(settings).activity_l1
-        )
+        how: dict[str, Any] = {"batch_size": batch_size, "activity_l1": build_regularizer(settings).activity_l1}
+        steps: Fused | Blocked = Blocked(loss, **how)
         if name == "fused":
             optimizer = settings["optimizer"]
             sgd = Sgd(**{key: optimizer[key] for key in Sgd._fields if key in optimizer})
-            steps = Fused(loss, threads=torch.get_num_threads(), batch_size=batch_size, sgd=sgd)
+            steps = Fused(loss, threads=torch.get_num_threads(), sgd=sgd, **how)
         return TwoLayerEngine(Stack.of(networks), steps, loss)
     rates = [replica["lr"] for replica in plan.replicas]
     stacked = StackedNetworks(

@@ -42,11 +42,12 @@ def train(kind, features, hidden):
     inputs, index = draws.normal(size=(50, features)).astype("f4"), draws.integers(50, size=(2, 1000))
     target = draws.integers(2, size=(2, 1000, 1)).astype("f4")
     if kind == "plain":
-        kernel(0, 2, *weights, inputs, index, target, np.full(2, 0.01, "f4"))
+        kernel(0, 2, *weights, inputs, index, target, np.full(2, 0.01, "f4"), np.float32(0))
     else:
         table = Sgd(momentum=0.9).coefficients(np.full(2, 0.001)).astype("f4")
         momenta = [np.zeros_like(part) for part in weights]
-        kernel(0, 2, *weights, *momenta, inputs, index, target, table, *([16] if kind == "batch" else []))
+        last = [np.float32(0), 16] if kind == "batch" else [np.float32(0)]
+        kernel(0, 2, *weights, *momenta, inputs, index, target, table, *last)
     assert all(np.isfinite(part).all() for part in weights)
     return kernel, hashlib.sha256(b"".join(part.tobytes() for part in weights)).hexdigest()
 

@@ -46,7 +46,7 @@ def test_any_numbers_of_features_and_neurons_are_trained(sparse, features, hidde
     """Rows are taken by four and neurons by whole registers: what is left over is trained as well."""
     weights, inputs, index, target = problem(features, hidden)
     expected = by_numpy(weights, inputs, index, target)
-    network(features, hidden, sparse=sparse)(0, 3, *weights, inputs, index, target, np.full(len(index), RATE))
+    network(features, hidden, sparse=sparse)(0, 3, *weights, inputs, index, target, np.full(len(index), RATE), 0.0)
     for got, wanted in zip(weights, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
 
@@ -58,7 +58,7 @@ def test_inputs_of_which_few_or_none_are_not_zero_are_trained(filled):
     for row, values in enumerate(inputs):
         values[row : row + filled] = 1 + row
     expected = by_numpy(weights, inputs, index, target)
-    network(9, 13, sparse=True)(0, 3, *weights, inputs, index, target, np.full(len(index), RATE))
+    network(9, 13, sparse=True)(0, 3, *weights, inputs, index, target, np.full(len(index), RATE), 0.0)
     for got, wanted in zip(weights, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
 
@@ -67,13 +67,13 @@ def test_inputs_of_which_few_or_none_are_not_zero_are_trained(filled):
 def test_only_the_replicas_from_first_to_last_are_trained(kind):
     weights, inputs, index, target = problem(3, 5)
     neurons = weights[1][:, :, :3].copy()
-    run, output, arguments = {
-        "dense": (network(3, 5, sparse=False), weights[1], [*weights, inputs]),
-        "sparse": (network(3, 5, sparse=True), weights[1], [*weights, inputs]),
-        "neuron": (kernels.neuron(3, slope=SLOPE), neurons, [neurons, inputs]),
+    run, output, arguments, penalty = {
+        "dense": (network(3, 5, sparse=False), weights[1], [*weights, inputs], [0.0]),
+        "sparse": (network(3, 5, sparse=True), weights[1], [*weights, inputs], [0.0]),
+        "neuron": (kernels.neuron(3, slope=SLOPE), neurons, [neurons, inputs], []),
     }[kind]
     before = output.copy()
-    run(1, 2, *arguments, index, target, np.full(3, RATE))
+    run(1, 2, *arguments, index, target, np.full(3, RATE), *penalty)
     assert (output != before).any(axis=(1, 2)).tolist() == [False, True, False]
 
 

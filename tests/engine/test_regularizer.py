@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from noisereg.datasets import Hypercube
-from noisereg.engine import Blocked, Stack
+from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.classifier import Classifier
 from noisereg.engine.regularizer import Regularizer, why_not_penalised
+from noisereg.engine.sgd import Sgd
 from noisereg.engine.stacked import StackedNetworks
 from noisereg.losses import Logistic
 from noisereg.models import MLP, ResNet
@@ -20,17 +22,40 @@ from noisereg.models import MLP, ResNet
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
-@pytest.mark.parametrize("batch_size", [1, 5])
-@pytest.mark.parametrize("num_outputs", [1, 3])
-@pytest.mark.parametrize("trained", ["both", "hidden", "output"])
-def test_blocked_follows_autograd_of_the_penalised_loss(num_outputs, batch_size, trained):
+CASES = [*product([Blocked, Fused], [1, 3], [1, 5], ["both", "hidden", "output"])]
+COMPILED_HERE = [case for case in CASES if case[0] is Fused and case[2] == 5 and case != (Fused, 1, 5, "both")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_outputs", "batch_size", "trained"),
+    [pytest.param(*case, marks=pytest.mark.slow if case in COMPILED_HERE else ()) for case in CASES],
+)
+def test_engines_follow_autograd_of_the_penalised_loss(kind, num_outputs, batch_size, trained):
     models, draws = make_networks(num_outputs, trained=trained), make_draws(num_outputs)
+    engine = kind(Logistic(), batch_size=batch_size, activity_l1=0.3)
+    assert_follows_the_penalised_loss(engine, models, draws, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_fused_follows_it_with_momentum_and_decay(batch_size):
+    sgd = Sgd(momentum=0.9, weight_decay=0.01)
+    engine = Fused(Logistic(), batch_size=batch_size, sgd=sgd, activity_l1=0.3)
+    assert_follows_the_penalised_loss(engine, make_networks(), make_draws(), batch_size=batch_size, **sgd._asdict())
+
+
+def test_fused_follows_it_on_inputs_that_are_mostly_zero():
+    models, draws = make_networks(features=40), make_draws(features=40, density=0.2)
+    assert_follows_the_penalised_loss(Fused(Logistic(), activity_l1=0.3), models, draws, batch_size=1)
+
+
+def assert_follows_the_penalised_loss(engine, models, draws, *, batch_size, **sgd):
     models, inputs = [model.double() for model in models], draws.inputs.double()
     stack = Stack.of(models)
     rows = {"index": draws.index, "targets": draws.targets, "rates": draws.rates}
-    Blocked(Logistic(), batch_size=batch_size, activity_l1=0.3)(stack, stack.prepare(inputs), **rows)
+    engine(stack, stack.prepare(inputs), **rows)
     for replica, model in enumerate(models):
-        optimizer = torch.optim.SGD(model.parameters(), lr=float(draws.rates[replica]))
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=float(draws.rates[replica]), **sgd)
         for part in range(0, draws.index.shape[1], batch_size):
             x = inputs[draws.index[replica, part : part + batch_size]]
             target = draws.targets[replica, part : part + batch_size]

@@ -58,6 +58,7 @@ def test_an_engine_is_not_tried_if_a_faster_one_can_train_the_run(monkeypatch):
     [
         ([], "fused", ""),
         (["optimizer.momentum=0.9", "optimizer.weight_decay=0.1", "dataset.batch_size=4"], "fused", ""),
+        (["regularizer.activity_l1=0.1", "optimizer.weight_decay=0.1"], "fused", ""),
         (["dataset.batch_size=129"], "blocked", "not fused, as dataset.batch_size=129, and it takes at most 128"),
         (["model.hidden=2000", "dataset.batch_size=8"], "fused", ""),
         (
@@ -153,8 +154,9 @@ def test_an_engine_has_the_networks_of_all_replicas_and_a_seed_has_the_same_at_e
             assert torch.equal(weight, peer)
 
 
-def test_fused_makes_the_steps_of_the_optimiser_that_is_configured():
+def test_fused_makes_the_steps_of_the_optimiser_and_penalty_that_are_configured():
     settings = ["optimizer.momentum=0.9", "optimizer.weight_decay=0.1", "+optimizer.nesterov=true"]
+    settings.append("regularizer.activity_l1=0.2")
     plan, data = make("model.hidden=6", "dataset.batch_size=4", "seeds=1", "trainer.precision=64-true", *settings)
     engine, split = build_engine("fused", plan, data), data.splits["train"]
     index = torch.tensor([[0, 1, 2, 3, 5, 4, 7, 6]])
@@ -164,7 +166,8 @@ def test_fused_makes_the_steps_of_the_optimiser_that_is_configured():
     optimizer = torch.optim.SGD(peer.parameters(), lr=rate, momentum=0.9, weight_decay=0.1, nesterov=True)
     for rows in index[0].split(4):
         optimizer.zero_grad()
-        torch.log1p(torch.exp(-peer(split.inputs[rows])[:, 0] * (2 * split.labels[rows] - 1))).mean().backward()
+        loss = torch.log1p(torch.exp(-peer(split.inputs[rows])[:, 0] * (2 * split.labels[rows] - 1))).mean()
+        (loss + 0.2 * torch.relu(peer.hidden(split.inputs[rows])).sum(dim=1).mean()).backward()
         optimizer.step()
     rates = torch.tensor([rate], dtype=torch.float64)
     inputs = engine.prepare(split.inputs)
