@@ -16,6 +16,7 @@ from noisereg.runs.reading import find_runs
 from noisereg.statistics import CELL, mean_interval
 
 _ACTIVE, _VAL, _TEST = "train/active_neurons", "val/error", "test/error"
+_CHOSEN = {column: f"selected/{column}" for column in (_ACTIVE, _VAL, _TEST)}  # at the epoch of the lowest val/error
 
 
 def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
@@ -24,6 +25,9 @@ def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     Three times: the strength with the lowest validation error; of those whose validation error is at most that of the
     reference so chosen, the one with the fewest active neurons; and of those with at most as many active neurons as the
     reference, the one with the lowest validation error. Replicas that diverged are left out.
+
+    Early stopping is a method too, where the reference has replicas at p = 0 and the columns are there: these replicas
+    at the epoch of their lowest validation error.
 
     Args:
         replicas: one row for each replica, with `val/error`, `test/error`, `train/active_neurons` and arm.
@@ -55,6 +59,11 @@ def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     mine = [cell for cell in cells if cell[0] == reference]
     best = min(mine, key=lambda cell: cell[2][_VAL].mean())[2]
     error, active = best[_VAL].mean(), best[_ACTIVE].mean()
+    if {*_CHOSEN.values()} <= {*replicas}:
+        without = [rows for _, strength, rows in mine if strength == "0"]
+        stopped = [rows.assign(**{now: rows[then] for now, then in _CHOSEN.items()}) for rows in without]
+        cells += [("early stopping", "p = 0", rows) for rows in stopped]
+    methods = list(dict.fromkeys(method for method, _, _ in cells))
     questions = {
         "lowest validation error": (_VAL, _VAL, float("inf")),
         "fewest active neurons at that error": (_ACTIVE, _VAL, error),

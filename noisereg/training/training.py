@@ -32,7 +32,8 @@ from noisereg.training.data_fingerprint import count_samples, fingerprint_of
 from noisereg.training.label_file import assign_labels, describe_labels, record_labels
 from noisereg.training.precision import FLOAT32, ChosenPrecision
 
-_SELECTED = ("train/active_neurons", "train/active_fraction")  # the network that early stopping would have left
+# of the network that early stopping would have left
+_SELECTED = ("val/error", "train/active_neurons", "train/active_fraction")
 ANALYSIS, FIRES = "analysis.npz", "fires.npz"
 
 

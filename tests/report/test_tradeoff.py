@@ -45,6 +45,17 @@ def test_strengths_are_chosen_on_validation_samples_and_reported_on_test_samples
     assert "| lr | none | | | |" in text
 
 
+def test_early_stopping_is_a_method_the_network_without_noise_at_the_epoch_that_validation_chooses():
+    rows = rows_of(*CELLS)
+    rows = rows.assign(**{"selected/val/error": 0.18, "selected/test/error": 0.45, "selected/train/active_neurons": 60})
+    chosen = choose_strengths(rows, reference="noise").set_index(["question", "method"])
+    at_error = chosen.loc[("fewest active neurons at that error", "early stopping")]
+    assert (at_error["strength"], at_error["n"], at_error["train/active_neurons"]) == ("p = 0", 3, 60)
+    assert at_error["test/error"] == pytest.approx(0.45)
+    assert chosen.loc[("lowest error at that activity", "early stopping"), "strength"] == "none"  # 60 are more than 50
+    assert chosen.loc[("lowest validation error", "noise"), "strength"] == "0.2"
+
+
 def test_a_method_or_column_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="reference must be a method, one of noise, l1, lr, got dropout"):
         choose_strengths(rows_of(*CELLS), reference="dropout")
