@@ -110,15 +110,15 @@ def score(
     n = len(labels)
     classes = one_hot(labels, num_classes).to(inputs.dtype).T.contiguous()
     samples = torch.bincount(labels, minlength=num_classes)[None]
+    # a norm takes one pass over the inputs, a square and a sum five times as long
+    squares = torch.linalg.vector_norm(inputs, dim=1).square() if with_gradients else None
     at_once = max(1, _LOGITS_AT_ONCE // max(1, n * stack.output.shape[1]))
     parts = []
     for first in range(0, len(replicas), at_once):
         some = replicas[first : first + at_once]
         theirs = {replica: found for replica in some if given and (found := given(replica)) is not None}
         groups = {replica: _groups(labels, found, dtype=inputs.dtype) for replica, found in theirs.items()}
-        logits, fires, gradients, active = _forward(
-            stack, some, inputs, classes, groups=groups, with_gradients=with_gradients
-        )
+        logits, fires, gradients, active = _forward(stack, some, inputs, classes, groups=groups, squares=squares)
         flat, clean = logits.flatten(end_dim=1), labels.repeat(len(some))
         per_sample = (predictions(flat) != clean).to(inputs.dtype), loss.per_sample(flat, clean)
         error, mean_loss = (values.view(len(some), n).mean(dim=1) for values in per_sample)
@@ -257,7 +257,7 @@ def _forward(
     classes: Tensor,
     *,
     groups: Mapping[int, Tensor],
-    with_gradients: bool,
+    squares: Float[Tensor, " n"] | None,
 ) -> tuple[
     Float[Tensor, "k n outputs"],
     Int64[Tensor, "k classes hidden"],
@@ -265,6 +265,8 @@ def _forward(
     dict[int, Float[Tensor, "groups"]],
 ]:
     """Compute the logits of all samples, how often each hidden unit fired for each class, and `Scores.gradients`.
+
+    The last take the squared norm of each input; without them there are none.
 
     Of replicas with `groups` of samples, shares of them that sum to 1, also the mean active neurons in each group.
 
@@ -275,35 +277,35 @@ def _forward(
     its square takes the squares of the activations, and the squares of the inputs that each unit fires for, which one
     more row of `classes` sums.
     """
-    n, layers = len(inputs), stack.trained_layers() if with_gradients else []
+    n, layers = len(inputs), [] if squares is None else stack.trained_layers()
     logits = inputs.new_empty(len(replicas), n, stack.output.shape[1])
     hidden = 0 if stack.hidden is None else stack.hidden.shape[2]
     fires = torch.zeros(len(replicas), len(classes), hidden, dtype=torch.int64, device=inputs.device)
-    squares = inputs.square().sum(dim=1)[None] if with_gradients else inputs.new_zeros(0, n)
-    gradients = squares.mean().expand(len(replicas), len(layers)).clone()
+    reach = inputs.new_zeros(0, n) if squares is None else squares[None] / n
+    gradients = reach.sum().expand(len(replicas), len(layers)).clone()
     space = inputs.new_empty(min(_ROWS_AT_ONCE, n), hidden)
     parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, n, _ROWS_AT_ONCE)]
-    shared = torch.cat([squares / n, classes])
+    shared = torch.cat([reach, classes])
     active: dict[int, Tensor] = {}
     for mine, counts, of_layers, replica in zip(logits, fires, gradients, replicas, strict=True):
         output = stack.output[replica].T
         if stack.hidden is None:
             torch.mm(inputs, output, out=mine)
             continue
-        activity, reached = inputs.new_zeros(()), inputs.new_zeros(len(squares), hidden)
+        activity, reached = inputs.new_zeros(()), inputs.new_zeros(len(reach), hidden)
         rows = torch.cat([shared, groups[replica]]) if replica in groups else shared
         active[replica] = inputs.new_zeros(len(rows) - len(shared))
         for part in parts:
             x = inputs[part]
             activations = torch.mm(x, stack.hidden[replica], out=space[: len(x)]).relu_()
             torch.mm(activations, output, out=mine[part])
-            if with_gradients:
+            if squares is not None:
                 activity += activations.view(-1).dot(activations.view(-1)) / n
             sums = rows[:, part] @ activations.sign_()
-            reached += sums[: len(squares)]
-            counts.add_(sums[len(squares) : len(shared)].long())  # whole numbers below 2**24 are exact
+            reached += sums[: len(reach)]
+            counts.add_(sums[len(reach) : len(shared)].long())  # whole numbers below 2**24 are exact
             active[replica] += sums[len(shared) :].sum(dim=1)
-        if with_gradients:
+        if squares is not None:
             by_layer = {
                 "hidden": reached[0].dot(output.square().sum(dim=1)),
                 "output": output.shape[1] * (activity + (stack.output_bias is not None)),
