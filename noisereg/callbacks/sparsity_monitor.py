@@ -245,19 +245,23 @@ class SparsityMonitor(Callback):
         """Remove the hooks."""
         self._close()
 
-    def check(self, module: nn.Module, inputs: Any = None) -> None:
+    def check(self, module: nn.Module, inputs: Any = None, *, num_classes: int | None = None) -> None:
         """Check that a network has what is to be measured, and warn once of what is not measured.
 
         Args:
             module: any network.
             inputs: of a trial pass, which alone shows calls of functions; None for none.
+            num_classes: of the data, whose samples have a label each; None if they have none.
 
         Raises:
-            ValueError: if a pattern can match nothing or, in the trial, matches nothing.
+            ValueError: if a pattern can match nothing or, in the trial, matches nothing or labels fit in two ways.
         """
-        counter = ActivationCounter(module, **self._how)
+        counted = self._num_classes or _counted_classes(num_classes)
+        counter = ActivationCounter(module, **self._how | {"num_classes": counted})
         self._warn_once(_no_activations(module, self._how["layers"] or ()))
         if inputs is not None:
+            has_labels = num_classes is not None and len(inputs) not in inputs.shape[1:]
+            counter.start_batch(inputs.new_zeros(len(inputs), dtype=torch.int64) if has_labels else None)
             with torch.random.fork_rng(), eval_mode(module), torch.no_grad(), counter:
                 module(inputs)
             self._check_found(counter, module)
@@ -383,5 +387,8 @@ def _no_activations(module: nn.Module, layers: Sequence[str]) -> str | None:
 
 
 def _num_classes(trainer: Trainer) -> int | None:
-    num_classes = getattr(trainer.datamodule, "num_classes", None)  # type: ignore[attr-defined]
+    return _counted_classes(getattr(trainer.datamodule, "num_classes", None))  # type: ignore[attr-defined]
+
+
+def _counted_classes(num_classes: Any) -> int | None:
     return num_classes if isinstance(num_classes, int) and 2 <= num_classes <= _MAX_CLASSES else None

@@ -103,7 +103,8 @@ class AllAtOnce(Training):
             monitor = build(f"callbacks.{name}", self.settings["callbacks"][name])
             with as_config_error(f"callbacks.{name}", type(monitor)):
                 model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
-                monitor.check(model, example_inputs(shape))
+                counted = {"num_classes": classes} if name == "sparsity" else {}
+                monitor.check(model, example_inputs(shape), **counted)
 
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline

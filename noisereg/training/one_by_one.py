@@ -93,7 +93,8 @@ class OneNetwork(Training):
             if isinstance(callback, SparsityMonitor | GradientMonitor):
                 with as_config_error(f"callbacks.{name}", type(callback)):
                     inputs = example_inputs(data.input_shape).to(precision(settings))
-                    callback.check(self.module, inputs)
+                    classes = {"num_classes": data.num_classes} if isinstance(callback, SparsityMonitor) else {}
+                    callback.check(self.module, inputs, **classes)
         self._early_end = EarlyEnd(given)
         self.trainer = build(
             "trainer",

@@ -243,6 +243,26 @@ def test_activations_that_are_not_measured_beside_the_relus_are_told_once():
     fit(SparsityMonitor(layers=["1", "2"]), Plain(nn.Sequential(*kinds, nn.Linear(4, 3))))  # a choice is no oversight
 
 
+class TokensFirst(nn.Module):
+    """Joins tokens to rows behind a layer that has them first, where nothing tells which axis is the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts, self.head = nn.ModuleList([nn.LSTM(4, 4)]), nn.Sequential(nn.Linear(4, 5), nn.ReLU())
+
+    def forward(self, inputs):
+        return self.head(self.parts[0](inputs.transpose(0, 1))[0].flatten(0, 1))
+
+
+def test_rows_of_either_layout_are_refused_before_the_training_where_samples_have_labels():
+    net, inputs = TokensFirst(), torch.randn(2, 7, 4)
+    with pytest.raises(ValueError, match=r"fit activations .* in two ways"):
+        SparsityMonitor().check(net, inputs, num_classes=3)
+    SparsityMonitor().check(net, inputs)
+    SparsityMonitor().check(net, inputs, num_classes=101)  # which are not counted apart
+    SparsityMonitor(batch_first=False).check(net, inputs, num_classes=3)
+
+
 def test_relus_that_are_never_called_do_not_make_others_unmeasured(recwarn):
     class Unused(Plain):
         def __init__(self):
