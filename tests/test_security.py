@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import json
+import re
 import shlex
 import sys
 import zipfile
@@ -153,6 +154,7 @@ def test_trust_ends_at_the_borders_of_the_package(plain, marker):
 
 
 def record_command(folder, *overrides):
+    folder.mkdir(exist_ok=True)
     (folder / "result.json").write_text(json.dumps({"command": shlex.join(["python", "train.py", *overrides])}))
 
 
@@ -201,6 +203,46 @@ def test_a_file_of_trust_in_the_folders_of_strangers_is_not_believed(marker):
         ):
             check_command_line(with_project_trust(completed, split_options(completed)[1]))
     assert not marker.exists()
+
+
+FILES_IN_PLACE = (".lock", "train.log", ".hydra/config.yaml", "checkpoints/curves-1.jsonl")
+FOLDERS_OF_A_RUN = (".hydra", "checkpoints", "figures", "wandb", "replicas/p=0,seed=0/checkpoints")
+
+
+@pytest.mark.parametrize("name", [*FILES_IN_PLACE, *FOLDERS_OF_A_RUN])
+def test_a_run_in_the_folder_of_a_stranger_does_not_write_through_its_links(name, tmp_path):
+    """A lock is written in place, and Hydra opens its files and the log by their names."""
+    mine, run = tmp_path / "mine", tmp_path / "run"
+    mine.mkdir()
+    (mine / "file").write_text("mine")
+    record_command(run, "seed=1", "logger=csv")
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).symlink_to(mine / "file" if name in FILES_IN_PLACE else mine)
+    for command in ([f"resume={run}"], [f"hydra.run.dir={run}"], ["-m", "seed=1,2", f"hydra.sweep.dir={run}"]):
+        with pytest.raises(ConfigError, match=rf"has a link that leads out of it, {re.escape(name)}; remove it"):
+            check_command_line(complete_arguments(command))
+    assert [path.name for path in mine.iterdir()] == ["file"] and (mine / "file").read_text() == "mine"
+
+
+def test_the_folders_of_arms_and_of_jobs_are_looked_through_too(tmp_path):
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "checkpoints").symlink_to("/usr")
+    arms = ["+experiment.arms={slow: ['optimizer.lr=0.1'], quick: ['optimizer.lr=0.2']}", f"hydra.run.dir={tmp_path}"]
+    with pytest.raises(ConfigError, match="leads out of it, slow/checkpoints; remove it"):
+        check_command_line(arms)
+    (tmp_path / "seed=1").symlink_to("/usr/lib")
+    with pytest.raises(ConfigError, match="leads out of it, seed=1; remove it"):
+        check_command_line(["-m", "seed=1,2", f"hydra.sweep.dir={tmp_path}"])
+
+
+def test_links_of_w_and_b_and_those_within_a_folder_are_no_fault(tmp_path):
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "debug.log").symlink_to("/elsewhere.log")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "checkpoints").symlink_to("store")
+    (tmp_path / "figures").symlink_to("figures")
+    (tmp_path / "venv").symlink_to("/usr")  # as in hydra.run.dir=. in a project
+    check_command_line([f"hydra.run.dir={tmp_path}"])
 
 
 def test_a_report_builds_nothing_that_a_result_names(marker):

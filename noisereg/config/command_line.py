@@ -28,6 +28,7 @@ from noisereg.config.overrides import parse_overrides, quote_texts, quote_value,
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import (
     RunFolder,
+    check_links,
     check_unlocked,
     check_writable_folder,
     differing,
@@ -166,6 +167,7 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     # several processes read the clock each for itself, and the others know of no number
     is_numbered = not ranks and not is_named(config, "hydra.run.dir")
     if not is_numbered:
+        check_links(folder, key="hydra.run.dir", parts=[folder / arm for arm in arms if arm])
         read_record(folder / arm, settings)
         check_unlocked(folder / arm, key="hydra.run.dir")
     return RunFolder(folder, arm, settings, is_numbered=is_numbered, arms=arms)
@@ -199,6 +201,8 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     if is_here(launcher):
         for job in jobs.values():
             check_devices(job.settings["trainer"])
+    parts = [part for job in jobs.values() for part in (job.folder, *(job.folder / arm for arm in job.arms if arm))]
+    check_links(folder, key="hydra.sweep.dir", parts=parts)
     check_unlocked(folder, key="hydra.sweep.dir")
     for job in jobs.values():
         read_record(job.folder, job.settings, key="hydra.sweep.dir")

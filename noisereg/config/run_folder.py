@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,7 @@ WITHOUT_EFFECT = (
     "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
 )
 _LONGEST = 80  # letters of a value in an error
+_WRITTEN = (".hydra", "checkpoints", "figures", "replicas")  # folders of a run that are its own
 _FILE_LABELS, _LABEL_PATH = "noisereg.noise.FileLabels", "noise.path"  # as with dataset.root, for that rule
 _LEFT_AT_THE_START = re.compile(
     r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?(\.lock|\.reason-of-process-\d+)"
@@ -290,6 +292,35 @@ def check_writable_folder(folder: Path, *, key: str) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"{key}={folder} cannot be written to ({existing}: {reason}); name another folder") from None
+
+
+def check_links(folder: Path, *, key: str, parts: Iterable[Path] = ()) -> None:
+    """Refuse a folder in which a link leads out of it where a run writes: a stranger would have chosen where.
+
+    Args:
+        folder: of a run or a sweep; one that does not exist has no links.
+        key: of the configuration that names the folder, for the error.
+        parts: folders of arms and of jobs, which are written as it is.
+
+    Raises:
+        ConfigError: naming the link.
+    """
+    root = os.path.realpath(folder)
+    for path in (path for place in (folder, *parts) for path in (place, *_places_of_a_run(place))):
+        if path != folder and path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            name = path.relative_to(folder) if path.is_relative_to(folder) else path
+            raise ConfigError(
+                f"{key}={folder} has a link that leads out of it, {name}; remove it, or name another folder"
+            )
+
+
+def _places_of_a_run(folder: Path) -> Iterator[Path]:
+    """Yield the files that are written in place in a run's folder, the folders in it, and what is in those of ours."""
+    yield from (folder / LOCK, folder / "wandb", *folder.glob("*.log"))
+    for part in _WRITTEN:
+        yield folder / part
+        for place, folders, files in os.walk(folder / part):
+            yield from (Path(place, name) for name in (*folders, *files))
 
 
 def check_unlocked(folder: Path, *, key: str) -> None:

@@ -122,7 +122,7 @@ def find_holder(folder: Path) -> int | None:
 def _open_lock(folder: Path, key: str) -> IO[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+        return os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
     except OSError as error:
         raise _refusal(folder, key, error) from error
 
