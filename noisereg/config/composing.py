@@ -272,7 +272,12 @@ def _find_unknown_key(overrides: list[str], alike: DictConfig | None) -> str | N
             continue
         if is_known(key):
             return f"{override.input_line}: {key} stands in no file; add it with a plus: +{override.input_line}"
-        return f"{override.input_line}: there is no key or group {key}{_suggest_key(key, meant)}"
+        hint = _suggest_key(key, meant)
+        target = OmegaConf.select(chosen, f"{key.rpartition('.')[0]}._target_") if "." in key else None
+        if not hint and target:
+            name = str(target).rpartition(".")[2]
+            hint = f"; if it is an argument of {name}, add it with a plus: +{override.input_line}"
+        return f"{override.input_line}: there is no key or group {key}{hint}"
     return None
 
 

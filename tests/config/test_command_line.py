@@ -59,7 +59,14 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         (["suggested.foo=3"], r"suggested.foo=3: there is no key or group suggested.foo"),
         (["dataset.eval_batch_size=9"], r".*stands in no file; add it with a plus: \+dataset.eval_batch_size=9$"),
         (["trainer.accumulate_grad_batches=2"], r".*add it with a plus: \+trainer.accumulate_grad_batches=2$"),
-        (["dataset=cifar10", "dataset.eps=0.1"], "dataset.eps=0.1: there is no key or group dataset.eps$"),
+        (
+            ["dataset=cifar10", "dataset.eps=0.1"],
+            r"dataset.eps=0.1: .*dataset.eps; if it is an argument of Cifar10, add",
+        ),
+        (
+            ["callbacks.sparsity.batch_first=false"],
+            r"callbacks.*: there is no .* argument of SparsityMonitor, add it with a plus: \+callbacks.*=false$",
+        ),
         (["callbacks=3"], "callbacks=3: callbacks must be the name of one of its options$"),
         (["foo=1"], "foo=1: there is no key or group foo$"),
         (["+foo=1"], "foo=1: there is no such key$"),
