@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from noisereg.labels import label_of
 from noisereg.report.claims.selection import have_diverged
 from noisereg.report.figures.tradeoff_panel import method_of
 from noisereg.report.groups.run_group import group_runs
@@ -16,6 +17,7 @@ from noisereg.runs.reading import find_runs
 from noisereg.statistics import CELL, mean_interval
 
 _ACTIVE, _VAL, _TEST = "train/active_neurons", "val/error", "test/error"
+_SHOWN = (_TEST, _ACTIVE)
 _CHOSEN = {column: f"selected/{column}" for column in (_ACTIVE, _VAL, _TEST)}  # at the epoch of the lowest val/error
 
 
@@ -88,7 +90,7 @@ def _values(found: tuple[str, str, pd.DataFrame] | None) -> dict[str, object]:
         return {"strength": "none"}
     _, strength, rows = found
     values: dict[str, object] = {"strength": strength, "n": len(rows)}
-    for column in (_TEST, _ACTIVE):
+    for column in _SHOWN:
         mean, low, high, _ = mean_interval(rows[column])
         values |= {column: mean, f"{column}_low": low, f"{column}_high": high}
     return values
@@ -109,12 +111,18 @@ def as_markdown(chosen: pd.DataFrame) -> str:
                 lines.append(f"| {row['method']} | none | | | |")
                 continue
             error, active = (
-                f"{factor * row[key]:.1f} ({factor * row[f'{key}_low']:.1f} to {factor * row[f'{key}_high']:.1f})"
-                for key, factor in ((_TEST, 100), (_ACTIVE, 1))
+                _with_interval(key, *(row[f"{key}{end}"] for end in ("", "_low", "_high"))) for key in _SHOWN
             )
             lines.append(f"| {row['method']} | {row['strength']} | {error} | {active} | {row['n']:.0f} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _with_interval(metric: str, *values: float) -> str:
+    """Return a mean and the ends of its interval, cut at what is possible, in the unit that is shown."""
+    label = label_of(metric)
+    mean, low, high = (f"{label.factor * min(max(value, label.lowest), label.highest):.1f}" for value in values)
+    return f"{mean} ({low} to {high})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -79,8 +79,7 @@ class AllAtOnce(Training):
         )
         if isinstance(networks, TwoLayerEngine):
             networks.begin_compiling(self.fit_data.first_rows())
-        if not isinstance(networks, TwoLayerEngine):
-            self._check_monitors(seeds[0])
+        self._check_ours(seeds[0])
         self._logger = ObserverLogger(self.curves, self.observers)
         self.trainer = build(
             "trainer",
@@ -96,15 +95,19 @@ class AllAtOnce(Training):
         self.num_weights = sum(weight[0].numel() for weight in networks.networks.parameters())
         self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
 
-    def _check_monitors(self, seed: int) -> None:
-        """Check what is to be measured on a network, and warn of activations that are not."""
+    def _check_ours(self, seed: int) -> None:
+        """Check callbacks whose work the engine does: their arguments, and what a network of any kind is asked for."""
         shape, classes = self.data.input_shape, self.data.num_classes
-        for name in self.settings["callbacks"].keys() & {"sparsity", "gradients"}:
-            monitor = build(f"callbacks.{name}", self.settings["callbacks"][name])
-            with as_config_error(f"callbacks.{name}", type(monitor)):
-                model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
-                counted = {"num_classes": classes} if name == "sparsity" else {}
-                monitor.check(model, example_inputs(shape), **counted)
+        for name in _OURS:
+            if name not in self.settings["callbacks"]:
+                continue
+            where = {"dirpath": str(self.folder / "checkpoints")} if name == "checkpoint" else {}
+            callback = build(f"callbacks.{name}", self.settings["callbacks"][name], **where)
+            if name in ("sparsity", "gradients") and not isinstance(self._engine, TwoLayerEngine):
+                with as_config_error(f"callbacks.{name}", type(callback)):
+                    model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
+                    counted = {"num_classes": classes} if name == "sparsity" else {}
+                    callback.check(model, example_inputs(shape), **counted)
 
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline

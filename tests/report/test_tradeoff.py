@@ -56,6 +56,13 @@ def test_early_stopping_is_a_method_the_network_without_noise_at_the_epoch_that_
     assert chosen.loc[("lowest validation error", "noise"), "strength"] == "0.2"
 
 
+def test_no_interval_goes_beyond_what_is_possible():
+    rows = rows_of(*CELLS)
+    rows.loc[rows["arm"] == "lr_9", "test/error"] = [0.0, 0.9, 0.3]  # mean 0.4, half of its interval 1.14
+    line = next(line for line in as_markdown(choose_strengths(rows, reference="noise")).splitlines() if "| lr" in line)
+    assert line == "| lr | 9 | 40.0 (0.0 to 100.0) | 80.0 (80.0 to 80.0) | 3 |"
+
+
 def test_a_method_or_column_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="reference must be a method, one of noise, l1, lr, got dropout"):
         choose_strengths(rows_of(*CELLS), reference="dropout")

@@ -1,3 +1,4 @@
+import re
 from functools import partial
 
 import numpy as np
@@ -130,3 +131,20 @@ def test_networks_are_analysed_alike_by_one_thread_and_by_several(trained):
         assert training.finish() == rows
     finally:
         training._engine.threads = 1
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        (
+            "callbacks.gradients.max_samples=-1",
+            "callbacks.gradients.max_samples must be a whole number, at least 0, got -1",
+        ),
+        ("+callbacks.norms.often=3", "callbacks.norms.often"),
+        ("+callbacks.sparsity.often=3", "callbacks.sparsity.often"),
+        ("+callbacks.checkpoint.often=3", "callbacks.checkpoint.often"),
+    ],
+)
+def test_callbacks_whose_work_the_engine_does_have_their_arguments_checked(override, words, tmp_path):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        prepare(compose_settings(*SMALL, override), folder=tmp_path, console=QUIET)
