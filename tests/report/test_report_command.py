@@ -186,7 +186,7 @@ def test_the_work_of_a_table_of_groups_side_by_side_is_linear_in_their_number(mo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("groups", [1, 100])
+@pytest.mark.parametrize("groups", [1, 100, 3000])  # of the last each run is one of its own
 def test_the_report_of_thousands_of_runs_takes_less_than_a_minute_and_a_gigabyte(tmp_path, groups):
     """3 times the runs take 3 times the time and at most 3 times the memory, as a process of its own measures them."""
     took = {}
