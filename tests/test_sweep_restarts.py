@@ -22,6 +22,7 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_as_one_left_alone(more, j
     finish_and_compare(tmp_path / "whole", tmp_path / "cut", *more)
 
 
+@pytest.mark.slow  # tests/config/test_sweep.py has it of a smaller one
 def test_a_finished_sweep_is_not_run_again(tmp_path):
     time_sweep(tmp_path, *FEW)
     before = finished_jobs(tmp_path)
