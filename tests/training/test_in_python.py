@@ -85,7 +85,10 @@ def test_a_caller_that_has_initialised_hydra_keeps_what_it_has(tmp_path):
     ("overrides", "message"),
     [
         (["noise.p=2"], r"^noise\.p must be a number in \[0, 1\]"),
-        (["noise.q=1"], r"^noise\.q=1: there is no key or group noise\.q$"),
+        (
+            ["noise.q=1"],
+            r"^noise\.q=1: there is no key or group noise\.q; if it is an argument of Resample, add it with a",
+        ),
         (["model=resnt"], r"did you mean resnet20"),
         (["noise.p=0,1"], r"a list is written 'noise\.p=\[1,2\]'"),
         (["-m", "noise.p=0,1"], r"^-m is an option of the command"),
