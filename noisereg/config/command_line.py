@@ -150,6 +150,9 @@ def _check_options(options: Namespace) -> None:
         for path in Path(folder).rglob("*.yaml"):
             if not (path.is_file() or path.is_dir()):
                 raise ConfigError(f"{path} is no regular file; remove it, as reading it may never end")
+    actions = ("run", "multirun", "cfg", "info", "shell_completion")
+    if len(asked := [f"--{name.replace('_', '-')}" for name in actions if getattr(options, name)]) > 1:
+        raise ConfigError(f"{asked[0]} does not go with {asked[1]}: leave one of them out")
     if "/" in (options.config_name or ""):
         raise ConfigError(f"--config-name must be a name without a slash, got {options.config_name}")
 

@@ -245,3 +245,16 @@ def test_the_check_of_many_jobs_is_shown_on_a_terminal_alone(monkeypatch, capfd)
     stdout, stderr = capfd.readouterr()
     assert stdout == "" and "checking the jobs" in stderr and "100%" in stderr
     assert list(_shown(jobs[:3])) == jobs[:3] and capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "noise.p=0,1", "--cfg", "job"], "^--multirun does not go with --cfg: leave one of them out$"),
+        (["--run", "-m", "noise.p=0,1"], "^--run does not go with --multirun"),
+        (["-c", "job", "--info", "config"], "^--cfg does not go with --info"),
+    ],
+)
+def test_options_of_which_hydra_takes_one_are_refused_together(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        check_command_line(arguments)
