@@ -42,7 +42,7 @@ one epoch: the same, after an epoch, on 10,000 training and 10,000 test samples;
   the pixels are turned to floats within
 alone: one call of the engine, with order and targets drawn before
 momentum: .9, with a weight decay of .0001, and as much in its plain loop
-batch 16: of 16 samples a step, with both
+batch 16, MNIST 16: of 16 samples a step, the first with both
 against JAX: alone, once more; the peer is vmap over lax.scan, 60-240-2"""
 _PLAIN_STEPS = 1200
 _BARE = Fit(1, 1, 1)  # where nothing is fitted
@@ -78,8 +78,8 @@ class Work(NamedTuple):
     def plain_loop(self) -> str:
         """The name of the row that it is compared with."""
         if self.batch_size > 1:
-            data = "" if self.task == "hypercube" else f"{self.task}, "
-            return f"{data}batch {self.batch_size}: {PLAIN_LOOP}"
+            data = "batch" if self.task == "hypercube" else self.task
+            return f"{data} {self.batch_size}: {PLAIN_LOOP}"
         return f"momentum: {PLAIN_LOOP}" if self.sgd.momentum else f"{self.task}, {PLAIN_LOOP}"
 
 
@@ -114,15 +114,16 @@ WORKS = {
     "MNIST, 1": Work(1, {EPOCH: 70, ALONE: 70}, {EPOCH: Fit(1, 1, 10_000)}, task="MNIST", call=60_000),
     "MNIST, 3": Work(3, {ALONE: 70}, {}, task="MNIST", call=60_000),
 }
-# `auto` takes `blocked` from some number of multiplications a step on. These rows show where; each only if it is named.
+# `auto` takes `blocked` from some number of multiplications a step on. These rows, of 2, 16 and 128 samples a step,
+# show where; each only if it is named.
 BY_BATCH = {
-    f"{name}, MNIST, batch {size}": Work(
+    f"MNIST {size}, {name}": Work(
         1,
         {},
         {},
         task="MNIST",
         engine=partial(make, batch_size=size),
-        peer=None if make is Blocked else f"blocked, MNIST, batch {size}",
+        peer=None if make is Blocked else f"MNIST {size}, blocked",
         call=60_000 // size,
         batch_size=size,
     )

@@ -149,6 +149,7 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_the_program_measures_what_there_is_or_what_is_chosen(images, tmp_path):
     given = ["model=torchvision", "model.name=efficientnet_b0", "dataset=image_folder", f"dataset.root={images}"]
     given += ["trainer.max_steps=1", "dataset.batch_size=2", "logger=csv", "callbacks.sparsity.by_layer=all"]

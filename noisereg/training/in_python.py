@@ -48,9 +48,9 @@ def train(overrides: Sequence[str] = (), *, folder: Path | str | None = None, qu
             whose arms are several, and a network that several processes share, which the command alone can start.
 
     Example:
-        >>> train(["noise.q=0.1"])
+        >>> train(["nois.p=0.1"])
         Traceback (most recent call last):
-        noisereg.errors.ConfigError: noise.q=0.1: there is no key or group noise.q
+        noisereg.errors.ConfigError: nois.p=0.1: there is no key or group nois.p; did you mean noise.p?
     """
     if isinstance(overrides, str):
         raise ConfigError(f'overrides must be a list of texts such as ["noise.p=0.1"], got {overrides!r}')
