@@ -107,8 +107,11 @@ def _listed(output: Any) -> Sequence[Any]:
 @no_type_check
 def _select(function: Callable[..., Any], arguments: Sequence[Any]) -> Order | None:
     """Return the rows that a call takes from its first argument by one tensor; None if it does not."""
-    if function in _SELECTS and arguments[1] == 0:
-        return Order(arguments[0].shape[:1], arguments[2])
+    if function in _SELECTS:
+        source, *others = arguments  # axis and index may be named, in any order
+        axis = next(value for value in others if isinstance(value, int))
+        index = next(value for value in others if isinstance(value, Tensor))
+        return Order(source.shape[:1], index.long()) if axis in (0, -source.ndim) else None
     if function is not Tensor.__getitem__:
         return None
     source, *keys = arguments
