@@ -108,7 +108,7 @@ def test_the_share_of_silent_neurons_is_a_formula_for_large_k():
 
 
 def corrections():
-    """Give the lines of the table of corrections."""
+    """Return the lines of the table of corrections."""
     text = (Path(__file__).parent.parent / "docs" / "errata.md").read_text(encoding="utf-8")
     table = text.split("## Corrections")[1].split("## ")[0]
     return [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in table.splitlines() if line.startswith("| ")][1:]

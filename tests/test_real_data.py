@@ -25,7 +25,7 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def _ends(process: subprocess.Popen, folder: Path) -> tuple[dict, dict]:
-    """Give the metrics before and after the training."""
+    """Return the metrics before and after the training."""
     assert process.wait(timeout=3000) == 0
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
     rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))

@@ -26,23 +26,23 @@ IDS = [
 
 
 def cells(line):
-    """Give the cells of a line of a table."""
+    """Return the cells of a line of a table."""
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
 
 
 def sections(page=PAGE):
-    """Give the parts of a page by their headings."""
+    """Return the parts of a page by their headings."""
     parts = re.split(r"^## (.*)$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def rows_of(text):
-    """Give the ids with which rows begin, in order."""
+    """Return the ids with which rows begin, in order."""
     return re.findall(r"^\| \*\*(.+?)\*\*", text, flags=re.MULTILINE)
 
 
 def index():
-    """Give the rows and the words of each id."""
+    """Return the rows and the words of each id."""
     lines = [cells(line) for line in sections()["Index"].splitlines() if line.startswith("| ")][1:]
     return {name: (rows.split(", ") if rows else [], words) for name, rows, words in lines}
 

@@ -72,7 +72,7 @@ def test_an_ordinary_text_stays_as_it_is():
 
 
 def plant(folder: Path) -> dict[str, str]:
-    """Put a secret into each input of a run but its configuration, which is refused, and return its variables."""
+    """Plant a secret in each input of a run but its configuration, which is refused, and return its variables."""
     write_images(folder / "images")
     (folder / "mine.py").write_text(MODULE)
     (folder / "netrc").write_text("machine api.wandb.ai\n  login user\n  password Gerenukgerenuk\n")

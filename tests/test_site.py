@@ -87,7 +87,7 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
 
 
 def give(line, folder):
-    """Give one command in a folder, by this Python and the noisereg of this checkout."""
+    """Return one command in a folder, by this Python and the noisereg of this checkout."""
     words = shlex.split(line)
     while re.match(r"[A-Z_]+=", words[0]):
         words.pop(0)  # PYTHONPATH=., which the environment has

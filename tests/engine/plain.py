@@ -38,7 +38,7 @@ class Draws(NamedTuple):
     rates: Tensor
 
     def of(self, replicas: slice) -> "Draws":
-        """Give those of some replicas."""
+        """Return those of some replicas."""
         return Draws(self.inputs, self.index[replicas], self.targets[replicas], self.rates[replicas])
 
 
@@ -149,7 +149,7 @@ def assert_follows(
 
 
 def in_models(stack: Stack, models: Sequence[nn.Module]) -> list[nn.Module]:
-    """Give copies of the models that were stacked, with the weights that the stack has now."""
+    """Return copies of the models that were stacked, with the weights that the stack has now."""
     copies = [deepcopy(model) for model in models]
     for replica, model in enumerate(copies):
         stack.copy_to(model, replica)
@@ -157,7 +157,7 @@ def in_models(stack: Stack, models: Sequence[nn.Module]) -> list[nn.Module]:
 
 
 def bits(stack: Stack, replicas: slice = slice(None)) -> list[bytes]:
-    """Give the weights of replicas, to be compared bit by bit."""
+    """Return the weights of replicas, to be compared bit by bit."""
     return [weight.detach()[replicas].numpy().tobytes() for weight in stack.parameters()]
 
 

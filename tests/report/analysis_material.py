@@ -31,7 +31,7 @@ def bins_of(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarr
 
 
 def plane_of(seed: int, *, classes: tuple[int, int, int] = (0, 1, 2)) -> dict[str, np.ndarray]:
-    """Put two samples of each class beside its template in both splits."""
+    """Place two samples of each class beside its template in both splits."""
     templates = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0 + seed]], dtype=np.float32)
     labels = np.repeat(classes, 2)
     points = np.repeat(templates, 2, axis=0) + np.float32(0.125)

@@ -14,5 +14,5 @@ class FusedAscent(Fused):
 
 
 def failed(checks):
-    """Give the ids of the checks that apply and are refuted."""
+    """Return the ids of the checks that apply and are refuted."""
     return {check.id for check in checks if check.applicable and not check.holds and not check.undecided}

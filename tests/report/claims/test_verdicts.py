@@ -13,7 +13,7 @@ HALF = scipy.stats.t.ppf(0.975, df=2) / math.sqrt(3)
 
 
 def rows(**by_p):
-    """Give replicas with x = the given values for the seeds 0, 1, ...; p0=[...] is p = 0, p2=[...] is p = 0.2."""
+    """Return replicas with x = the given values for the seeds 0, 1, ...; p0=[...] is p = 0, p2=[...] is p = 0.2."""
     return [
         {"p": int(name[1:]) / 10, "seed": seed, "x": value}
         for name, values in by_p.items()
@@ -554,7 +554,7 @@ def test_the_rule_explains_every_verdict():
 
 
 def courses(*rows):
-    """Give the curves of replicas of p = 0.2, one for each seed, with x as given and y falling."""
+    """Return the curves of replicas of p = 0.2, one for each seed, with x as given and y falling."""
     return pd.DataFrame(
         [
             {"p": 0.2, "seed": seed, "step": epoch, "epoch": epoch, "x": value, "y": -epoch}

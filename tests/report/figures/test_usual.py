@@ -25,7 +25,7 @@ def run(*, strengths=(0.0, 0.2), seeds=3, epochs=3, rates=(0.1,), metrics=METRIC
 
 
 def ends(frame):
-    """Give the result rows of a run."""
+    """Return the result rows of a run."""
     return frame[frame["epoch"] == frame["epoch"].max()].to_dict("records")
 
 
