@@ -15,10 +15,8 @@ from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
-import torchvision
-from torchvision.datasets.utils import download_url
 
-from noisereg.datasets.download import download
+from noisereg.datasets.download import download, torchvision_dataset
 from noisereg.datasets.image_files import (
     DECODING,
     ImageFile,
@@ -70,7 +68,7 @@ class Cifar10(Images):
     statistics = Statistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
     title: ClassVar[str] = "CIFAR-10"
     stem: ClassVar[str] = "cifar10"
-    original: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR10
+    original: ClassVar[str] = "CIFAR10"  # among the data sets of torchvision
     sha256: ClassVar[str] = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # of its archive
     counts: ClassVar[dict[str, int]] = {"train": 50_000, "test": 10_000}
     classes: ClassVar[tuple[str, ...]] = tuple(_TEN.split())
@@ -86,15 +84,16 @@ class Cifar10(Images):
         settings: Sized = {"batch_size": 128, "train_eval_size": 10_000, **common}
         super().__init__(root, normalize=normalize, augment=augment, **settings)
         self.source = self.title
-        self.files = self.root / self.original.base_folder
+        self._original = torchvision_dataset(self.original)
+        self.files = self.root / self._original.base_folder
         self.tree = self.root / self.stem
         self.archive = self.root / f"{self.stem}.tgz"
 
     def prepare_data(self) -> None:
         """Download the files if nothing is there; decode images, so that other processes find them in the cache."""
         if not any(self.holds(place) for place in (self.files, self.tree, self.archive)):
-            fetch = partial(fetch_archive, self.original, sha256=self.sha256)
-            download(self.root, self.original.base_folder, fetch)
+            fetch = partial(fetch_archive, self._original, sha256=self.sha256)
+            download(self.root, self._original.base_folder, fetch)
         elif not self.holds(self.files):
             self._decoded  # noqa: B018
 
@@ -159,7 +158,7 @@ class Cifar10(Images):
                 raise DatasetError(f"{where}/{split} has {len(found)} images, {self.title} has {n}; {mend}")
 
     def _read_original(self, *, train: bool) -> Split:
-        files = self.original.train_list if train else self.original.test_list
+        files = self._original.train_list if train else self._original.test_list
         batches = [read_batch(self.files / name, md5=md5) for name, md5 in files]
         labels = torch.tensor([label for _, labels in batches for label in labels])
         return Split(torch.from_numpy(np.concatenate([pixels for pixels, _ in batches])), labels)
@@ -177,22 +176,24 @@ class Cifar100(Cifar10):
     statistics = Statistics((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
     title = "CIFAR-100"
     stem = "cifar100"
-    original = torchvision.datasets.CIFAR100
+    original = "CIFAR100"
     sha256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
     classes = tuple(_HUNDRED.split())
 
 
-def fetch_archive(original: type[torchvision.datasets.CIFAR10], folder: Path, *, sha256: str) -> None:
+def fetch_archive(original: Any, folder: Path, *, sha256: str) -> None:
     """Download the archive, compare it with its sum, and take the files of the data out of it.
 
     Args:
-        original: says where the archive is, and what lies in it.
+        original: data set of torchvision, which says where the archive is and what lies in it.
         folder: to write to.
         sha256: of the archive, in hexadecimal.
 
     Raises:
         OSError: if the archive cannot be had, or is not the original.
     """
+    from torchvision.datasets.utils import download_url  # noqa: PLC0415 - as `torchvision_dataset`
+
     archive = folder / original.filename
     download_url(original.url, folder, original.filename)
     with archive.open("rb") as file:

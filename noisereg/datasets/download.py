@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from noisereg.errors import DatasetError
 
@@ -38,6 +39,21 @@ def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
             f"{root / name} does not exist and the download failed ({reason}); connect to the network, or "
             f"name the folder that has the data with root=PATH (Hypercube needs no files)"
         ) from error
+
+
+def torchvision_dataset(name: str) -> Any:
+    """Return a data set of torchvision, which knows where the files of the original are and what they are called.
+
+    Args:
+        name: of its class.
+
+    Example:
+        >>> torchvision_dataset("CIFAR10").base_folder
+        'cifar-10-batches-py'
+    """
+    import torchvision  # noqa: PLC0415 - takes a second, and most data sets do without
+
+    return getattr(torchvision.datasets, name)
 
 
 def _move_into_place(source: Path, target: Path) -> None:

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
-import torchvision
 from jaxtyping import UInt8
 from torch import Tensor
 
-from noisereg.datasets.download import download
+from noisereg.datasets.download import download, torchvision_dataset
 from noisereg.datasets.idx import read_idx
 from noisereg.datasets.image_files import fingerprint_images
 from noisereg.datasets.images import Images, Sized, Statistics
@@ -34,7 +33,7 @@ class Mnist(Images):
     source = "MNIST"
     statistics = Statistics((0.1307,), (0.3081,))
     folder: ClassVar[str] = "MNIST/raw"
-    original: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
+    original: ClassVar[str] = "MNIST"  # among the data sets of torchvision
     counts: ClassVar[dict[str, int]] = {"train": 60_000, "t10k": 10_000}
     checksums: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -51,7 +50,8 @@ class Mnist(Images):
     def prepare_data(self) -> None:
         """Download the files if their folder is not there."""
         if not self.holds(self.root / self.folder):
-            download(self.root, self.folder, lambda folder: self.original(folder, download=True))
+            original = torchvision_dataset(self.original)
+            download(self.root, self.folder, lambda folder: original(folder, download=True))
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the name of the data, whose files are compared with the originals, or else their fingerprint too.
@@ -106,5 +106,5 @@ class FashionMnist(Mnist):
     source = "Fashion-MNIST"
     statistics = Statistics((0.2860,), (0.3530,))
     folder: ClassVar[str] = "FashionMNIST/raw"
-    original: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.FashionMNIST
+    original: ClassVar[str] = "FashionMNIST"
     checksums: ClassVar[dict[str, str]] = {}

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any
 
 import torch
-import torchvision.models
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -56,6 +55,8 @@ def torchvision_model(
     check_positive(num_outputs=num_outputs)
     if len(input_shape) != 3 or input_shape[0] != 3:
         raise ValueError(f"input_shape must be (3, height, width) for a model of torchvision, got {input_shape}")
+    import torchvision.models  # noqa: PLC0415
+
     names = torchvision.models.list_models(module=torchvision.models)
     _check_name(name, names, "a classifier of torchvision", where="torchvision.models.list_models()")
     if name in _SEVERAL_HEADS:

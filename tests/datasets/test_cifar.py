@@ -438,7 +438,7 @@ def server(tmp_path, monkeypatch, pixels):
     for name in ("train_list", "test_list"):
         monkeypatch.setattr(kind, name, [[file, md5] for file, _ in getattr(kind, name)])
     monkeypatch.setattr(
-        "noisereg.datasets.cifar.download_url",
+        "torchvision.datasets.utils.download_url",
         lambda url, root, name: (root / name).write_bytes((folder / name).read_bytes()),
     )
     return folder / kind.filename

@@ -7,6 +7,7 @@ import torch
 import torchvision
 
 from noisereg.datasets import FashionMnist, Mnist
+from noisereg.datasets.download import torchvision_dataset
 from noisereg.errors import DatasetError
 
 COUNTS = {"train": 6, "t10k": 4}
@@ -42,7 +43,7 @@ def set_up(kind, root, **settings):
 def test_images_and_labels_are_those_torchvision_reads(kind, tmp_path):
     data = set_up(kind, tmp_path)
     for name, train in (("train", True), ("test", False)):
-        original = kind.original(tmp_path, train=train)
+        original = torchvision_dataset(kind.original)(tmp_path, train=train)
         assert torch.equal(data.splits[name].inputs[:, 0], original.data)
         assert torch.equal(data.splits[name].labels, original.targets)
 
