@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from noisereg.models.acts import build_act
 from noisereg.models.checks import check_positive
-from noisereg.models.init import initialize
+from noisereg.models.init import initialize, make_layer
 
 
 class CNN(nn.Module):
@@ -54,15 +53,15 @@ class CNN(nn.Module):
             raise ValueError(f"channels must halve images of {input_shape[1]} x {input_shape[2]}, got {len(channels)}")
         previous = input_shape[0]
         for number, wide in enumerate(channels, start=1):
-            self.add_module(f"conv{number}", skip_init(nn.Conv2d, previous, wide, 3, padding=1, bias=not batch_norm))
+            self.add_module(f"conv{number}", make_layer(nn.Conv2d, previous, wide, 3, padding=1, bias=not batch_norm))
             if batch_norm:
                 self.add_module(f"norm{number}", nn.BatchNorm2d(wide))
             self.add_module(f"act{number}", build_act(act))
             self.add_module(f"pool{number}", nn.MaxPool2d(2))
             previous = wide
         self.flatten = nn.Flatten()
-        self.linear, self.act = skip_init(nn.Linear, previous * sizes[0] * sizes[1], hidden), build_act(act)
-        self.output = skip_init(nn.Linear, hidden, num_outputs)
+        self.linear, self.act = make_layer(nn.Linear, previous * sizes[0] * sizes[1], hidden), build_act(act)
+        self.output = make_layer(nn.Linear, hidden, num_outputs)
         initialize(self, init="he", bias="zero", seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:

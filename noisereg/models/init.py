@@ -1,6 +1,8 @@
 """Initial weights: each is a function of the seed, the number of its layer and its place in it."""
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float64
@@ -12,6 +14,25 @@ from noisereg.rng import Stream, normal, uniform
 INITS = ("uniform", "unit", "torch", "he")
 BIASES = ("zero", "same", "torch", "none")
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+_Layer = TypeVar("_Layer", bound=nn.Module)
+
+
+def make_layer(kind: Callable[..., _Layer], *arguments: Any, **options: Any) -> _Layer:
+    """Make a layer on the CPU for `initialize` to fill, and leave torch's generator as it is.
+
+    Args:
+        kind: class of the layer.
+        arguments: of the class.
+        options: of the class.
+
+    Example:
+        >>> make_layer(nn.Linear, 60, 240).weight.shape
+        torch.Size([240, 60])
+    """
+    # not torch.nn.utils.skip_init: the meta device that it makes layers on loads sympy, which takes half a second
+    with torch.random.fork_rng(devices=()):
+        return kind(*arguments, device="cpu", **options)
 
 
 @torch.no_grad()

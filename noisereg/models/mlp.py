@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from noisereg import rng
 from noisereg.models.acts import build_act
 from noisereg.models.checks import check_append_one, check_positive
 from noisereg.models.dropout import Dropout
-from noisereg.models.init import initialize
+from noisereg.models.init import initialize, make_layer
 from noisereg.models.vector import ToVector
 
 
@@ -73,13 +72,13 @@ class MLP(nn.Module):
         self.vector = ToVector(input_shape, append_one=append_one)
         fan_ins = [self.vector.num_features, *widths]
         for number, (fan_in, width) in enumerate(zip(fan_ins, widths, strict=False), start=1):
-            self.add_module(f"linear{number}", skip_init(nn.Linear, fan_in, width, bias=bias != "none"))
+            self.add_module(f"linear{number}", make_layer(nn.Linear, fan_in, width, bias=bias != "none"))
             if batch_norm:
                 self.add_module(f"norm{number}", nn.BatchNorm1d(width))
             self.add_module(f"{'relu' if act == 'relu' else 'act'}{number}", build_act(act))
             if dropout:
                 self.add_module(f"dropout{number}", Dropout(dropout, seed=_dropout_seed(seed, number)))
-        self.output = skip_init(nn.Linear, fan_ins[-1], num_outputs, bias=bias != "none")
+        self.output = make_layer(nn.Linear, fan_ins[-1], num_outputs, bias=bias != "none")
         initialize(self, init=init, bias=bias, seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:

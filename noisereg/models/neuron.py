@@ -2,9 +2,8 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
-from noisereg.models.init import initialize
+from noisereg.models.init import initialize, make_layer
 from noisereg.models.vector import ToVector
 
 
@@ -46,7 +45,7 @@ class Neuron(nn.Module):
                 "take a data set of two classes, or another model"
             )
         self.vector = ToVector(input_shape)
-        self.output = skip_init(nn.Linear, self.vector.num_features, 1, bias=bias != "none")
+        self.output = make_layer(nn.Linear, self.vector.num_features, 1, bias=bias != "none")
         initialize(self, init=init, bias=bias, seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch 1"]:

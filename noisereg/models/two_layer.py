@@ -5,10 +5,9 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from noisereg.models.checks import check_append_one, check_choice, check_positive
-from noisereg.models.init import initialize
+from noisereg.models.init import initialize, make_layer
 from noisereg.models.vector import ToVector
 
 _TRAINED = ("both", "hidden", "output")
@@ -69,9 +68,9 @@ class TwoLayer(nn.Module):
             _check_output_signs(num_outputs, hidden, trained=trained)
         has_bias = bias != "none"
         self.vector = ToVector(input_shape, append_one=append_one)
-        self.hidden = skip_init(nn.Linear, self.vector.num_features, hidden, bias=has_bias)
+        self.hidden = make_layer(nn.Linear, self.vector.num_features, hidden, bias=has_bias)
         self.relu = nn.ReLU()
-        self.output = skip_init(nn.Linear, hidden, num_outputs, bias=has_bias and not output_signs)
+        self.output = make_layer(nn.Linear, hidden, num_outputs, bias=has_bias and not output_signs)
         initialize(self, init=init, bias=bias, seed=seed)
         if output_signs:
             _fill_signs(self.output)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
-from torch.nn.utils import skip_init
 
 from noisereg import rng
 from noisereg.losses import Hinge, Logistic, Surrogate
 from noisereg.models import MLP, Neuron, ResNet, initialize
+from noisereg.models.init import make_layer
 from noisereg.rng import Stream
 from noisereg.theory.check import Check, Curve
 from noisereg.theory.homogeneity import euler_violation, layers, obstacles, output_gradients
@@ -180,8 +180,8 @@ def build_shared_net(*, seed: int = 0) -> nn.Module:
         >>> build_shared_net()(torch.zeros(1, 1, 6, 6).double())
         tensor([[0.]], dtype=torch.float64, grad_fn=<MmBackward0>)
     """
-    first, second = (skip_init(nn.Conv2d, channels, 3, 3, bias=False) for channels in (1, 3))
-    last = skip_init(nn.Linear, 3, 1, bias=False)
+    first, second = (make_layer(nn.Conv2d, channels, 3, 3, bias=False) for channels in (1, 3))
+    last = make_layer(nn.Linear, 3, 1, bias=False)
     net = nn.Sequential(first, nn.ReLU(), second, nn.LeakyReLU(0.1), nn.AvgPool2d(2), nn.Flatten(), last)
     initialize(net, init="he", bias="none", seed=seed)
     return net.double()

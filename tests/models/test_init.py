@@ -5,6 +5,7 @@ import scipy.stats
 import torch
 from torch import nn
 
+from noisereg.models import init as module
 from noisereg.models.init import initialize
 from noisereg.rng import Stream, uniform
 
@@ -120,3 +121,12 @@ def test_bias_none_refuses_a_layer_that_has_one():
     net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(3, 1))
     with pytest.raises(ValueError, match="requires layers made with bias=False, got 1 with a bias"):
         fill(net, bias="none")
+
+
+def test_a_layer_that_is_to_be_filled_draws_nothing_from_the_generator_of_torch():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    layer = module.make_layer(nn.Linear, 60, 240, bias=False)
+    assert layer.weight.device.type == "cpu"
+    assert layer.bias is None
+    assert torch.equal(torch.get_rng_state(), before)
