@@ -100,7 +100,7 @@ class Replicas(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make an optimiser that moves nothing: Lightning counts its steps, and the engine makes ours."""
-        return torch.optim.SGD(self.networks.parameters(), lr=0.0)
+        return _StepCount(self.networks.parameters(), {"lr": 0.0})
 
     def on_train_start(self) -> None:
         """Measure the untrained networks."""
@@ -233,6 +233,25 @@ class _OneTorchThread(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._before:  # 0 if the training never began
             torch.set_num_threads(self._before)
+
+
+class _StepCount(torch.optim.Optimizer):
+    """An optimiser that moves nothing and has no state.
+
+    Each method is one that torch would compile: its own ones load the compiler, which takes a second and 100 MB.
+    """
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **param_group, "params": list(param_group["params"])})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        return closure() if closure else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": {}, "param_groups": []}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
 
 
 def _constant_stretches(epoch: Int64[Tensor, " steps"], rates: Tensor) -> list[slice]:

@@ -15,7 +15,6 @@ from noisereg.config.check import Settings
 from noisereg.config.targets import model_name, target_name
 from noisereg.errors import ConfigError
 from noisereg.runs.reading import find_runs
-from noisereg.theory import Check
 from noisereg.training.build import build
 from noisereg.training.training import Training
 
@@ -90,7 +89,10 @@ def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
         ConfigError: if a verifier refuses its arguments, or is none.
     """
     rows = []
-    for name, section in settings["experiment"].get("checks", {}).items():
+    verifiers = settings["experiment"].get("checks", {})
+    if verifiers:
+        from noisereg.theory import Check  # noqa: PLC0415 - loads scipy.stats
+    for name, section in verifiers.items():
         with console.status(Text(f"checking {name}")):
             checks = build(f"experiment.checks.{name}", section)
         if not (isinstance(checks, list) and all(isinstance(check, Check) for check in checks)):
