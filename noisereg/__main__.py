@@ -177,7 +177,10 @@ def _load_run() -> Callable[[DictConfig], Any]:
     if console.is_terminal and os.environ.get("LOCAL_RANK", "0") == "0":
         console.print("loading torch and Lightning ...")
     gc.disable()
-    from noisereg.training.run import run  # noqa: PLC0415 - loads torch
+    from noisereg.training.deferred import load_lightning  # noqa: PLC0415 - loads torch
+
+    load_lightning()
+    from noisereg.training.run import run  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()

@@ -1,6 +1,7 @@
 """The fence between the rooms of noisereg, read from the source."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,25 @@ def test_a_module_loads_no_library_that_it_can_do_without(modules, absent):
     loaded = set(done.stdout.split())
     assert {f"noisereg.{module}" for module in modules.split()} <= loaded
     assert absent & loaded == set()
+
+
+def test_the_default_run_loads_nothing_that_it_does_not_use(tmp_path):
+    script = """
+import sys
+from noisereg.__main__ import main
+sys.argv = ["train.py", "seeds=2", "trainer.max_epochs=2", "dataset.test_size=20", "logger.wandb=false"]
+main()
+print(*sorted(sys.modules))
+"""
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"lightning.pytorch", "torchmetrics", "altair", "noisereg.engine.fused"} <= loaded
+    compilers = {"torch._dynamo", "torch._inductor", "sympy"}
+    assert loaded & {*compilers, "torchvision", "scipy.signal", "scipy.stats", "noisereg.theory", "wandb"} == set()
 
 
 def breaches(package: Path) -> Iterator[str]:

@@ -1,0 +1,114 @@
+"""Lightning, loaded without what it imports at its start and this program seldom uses.
+
+Those are torch's compiler (Lightning asks whether a network is a compiled one), torchvision (for metrics of images) and
+scipy.signal (for metrics of sound): two seconds of each start and 230 MB. Nobody offers to leave them out. So while
+Lightning is loaded, stand-ins are in their place among the modules, whose parts are the real ones from their first use
+on.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, wraps
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_COMPILER = "torch._dynamo"
+_DEFERRED = (
+    _COMPILER,
+    "torchvision",
+    "torchvision.models",
+    "torchvision.ops",
+    "scipy.signal",  # torchmetrics adds a name of former versions to it, for a metric of speech alone
+)
+
+
+def load_lightning() -> None:
+    """Load Lightning and torchmetrics, and leave for their first use what they need for other work than a run's own."""
+    try:
+        with _stand_ins():
+            import_module("lightning.pytorch")
+    except ImportError:  # another version imports more of a library than its names
+        import_module("lightning.pytorch")
+
+
+@contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Let imports of what is not loaded yet find stand-ins."""
+    sys.modules.update({name: _StandIn(name) for name in _DEFERRED if name not in sys.modules})
+    try:
+        yield
+    finally:
+        _remove_stand_ins()
+
+
+def _remove_stand_ins() -> None:
+    for name in _DEFERRED:
+        if isinstance(sys.modules.get(name), _StandIn):
+            del sys.modules[name]
+
+
+class _StandIn(ModuleType):
+    """A module whose parts are loaded when they are used.
+
+    Args:
+        name: of the module.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+        if name == _COMPILER:
+            self.disable = _not_compiled
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return _Part(self.__name__, name)
+
+
+class _Part:
+    """A function, class or module that is loaded when it is called, or looked into.
+
+    Nothing is an instance of a class that is not loaded.
+
+    Args:
+        module: that it is in.
+        name: that it has there.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+
+    @cached_property
+    def _real(self) -> Any:
+        _remove_stand_ins()  # used while Lightning is loaded, it would be found where the real one is looked for
+        return getattr(import_module(self._module), self._name)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._real(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what annotations are asked for
+            raise AttributeError(f"{self._module}.{self._name} is not loaded, and has no {name!r} yet")
+        return getattr(self._real, name)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return self._module in sys.modules and isinstance(instance, self._real)
+
+
+def _not_compiled(function: Callable[..., Any], recursive: bool = True, *, reason: str | None = None) -> Any:
+    """Keep a function from being compiled, as `torch.compiler.disable`, from when the compiler is loaded."""
+    disabled: list[Callable[..., Any]] = []
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        if _COMPILER not in sys.modules:
+            return function(*arguments, **options)
+        if not disabled:
+            disabled.append(import_module(_COMPILER).disable(function, recursive, reason=reason))
+        return disabled[0](*arguments, **options)
+
+    return call
