@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from noisereg.datasets import Cifar10, Cifar100, FashionMnist, Mnist
+from noisereg.datasets.download import torchvision_dataset
 from noisereg.files.cache import cache_folder
 from noisereg.parsers import doctor_parser
 from noisereg.runs.environment import describe_environment
@@ -83,7 +84,10 @@ def _find_data(root: Path) -> list[str]:
     places = {
         Mnist.source: [Mnist.folder],
         FashionMnist.source: [FashionMnist.folder],
-        **{data.title: [data.original.base_folder, data.stem, f"{data.stem}.tgz"] for data in (Cifar10, Cifar100)},
+        **{
+            data.title: [torchvision_dataset(data.original).base_folder, data.stem, f"{data.stem}.tgz"]
+            for data in (Cifar10, Cifar100)
+        },
     }
     found = [f"{name}: {root / place}" for name, below in places.items() for place in below if (root / place).exists()]
     return found or [f"none in {root}: MNIST and CIFAR would be downloaded to it"]
