@@ -95,7 +95,7 @@ def measure(name: str, *, rounds: int, share: float = 1.0) -> Cost:
     rates = torch.full((work.replicas,), settings["optimizer"]["lr"], dtype=torch.float64)
 
     def evaluate(with_gradients: bool) -> None:
-        given = {"loss": loss, "num_classes": num_classes}
+        given = {"loss": loss, "num_classes": num_classes, "compiled": True}
         score(stack, range(work.replicas), inputs, labels, **given, with_gradients=with_gradients)
         score(stack, range(work.replicas), *test, **given, with_gradients=False)  # of the training split alone
 

@@ -18,6 +18,8 @@ import os
 import pickle
 import platform
 import stat
+import threading
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +34,7 @@ from numba.core.serialize import dumps
 from noisereg.files.atomic import write_atomically
 from noisereg.files.cache import cache_folder
 
+COMPILATION = "compilation"  # name of threads that compile
 _log = logging.getLogger(__name__)
 _SUM_BYTES = 32  # of SHA-256, before the code
 _PLAIN = (bool, int, float, str, tuple, type(None))  # what a loop may be compiled for
@@ -62,6 +65,20 @@ def kept(kernel: Any) -> Any:
     if hasattr(os, "geteuid"):  # else the system has no owners that could be compared
         kernel._cache = _KeptCode(kernel)  # where numba looks for machine code; there is no public way
     return kernel
+
+
+def compile_beside(call: Callable[[], object]) -> threading.Thread:
+    """Begin a first call of a compiled function in a thread of its own; another that comes before its end waits for it.
+
+    Args:
+        call: makes it, on a sample of the arguments to come.
+
+    Returns:
+        The thread.
+    """
+    thread = threading.Thread(target=call, daemon=True, name=COMPILATION)
+    thread.start()
+    return thread
 
 
 class _KeptCode(NullCache):

@@ -1,6 +1,6 @@
-"""What a stack of networks does on a set of samples: one matrix product a layer and replica."""
+"""What is measured of a stack of networks on a set of samples."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, product
@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 
 from noisereg.datasets import Split
 from noisereg.engine.engine import Given, SharedData
+from noisereg.engine.forward import Passed, forward
 from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
 from noisereg.metrics import (
@@ -25,7 +26,6 @@ from noisereg.metrics import (
     summarize_counts,
 )
 
-_ROWS_AT_ONCE = 1024  # activations of these stay in a core's cache
 _LOGITS_AT_ONCE = 2**20  # of several replicas, for fewer and longer operations
 _ACTIVE_APART = tuple(f"active_{unit}_{group}" for unit in ("neurons", "fraction") for group in GROUPS)
 _SCORED_BYTES = 2**25  # of data at a time, as all of them may not fit into memory; one group a thread may take more
@@ -94,6 +94,7 @@ def score(
     num_classes: int,
     given: Given | None = None,
     with_gradients: bool = True,
+    compiled: bool = False,
 ) -> Scores:
     """Score replicas on the same samples.
 
@@ -106,33 +107,72 @@ def score(
         num_classes: C.
         given: the labels that a replica is trained on; see `Engine.measure`.
         with_gradients: whether the gradients are measured too.
+        compiled: see `forward`.
+
+    Raises:
+        ValueError: if a label is out of range.
     """
-    n = len(labels)
-    classes = one_hot(labels, num_classes).to(inputs.dtype).T.contiguous()
-    samples = torch.bincount(labels, minlength=num_classes)[None]
+    samples = torch.bincount(labels, minlength=num_classes)
+    if len(samples) > num_classes:
+        raise ValueError(f"labels must be in [0, {num_classes}), got {int(labels.max())}")
     # a norm takes one pass over the inputs, a square and a sum five times as long
     squares = torch.linalg.vector_norm(inputs, dim=1).square() if with_gradients else None
-    at_once = max(1, _LOGITS_AT_ONCE // max(1, n * stack.output.shape[1]))
+    at_once = max(1, _LOGITS_AT_ONCE // max(1, len(labels) * stack.output.shape[1]))
+    how: dict[str, Any] = {"num_classes": num_classes, "compiled": compiled}
+    by_sample = with_gradients or given is not None
     parts = []
     for first in range(0, len(replicas), at_once):
         some = replicas[first : first + at_once]
-        theirs = {replica: found for replica in some if given and (found := given(replica)) is not None}
-        groups = {replica: _groups(labels, found, dtype=inputs.dtype) for replica, found in theirs.items()}
-        logits, fires, gradients, active = _forward(stack, some, inputs, classes, groups=groups, squares=squares)
+        passed = forward(stack, some, inputs, labels, by_sample=by_sample, **how)
+        logits, fires = (torch.stack(tensors) for tensors in list(zip(*passed, strict=True))[:2])
         flat, clean = logits.flatten(end_dim=1), labels.repeat(len(some))
         per_sample = (predictions(flat) != clean).to(inputs.dtype), loss.per_sample(flat, clean)
-        error, mean_loss = (values.view(len(some), n).mean(dim=1) for values in per_sample)
+        error, mean_loss = (values.view(len(some), len(labels)).mean(dim=1) for values in per_sample)
         largest = logits.abs().amax(dim=(1, 2))
-        num_values = len(Memorization.names) + (len(_ACTIVE_APART) if fires.shape[2] else 0)
-        apart = logits.new_full((len(some), num_values if given else 0), torch.nan)
-        for values, mine, replica in zip(apart, logits, some, strict=True):
-            if replica in theirs:
-                memorization = Memorization().to(mine.device)
-                memorization.update(predictions(mine), labels, theirs[replica], loss.per_sample(mine, theirs[replica]))
-                shares = [active[replica], active[replica] / fires.shape[2]] if fires.shape[2] else []
-                values.copy_(torch.cat([torch.stack([*memorization.compute().values()]), *shares]))
-        parts.append(Scores(error, mean_loss, largest, fires, samples.expand(len(some), -1), gradients, apart))
+        gradients = torch.stack([_gradients(stack, one, squares) for one in passed])
+        apart = logits.new_empty(len(some), 0)
+        if given:
+            apart = torch.stack(
+                [_apart(one, labels, given(replica), loss=loss) for replica, one in zip(some, passed, strict=True)]
+            )
+        of_classes = samples.expand(len(some), -1)
+        parts.append(Scores(error, mean_loss, largest, fires, of_classes, gradients, apart))
     return Scores.together(parts)
+
+
+def _gradients(stack: Stack, passed: Passed, squares: Float[Tensor, " n"] | None) -> Float[Tensor, " layers"]:
+    """Compute `Scores.gradients` of one replica from the squared norms of the inputs; none without these.
+
+    The gradient of an output in its weights is the activations, and 1 for its bias; that in the weights of a hidden
+    unit is, where the unit fires, its output weight times the input, with the 1 at its end for the bias.
+    """
+    if squares is None:
+        return passed.logits.new_empty(0)
+    if stack.hidden is None:
+        return squares.mean()[None]
+    outputs = passed.logits.shape[1]
+    by_layer = {
+        "hidden": (squares * passed.reach).mean(),
+        "output": outputs * (passed.activity.mean() + (stack.output_bias is not None)),
+    }
+    return torch.stack([by_layer[layer] for layer in stack.trained_layers()])
+
+
+def _apart(
+    passed: Passed, labels: Int64[Tensor, " n"], given: Int64[Tensor, " n"] | None, *, loss: Loss
+) -> Float[Tensor, " values"]:
+    """Compute `Scores.apart` of one replica from the labels that it is given."""
+    units = passed.fires.shape[1]
+    if given is None:
+        return passed.logits.new_full((len(Memorization.names) + (len(_ACTIVE_APART) if units else 0),), torch.nan)
+    memorization = Memorization().to(labels.device)
+    memorization.update(predictions(passed.logits), labels, given, loss.per_sample(passed.logits, given))
+    values = torch.stack([*memorization.compute().values()])
+    if not units:
+        return values
+    groups = one_hot(is_wrong(labels, given).long(), len(GROUPS)).to(passed.active.dtype)
+    active = passed.active @ groups / groups.sum(dim=0)  # nan for a group without samples
+    return torch.cat([values, active, active / units])
 
 
 def score_all(
@@ -144,6 +184,7 @@ def score_all(
     num_classes: int,
     threads: int,
     given: Given | None = None,
+    compiled: bool = False,
 ) -> tuple[dict[str, Float[Tensor, " replicas"]], list[tuple[Tensor, Tensor]]]:
     """Score the running replicas on every split of their data, each by one thread; the others have nan.
 
@@ -155,6 +196,7 @@ def score_all(
         num_classes: C.
         threads: that share the work; 0 for as many as torch has.
         given: the labels that a replica is trained on; see `Engine.measure`.
+        compiled: see `forward`.
 
     Returns:
         The values by the names of metrics, and how often each hidden unit fired for each class on the training split:
@@ -167,7 +209,7 @@ def score_all(
     def score_one(task: tuple[list[int], str, Split]) -> Scores:
         share, name, split = task
         is_train = name == "train"  # the metrics of the gradients and of given labels are of this split alone
-        how: dict[str, Any] = {"given": given if is_train else None, "with_gradients": is_train}
+        how: dict[str, Any] = {"given": given if is_train else None, "with_gradients": is_train, "compiled": compiled}
         return score(stack, share, split.inputs, split.labels, loss=loss, num_classes=num_classes, **how)
 
     with one_thread_each(threads) as map_all:
@@ -248,78 +290,6 @@ def _shares(replicas: Sequence[int], running: Sequence[bool], parts: int) -> lis
 def _prepare_thread() -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-
-
-def _forward(
-    stack: Stack,
-    replicas: Sequence[int],
-    inputs: Tensor,
-    classes: Tensor,
-    *,
-    groups: Mapping[int, Tensor],
-    squares: Float[Tensor, " n"] | None,
-) -> tuple[
-    Float[Tensor, "k n outputs"],
-    Int64[Tensor, "k classes hidden"],
-    Float[Tensor, "k layers"],
-    dict[int, Float[Tensor, "groups"]],
-]:
-    """Compute the logits of all samples, how often each hidden unit fired for each class, and `Scores.gradients`.
-
-    The last take the squared norm of each input; without them there are none.
-
-    Of replicas with `groups` of samples, shares of them that sum to 1, also the mean active neurons in each group.
-
-    Memory that was just written is quick: all parts of the samples take turns in the same space.
-
-    The gradient of an output in its weights is the activations, and 1 for its bias; that in the weights of a hidden
-    unit is, where the unit fires, its output weight times the input, with the 1 at its end for the bias. So the mean of
-    its square takes the squares of the activations, and the squares of the inputs that each unit fires for, which one
-    more row of `classes` sums.
-    """
-    n, layers = len(inputs), [] if squares is None else stack.trained_layers()
-    logits = inputs.new_empty(len(replicas), n, stack.output.shape[1])
-    hidden = 0 if stack.hidden is None else stack.hidden.shape[2]
-    fires = torch.zeros(len(replicas), len(classes), hidden, dtype=torch.int64, device=inputs.device)
-    reach = inputs.new_zeros(0, n) if squares is None else squares[None] / n
-    gradients = reach.sum().expand(len(replicas), len(layers)).clone()
-    space = inputs.new_empty(min(_ROWS_AT_ONCE, n), hidden)
-    parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, n, _ROWS_AT_ONCE)]
-    shared = torch.cat([reach, classes])
-    active: dict[int, Tensor] = {}
-    for mine, counts, of_layers, replica in zip(logits, fires, gradients, replicas, strict=True):
-        output = stack.output[replica].T
-        if stack.hidden is None:
-            torch.mm(inputs, output, out=mine)
-            continue
-        activity, reached = inputs.new_zeros(()), inputs.new_zeros(len(reach), hidden)
-        rows = torch.cat([shared, groups[replica]]) if replica in groups else shared
-        active[replica] = inputs.new_zeros(len(rows) - len(shared))
-        for part in parts:
-            x = inputs[part]
-            activations = torch.mm(x, stack.hidden[replica], out=space[: len(x)]).relu_()
-            torch.mm(activations, output, out=mine[part])
-            if squares is not None:
-                activity += activations.view(-1).dot(activations.view(-1)) / n
-            sums = rows[:, part] @ activations.sign_()
-            reached += sums[: len(reach)]
-            counts.add_(sums[len(reach) : len(shared)].long())  # whole numbers below 2**24 are exact
-            active[replica] += sums[len(shared) :].sum(dim=1)
-        if squares is not None:
-            by_layer = {
-                "hidden": reached[0].dot(output.square().sum(dim=1)),
-                "output": output.shape[1] * (activity + (stack.output_bias is not None)),
-            }
-            of_layers.copy_(torch.stack([by_layer[layer] for layer in layers]))
-    if stack.output_bias is not None:
-        logits += stack.output_bias[replicas][:, None]
-    return logits, fires, gradients, active
-
-
-def _groups(clean: Int64[Tensor, " n"], given: Int64[Tensor, " n"], *, dtype: torch.dtype) -> Float[Tensor, "groups n"]:
-    """Return the share of each sample in its group, right or wrong; nan throughout for a group without samples."""
-    members = one_hot(is_wrong(clean, given).long(), len(GROUPS)).to(dtype).T
-    return members / members.sum(dim=1, keepdim=True)
 
 
 def sizes(stack: Stack) -> dict[str, Float[Tensor, " replicas"]]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from noisereg.engine.blocked import Blocked
 from noisereg.engine.engine import Given, SharedData
+from noisereg.engine.forward import compile_for
 from noisereg.engine.fused import Fused
 from noisereg.engine.measure import score_all, sizes
 from noisereg.engine.stack import Stack
@@ -45,12 +46,13 @@ class TwoLayerEngine:
         return self.networks.prepare(inputs)
 
     def begin_compiling(self, inputs: Float[Tensor, "n features"]) -> None:
-        """Compile what such inputs need in a thread of its own, some seconds of work.
+        """Compile what such inputs need in threads of their own, some seconds of work.
 
         Args:
             inputs: some of those to come, as `prepare` made them.
         """
         if isinstance(self._steps, Fused):
+            compile_for(self.networks)  # the first to be needed
             self._steps.prepare(self.networks, inputs)
 
     def train(
@@ -83,6 +85,7 @@ class TwoLayerEngine:
         """Measure the running replicas, see `Engine`."""
         before = self._fires.any(dim=1)
         how: dict[str, Any] = {"loss": self._loss, "num_classes": num_classes, "threads": self.threads}
+        how["compiled"] = isinstance(self._steps, Fused)
         values, fires = score_all(self.networks, data, running, given=given, **how)
         for replicas, counts in fires:
             self._fires[replicas] = counts.cpu()

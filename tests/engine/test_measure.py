@@ -6,7 +6,8 @@ import torch
 from engine.plain import LOSSES, make_networks, make_neurons, name
 
 from noisereg.engine import Stack, measure
-from noisereg.engine.measure import _ROWS_AT_ONCE, score, sizes
+from noisereg.engine.forward import _ROWS_AT_ONCE
+from noisereg.engine.measure import score, sizes
 from noisereg.losses import CrossEntropy, Logistic
 from noisereg.metrics import bias_statistics, weight_norms
 
@@ -20,11 +21,17 @@ def samples(num_outputs):
     return torch.randn(ROWS, 6, generator=generator), labels
 
 
-def measured(models, inputs, labels, *, loss, replicas=None):
+@pytest.fixture(params=[False, True], ids=["torch", "compiled"])
+def compiled(request):
+    """Measure by operations of torch, and by the compiled loop."""
+    return request.param
+
+
+def measured(models, inputs, labels, *, loss, replicas=None, compiled=True):
     stack = Stack.of(models)
-    num_classes = max(stack.output.shape[1], 2)
+    how = {"loss": loss, "num_classes": max(stack.output.shape[1], 2), "compiled": compiled}
     which = range(len(models)) if replicas is None else replicas
-    return score(stack, which, stack.prepare(inputs), labels, loss=loss, num_classes=num_classes)
+    return score(stack, which, stack.prepare(inputs), labels, **how)
 
 
 def one_of_each():
@@ -40,9 +47,9 @@ def one_of_each():
 
 @pytest.mark.parametrize("num_outputs", [1, 3])
 @pytest.mark.parametrize("loss", LOSSES, ids=name)
-def test_error_and_loss_are_those_of_each_model(loss, num_outputs):
+def test_error_and_loss_are_those_of_each_model(loss, num_outputs, compiled):
     models, (inputs, labels) = make_networks(num_outputs, count=3), samples(num_outputs)
-    scores = measured(models, inputs, labels, loss=loss)
+    scores = measured(models, inputs, labels, loss=loss, compiled=compiled)
     for replica, model in enumerate(models):
         logits = model(inputs).detach()
         chosen = logits[:, 0] > 0 if num_outputs == 1 else logits.argmax(dim=1)
@@ -51,9 +58,9 @@ def test_error_and_loss_are_those_of_each_model(loss, num_outputs):
 
 
 @pytest.mark.parametrize("settings", [{}, {"bias": "none"}, {"bias": "none", "append_one": True}], ids=name)
-def test_firings_are_counted_as_in_a_loop_over_classes_and_neurons(settings):
+def test_firings_are_counted_as_in_a_loop_over_classes_and_neurons(settings, compiled):
     models, (inputs, labels) = make_networks(3, count=3, **settings), samples(3)
-    scores = measured(models, inputs, labels, loss=CrossEntropy())
+    scores = measured(models, inputs, labels, loss=CrossEntropy(), compiled=compiled)
     for replica, model in enumerate(models):
         fires = model.relu(model.hidden(model.vector(inputs))).detach().numpy() > 0
         expected = [[fires[labels.numpy() == c, unit].sum() for unit in range(8)] for c in range(3)]
@@ -78,10 +85,10 @@ def test_replicas_whose_outputs_would_fill_the_memory_are_scored_in_parts(monkey
         assert torch.equal(together, parted)
 
 
-def test_what_is_told_of_a_network_is_counted_by_hand():
+def test_what_is_told_of_a_network_is_counted_by_hand(compiled):
     # Outputs are 1 - max(x, 0): right where the label is that of 1 > max(x, 0).
     inputs = torch.tensor([[2.0], [3.0], [-1.0], [-2.0]]) @ torch.eye(6)[:1]
-    told = measured([one_of_each()], inputs, torch.tensor([0, 1, 1, 1]), loss=Logistic()).named(
+    told = measured([one_of_each()], inputs, torch.tensor([0, 1, 1, 1]), loss=Logistic(), compiled=compiled).named(
         "test", layers=["hidden", "output"]
     )
     logits = np.array([-1.0, -2.0, 1.0, 1.0])
@@ -115,13 +122,14 @@ def test_the_largest_output_is_that_of_each_model_on_the_training_data(num_outpu
     assert "test/largest_output" not in scores.named("test", layers=["hidden", "output"])
 
 
-def test_right_and_wrong_labels_are_measured_apart_and_counted_by_hand():
+def test_right_and_wrong_labels_are_measured_apart_and_counted_by_hand(compiled):
     # Outputs are 1 - max(x, 0), so classes 0, 0, 1, 1; two neurons fire for x > 0, and one for the others.
     inputs = torch.tensor([[2.0], [3.0], [-1.0], [-2.0]]) @ torch.eye(6)[:1]
     clean, given = torch.tensor([0, 1, 1, 0]), torch.tensor([0, 0, 1, 1])
     stack = Stack.of([one_of_each()] * 3)
     asked = {0: given, 2: clean}.get
-    scores = score(stack, range(3), stack.prepare(inputs), clean, loss=Logistic(), num_classes=2, given=asked)
+    how = {"loss": Logistic(), "num_classes": 2, "compiled": compiled}
+    scores = score(stack, range(3), stack.prepare(inputs), clean, given=asked, **how)
     told = scores.named("train", layers=["hidden", "output"])
     losses = np.log1p(np.exp(np.array([-1.0, -2.0, -1.0, -1.0])))  # each sample has the given class
     expected = {
@@ -143,9 +151,9 @@ TRAINED = [{}, {"trained": "hidden"}, {"trained": "output"}, {"bias": "none"}, {
 
 @pytest.mark.parametrize("num_outputs", [1, 3])
 @pytest.mark.parametrize("settings", TRAINED, ids=name)
-def test_the_gradients_are_those_of_autograd_sample_by_sample(settings, num_outputs):
+def test_the_gradients_are_those_of_autograd_sample_by_sample(settings, num_outputs, compiled):
     models, (inputs, labels) = make_networks(num_outputs, count=2, **settings), samples(num_outputs)
-    values = measured(models, inputs[:40], labels[:40], loss=Logistic(), replicas=[1, 0])
+    values = measured(models, inputs[:40], labels[:40], loss=Logistic(), replicas=[1, 0], compiled=compiled)
     for model, found in zip(reversed(models), values.gradients, strict=True):
         assert found.tolist() == pytest.approx(squared_gradients(model, inputs[:40]), rel=1e-5)
 
@@ -190,6 +198,12 @@ def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
     assert scores.fires.shape == (3, 2, 0)
     gradients = {"train/gradient_norm_squared", "train/gradient_norm_squared/output"}
     assert scores.named("train", layers=["output"]).keys() == {"train/error", "train/clean_loss", *gradients}
+
+
+def test_a_label_out_of_range_is_refused(compiled):
+    inputs, labels = samples(1)
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 2\), got 2"):
+        measured(make_networks(), inputs, labels.fill_(2), loss=Logistic(), compiled=compiled)
 
 
 def test_one_sample_is_enough():
