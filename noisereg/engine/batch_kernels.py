@@ -12,7 +12,7 @@ from typing import Any, no_type_check
 import numpy as np
 
 from noisereg.engine.kept_kernels import kept
-from noisereg.engine.kernels import Trains, apart, compiled, inlined, reordered
+from noisereg.engine.kernels import Trains, compiled, empty_rows, inlined, reordered
 
 _FOUR = 4  # rows of weights, and samples, that are taken together: 16 products for each 4 numbers that are read
 
@@ -34,45 +34,30 @@ def network(
         trains: which weights a step moves.
         momentum: whether there is any.
     """
-    add_outer, add_products, add_few, add_few_products = _tiles(hidden)
+    add_outer, add_products = _tiles(hidden)
     step_output = output_step(hidden, outputs, slope=slope, trains=trains, momentum=momentum)
-    trains_hidden = trains.hidden
+    step_rows, trains_hidden = _vector_step(momentum), trains.hidden
+    whole, padded_features = features // _FOUR * _FOUR, -(-features // _FOUR) * _FOUR
 
     @inlined
     @no_type_check
-    def decay(w, m, first, count, past):
-        a, b, c, d, e = past[0], past[1], past[2], past[3], past[4]
-        for i in range(first, first + count):
-            if momentum:  # the gradient is still to come into m, which is then followed by e
-                m0 = c * w[i] + d * m[i]
-                w[i] += a * w[i] + b * m[i] - e * m0
-                m[i] = m0
-            else:
-                w[i] += a * w[i]
-
-    @inlined
-    @no_type_check
-    def pass_over(weights, momenta, past, x, delta, y, z):
-        w, m = weights.reshape(-1), momenta.reshape(-1)  # flat: with two axes the loops are not vectorised
-        moved = m if momentum else w
-        num_samples = len(x)
+    def pass_over(weights, momenta, past, x, delta, y, z, gradient):
+        w, m, g = weights.reshape(-1), momenta.reshape(-1), gradient.reshape(-1)
         for j in range(0, features, _FOUR):
-            rows = min(_FOUR, features - j)
+            rows = slice(j * hidden, min(j + _FOUR, features) * hidden)
             if trains_hidden:
-                decay(w, m, j * hidden, rows * hidden, past)
-                for s in range(0, num_samples, _FOUR):
-                    if rows == _FOUR:
-                        add_outer(moved, delta, x, j, s)
-                    else:
-                        add_few(moved, delta, x, j, s)
-                if momentum:
-                    for i in range(j * hidden, (j + rows) * hidden):
-                        w[i] += past[4] * m[i]
-            for s in range(0, num_samples, _FOUR):
-                if rows == _FOUR:
-                    add_products(w, z, y, j, s)
-                else:
-                    add_few_products(w, z, y, j, s)
+                g[:] = 0
+                for s in range(0, len(x), _FOUR):
+                    add_outer(g, delta, x, j, s)
+                step_rows(w[rows], m[rows], g, past)
+            if j < whole:
+                for s in range(0, len(y), _FOUR):
+                    add_products(w[rows], z, y, j, s)
+            else:  # fewer than four rows are followed by rows of zeros
+                g[:] = 0
+                g[: (features - j) * hidden] = w[rows]
+                for s in range(0, len(y), _FOUR):
+                    add_products(g, z, y, j, s)
 
     @compiled
     @no_type_check
@@ -94,9 +79,12 @@ def network(
     ):
         kind, num_draws = weights.dtype, index.shape[1]
         padded = -(-batch_size // _FOUR) * _FOUR  # the samples beyond a batch are zero
-        z, delta = np.empty(padded * hidden, kind), np.empty(padded * hidden, kind)
-        x, y = np.empty((padded, features), kind), np.empty((padded, features), kind)
-        logits, gradient = np.empty(outputs, kind), np.empty((outputs + 1, max(hidden, outputs)), kind)
+        z, delta = empty_rows(padded, hidden, weights).reshape(-1), empty_rows(padded, hidden, weights).reshape(-1)
+        x, y = empty_rows(padded, padded_features, weights), empty_rows(padded, padded_features, weights)
+        logits = np.empty((batch_size, outputs), kind)
+        gradient = np.empty((outputs + 1, max(hidden, outputs)), kind)
+        of_rows = empty_rows(_FOUR, hidden, weights)
+        y[:] = 0
         for r in range(first, last):
             past, one = table[r, 0], table[r, 1]
             x[:], delta[:] = 0, 0
@@ -104,8 +92,8 @@ def network(
                 count = max(0, min(batch_size, num_draws - t))
                 y[count:], z[:] = 0, 0
                 for s in range(count):
-                    y[s] = inputs[index[r, t + s]]
-                pass_over(weights[r], momenta[r], past, x, delta, y, z)
+                    y[s, :features] = inputs[index[r, t + s]]
+                pass_over(weights[r], momenta[r], past, x, delta, y, z, of_rows)
                 if count == 0:
                     break
                 step_output(
@@ -123,9 +111,6 @@ def network(
                     activity_l1,
                 )
                 delta[count * hidden :] = 0
-                if not momentum:  # the gradient goes into the weights themselves
-                    for i in range(count * hidden):
-                        delta[i] *= one[4]
                 past = one
                 x, y = y, x
 
@@ -197,25 +182,27 @@ def output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains
         of_penalty = activity_l1 / count if trains_hidden else 0.0
         gradient[:] = 0
         for s in range(count):
-            a, d = z[s * hidden : (s + 1) * hidden], delta[s * hidden : (s + 1) * hidden]
+            a = z[s * hidden : (s + 1) * hidden]
             for i in range(hidden):
                 a[i] = a[i] if a[i] > 0 else a[i] * 0
-                d[i] = of_penalty
             for c in range(outputs):
                 v, sum_ = output[c], bias[c]
                 for i in range(hidden):
                     sum_ += a[i] * v[i]
-                logits[c] = sum_
-            slope(logits, target[s])
+                logits[s, c] = sum_
+        for s in range(count):  # by themselves: the CPU begins with the next sample before one has ended
+            slope(logits[s], target[s])
+        for s in range(count):
+            a, d = z[s * hidden : (s + 1) * hidden], delta[s * hidden : (s + 1) * hidden]
+            d[:] = of_penalty
             for c in range(outputs):
-                logits[c] /= count  # in the array, as a quotient by a whole number is a double
-                v, g, back = output[c], gradient[c], logits[c]
+                logits[s, c] /= count  # in the array, as a quotient by a whole number is a double
+                v, g, back = output[c], gradient[c], logits[s, c]
                 gradient[outputs, c] += back
-                if trains_hidden:
-                    for i in range(hidden):
+                for i in range(hidden):
+                    if trains_hidden:
                         d[i] += back * v[i]
-                if trains_output:
-                    for i in range(hidden):
+                    if trains_output:
                         g[i] += back * a[i]
             for i in range(hidden):
                 d[i] = d[i] if a[i] > 0 else 0
@@ -228,72 +215,41 @@ def output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains
     return step
 
 
-def _tiles(hidden: int) -> tuple[Any, Any, Any, Any]:
+def _tiles(hidden: int) -> tuple[Any, Any]:
     """Compile the two products of a step, for rows of weights from j on and four samples from s on.
 
-    These are the update w += x^T delta and z += x w of the forward pass, for four rows and for the few that are left.
-    Each row is a view of its own: of offsets into one array the compiler would not see that they do not overlap.
+    These are the gradient g += x^T delta and z += x w of the forward pass, for four rows.
     """
+    second, third, fourth = hidden, 2 * hidden, 3 * hidden
 
     @inlined
     @no_type_check
-    def four_rows(flat, first):
-        o = first * hidden
-        p, q, r = o + hidden, o + 2 * hidden, o + 3 * hidden
-        return flat[o:p], flat[p:q], flat[q:r], flat[r : r + hidden]
-
-    @apart
-    @no_type_check
-    def add_outer(w, delta, x, j, s):
-        (w0, w1, w2, w3), (e0, e1, e2, e3) = four_rows(w, j), four_rows(delta, s)
+    def add_outer(g, delta, x, j, s):
+        d = delta[s * hidden : (s + _FOUR) * hidden]
         a0, a1, a2, a3 = x[s, j], x[s, j + 1], x[s, j + 2], x[s, j + 3]
         b0, b1, b2, b3 = x[s + 1, j], x[s + 1, j + 1], x[s + 1, j + 2], x[s + 1, j + 3]
         c0, c1, c2, c3 = x[s + 2, j], x[s + 2, j + 1], x[s + 2, j + 2], x[s + 2, j + 3]
         d0, d1, d2, d3 = x[s + 3, j], x[s + 3, j + 1], x[s + 3, j + 2], x[s + 3, j + 3]
         for i in range(hidden):
-            e, f, g, h = e0[i], e1[i], e2[i], e3[i]
-            v0 = w0[i] + a0 * e + b0 * f + c0 * g + d0 * h
-            v1 = w1[i] + a1 * e + b1 * f + c1 * g + d1 * h
-            v2 = w2[i] + a2 * e + b2 * f + c2 * g + d2 * h
-            v3 = w3[i] + a3 * e + b3 * f + c3 * g + d3 * h
-            w0[i], w1[i], w2[i], w3[i] = v0, v1, v2, v3
+            e, f, h, k = d[i], d[second + i], d[third + i], d[fourth + i]
+            g[i] += a0 * e + b0 * f + c0 * h + d0 * k
+            g[second + i] += a1 * e + b1 * f + c1 * h + d1 * k
+            g[third + i] += a2 * e + b2 * f + c2 * h + d2 * k
+            g[fourth + i] += a3 * e + b3 * f + c3 * h + d3 * k
 
-    @apart
+    @inlined
     @no_type_check
     def add_products(w, z, x, j, s):
-        (w0, w1, w2, w3), (z0, z1, z2, z3) = four_rows(w, j), four_rows(z, s)
+        y = z[s * hidden : (s + _FOUR) * hidden]
         a0, a1, a2, a3 = x[s, j], x[s, j + 1], x[s, j + 2], x[s, j + 3]
         b0, b1, b2, b3 = x[s + 1, j], x[s + 1, j + 1], x[s + 1, j + 2], x[s + 1, j + 3]
         c0, c1, c2, c3 = x[s + 2, j], x[s + 2, j + 1], x[s + 2, j + 2], x[s + 2, j + 3]
         d0, d1, d2, d3 = x[s + 3, j], x[s + 3, j + 1], x[s + 3, j + 2], x[s + 3, j + 3]
         for i in range(hidden):
-            e, f, g, h = w0[i], w1[i], w2[i], w3[i]
-            y0 = z0[i] + a0 * e + a1 * f + a2 * g + a3 * h
-            y1 = z1[i] + b0 * e + b1 * f + b2 * g + b3 * h
-            y2 = z2[i] + c0 * e + c1 * f + c2 * g + c3 * h
-            y3 = z3[i] + d0 * e + d1 * f + d2 * g + d3 * h
-            z0[i], z1[i], z2[i], z3[i] = y0, y1, y2, y3
+            e, f, h, k = w[i], w[second + i], w[third + i], w[fourth + i]
+            y[i] += a0 * e + a1 * f + a2 * h + a3 * k
+            y[second + i] += b0 * e + b1 * f + b2 * h + b3 * k
+            y[third + i] += c0 * e + c1 * f + c2 * h + c3 * k
+            y[fourth + i] += d0 * e + d1 * f + d2 * h + d3 * k
 
-    @apart
-    @no_type_check
-    def add_few(w, delta, x, j, s):
-        e0, e1, e2, e3 = four_rows(delta, s)
-        for row in range(j, x.shape[1]):
-            v = w[row * hidden : (row + 1) * hidden]
-            a, b, c, d = x[s, row], x[s + 1, row], x[s + 2, row], x[s + 3, row]
-            for i in range(hidden):
-                v[i] += a * e0[i] + b * e1[i] + c * e2[i] + d * e3[i]
-
-    @apart
-    @no_type_check
-    def add_few_products(w, z, x, j, s):
-        z0, z1, z2, z3 = four_rows(z, s)
-        for row in range(j, x.shape[1]):
-            v = w[row * hidden : (row + 1) * hidden]
-            a, b, c, d = x[s, row], x[s + 1, row], x[s + 2, row], x[s + 3, row]
-            for i in range(hidden):
-                e = v[i]
-                y0, y1, y2, y3 = z0[i] + a * e, z1[i] + b * e, z2[i] + c * e, z3[i] + d * e
-                z0[i], z1[i], z2[i], z3[i] = y0, y1, y2, y3
-
-    return add_outer, add_products, add_few, add_few_products
+    return add_outer, add_products

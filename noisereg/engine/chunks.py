@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-_PAIR = 2  # an engine may make two steps at a time: no chunk parts them, however many replicas share it
+from noisereg.engine.sgd import STEPS_IN_A_PASS
+
 _REPLICA_DRAWS = 200_000  # of a chunk: what surrounds a chunk costs about a millisecond
 
 
@@ -90,7 +91,7 @@ class ChunkLoader:
     ) -> None:
         self._make, self._timeline = make, timeline
         self._crosses_epochs = crosses_epochs and timeline.batch_size == 1
-        most, part = max(1, _REPLICA_DRAWS // replicas), max(_PAIR, timeline.batch_size)
+        most, part = max(1, _REPLICA_DRAWS // replicas), max(STEPS_IN_A_PASS, timeline.batch_size)
         self._width = max(1, min(most, width or most) // part) * part
         self._leg, self._start, self._chunks = 0, 0, 0
 

@@ -28,9 +28,8 @@ class Fused:
     """Train R replicas by K sequential steps of SGD, on all cores of a CPU.
 
     A replica is trained by one thread, in an order that depends on nothing else: the result is the same, bit by bit,
-    for any number of threads, alone or among others, and in chunks of any even number of steps (they are made in pairs
-    where a step is one sample). Under plain SGD, one sample a step, inputs that are mostly zero are visited where they
-    are not.
+    for any number of threads, alone or among others, and in chunks of whole passes (`STEPS_IN_A_PASS` share one where a
+    step is one sample). Under plain SGD, one sample a step, inputs that are mostly zero are visited where they are not.
 
     Args:
         loss: one that `compiled_slope` knows.

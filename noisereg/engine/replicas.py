@@ -13,6 +13,7 @@ from torch import Tensor
 from noisereg.engine.chunks import Timeline
 from noisereg.engine.engine import Engine, Given
 from noisereg.engine.measurement import Measurement, Observer
+from noisereg.engine.sgd import STEPS_IN_A_PASS
 
 log = logging.getLogger(__name__)
 
@@ -257,12 +258,13 @@ class _StepCount(torch.optim.Optimizer):
 def _constant_stretches(epoch: Int64[Tensor, " steps"], rates: Tensor) -> list[slice]:
     """Cut a chunk where the learning rate of a replica changes.
 
-    After an odd number of steps the next one stands alone, so that what an engine takes as pairs does not depend on
-    where the chunk began.
+    It is cut again where a pass of an engine would have ended, so that which steps share one does not depend on where
+    the chunk began.
     """
     edges = [0, len(epoch)]
     if len(rates) > 1:
         ends = (epoch[1:] != epoch[:-1]).nonzero().flatten() + 1
         changes = ends[(rates[epoch[ends]] != rates[epoch[ends - 1]]).any(dim=1)].tolist()
-        edges = sorted({*edges, *changes, *(change + change % 2 for change in changes if change < len(epoch))})
+        ends_of_passes = (change + -change % STEPS_IN_A_PASS for change in changes)
+        edges = sorted({*edges, *changes, *(end for end in ends_of_passes if end < len(epoch))})
     return [slice(first, stop) for first, stop in pairwise(edges)]
