@@ -17,6 +17,7 @@ from noisereg.config.commands import recorded_overrides, split_options
 from noisereg.config.composing import (
     ComposedRun,
     check_as_chosen,
+    check_keys,
     chosen_options,
     compose_run,
     compose_with_hydra,
@@ -188,6 +189,8 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
         _check_job(shared, fixed, key="hydra.sweep.dir")
         return None
     grid = SweepGrid(overrides, shared)
+    if chosen_options(grid.jobs[0]) == chosen_options(fixed):
+        check_keys([line for line in grid.jobs[0] if line not in fixed], shared)
     jobs: dict[Path, Job] = {}
     for number, part in enumerate(_shown(grid.jobs)):
         placed = [*part, *grid.placing, f"hydra.job.num={number}", f"hydra.job.id={number}"]

@@ -245,6 +245,29 @@ def _find_misuse(overrides: list[str]) -> str | None:
     return None
 
 
+def check_keys(overrides: Sequence[str], config: DictConfig) -> None:
+    """Refuse a key that is in no file, before Hydra composes a configuration to find that.
+
+    Args:
+        overrides: that choose no option.
+        config: composed without them, with Hydra's part.
+
+    Raises:
+        ConfigError: naming the override, with the nearest key.
+    """
+    given = parse_overrides(overrides)
+    if any(override.is_add() or override.is_delete() for override in given):  # a key may be in what another adds
+        return
+    changed = OmegaConf.masked_copy(config, [part for part in config if part != "hydra"])
+    OmegaConf.set_struct(changed, True)
+    for override in given:
+        try:
+            OmegaConf.update(changed, override.key_or_group, override.value())  # as Hydra does
+        except OmegaConfBaseException:
+            if fault := _find_unknown_key([str(override.input_line)], config):
+                raise ConfigError(fault) from None
+
+
 def chosen_options(overrides: Sequence[str]) -> list[str]:
     """Return those of some overrides that choose an option of a group, or where groups are looked for."""
     choosing = {*_groups(), "hydra.searchpath"}
@@ -273,12 +296,19 @@ def _find_unknown_key(overrides: list[str], alike: DictConfig | None) -> str | N
         if is_known(key):
             return f"{override.input_line}: {key} stands in no file; add it with a plus: +{override.input_line}"
         hint = _suggest_key(key, meant)
-        target = OmegaConf.select(chosen, f"{key.rpartition('.')[0]}._target_") if "." in key else None
-        if not hint and target:
+        if not hint and (target := _target_beside(key, chosen)):
             name = str(target).rpartition(".")[2]
             hint = f"; if it is an argument of {name}, add it with a plus: +{override.input_line}"
         return f"{override.input_line}: there is no key or group {key}{hint}"
     return None
+
+
+def _target_beside(key: str, config: DictConfig) -> Any:
+    """Return the class that the section of a key describes; None if it is no such section, as a key of a list is in."""
+    try:
+        return OmegaConf.select(config, f"{key.rpartition('.')[0]}._target_") if "." in key else None
+    except OmegaConfBaseException:
+        return None
 
 
 def _suggest_key(key: str, known: list[str]) -> str:

@@ -44,6 +44,7 @@ def test_a_command_line_without_a_fault_is_accepted(arguments, tmp_path, monkeyp
         (["noise=flap"], r"noise=flap: there is no such noise; did you mean flip\?"),
         (["modle=resnet20"], r"modle=resnet20: there is no key or group modle; did you mean model\?"),
         (["noise.pp=0.1"], r"noise.pp=0.1: there is no key or group noise.pp; did you mean noise.p\?"),
+        (["noise.p.x=1"], r"noise.p.x=1: there is no key or group noise.p.x; did you mean noise.p\?$"),
         (["nosie.p=0.1"], r"nosie.p=0.1: there is no key or group nosie.p; did you mean noise.p\?$"),
         (["nosie.frozn=1"], r"nosie.frozn=1: there is no key or group nosie.frozn; did you mean noise.frozen\?$"),
         (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run must be false: for a trial run give trainer.max_steps"),

@@ -1,8 +1,8 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from noisereg.config.command_line import check_command_line
-from noisereg.config.composing import compose_run, conf_dir
+from noisereg.config.command_line import check_command_line, compose_with_hydra
+from noisereg.config.composing import check_keys, compose_run, conf_dir
 from noisereg.errors import ConfigError
 
 
@@ -62,3 +62,24 @@ def test_a_data_set_that_suggests_nothing_goes_with_a_model_that_asks_for_nothin
     (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(text.replace("  batch_size: 8\n", ""))
     with pytest.raises(ConfigError, match=r"^dataset.batch_size is missing: it must be a whole number, at least 1$"):
         check_command_line([*own, "model=mlp"])
+
+
+@pytest.mark.parametrize("key", ["optimiser.lr", "scheduler.foo", "noise.p.x", "dataset.root"])
+def test_a_key_that_no_file_has_is_refused_before_a_job_of_a_sweep_is_composed(key, tmp_path, monkeypatch):
+    composed = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "noisereg.config.command_line.compose_with_hydra",
+        lambda name, overrides, **how: composed.append(overrides) or compose_with_hydra(name, overrides, **how),
+    )
+    with pytest.raises(ConfigError, match=f"^{key}=1: "):
+        check_command_line(["-m", f"{key}=1,2", "seed=1"])
+    assert composed == [["seed=1"]]
+
+
+def test_keys_that_hydra_takes_are_not_refused():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", return_hydra_config=True)
+        check_keys(["optimizer.lr=0.1", "seeds=[1,2]", "logger.group=a", "hydra.job.name=mine"], config)
+        check_keys(["+optimiser.lr=0.1", "optimiser.lr=0.2"], config)
+        assert config.optimizer.lr != 0.1
