@@ -59,7 +59,8 @@ class UnitCorrelation:
         with torch.autocast(batch.device.type, enabled=False):
             self._products += shifted.T @ shifted
         self._sums += shifted.sum(dim=0, dtype=torch.float64)
-        self._fires += (batch > 0).sum(dim=0)
+        ones = torch.empty_like(batch, dtype=torch.float32)  # comparisons and sums of bool take several times as long
+        self._fires += torch.gt(batch, 0, out=ones).sum(dim=0).long()
         self.num_samples += len(batch)
 
     def correlation(self) -> Float64[Tensor, "units units"]:
@@ -104,7 +105,8 @@ class UnitCorrelation:
 
     def _allocate(self, batch: Float[Tensor, "batch units"]) -> None:
         units = batch.shape[1]
-        self._origin = batch.mean(dim=0, dtype=torch.float64)
+        origin = batch.mean(dim=0, dtype=torch.float64)  # any place near the mean will do
+        self._origin = origin.to(torch.promote_types(batch.dtype, torch.float32))
         self._products = batch.new_zeros(units, units, dtype=torch.float64)
         self._sums = batch.new_zeros(units, dtype=torch.float64)
         self._fires = batch.new_zeros(units, dtype=torch.int64)
