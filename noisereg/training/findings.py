@@ -13,6 +13,7 @@ from rich.text import Text
 
 from noisereg.config.check import Settings
 from noisereg.config.targets import model_name, target_name
+from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.runs.reading import find_runs
 from noisereg.training.build import build
@@ -20,6 +21,8 @@ from noisereg.training.training import Training
 
 if TYPE_CHECKING:
     from noisereg.report import Figure
+
+_LAST_OF_TRAINING = 0.8  # of its epochs are over; of one that takes ten seconds the rest is as long as this loading
 
 
 def read_experiment(settings: Settings) -> dict[str, Any]:
@@ -99,6 +102,23 @@ def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
             raise ConfigError(f"experiment.checks.{name}: {section['_target_']} gives no list of checks")
         rows += [check.as_row() for check in checks]
     return rows
+
+
+class DrawingBeginner:
+    """Begin drawing beside the last of a training, see `begin_drawing`.
+
+    Args:
+        num_epochs: of the training.
+    """
+
+    def __init__(self, num_epochs: int) -> None:
+        self._from, self._has_begun = _LAST_OF_TRAINING * num_epochs, False
+
+    def observe(self, measurement: Measurement) -> None:
+        """Begin at the first measurement of the last of the training."""
+        if measurement.epoch >= self._from and not self._has_begun:
+            self._has_begun = True
+            begin_drawing()
 
 
 def begin_drawing() -> None:

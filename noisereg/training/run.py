@@ -34,9 +34,17 @@ from noisereg.runs.run_logger import RunLogger, describe_run
 from noisereg.runs.signals import held_signals, stopped_by_signals
 from noisereg.runs.summary import replica_table
 from noisereg.terminal import open_console
+from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import find_parts
 from noisereg.training.data_fingerprint import fingerprint_data
-from noisereg.training.findings import begin_drawing, draw_experiment, draw_replicas, read_experiment, run_checks
+from noisereg.training.findings import (
+    DrawingBeginner,
+    begin_drawing,
+    draw_experiment,
+    draw_replicas,
+    read_experiment,
+    run_checks,
+)
 from noisereg.training.loggers import open_loggers
 from noisereg.training.one_by_one import OneByOne
 from noisereg.training.prepare import check_disk, prepare
@@ -187,19 +195,22 @@ def _train(
     print_lines(console, *training.headlines(), f"folder  {folder}")
     if record.status != "new" and not goes_on:
         print_lines(console, "starts  again at epoch 0, as the run that ended early here has left no checkpoint")
+    draws = not arm and is_first_process()
+    if draws and isinstance(training, AllAtOnce):  # no loader forks this process while libraries are being loaded
+        training.observers.append(DrawingBeginner(settings["trainer"]["max_epochs"]))
     began = time.perf_counter()
     with logged.closed_on_failure(), recorded_failure(record, **known):
         try:
             training.train()
             seconds = round(time.perf_counter() - began, 3)
-            if not arm and is_first_process():
+            if draws:
                 begin_drawing()
             rows = training.finish()
         finally:
             training.curves.write()
 
     def show() -> None:
-        figures = [] if arm or not is_first_process() else draw_replicas(training, rows)
+        figures = draw_replicas(training, rows) if draws else []
         logged.finish(training.curves, rows, figures)
 
     console.print(replica_table(rows), crop=False)  # a number is never cut

@@ -3,8 +3,10 @@ import io
 import pytest
 from rich.console import Console
 
+from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
-from noisereg.training.findings import read_experiment, run_checks
+from noisereg.training import findings
+from noisereg.training.findings import DrawingBeginner, read_experiment, run_checks
 
 QUIET = Console(file=io.StringIO())
 PERCEPTRON = {"_target_": "noisereg.theory.verify_perceptron", "seeds": 1, "n": 10, "d": 3}
@@ -58,3 +60,12 @@ def test_what_is_no_check_is_told_by_its_key(section, message):
 def test_a_fault_in_a_claim_or_panel_is_told_before_the_run(experiment, message):
     with pytest.raises(ConfigError, match=message):
         read_experiment({"experiment": experiment})
+
+
+def test_drawing_begins_once_beside_the_last_fifth_of_a_training(monkeypatch):
+    begun = []
+    monkeypatch.setattr(findings, "begin_drawing", lambda: begun.append(epoch))
+    beginner = DrawingBeginner(10)
+    for epoch in (0, 5, 9, 10):
+        beginner.observe(Measurement(epoch, epoch, [0], {}))
+    assert begun == [9]
