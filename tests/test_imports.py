@@ -132,7 +132,7 @@ print(*sorted(sys.modules))
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.splitlines()[-1].split())
     assert {"lightning.pytorch", "torchmetrics", "altair", "noisereg.engine.fused"} <= loaded
-    compilers = {"torch._dynamo", "torch._inductor", "sympy"}
+    compilers = {"torch._dynamo", "torch._inductor", "sympy", "triton"}
     assert loaded & {*compilers, "torchvision", "scipy.signal", "scipy.stats", "noisereg.theory", "wandb"} == set()
 
 

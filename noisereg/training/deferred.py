@@ -1,9 +1,9 @@
 """Lightning, loaded without what it imports at its start and this program seldom uses.
 
-Those are torch's compiler (Lightning asks whether a network is a compiled one), torchvision (for metrics of images) and
-scipy.signal (for metrics of sound): two seconds of each start and 230 MB. Nobody offers to leave them out. So while
-Lightning is loaded, stand-ins are in their place among the modules, whose parts are the real ones from their first use
-on.
+Those are torch's compiler (Lightning asks whether a network is a compiled one), triton (it counts operations of kernels
+for GPUs), torchvision (for metrics of images) and scipy.signal (for metrics of sound): two seconds of each start and
+300 MB. Nobody offers to leave them out. So while Lightning is loaded, stand-ins are in their place among the modules,
+whose parts are the real ones from their first use on.
 """
 
 import sys
@@ -18,6 +18,7 @@ from typing import Any
 _COMPILER = "torch._dynamo"
 _DEFERRED = (
     _COMPILER,
+    "triton.runtime.jit",
     "torchvision",
     "torchvision.models",
     "torchvision.ops",
@@ -96,7 +97,11 @@ class _Part:
         return getattr(self._real, name)
 
     def __instancecheck__(self, instance: object) -> bool:
-        return self._module in sys.modules and isinstance(instance, self._real)
+        return _is_loaded(self._module) and isinstance(instance, self._real)
+
+
+def _is_loaded(module: str) -> bool:
+    return module in sys.modules and not isinstance(sys.modules[module], _StandIn)
 
 
 def _not_compiled(function: Callable[..., Any], recursive: bool = True, *, reason: str | None = None) -> Any:
@@ -105,7 +110,7 @@ def _not_compiled(function: Callable[..., Any], recursive: bool = True, *, reaso
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        if _COMPILER not in sys.modules:
+        if not _is_loaded(_COMPILER):
             return function(*arguments, **options)
         if not disabled:
             disabled.append(import_module(_COMPILER).disable(function, recursive, reason=reason))

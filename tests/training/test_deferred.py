@@ -6,7 +6,7 @@ import pytest
 
 from noisereg.training import deferred
 
-DEFERRED = ("torch._dynamo", "torchvision", "scipy.signal")
+DEFERRED = ("torch._dynamo", "triton", "torchvision", "scipy.signal")
 
 
 def run_alone(script):
@@ -33,7 +33,7 @@ def test_lightning_is_loaded_without_libraries_that_are_whole_once_they_are_used
         import scipy.signal
         print(scipy.signal.windows.hann(3).tolist()[1])
     """
-    assert run_alone(script) == ["False"] * 5 + ["0.5", "True", "False", "1.0"]
+    assert run_alone(script) == ["False"] * 6 + ["0.5", "True", "False", "1.0"]
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_a_part_that_is_used_while_stand_ins_are_in_place_is_the_real_one(monkey
         from graphlib import CycleError, TopologicalSorter  # noqa: PLC0415
 
         assert not isinstance(ValueError(), CycleError)
-        assert "graphlib" in sys.modules
+        assert isinstance(sys.modules["graphlib"], deferred._StandIn)  # the question loads nothing
         assert list(TopologicalSorter({"b": {"a"}}).static_order()) == ["a", "b"]
     assert isinstance(sys.modules["graphlib"].CycleError(), CycleError)
     assert not isinstance(ValueError(), CycleError)
