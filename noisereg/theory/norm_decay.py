@@ -128,7 +128,9 @@ def check_thresholds(
     ]
 
 
-def verify_threshold(*, seeds: int = 10, samples: int = 8, depths: Sequence[int] = (1, 2, 3, 4)) -> list[Check]:
+def verify_threshold(
+    *, seeds: int = 10, samples: int = 8, depths: Sequence[int] = (1, 2, 3, 4), seed: int = 0
+) -> list[Check]:
     """Verify theorem 1 on random networks, and look at networks that it does not cover.
 
     Covered are chains as in equation (2) with ReLU and with LeakyReLU, and a convolutional net. Ordinary biases, as in
@@ -138,6 +140,7 @@ def verify_threshold(*, seeds: int = 10, samples: int = 8, depths: Sequence[int]
         seeds: random networks of each kind.
         samples: of each network, each with the label that it gets wrong.
         depths: numbers of weight layers of the chains.
+        seed: of the first network of a kind, and of the inputs.
 
     Returns:
         Rows T1-below, T1-above, T1-euler, T1-biases (measured: the share of the layers that shrink at a small step) and
@@ -147,12 +150,10 @@ def verify_threshold(*, seeds: int = 10, samples: int = 8, depths: Sequence[int]
         >>> [check.holds for check in verify_threshold(seeds=1, samples=2, depths=[2])][:3]
         [True, True, True]
     """
-    inputs = _draw_inputs(samples, _IMAGE)
-    models = [
-        build_chain(depth, leaky=leaky, seed=s) for s in range(seeds) for depth in depths for leaky in (False, True)
-    ]
-    models += [build_shared_net(seed=seed) for seed in range(seeds)]
-    biased = [build_chain(depth, bias="same", seed=seed) for seed in range(seeds) for depth in depths]
+    inputs, each = _draw_inputs(samples, _IMAGE, seed=seed), range(seed, seed + seeds)
+    models = [build_chain(depth, leaky=leaky, seed=s) for s in each for depth in depths for leaky in (False, True)]
+    models += [build_shared_net(seed=s) for s in each]
+    biased = [build_chain(depth, bias="same", seed=s) for s in each for depth in depths]
     return [*check_thresholds(models, inputs), _check_biases(biased, inputs), _check_resnet(samples=min(samples, 2))]
 
 
@@ -187,9 +188,9 @@ def build_shared_net(*, seed: int = 0) -> nn.Module:
     return net.double()
 
 
-def _draw_inputs(samples: int, shape: tuple[int, ...]) -> Float64[Tensor, "samples *shape"]:
+def _draw_inputs(samples: int, shape: tuple[int, ...], *, seed: int = 0) -> Float64[Tensor, "samples *shape"]:
     index = torch.arange(samples * torch.Size(shape).numel())
-    return rng.normal(0, Stream.TRAIN_DATA, 0, index).view(samples, *shape)
+    return rng.normal(seed, Stream.TRAIN_DATA, 0, index).view(samples, *shape)
 
 
 def _measure_changes(

@@ -68,7 +68,7 @@ def hidden_square_bound(
 
 
 def verify_one_step(
-    *, seeds: int = 100, d: int = 30, hidden: int = 20, lr: float = 0.01, loss: Loss | None = None
+    *, seeds: int = 100, d: int = 30, hidden: int = 20, lr: float = 0.01, loss: Loss | None = None, seed: int = 0
 ) -> list[Check]:
     """Verify the two identities and the bound of appendix B on steps that torch's SGD takes.
 
@@ -78,6 +78,7 @@ def verify_one_step(
         hidden: neurons of the nets with a hidden layer.
         lr: of the step.
         loss: that is trained; None for the hinge loss with beta = 0, for which the identities are stated.
+        seed: of the first network; the others follow.
 
     Returns:
         Rows T1a (neuron) and T1b-output, the largest relative difference; T1b-hidden, the share of the steps that
@@ -87,9 +88,9 @@ def verify_one_step(
         >>> [check.holds for check in verify_one_step(seeds=3)]
         [True, True, True, True]
     """
-    loss = loss or Hinge()
-    neurons = [_measure_neuron_error(seed, d, lr=lr, loss=loss) for seed in range(seeds)]
-    nets = [_measure_net_errors(seed, d, hidden=hidden, lr=lr, loss=loss) for seed in range(seeds)]
+    loss, each = loss or Hinge(), range(seed, seed + seeds)
+    neurons = [_measure_neuron_error(s, d, lr=lr, loss=loss) for s in each]
+    nets = [_measure_net_errors(s, d, hidden=hidden, lr=lr, loss=loss) for s in each]
     outputs, excess, rows = zip(*nets, strict=True)
     kept = [value <= _FLOAT_ERROR for value in excess]
     return [

@@ -3,7 +3,7 @@
 Source: the slides, "SGD with Hinge Loss"; A. B. J. Novikoff, "On convergence proofs for perceptrons", 1963.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -92,7 +92,7 @@ def train_perceptron(inputs: Float64[Tensor, "n d"], labels: Int64[Tensor, " n"]
 
 
 def verify_perceptron(
-    *, seeds: int = 10, n: int = 100, d: int = 30, margin: float = 0.3, lr: float = 0.1
+    *, seeds: int = 10, n: int = 100, d: int = 30, margin: float = 0.3, lr: float = 0.1, seed: int = 0
 ) -> list[Check]:
     """Check the slides' update rules of a neuron and of a two-layer network, and Novikoff's bound.
 
@@ -102,27 +102,26 @@ def verify_perceptron(
         d: their dimension.
         margin: of the hyperplane.
         lr: learning rate.
+        seed: of the first data set; the others follow.
 
     Example:
         >>> all(check.holds for check in verify_perceptron(seeds=2, n=20, d=5))
         True
     """
-    return check_perceptron(Hinge(), seeds=seeds, n=n, d=d, margin=margin, lr=lr)
+    return check_perceptron(Hinge(), range(seed, seed + seeds), n=n, d=d, margin=margin, lr=lr)
 
 
-def check_perceptron(loss: Loss, *, seeds: int, n: int, d: int, margin: float, lr: float) -> list[Check]:
+def check_perceptron(loss: Loss, seeds: Sequence[int], *, n: int, d: int, margin: float, lr: float) -> list[Check]:
     """Check the slides' rules for a loss; they hold for the hinge loss with beta = 0."""
-    neuron = max(_measure_neuron_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
-    layers = max(_measure_network_difference(loss, seed, d=d, lr=lr) for seed in range(seeds))
-    runs = [
-        train_perceptron(*draw_separable(n, d, margin=margin, seed=seed), loss=loss, lr=lr) for seed in range(seeds)
-    ]
+    neuron = max(_measure_neuron_difference(loss, seed, d=d, lr=lr) for seed in seeds)
+    layers = max(_measure_network_difference(loss, seed, d=d, lr=lr) for seed in seeds)
+    runs = [train_perceptron(*draw_separable(n, d, margin=margin, seed=seed), loss=loss, lr=lr) for seed in seeds]
     worst = max(run.number / run.bound for run in runs)
     return [
         _check_rule(
-            "S1", "A step of SGD with the hinge loss is V + h y x if the sample is misclassified.", neuron, seeds
+            "S1", "A step of SGD with the hinge loss is V + h y x if the sample is misclassified.", neuron, len(seeds)
         ),
-        _check_rule("S2", "So it is for both layers of a network, with the neurons that fire.", layers, seeds),
+        _check_rule("S2", "So it is for both layers of a network, with the neurons that fire.", layers, len(seeds)),
         Check(
             id="S9",
             says="On separable samples a neuron makes at most (R / margin)^2 mistakes (the largest share of it).",
@@ -131,7 +130,7 @@ def check_perceptron(loss: Loss, *, seeds: int, n: int, d: int, margin: float, l
             predicted=1.0,
             relation="<=",
             holds=worst <= 1,
-            n=seeds,
+            n=len(seeds),
             identity=True,
         ),
     ]

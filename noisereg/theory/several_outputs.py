@@ -45,7 +45,7 @@ def norm_rates(
     return -2 * leaf.detach() * slope
 
 
-def verify_outputs(*, seeds: int = 20, samples: int = 50, d: int = 20, hidden: int = 30) -> list[Check]:
+def verify_outputs(*, seeds: int = 20, samples: int = 50, d: int = 20, hidden: int = 30, seed: int = 0) -> list[Check]:
     """Verify what section 6.4 says of theorem 1 with ten outputs, on random networks of equation (2).
 
     Args:
@@ -53,6 +53,7 @@ def verify_outputs(*, seeds: int = 20, samples: int = 50, d: int = 20, hidden: i
         samples: inputs of each, with random labels.
         d: dimension of the inputs.
         hidden: neurons.
+        seed: of the first network; the others follow.
 
     Returns:
         Rows T1-outputs, the share of the wrong outputs whose own weights shrink at a small step of the loss of equation
@@ -64,10 +65,10 @@ def verify_outputs(*, seeds: int = 20, samples: int = 50, d: int = 20, hidden: i
         [True, True, True]
     """
     own, shared = [], []
-    for seed in range(seeds):
-        model = MLP((d,), _CLASSES, hidden=hidden, init="he", bias="none", append_one=True, seed=seed).double()
-        inputs = rng.normal(seed, Stream.TRAIN_DATA, 0, torch.arange(samples * d)).view(samples, d)
-        labels = (_CLASSES * rng.uniform(seed, Stream.TRAIN_LABEL, 0, torch.arange(samples))).long()
+    for s in range(seed, seed + seeds):
+        model = MLP((d,), _CLASSES, hidden=hidden, init="he", bias="none", append_one=True, seed=s).double()
+        inputs = rng.normal(s, Stream.TRAIN_DATA, 0, torch.arange(samples * d)).view(samples, d)
+        labels = (_CLASSES * rng.uniform(s, Stream.TRAIN_LABEL, 0, torch.arange(samples))).long()
         for sample, label in zip(inputs.split(1), labels.split(1), strict=True):
             wrong = (model(sample)[0].detach() > 0) != (torch.arange(_CLASSES) == label)
             hidden_change, output_changes = _measure_changes(model, sample, label)

@@ -4,6 +4,7 @@ The room of reports loads the chart library, which no run needs before its end: 
 """
 
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,8 @@ def draw_experiment(folder: Path, console: Console) -> None:
 def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
     """Run the verifiers that an experiment names, and return their checks as plain values.
 
+    One that takes a seed is given that of the run, unless the experiment names another.
+
     Raises:
         ConfigError: if a verifier refuses its arguments, or is none.
     """
@@ -96,8 +99,11 @@ def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
     if verifiers:
         from noisereg.theory import Check  # noqa: PLC0415 - loads scipy.stats
     for name, section in verifiers.items():
+        key = f"experiment.checks.{name}"
+        takes_seed = "seed" in signature(build(key, {**section, "_partial_": True})).parameters
+        seed = {"seed": settings["seed"]} if takes_seed and "seed" not in section else {}
         with console.status(Text(f"checking {name}")):
-            checks = build(f"experiment.checks.{name}", section)
+            checks = build(key, section, **seed)
         if not (isinstance(checks, list) and all(isinstance(check, Check) for check in checks)):
             raise ConfigError(f"experiment.checks.{name}: {section['_target_']} gives no list of checks")
         rows += [check.as_row() for check in checks]

@@ -1,3 +1,6 @@
+from inspect import signature
+
+from noisereg import theory
 from noisereg.theory import (
     verify_dead_output,
     verify_half_active,
@@ -40,3 +43,9 @@ def test_checks_that_hold_by_construction_are_marked_and_no_others():
     assert {check.id for check in checks if check.identity} == HOLD_BY_CONSTRUCTION
     assert len(checks) > len(HOLD_BY_CONSTRUCTION) + 8
     assert all(check.as_row()["identity"] == check.identity for check in checks)
+
+
+def test_every_verifier_takes_the_seed_of_a_run():
+    verifiers = [getattr(theory, name) for name in theory.__all__ if name.startswith("verify_")]
+    assert len(verifiers) > 10
+    assert [verify.__name__ for verify in verifiers if "seed" not in signature(verify).parameters] == []

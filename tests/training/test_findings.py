@@ -25,9 +25,19 @@ def test_numbers_stand_in_place_of_what_computes_them():
     assert "note" not in known
 
 
+def run_check(section, *, seed=0):
+    return run_checks({"seed": seed, "experiment": {"checks": {"own": section}}}, QUIET)
+
+
 def test_checks_come_as_plain_rows():
-    rows = run_checks({"experiment": {"checks": {"perceptron": PERCEPTRON}}}, QUIET)
+    rows = run_check(PERCEPTRON)
     assert [(row["id"], row["holds"]) for row in rows] == [("S1", True), ("S2", True), ("S9", True)]
+
+
+def test_a_check_draws_by_the_seed_of_the_run_unless_it_names_its_own():
+    first, second = run_check(PERCEPTRON), run_check(PERCEPTRON, seed=100)
+    assert first[2]["measured"] != second[2]["measured"]
+    assert run_check({**PERCEPTRON, "seed": 100}) == second == run_check({**PERCEPTRON, "seed": 100}, seed=7)
 
 
 @pytest.mark.parametrize(
@@ -37,12 +47,12 @@ def test_checks_come_as_plain_rows():
             {"_target_": "noisereg.losses.Hinge"},
             r"experiment.checks.own: noisereg.losses.Hinge gives no list of checks",
         ),
-        ({**PERCEPTRON, "seed": 1}, r"experiment.checks.own.seed=1: verify_perceptron has no such argument"),
+        ({**PERCEPTRON, "sead": 1}, r"experiment.checks.own.sead=1: verify_perceptron has no such argument"),
     ],
 )
 def test_what_is_no_check_is_told_by_its_key(section, message):
     with pytest.raises(ConfigError, match=message):
-        run_checks({"experiment": {"checks": {"own": section}}}, QUIET)
+        run_check(section)
 
 
 @pytest.mark.parametrize(
