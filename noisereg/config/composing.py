@@ -258,7 +258,7 @@ def check_keys(overrides: Sequence[str], config: DictConfig) -> None:
     given = parse_overrides(overrides)
     if any(override.is_add() or override.is_delete() for override in given):  # a key may be in what another adds
         return
-    changed = OmegaConf.masked_copy(config, [part for part in config if part != "hydra"])
+    changed = OmegaConf.masked_copy(config, [str(part) for part in config if part != "hydra"])
     OmegaConf.set_struct(changed, True)
     for override in given:
         try:
