@@ -119,9 +119,9 @@ class StackedNetworks(nn.Module):
         self._differentiate: Callable[..., _Computed] = vmap(self._gradient_of_one)
         self._recorded: dict[object, Callable[..., _Computed]] = {}
         self._num_calls: Counter[object] = Counter()
-        self._compiles, self._has_begun, self._longest = compile, False, 0
+        self._compiles, self._longest = compile, 0
         self._compiled = torch.compile(self._differentiate, dynamic=False)
-        self._compiled_step = torch.compile(self._step_of_all, dynamic=False)
+        self._compiled_step = _CompiledStep(self._step_of_all, self._find_arguments)
         self._everyone = self._running = list(range(len(models)))
         self.set_rates(rates)
         self._parts = self._make_parts()
@@ -162,6 +162,9 @@ class StackedNetworks(nn.Module):
         self._follow(self._everyone if running is None else running.tolist())
         some = len(self._running) < len(self)
         compiled = self._is_compiled(inputs.shape[1])
+        if compiled and not some and len(self._parts) == 1 and self._has_formula:
+            self.num_steps += 1
+            return self._compiled_step(inputs, targets)
         computed: slice | Tensor = slice(None)
         found: slice | Tensor = slice(None)
         rows: slice | Tensor = slice(None)
@@ -173,16 +176,8 @@ class StackedNetworks(nn.Module):
             else:
                 computed = index
         given = (*self._select(computed, inputs, targets), inputs, targets)
-        whole_step = self._kind in _WITH_KERNEL and not self._regularizer.gradient_noise
-        if compiled and not some and len(self._parts) == 1 and whole_step:
-            (part,) = self._parts
-            dtype = next(iter(given[0].values())).dtype
-            rate = torch.tensor(self._rates[0], dtype=dtype)  # as a number it would be compiled in
-            losses, buffers = self._compiled_step(given, part.state(given[0]), part.settings(), rate)
-        else:
-            gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
-            self._update(gradients, self._everyone if compiled else self._running)
-        self._has_begun = True
+        gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
+        self._update(gradients, self._everyone if compiled else self._running)
         self.num_steps += 1
         for name, buffer in buffers.items():
             self._statistics[name][rows] = buffer[found]
@@ -232,20 +227,35 @@ class StackedNetworks(nn.Module):
         return grad(self._mean_loss, has_aux=True)(*given)
 
     def _step_of_all(
-        self, given: tuple[Any, ...], state: _State, settings: dict[str, Any], rate: Tensor
-    ) -> tuple[Tensor, _Tensors]:
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        tensors: tuple[_Tensors, _Tensors, _Tensors],
+        state: _State,
+        how: dict[str, Any],
+    ) -> Tensor:
         """Compute losses, gradients and buffers, and update the weights by torch's own formulas, for one graph."""
-        gradients, (losses, buffers) = self._differentiate(*given)
+        gradients, (losses, buffers) = self._differentiate(*tensors, inputs, targets)
         if self._clip_norm is not None:
             _clip(gradients, self._clip_norm)
-        weights = [given[0][name] for name in gradients]
-        how: dict[str, Any] = {**settings, "lr": rate, "foreach": False, "fused": False}
+        trained, _, statistics = tensors
+        weights = [trained[name] for name in gradients]
         if self._kind is SGD:
             sgd(weights, [*gradients.values()], [*state.get("momentum_buffer", [None] * len(weights))], **how)
         else:
             first, second, most, steps = (state.get(key, []) for key in _ADAM_STATE)
             adam(weights, [*gradients.values()], first, second, most, steps, **how)
-        return losses, buffers
+        for name, buffer in buffers.items():
+            statistics[name].copy_(buffer)
+        return losses
+
+    def _find_arguments(self, inputs: Tensor, targets: Tensor) -> tuple[Any, ...]:
+        """Return what `_step_of_all` takes beside a batch."""
+        tensors = self._select(slice(None), inputs, targets)
+        (part,) = self._parts
+        dtype = next(iter(tensors[0].values())).dtype
+        rate = torch.tensor(self._rates[0], dtype=dtype)  # as a number it would be compiled in
+        return tensors, part.state(tensors[0]), {**part.settings(), "lr": rate, "foreach": False, "fused": False}
 
     def _select(self, rows: slice | Tensor, inputs: Tensor, targets: Tensor) -> tuple[_Tensors, _Tensors, _Tensors]:
         """Return trained weights, other weights, and buffers of the replicas in some rows."""
@@ -285,7 +295,8 @@ class StackedNetworks(nn.Module):
     def _is_compiled(self, batch_size: int) -> bool:
         """Return whether a step is compiled; the first is not, as optimisers make their state in it."""
         self._longest = max(self._longest, batch_size)
-        return self._compiles and self._has_begun and batch_size == self._longest and 2 * len(self._running) > len(self)
+        begun = self.num_steps > 0
+        return self._compiles and begun and batch_size == self._longest and 2 * len(self._running) > len(self)
 
     def _eager(self, given: tuple[Any, ...]) -> Callable[..., _Computed]:
         """Return what computes gradients of such shapes: the recorded operations of a step, without what Python costs.
@@ -339,10 +350,12 @@ class StackedNetworks(nn.Module):
             runs = [list(run) for _, run in alike]
             parts += [part] if len(runs) == 1 else [self._cut(part, run[0], run[-1] + 1) for run in runs]
         self._parts, self._running, self._is_cut = parts, running, True
+        self._compiled_step.forget()
 
     def _make_parts(self) -> list["_Part"]:
         """Make one optimiser for all replicas, or one for each."""
         self._kind = _check_optimizer(self._make_optimizer([nn.Parameter(torch.zeros(1, 1))]))
+        self._has_formula = self._kind in _WITH_KERNEL and not self._regularizer.gradient_noise
         width = len(self) if self._kind in _ELEMENTWISE else 1
         return [self._make_part(first, first + width) for first in range(0, len(self), width)]
 
@@ -408,6 +421,69 @@ class _Part(NamedTuple):
         return {
             name: given[name] for name in _SETTINGS[sgd if isinstance(self.optimizer, SGD) else adam] & given.keys()
         }
+
+
+class _CompiledStep:
+    """A step through `torch.compile` that is given a new batch each time, and what it takes beside the batch once.
+
+    What `torch.compile` checks and prepares in a call takes a fourth of the time of a small network's step. So it does
+    that in the first call only, in which the graph is kept with the tensors that enter it. The next calls put their
+    batches in the place of the first one and call the graph, until a batch has another shape, or `forget`.
+
+    Args:
+        function: of the inputs, the targets and what `prepare` returns; it updates tensors, and returns one.
+        prepare: returns the other arguments, which the graph refers to until `forget`.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], prepare: Callable[[Tensor, Tensor], tuple[Any, ...]]) -> None:
+        self._one_graph = torch.compile(function, dynamic=False, fullgraph=True, backend=self._compile)
+        self._any_graphs = torch.compile(function, dynamic=False)
+        self._prepare, self._is_one_graph = prepare, True
+        self._graph: Callable[..., Sequence[Any]]
+        self._entered: list[Any] = []
+        self._returned: Sequence[Any] = ()
+        self._kind: object = None
+        self._inputs_at = self._targets_at = self._losses_at = 0
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Make a step on a batch."""
+        kind = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in (inputs, targets)]
+        if kind == self._kind:
+            self._entered[self._inputs_at], self._entered[self._targets_at] = inputs, targets
+            losses: Tensor = self._graph(*self._entered)[self._losses_at]
+            return losses
+        self.forget()
+        arguments = (inputs, targets, *self._prepare(inputs, targets))
+        errors = torch._dynamo.exc
+        if self._is_one_graph:
+            try:
+                losses = self._one_graph(*arguments)
+            except (errors.Unsupported, errors.FailOnRecompileLimitHit):  # of tracing: nothing is updated yet
+                self._is_one_graph = False
+        if not self._is_one_graph:
+            return self._any_graphs(*arguments)
+        if self._entered:  # not where torch.compile is switched off
+            self._inputs_at, self._targets_at = _place(inputs, self._entered), _place(targets, self._entered)
+            self._losses_at, self._kind = _place(losses, self._returned), kind
+        return losses
+
+    def forget(self) -> None:
+        """Prepare and check the next call anew: what the graph refers to is no longer what is trained."""
+        self._kind, self._entered, self._returned = None, [], ()
+
+    def _compile(self, graph: Any, examples: Any) -> Callable[..., Any]:
+        compiled = torch._dynamo.lookup_backend("inductor")(graph, examples)
+
+        def call(*entered: Any) -> Any:
+            self._graph, self._entered, self._returned = compiled, [*entered], compiled(*entered)
+            return self._returned
+
+        return call
+
+
+def _place(wanted: Tensor, tensors: Sequence[Any]) -> int:
+    (place,) = (place for place, tensor in enumerate(tensors) if tensor is wanted)
+    return place
 
 
 def why_not(model: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> str | None:

@@ -9,6 +9,7 @@ import jaxtyping
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.functional import dropout
 from torch.optim import SGD, Adafactor, Adam, AdamW, Muon
 
@@ -323,8 +324,9 @@ def test_a_recorded_step_is_the_same_step(build, monkeypatch):
 def compilations(monkeypatch):
     """Let torch.compile trace and count, and run what it traced as it is."""
     torch.compiler.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: counter)
     return counter
 
 
@@ -356,6 +358,69 @@ def test_whole_batches_are_compiled_once_and_short_ones_are_not(build, make, rat
             batch = (draw[number : number + 1, replica, :size] for draw in (inputs, targets))
             _train_alone(model, optimizer, *batch, clip_norm=1.0)
     _assert_alike(stacked, models, tolerance=1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_goes_on_from_what_was_saved_to_the_same_bits(compilations):
+    def run(stacked, numbers):
+        for number in numbers:
+            stacked.step(inputs[number], targets[number])
+
+    def make_stacked(seed):
+        return _stacked([_mlp(seed + number) for number in range(3)], ADAMW, rates=[0.01] * 3, compile=True)
+
+    inputs, targets = _draw((6,), steps=9)
+    whole, first, second = make_stacked(0), make_stacked(0), make_stacked(10)
+    run(whole, range(9))
+    run(first, range(5))
+    second.load_state_dict(first.state_dict())
+    second.load_optimizer_state(deepcopy(first.optimizer_state()))
+    second.num_steps = first.num_steps
+    run(first, range(5, 7))  # the two share nothing
+    run(second, range(5, 9))
+    for wanted, found in zip(whole.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(wanted, found)
+
+
+def test_a_compiled_step_follows_rates_layouts_state_and_precision(compilations):
+    models = [_mlp(seed) for seed in range(3)]
+    inputs, targets = _draw((6,), steps=16)
+    stacked = _stacked(models, MOMENTUM, rates=[0.02] * 3, compile=True)
+    for number, (x, target) in enumerate(zip(inputs, targets, strict=True)):
+        if number == 5:
+            stacked.set_rates([0.05] * 3)
+        if number == 8:
+            stacked.load_optimizer_state(deepcopy(stacked.optimizer_state()))
+        if number == 11:
+            stacked = stacked.double()
+        batch = x.mT.contiguous().mT if number in {3, 10} else x
+        stacked.step(batch.double() if number >= 11 else batch, target)
+    for replica, model in enumerate(models):
+        optimizer = MOMENTUM(model.double().parameters(), lr=0.02)
+        for number in range(16):
+            optimizer.param_groups[0]["lr"] = 0.05 if number >= 5 else 0.02
+            _train_alone(model, optimizer, inputs[number, replica][None].double(), targets[number, replica][None])
+    _assert_alike(stacked, models, tolerance=1e-5)
+
+
+def test_what_surrounds_a_compiled_step_is_done_once_for_batches_that_are_alike(compilations, monkeypatch):
+    stacked = _stacked([_mlp(seed) for seed in range(3)], MOMENTUM, rates=[0.02] * 3, compile=True)
+    inputs, targets = _draw((6,), steps=6)
+    prepared = []
+    monkeypatch.setattr(stacked._compiled_step, "_prepare", lambda *batch: prepared.append(0) or find(*batch))
+    find = stacked._find_arguments
+    for number in range(6):
+        if number == 4:
+            stacked.set_rates([0.01] * 3)
+        stacked.step(inputs[number], targets[number])
+    assert len(prepared) == 2
+
+
+def test_what_was_compiled_too_often_is_trained_all_the_same(compilations):
+    with torch._dynamo.config.patch(recompile_limit=1):
+        for count in (1, 2):
+            models, rates = [_mlp(seed) for seed in range(count)], [0.02] * count
+            _assert_follows(models, MOMENTUM, _draw((6,), steps=5, count=count), rates=rates, compile=True)
 
 
 def test_it_may_be_moved_to_another_precision_between_two_steps():
