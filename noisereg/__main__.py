@@ -1,4 +1,7 @@
-"""The Hydra entry point: `python train.py`, `python -m noisereg` and the installed `noisereg-train` are this."""
+"""The Hydra entry point: `python train.py`, `python -m noisereg` and the installed `noisereg-train` are this.
+
+`python -m noisereg COMMAND ...` is the installed `noisereg COMMAND ...`.
+"""
 
 import gc
 import io
@@ -252,5 +255,8 @@ def _exit_code(number: int) -> int:
 
 if __name__ == "__main__":
     from noisereg import __main__ as program  # noqa: PLW0406 - Ray's workers find by this name what they run
+    from noisereg import cli
 
+    if sys.argv[1:2] and sys.argv[1] in cli.COMMANDS:
+        sys.exit(cli.main())
     program.main()

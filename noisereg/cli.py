@@ -8,7 +8,7 @@ from pathlib import Path
 from noisereg import __version__, parsers
 from noisereg.errors import report_interrupt
 
-_COMMANDS = {  # with the module whose `main` each is
+COMMANDS = {  # with the module whose `main` each is
     "train": ("noisereg.__main__", "train one network, a grid or a sweep; as python train.py"),
     "report": ("noisereg.report.__main__", "a page, figures and a table of the runs below some folders"),
     "export": ("noisereg.report.export", "figures and tables of runs for a paper: pdf, svg, png, csv, LaTeX"),
@@ -28,10 +28,10 @@ def main() -> int:
         The exit code: that of the command, or 2 if there is no such command.
     """
     command = next(iter(sys.argv[1:]), "--help")
-    if command in _COMMANDS:
+    if command in COMMANDS:
         if {"--help", "-h"} & set(sys.argv[2:]) and (parser := getattr(parsers, f"{command}_parser", None)):
             return _print(parser().format_help().rstrip("\n"))
-        module, _ = _COMMANDS[command]
+        module, _ = COMMANDS[command]
         sys.argv = [_name_of(command), *sys.argv[2:]]
         try:
             return import_module(module).main() or 0
@@ -40,9 +40,9 @@ def main() -> int:
     if command == "--version":
         return _print(f"noisereg {__version__}")
     if command not in ("--help", "-h"):
-        print(f"error: noisereg {command}: there is no such command (known: {', '.join(_COMMANDS)})", file=sys.stderr)
+        print(f"error: noisereg {command}: there is no such command (known: {', '.join(COMMANDS)})", file=sys.stderr)
         return 2
-    lines = [f"  {name:<10} {what}" for name, (_, what) in _COMMANDS.items()]
+    lines = [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
     return _print(
         "\n".join(["usage: noisereg COMMAND ...", "", *lines, "", "noisereg COMMAND --help says more of one"])
     )
@@ -59,7 +59,10 @@ def _print(text: str) -> int:
 
 def _name_of(command: str) -> str:
     """Return the program's name in its messages; of the training a script, which further processes are started by."""
-    return str(Path(sys.argv[0]).resolve().with_name("noisereg-train")) if command == "train" else f"noisereg {command}"
+    if command != "train":
+        return f"noisereg {command}"
+    program = Path(sys.argv[0]).resolve()
+    return str(program if program.name == "__main__.py" else program.with_name("noisereg-train"))
 
 
 if __name__ == "__main__":

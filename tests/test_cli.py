@@ -100,17 +100,19 @@ def test_the_version_is_that_of_the_package(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "printed"),
+    ("module", "arguments", "code", "printed"),
     [
-        (["train", "noise.p=2", "logger=csv"], 2, "noise.p must be"),
-        (["report", "nowhere"], 2, "nowhere is no folder"),
-        (["dashboard"], 0, "the workspace of noisereg on W&B"),
+        ("noisereg.cli", ["train", "noise.p=2", "logger=csv"], 2, "noise.p must be"),
+        ("noisereg", ["train", "noise.p=2", "logger=csv"], 2, "noise.p must be"),
+        ("noisereg", ["noise.p=2", "logger=csv"], 2, "noise.p must be"),
+        ("noisereg", ["report", "nowhere"], 2, "nowhere is no folder"),
+        ("noisereg.cli", ["dashboard"], 0, "the workspace of noisereg on W&B"),
     ],
 )
-def test_a_command_gets_the_arguments_after_it(arguments, code, printed, tmp_path):
+def test_a_command_gets_the_arguments_after_it(module, arguments, code, printed, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(noisereg.__file__).parents[1])}
     done = subprocess.run(
-        [sys.executable, "-m", "noisereg.cli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -102,7 +102,7 @@ def find_checkpoint(folder: Path, origin: dict[str, Any] | None = None) -> Path 
         log.warning("%s is broken (%s); it is left aside", path, fault)
         broken = True
     if broken:
-        log.warning("%s has no whole checkpoint: this training starts again at epoch 0", folder)
+        log.warning("%s has no whole checkpoint: a training there starts again at epoch 0", folder)
     return None
 
 

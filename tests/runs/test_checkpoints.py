@@ -171,7 +171,7 @@ def test_the_lines_on_broken_checkpoints_name_the_one_that_is_used(tmp_path, cap
     assert find_checkpoint(tmp_path) is None
     assert caplog.messages[1:] == [
         f"{previous} is broken (it is no file); it is left aside",
-        f"{tmp_path} has no whole checkpoint: this training starts again at epoch 0",
+        f"{tmp_path} has no whole checkpoint: a training there starts again at epoch 0",
     ]
 
 
