@@ -120,6 +120,12 @@ class Claim(Stated):
         return {side: bound for side, bound in sides.items() if bound is not None}
 
     @property
+    def compared(self) -> list[Selection]:
+        """Which replicas its own are compared with, in any way; none for a claim about numbers alone."""
+        others = (self.minus, self.over, self.similar_to, self.below, self.above)
+        return [self.selected.but(other) for other in others if isinstance(other, Mapping) and not is_component(other)]
+
+    @property
     def words(self) -> str:
         """Which number it is about, in words."""
         other = [

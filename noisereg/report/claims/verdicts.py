@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from noisereg.report.claims.claim import Claim
+from noisereg.report.claims.confounds import describe_confounds
 from noisereg.report.claims.selection import NothingMeasuredError, Selection, have_diverged, pairs
 from noisereg.report.claims.stated import is_component
 from noisereg.statistics import Interval, Outcome, mean_interval, p_value, range_outcome
@@ -67,6 +68,7 @@ class Judgement:
         num_replicas: number of seeds, with those that lack a value; 0 if there are none, or it is a check.
         p_value: of its direction, two-sided, or the larger of two; nan if it has none, or asks each replica.
         role: "primary" or "secondary"; empty where the experiment does not say which claim is its primary one.
+        beside: in what else compared replicas may differ, see `describe_confounds`; empty if none are compared.
     """
 
     id: str
@@ -87,6 +89,7 @@ class Judgement:
     num_replicas: int = 0
     p_value: float = math.nan
     role: Literal["primary", "secondary", ""] = ""
+    beside: str = ""
 
     @property
     def shown(self) -> dict[str, float | None]:
@@ -190,6 +193,7 @@ def _judged(claim: Claim, known: dict[str, Any], tables: Mapping[str, pd.DataFra
         verdict=verdict,
         why=_joined(*(test.why for test in tests), seeds, claim.note * (verdict != "reproduced")),
         p_value=max((test.p_value for test in directions), default=math.nan),
+        beside=describe_confounds(claim, tables),
     )
 
 

@@ -109,6 +109,7 @@ def claim_cells(judgement: Judgement) -> dict[str, str]:
         "role": judgement.role,
         "verdict": judgement.verdict,
         "why": judgement.why,
+        "beside": judgement.beside,
     }
 
 

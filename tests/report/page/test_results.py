@@ -54,6 +54,7 @@ def test_a_claim_row_has_the_judgement_in_the_unit_that_is_shown_and_where_it_is
         "replicas": 2,
         "verdict": "undecided",
         "why": "the interval, 8.294 % to 33.71 %, is not within 15 % of the paper's 21 %, nor outside; two seeds",
+        "beside": "",
         "of": "test/error: p = 0.2, at the end",
         "command": "python train.py seed=0; python train.py seed=1",
         "commit": "abc, abc with uncommitted changes",
