@@ -32,8 +32,8 @@ class ChartProcess:
         longest: seconds that an answer may take.
 
     Example:
-        >>> CHARTS.ask("png", {"mark": "point", "data": {"values": [{}]}})[1:4]
-        b'PNG'
+        >>> CHARTS.ask("svg", {"mark": "point", "data": {"values": [{}]}})[:4]
+        b'<svg'
     """
 
     def __init__(self, longest: float = _LONGEST) -> None:
@@ -44,8 +44,8 @@ class ChartProcess:
         """Return what the library makes of something.
 
         Args:
-            what: png and svg: of a specification of Vega-Lite, two dots a pixel; pdf and print: of the text of an SVG,
-                the latter a PNG of 300 dots an inch; script: of a JavaScript snippet, with Vega.
+            what: svg: of a specification of Vega-Lite; png, pdf and print: of the text of an SVG, png with two dots a
+                pixel and print a PNG of 300 dots an inch; script: of a JavaScript snippet, with Vega.
             given: the specification, the text or the snippet.
 
         Raises:
@@ -126,8 +126,8 @@ def _answer_requests() -> None:
     import vl_convert  # noqa: PLC0415 - not in the process that asks
 
     make: dict[str, Callable[[Any], bytes]] = {
-        "png": lambda given: vl_convert.vegalite_to_png(given, scale=2),
         "svg": lambda given: vl_convert.vegalite_to_svg(given).encode(),
+        "png": lambda given: vl_convert.svg_to_png(given, scale=2),  # to the byte what the specification would give
         "pdf": vl_convert.svg_to_pdf,
         "print": lambda given: vl_convert.svg_to_png(given, scale=300 / 72),  # whose dots are points
         "script": lambda given: vl_convert.javascript_bundle(given).encode(),

@@ -64,8 +64,8 @@ def images_of(specification: Mapping[str, Any]) -> dict[str, bytes]:
     Raises:
         DrawingError: if the chart library cannot draw it, or aborts over it.
     """
-    shown = visible(dict(specification))
-    return {kind: CHARTS.ask(kind, shown) for kind in ("png", "svg")}
+    svg = CHARTS.ask("svg", visible(dict(specification)))
+    return {"png": CHARTS.ask("png", svg.decode()), "svg": svg}
 
 
 @cache

@@ -2,6 +2,7 @@ import os
 import signal
 
 import pytest
+import vl_convert
 
 from noisereg.report.figures.chart_process import ChartProcess, DrawingError
 
@@ -16,25 +17,30 @@ def charts():
 
 
 def test_a_process_that_died_is_a_line_and_the_next_figure_is_drawn(charts, monkeypatch):
-    assert charts.ask("png", POINT).startswith(b"\x89PNG")
+    assert charts.ask("svg", POINT).startswith(b"<svg")
     os.kill(charts._process.pid, signal.SIGABRT)
     with pytest.raises(DrawingError, match=r"the chart library ended its process \(signal 6\)"):
-        charts.ask("png", POINT)
-    with pytest.raises(DrawingError, match="Vega-Lite to PNG conversion failed"):
-        charts.ask("png", POINT | {"data": 7, "mark": {"type": "nothing"}})
-    assert charts.ask("png", POINT).startswith(b"\x89PNG")
+        charts.ask("svg", POINT)
+    with pytest.raises(DrawingError, match="Vega-Lite to SVG conversion failed"):
+        charts.ask("svg", POINT | {"data": 7, "mark": {"type": "nothing"}})
+    assert charts.ask("svg", POINT).startswith(b"<svg")
 
 
 def test_a_figure_that_takes_too_long_is_given_up():
     charts = ChartProcess(longest=0.01)
     with pytest.raises(DrawingError, match="signal 9"):
-        charts.ask("png", POINT)
+        charts.ask("svg", POINT)
     charts.close()
 
 
 def test_a_process_that_was_started_before_draws_the_same(charts):
     charts.start()
     process = charts._process
-    assert charts.ask("png", POINT).startswith(b"\x89PNG")
+    assert charts.ask("svg", POINT).startswith(b"<svg")
     charts.start()
     assert charts._process is process
+
+
+def test_an_image_of_dots_is_that_of_the_specification(charts):
+    svg = charts.ask("svg", POINT)
+    assert charts.ask("png", svg.decode()) == vl_convert.vegalite_to_png(POINT, scale=2)
