@@ -36,8 +36,8 @@ ORDER = (
     "report",
     "dashboard",
     "training",
+    "cli",  # what it starts it loads by name
     "__main__",
-    "cli",
 )
 ONLY_IN = {
     "lightning": {"datasets", "callbacks", "engine", "runs", "training"},
