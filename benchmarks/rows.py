@@ -50,9 +50,9 @@ def results(rows: dict[str, Row], seconds: dict[str, list[float]]) -> list[dict[
     return found
 
 
-def table(found: list[dict[str, Any]]) -> Table:
+def table(found: list[dict[str, Any]], *, unit: str = "us a step") -> Table:
     """Lay out what `results` returns, in less than 80 characters."""
-    headers = ("", "us a step", "", "ratio", "", "goal")
+    headers = ("", unit, "", "ratio", "", "goal")
     columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
     lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
     for row in found:

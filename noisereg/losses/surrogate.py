@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from noisereg.losses.loss import Loss
@@ -20,6 +20,14 @@ class Surrogate(Loss):
     @abstractmethod
     def phi(self, xi: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Compute the penalty of xi = -y N(x), the negative margin."""
+
+    def per_sample(
+        self, logits: Float[Tensor, "*batch outputs"], target: Shaped[Tensor, "*shape"]
+    ) -> Float[Tensor, "*batch"]:
+        if logits.ndim == 2 and logits.shape[1] == 1 and target.ndim == 1:  # the other class is not asked for
+            outputs = logits.squeeze(1)
+            return self.phi(torch.where(target == 1, -outputs, outputs))
+        return super().per_sample(logits, target)
 
     def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
         if_plus, if_minus = self.phi(-logits), self.phi(logits)

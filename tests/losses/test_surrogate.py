@@ -26,3 +26,12 @@ def test_one_output_gives_phi_of_minus_y_times_n():
     outputs = torch.tensor([[0.3], [-2.0]])
     expected = torch.log1p(torch.exp(torch.tensor([[0.3, -0.3], [-2.0, 2.0]])))  # y = -1, then y = +1
     torch.testing.assert_close(Logistic().per_class(outputs), expected)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{type(s).__name__}{getattr(s, 'beta', '')}")
+def test_the_loss_of_a_label_has_the_bits_of_its_entry_among_all_classes(surrogate):
+    outputs = torch.tensor([*torch.linspace(-200, 200, 101).tolist(), torch.inf, -torch.inf, torch.nan])[:, None]
+    for label in (0, 1):
+        labels = torch.full((len(outputs),), label)
+        expected = surrogate.per_class(outputs)[:, label]
+        torch.testing.assert_close(surrogate.per_sample(outputs, labels), expected, rtol=0, atol=0, equal_nan=True)
