@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from noisereg.engine import batch_kernels, kernels, momentum_kernels
+from noisereg.engine.kept_kernels import compile_beside
 from noisereg.engine.sgd import PLAIN, Sgd
 from noisereg.engine.slopes import compiled_slope
 from noisereg.engine.stack import Stack
@@ -21,7 +23,6 @@ from noisereg.losses import Loss
 
 _SPARSE_BELOW = 1 / 3  # share of inputs that are not zero; measured on MNIST (.19) and dense data
 _ROWS_JUDGED = 256  # for that share, evenly spread
-_COMPILATION = "compilation"  # name of threads
 
 
 class Fused:
@@ -141,11 +142,7 @@ class Fused:
             "rates": torch.zeros(1, dtype=torch.float64),
         }
         alike = Fused(self._loss, batch_size=self.batch_size, sgd=self._sgd)
-        thread = threading.Thread(
-            target=alike, args=(stack.select(one), inputs), kwargs=sample, daemon=True, name=_COMPILATION
-        )
-        thread.start()
-        return thread
+        return compile_beside(partial(alike, stack.select(one), inputs, **sample))
 
     def _share(self, kernel: Callable[..., Any], *arguments: Any) -> None:
         """Share the replicas: each thread takes one of the parts again and again, until none is left."""
@@ -154,13 +151,6 @@ class Fused:
             kernel(*parts[0], *arguments)
         else:
             list(self._pool.map(lambda part: kernel(*part, *arguments), parts))
-
-
-def wait_for_compilation() -> None:
-    """Wait for all that `Fused.prepare` has begun: as numba ends, it restores the filters of warnings that it found."""
-    for thread in threading.enumerate():
-        if thread.name == _COMPILATION:
-            thread.join()
 
 
 def _guided_cuts(count: int, threads: int) -> list[int]:

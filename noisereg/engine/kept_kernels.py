@@ -34,7 +34,7 @@ from numba.core.serialize import dumps
 from noisereg.files.atomic import write_atomically
 from noisereg.files.cache import cache_folder
 
-COMPILATION = "compilation"  # name of threads that compile
+_COMPILATION = "compilation"  # name of threads that compile
 _log = logging.getLogger(__name__)
 _SUM_BYTES = 32  # of SHA-256, before the code
 _PLAIN = (bool, int, float, str, tuple, type(None))  # what a loop may be compiled for
@@ -76,9 +76,16 @@ def compile_beside(call: Callable[[], object]) -> threading.Thread:
     Returns:
         The thread.
     """
-    thread = threading.Thread(target=call, daemon=True, name=COMPILATION)
+    thread = threading.Thread(target=call, daemon=True, name=_COMPILATION)
     thread.start()
     return thread
+
+
+def wait_for_compilation() -> None:
+    """Wait for all that is compiled beside: as numba ends, it restores the filters of warnings that it found."""
+    for thread in threading.enumerate():
+        if thread.name == _COMPILATION:
+            thread.join()
 
 
 class _KeptCode(NullCache):

@@ -22,7 +22,7 @@ from noisereg.config.command_line import check_command_line, complete_arguments
 from noisereg.config.composing import conf_dir
 from noisereg.config.overrides import quote_value, trusted_packages
 from noisereg.config.run_folder import RunFolder
-from noisereg.engine.fused import wait_for_compilation
+from noisereg.engine.kept_kernels import wait_for_compilation
 from noisereg.errors import ConfigError
 from noisereg.terminal import open_console
 from noisereg.training.data_fingerprint import fingerprint_data
