@@ -70,12 +70,12 @@ class RunCheckpoint(Checkpoint):
         check_only_one(trainer, RunCheckpoint, mend="it handles the signals; take Lightning's ModelCheckpoint for more")
         # Its handler calls the other processes from within, and can wait for ever. There is no option that turns it
         # off; what installs it is a private connector alone.
-        trainer._signal_connector.register_signal_handlers = _skip  # type: ignore[method-assign]
+        trainer._signal_connector.register_signal_handlers = _register_nothing  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Register this callback as the handler of the signals."""
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._handlers = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -85,12 +85,12 @@ class RunCheckpoint(Checkpoint):
         if trainer.is_last_batch:
             return
         vote = trainer.world_size == 1 or batch_idx % _STEPS_BETWEEN_VOTES == 0
-        self._save(trainer, asked=self._agreed(trainer) if vote else 0)
+        self._save(trainer, asked=self._agree_to_stop(trainer) if vote else 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch, if it is due or a signal came."""
         self._due |= not self._every_n_steps and (trainer.current_epoch + 1) % self._every_n_epochs == 0
-        self._save(trainer, asked=self._agreed(trainer))
+        self._save(trainer, asked=self._agree_to_stop(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the handlers of the signals, before Lightning does so."""
@@ -105,13 +105,13 @@ class RunCheckpoint(Checkpoint):
             signal.signal(number, handler)
         self._handlers = {}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
         """Save the number of the signal, and no more: it may come in the middle of anything."""
         if number == self._asked == signal.SIGINT:
             raise Stopped(number)
         self._asked = number
 
-    def _agreed(self, trainer: Trainer) -> int:
+    def _agree_to_stop(self, trainer: Trainer) -> int:
         if trainer.world_size == 1:
             return self._asked
         asked = torch.tensor(self._asked, device=trainer.strategy.root_device)
@@ -136,5 +136,5 @@ class RunCheckpoint(Checkpoint):
                 raise Stopped(asked, code=end.code if isinstance(end.code, int) else None) from None
 
 
-def _skip() -> None:
+def _register_nothing() -> None:
     """Register no handler, in place of what would register Lightning's."""

@@ -280,7 +280,7 @@ class SparsityMonitor(Callback):
                 raise ValueError(f"{reason}; or set required=False")
             self._warn_once(reason)
         elif self._how["layers"] is None:
-            self._warn_once(_unmeasured(module, counter.called))
+            self._warn_once(_describe_unmeasured(module, counter.called))
 
     def _wants_train_pass(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         evaluated = getattr(trainer.datamodule, "eval_splits", ())  # type: ignore[attr-defined]
@@ -360,7 +360,7 @@ def _calls_steps(trainer: Trainer, pl_module: LightningModule) -> bool:
     return trainer.strategy.model is not pl_module
 
 
-def _unmeasured(module: nn.Module, called: Collection[str]) -> str | None:
+def _describe_unmeasured(module: nn.Module, called: Collection[str]) -> str | None:
     """Describe which of the activations that were called are not measured, as there are ReLUs; None if all are."""
     relus, others = (
         [type(child).__name__ for name, child in find_activations(module, kinds).items() if name in called]

@@ -27,7 +27,7 @@ class Derived(NamedTuple):
         """Return whether an object is one of them."""
         if not inspect.isclass(found) or "." in found.__qualname__:
             return False
-        return is_below(_home(found), self.package) and self.base in map(_home, found.__mro__)
+        return is_below(_defining_name(found), self.package) and self.base in map(_defining_name, found.__mro__)
 
 
 class Listed(NamedTuple):
@@ -46,24 +46,24 @@ class Listed(NamedTuple):
         return any(found is member for member in self.members())
 
 
-def _named(package: str, *names: str) -> Listed:
+def _list_names(package: str, *names: str) -> Listed:
     return Listed(package, lambda: [getattr(import_module(package), name) for name in names])
 
 
-def _layers() -> list[type]:
+def _list_layers() -> list[type]:
     """Return the modules that torch.nn exports: its containers and layers, without the tools that lie beside them."""
     modules: Any = import_module("torch.nn.modules")
     exported = [getattr(modules, name) for name in modules.__all__]
     return [found for found in exported if issubclass(found, modules.Module)]
 
 
-def _classifiers() -> list[Callable[..., Any]]:
+def _list_classifiers() -> list[Callable[..., Any]]:
     """Return the builders of classifiers in torchvision's registry, without its helpers, detectors and video models."""
     models: Any = import_module("torchvision.models")
     return [models.get_model_builder(name) for name in models.list_models(module=models)]
 
 
-def _checks() -> list[Any]:
+def _list_checks() -> list[Any]:
     theory: Any = import_module("noisereg.theory")
     return [getattr(theory, name) for name in theory.__all__]
 
@@ -78,9 +78,9 @@ _ALLOWED: dict[str, tuple[Derived | Listed, ...]] = {
     "noise": (Derived("noisereg.noise", "noisereg.noise.rule.Rule"),),
     "model": (
         Derived("noisereg.models", "torch.nn.modules.module.Module"),
-        _named("noisereg.models", "timm_model", "torchvision_model", "transformers_model"),
-        Listed("torch.nn", _layers),
-        Listed("torchvision.models", _classifiers),
+        _list_names("noisereg.models", "timm_model", "torchvision_model", "transformers_model"),
+        Listed("torch.nn", _list_layers),
+        Listed("torchvision.models", _list_classifiers),
     ),
     "dataset": (Derived("noisereg.datasets", "noisereg.datasets.in_memory.InMemory"),),
     "loss": (_LOSSES,),
@@ -88,14 +88,14 @@ _ALLOWED: dict[str, tuple[Derived | Listed, ...]] = {
     "scheduler": (Derived("torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler"),),
     "trainer": (
         Listed("lightning.pytorch.Trainer", lambda: [import_module("lightning.pytorch").Trainer]),
-        _named(
+        _list_names(
             "lightning.pytorch.strategies",
             "DDPStrategy",
             "FSDPStrategy",
             "ModelParallelStrategy",
             "SingleDeviceStrategy",
         ),
-        _named(
+        _list_names(
             "lightning.pytorch.profilers",
             "AdvancedProfiler",
             "PassThroughProfiler",
@@ -105,7 +105,7 @@ _ALLOWED: dict[str, tuple[Derived | Listed, ...]] = {
     ),
     "callbacks": (
         Derived("noisereg.callbacks", "lightning.pytorch.callbacks.callback.Callback"),
-        _named(
+        _list_names(
             "lightning.pytorch.callbacks",
             "BackboneFinetuning",
             "DeviceStatsMonitor",
@@ -127,7 +127,7 @@ _ALLOWED: dict[str, tuple[Derived | Listed, ...]] = {
             "WeightAveraging",
         ),
     ),
-    "experiment": (Listed("noisereg.theory", _checks), _LOSSES),
+    "experiment": (Listed("noisereg.theory", _list_checks), _LOSSES),
 }
 _NAME = re.compile(r"[\w-]+")  # what cannot end the text or the name that a library makes of it in generated code
 
@@ -177,9 +177,9 @@ def check_object(key: str, name: str, found: Any) -> None:
         ConfigError: if the object is not for this part, or of another package than the trusted one it is named in.
     """
     rules = _rules(key, name)
-    is_trusted = not rules and _home(found).partition(".")[0] == name.partition(".")[0]
+    is_trusted = not rules and _defining_name(found).partition(".")[0] == name.partition(".")[0]
     if not (is_trusted or any(rule.permits(found) for rule in rules)):
-        raise ConfigError(f"{key}._target_={name} stands for {_home(found)}, which cannot be built here")
+        raise ConfigError(f"{key}._target_={name} stands for {_defining_name(found)}, which cannot be built here")
 
 
 def _built_sections(settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -211,7 +211,7 @@ def _is_plain(key: str, value: Any) -> bool:
     return key.endswith(".filename") and bool(_NAME.fullmatch(str(value)))
 
 
-def _home(found: Any) -> str:
+def _defining_name(found: Any) -> str:
     """Return the name of an object in the module that defines it, or that of its class."""
     return ".".join(str(getattr(found, name, getattr(type(found), name))) for name in ("__module__", "__qualname__"))
 

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from noisereg.config.check import nearest
+from noisereg.config.check import suggest_name
 from noisereg.config.targets import targets
 from noisereg.errors import ConfigError
 
@@ -46,7 +46,7 @@ def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Co
         if name in given:
             raise ConfigError(f"{place}: the run itself gives {name}; leave it out")
         if not (takes_more or name in known or name.startswith("_")):
-            raise ConfigError(f"{place}: {target.__name__} has no such argument{nearest(name, known)}")
+            raise ConfigError(f"{place}: {target.__name__} has no such argument{suggest_name(name, known)}")
         if name in known and not any(targets(value)) and not _fits(value, known[name]):
             raise ConfigError(f"{place}: {target.__name__} takes {_format_type(known[name])}")
 

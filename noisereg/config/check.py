@@ -45,7 +45,7 @@ def check(config: DictConfig) -> Settings:
     return plain  # type: ignore[return-value]
 
 
-def nearest(name: str, names: Iterable[str], *, words: Mapping[str, str] | None = None) -> str:
+def suggest_name(name: str, names: Iterable[str], *, words: Mapping[str, str] | None = None) -> str:
     """Return the hint "; did you mean ...?" for a name that is not among the known ones, or an empty text.
 
     Args:
@@ -54,7 +54,7 @@ def nearest(name: str, names: Iterable[str], *, words: Mapping[str, str] | None 
         words: what stands for a name in the hint; None: the name itself.
 
     Example:
-        >>> nearest("resnet21", ["resnet20", "mlp"])
+        >>> suggest_name("resnet21", ["resnet20", "mlp"])
         '; did you mean resnet20?'
     """
 
@@ -92,7 +92,7 @@ def _describe_fault(fault: ErrorDetails) -> str:
     place = [str(part) for part in fault["loc"]]
     key, description, section = _find_key(place)
     if fault["type"] == "extra_forbidden":
-        return f"{key}={fault['input']!r}: there is no such key{nearest(place[-1], _fields(section))}"
+        return f"{key}={fault['input']!r}: there is no such key{suggest_name(place[-1], _fields(section))}"
     if fault["type"] == "missing":
         return f"{key} is missing: it must be {description}"
     limit = " and below 2**31" if fault.get("ctx", {}).get("lt") == MOST else ""

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from noisereg.config.check import nearest
+from noisereg.config.check import suggest_name
 from noisereg.config.commands import recorded_overrides, split_options
 from noisereg.config.composing import (
     ComposedRun,
@@ -136,7 +136,7 @@ def check_wandb_mode(mode: str) -> None:
         ConfigError: naming the variable.
     """
     if mode and mode not in WANDB_MODES:
-        hint = nearest(mode.lower(), WANDB_MODES[:4])
+        hint = suggest_name(mode.lower(), WANDB_MODES[:4])
         raise ConfigError(f"WANDB_MODE={mode} must be one of {', '.join(WANDB_MODES[:4])}, or empty{hint}")
 
 
@@ -192,7 +192,7 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     if chosen_options(grid.jobs[0]) == chosen_options(fixed):
         check_keys([line for line in grid.jobs[0] if line not in fixed], shared)
     jobs: dict[Path, Job] = {}
-    for number, part in enumerate(_shown(grid.jobs)):
+    for number, part in enumerate(_show_progress(grid.jobs)):
         placed = [*part, *grid.placing, f"hydra.job.num={number}", f"hydra.job.id={number}"]
         alike = shared if chosen_options(part) == chosen_options(fixed) else None
         config = compose_with_hydra(name, placed, alike=alike)
@@ -218,7 +218,7 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     )
 
 
-def _shown(jobs: Sequence[list[str]]) -> Iterable[list[str]]:
+def _show_progress(jobs: Sequence[list[str]]) -> Iterable[list[str]]:
     """Show on a terminal how far the check of many jobs is: to compose one takes some tenths of a second."""
     console = Console(stderr=True)
     if len(jobs) < _MANY or not console.is_terminal:

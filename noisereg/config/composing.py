@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from noisereg.config.allowed import check_targets
 from noisereg.config.callbacks import check_callbacks
-from noisereg.config.check import Settings, check, is_known, nearest
+from noisereg.config.check import Settings, check, is_known, suggest_name
 from noisereg.config.hydra_section import check_hydra
 from noisereg.config.loggers import check_loggers
 from noisereg.config.overrides import (
@@ -165,7 +165,7 @@ def compose_run(config: DictConfig, overrides: Sequence[str]) -> ComposedRun:
     experiment = whole["experiment"]
     fast, arms = experiment.get("fast", []) if config.fast else [], experiment.get("arms", {})
     if config.arm is not None and config.arm not in arms:
-        hint = nearest(config.arm, arms) or (f" (known: {', '.join(arms)})" if arms else "")
+        hint = suggest_name(config.arm, arms) or (f" (known: {', '.join(arms)})" if arms else "")
         raise ConfigError(f"arm={config.arm}: the experiment has no such arm{hint}")
     for override in parse_overrides([*fast, *(line for arm in arms.values() for line in arm)]):
         if is_for_user_only(override):
@@ -228,7 +228,7 @@ def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> Settings:
 def _describe_unknown_option(error: MissingConfigException) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))  # none of a list
-    return f"{group}={name}: there is no such {group}{nearest(name, options)} (known: {', '.join(options)})"
+    return f"{group}={name}: there is no such {group}{suggest_name(name, options)} (known: {', '.join(options)})"
 
 
 def _find_misuse(overrides: list[str]) -> str | None:
@@ -316,8 +316,8 @@ def _suggest_key(key: str, known: list[str]) -> str:
     section, _, name = key.rpartition(".")
     last_names = {full.rpartition(".")[2]: full for full in reversed(known)}
     if elsewhere := [full for full in known if full.rpartition(".")[2] == name]:
-        return nearest(key, elsewhere) or f"; did you mean {elsewhere[0]}?"
+        return suggest_name(key, elsewhere) or f"; did you mean {elsewhere[0]}?"
     beside = {full.rpartition(".")[2]: full for full in known if full.rpartition(".")[0] == section}
     if section and beside:
-        return nearest(name, beside, words=beside)
-    return nearest(key, known) or nearest(name, last_names, words=last_names)
+        return suggest_name(name, beside, words=beside)
+    return suggest_name(key, known) or suggest_name(name, last_names, words=last_names)

@@ -186,7 +186,7 @@ def _regularizer(settings: Settings) -> dict[str, Any]:
     return settings.get("regularizer", {})
 
 
-def _sgd(settings: Settings, kind: str, learned: Sequence[str] = ()) -> dict[str, bool]:
+def _why_not_sgd(settings: Settings, kind: str, learned: Sequence[str] = ()) -> dict[str, bool]:
     """Return what keeps an engine from an optimiser whose steps it makes itself."""
     optimizer = settings["optimizer"]
     known = {"_target_", "_partial_", "lr", "foreach", "fused", *learned}  # two of these are ways to compute the same
@@ -197,22 +197,22 @@ def _sgd(settings: Settings, kind: str, learned: Sequence[str] = ()) -> dict[str
     }
 
 
-def _blocked(settings: Settings) -> dict[str, bool]:
-    return {**_two_layer(settings), **_sgd(settings, "plain SGD")}
+def _why_not_blocked(settings: Settings) -> dict[str, bool]:
+    return {**_two_layer(settings), **_why_not_sgd(settings, "plain SGD")}
 
 
-def _fused(settings: Settings) -> dict[str, bool]:
+def _why_not_fused(settings: Settings) -> dict[str, bool]:
     batch_size = settings["dataset"]["batch_size"]
     too_many = f"dataset.batch_size={batch_size}, and it takes at most {MOST_SAMPLES} samples a step"
     learned = ("momentum", "weight_decay", "nesterov")
     return {
         **_two_layer(settings),
-        **_sgd(settings, "SGD with momentum and weight decay", learned),
+        **_why_not_sgd(settings, "SGD with momentum and weight decay", learned),
         too_many: batch_size > MOST_SAMPLES,
     }
 
 
-def _stacked(settings: Settings) -> dict[str, bool]:
+def _why_not_stacked(settings: Settings) -> dict[str, bool]:
     optimizer = settings["optimizer"]
     return {
         "optimizer LBFGS evaluates the loss several times a step": same_target(optimizer, "torch.optim.LBFGS"),
@@ -221,8 +221,8 @@ def _stacked(settings: Settings) -> dict[str, bool]:
 
 
 _OBSTACLES = {
-    "fused": _fused,
-    "blocked": _blocked,
-    "stacked": _stacked,
+    "fused": _why_not_fused,
+    "blocked": _why_not_blocked,
+    "stacked": _why_not_stacked,
     "single": lambda settings: {},
 }

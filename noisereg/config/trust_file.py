@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from noisereg.config.check import nearest
+from noisereg.config.check import suggest_name
 from noisereg.config.overrides import parse_overrides
 from noisereg.config.run_folder import RECORD
 from noisereg.errors import ConfigError
@@ -77,7 +77,8 @@ def _read_packages() -> list[str]:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{TRUST_FILE} cannot be read ({reason})") from None
     if unknown := [key for key in found if key not in _KEYS]:
-        raise ConfigError(f"{TRUST_FILE} has {unknown[0]}: it can hold {', '.join(_KEYS)}{nearest(unknown[0], _KEYS)}")
+        hint = suggest_name(unknown[0], _KEYS)
+        raise ConfigError(f"{TRUST_FILE} has {unknown[0]}: it can hold {', '.join(_KEYS)}{hint}")
     names: Any = found.get("trust", [])
     if not isinstance(names, list) or not all(isinstance(name, str) and _PACKAGE.fullmatch(name) for name in names):
         raise ConfigError(f'{TRUST_FILE}: trust must be a list of packages such as ["mypkg"], got {names!r}')

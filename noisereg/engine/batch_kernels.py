@@ -11,7 +11,7 @@ from typing import Any, no_type_check
 
 import numpy as np
 
-from noisereg.engine.kept_kernels import kept
+from noisereg.engine.kept_kernels import keep_on_disk
 from noisereg.engine.kernels import Trains, compiled, empty_rows, inlined, reordered
 
 _FOUR = 4  # rows of weights, and samples, that are taken together: 16 products for each 4 numbers that are read
@@ -114,7 +114,7 @@ def network(
                 past = one
                 x, y = y, x
 
-    return kept(run)
+    return keep_on_disk(run)
 
 
 @lru_cache
@@ -145,7 +145,7 @@ def neuron(features: int, *, slope: Callable[..., None], momentum: bool) -> Any:
                         gradient[j] += back * x[j]
                 step(v, m, gradient, one)
 
-    return kept(run)
+    return keep_on_disk(run)
 
 
 @lru_cache

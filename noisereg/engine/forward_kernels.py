@@ -9,7 +9,7 @@ from typing import Any, no_type_check
 
 import numpy as np
 
-from noisereg.engine.kept_kernels import kept
+from noisereg.engine.kept_kernels import keep_on_disk
 from noisereg.engine.kernels import compiled
 
 
@@ -59,4 +59,4 @@ def reader(hidden: int, outputs: int) -> Any:
                 reached += firing * squares[i]
             active[first + s], activity[first + s], reach[first + s] = num_active, sum_, reached
 
-    return kept(run)
+    return keep_on_disk(run)

@@ -91,7 +91,7 @@ class Fused:
             momenta: that `start` made and the calls before have left; None to begin. Trained in place too.
         """
         dtype = stack.output.detach().numpy().dtype
-        wanted = _chances(targets, outputs=stack.output.shape[1]).to(stack.output.dtype)
+        wanted = _label_probabilities(targets, outputs=stack.output.shape[1]).to(stack.output.dtype)
         draws = (inputs.numpy(), index.contiguous().numpy(), wanted.contiguous().numpy())
         weights = _arrays(stack)
         penalty = [] if stack.hidden is None else [dtype.type(self._activity_l1)]
@@ -115,15 +115,17 @@ class Fused:
     def _plain_kernel(self, stack: Stack, inputs: Tensor) -> Callable[..., Any]:
         if stack.hidden is None:
             return kernels.neuron(stack.output.shape[2], slope=self._slope)
-        return kernels.network(*_shape(stack), slope=self._slope, trains=_trains(stack), sparse=_mostly_zero(inputs))
+        return kernels.network(
+            *_shape(stack), slope=self._slope, trains=_find_trained(stack), sparse=_mostly_zero(inputs)
+        )
 
     def _kernel(self, stack: Stack) -> Callable[..., Any]:
         slope, momentum = self._slope, self._sgd.momentum != 0
         if stack.hidden is None:
             return batch_kernels.neuron(stack.output.shape[2], slope=slope, momentum=momentum)
         if self.batch_size == 1:
-            return momentum_kernels.network(*_shape(stack), slope=slope, trains=_trains(stack))
-        return batch_kernels.network(*_shape(stack), slope=slope, trains=_trains(stack), momentum=momentum)
+            return momentum_kernels.network(*_shape(stack), slope=slope, trains=_find_trained(stack))
+        return batch_kernels.network(*_shape(stack), slope=slope, trains=_find_trained(stack), momentum=momentum)
 
     def prepare(self, stack: Stack, inputs: Float[Tensor, "n features"]) -> threading.Thread:
         """Begin to compile what a call with such networks and inputs needs, some seconds of work.
@@ -136,7 +138,7 @@ class Fused:
             The thread that compiles; a call that comes before its end waits for it.
         """
         one = torch.tensor([0])
-        sample = {
+        sample: dict[str, Any] = {
             "index": torch.zeros(1, 1, dtype=torch.int64),
             "targets": torch.zeros(1, 1, dtype=torch.int64),
             "rates": torch.zeros(1, dtype=torch.float64),
@@ -187,7 +189,7 @@ def _shape(stack: Stack) -> tuple[int, int, int]:
     return num_features, hidden, stack.output.shape[1]
 
 
-def _trains(stack: Stack) -> kernels.Trains:
+def _find_trained(stack: Stack) -> kernels.Trains:
     """Return which weights of networks a step moves."""
     trains_output = stack.output.requires_grad
     trains_bias = stack.output_bias is not None and trains_output
@@ -200,7 +202,7 @@ def _mostly_zero(inputs: Float[Tensor, "n features"]) -> bool:
     return int(some.count_nonzero()) < _SPARSE_BELOW * some.numel()
 
 
-def _chances(targets: Tensor, *, outputs: int) -> Shaped[Tensor, "replicas steps outputs"]:
+def _label_probabilities(targets: Tensor, *, outputs: int) -> Shaped[Tensor, "replicas steps outputs"]:
     """Return the probability that the label of each output is +1."""
     if targets.ndim == 3:
         return targets[..., 1:] if outputs == 1 else targets

@@ -40,7 +40,7 @@ _SUM_BYTES = 32  # of SHA-256, before the code
 _PLAIN = (bool, int, float, str, tuple, type(None))  # what a loop may be compiled for
 
 
-def kept(kernel: Any) -> Any:
+def keep_on_disk(kernel: Any) -> Any:
     """Let a compiled function take its machine code from disk, and leave it there for the next program.
 
     A file that is damaged, or that others than the user can write to, is not used, and a folder that cannot be written
@@ -58,7 +58,7 @@ def kept(kernel: Any) -> Any:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as os.environ["NOISEREG_CACHE"]:
-        ...     int(kept(numba.njit(lambda x: x + 1))(1)), len(list(cache_folder().glob("kernels/*")))
+        ...     int(keep_on_disk(numba.njit(lambda x: x + 1))(1)), len(list(cache_folder().glob("kernels/*")))
         (2, 1)
         >>> del os.environ["NOISEREG_CACHE"]
     """
@@ -134,7 +134,7 @@ class _KeptCode(NullCache):
             _log.warning("%s could not be written, so the next start is no quicker (%s)", path, reason)
 
     def _path(self, sig: Any, codegen: Any) -> Path:
-        made_of = (_surroundings(), self._described, str(sig), codegen.magic_tuple())
+        made_of = (_describe_surroundings(), self._described, str(sig), codegen.magic_tuple())
         return cache_folder() / "kernels" / f"{hashlib.sha256(repr(made_of).encode()).hexdigest()}.bin"
 
 
@@ -168,12 +168,12 @@ def _name_by_content(kernel: Any) -> None:
     may be those of other functions here, and the first of two symbols would be called in place of both.
     """
     name, _, _ = kernel.py_func.__qualname__.partition("#")
-    made_of = repr((_surroundings(), _describe(kernel))).encode()
+    made_of = repr((_describe_surroundings(), _describe(kernel))).encode()
     kernel.py_func.__qualname__ = f"{name}#{hashlib.sha256(made_of).hexdigest()[:16]}"
 
 
 @cache
-def _surroundings() -> tuple[Any, ...]:
+def _describe_surroundings() -> tuple[Any, ...]:
     """Return what else the machine code depends on."""
     sources = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):

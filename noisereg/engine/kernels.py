@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from llvmlite.binding import get_host_cpu_features
 
-from noisereg.engine.kept_kernels import kept
+from noisereg.engine.kept_kernels import keep_on_disk
 from noisereg.engine.sgd import STEPS_IN_A_PASS
 
 _REGISTER = 64  # bytes of the widest vector register: rows that begin at such an address are read without a detour
@@ -93,7 +93,7 @@ def network(
                 delta[count:] = 0
                 x, before = before, x
 
-    return kept(run)
+    return keep_on_disk(run)
 
 
 @inlined
@@ -235,7 +235,7 @@ def neuron(features: int, *, slope: Callable[..., None]) -> Any:
                 for j in range(features):
                     v[j] += step * x[j]
 
-    return kept(run)
+    return keep_on_disk(run)
 
 
 def _output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains) -> Any:

@@ -55,11 +55,11 @@ class Scores(NamedTuple):
     apart: Float[Tensor, "k values"]
 
     @classmethod
-    def together(cls, parts: Iterable["Scores"]) -> "Scores":
+    def join(cls, parts: Iterable["Scores"]) -> "Scores":
         """Join the replicas of several parts, one after the other."""
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
-    def named(self, split: str, *, layers: Sequence[str]) -> dict[str, Float[Tensor, " k"]]:
+    def by_metric(self, split: str, *, layers: Sequence[str]) -> dict[str, Float[Tensor, " k"]]:
         """Return all values by the names of metrics; largest output and gradients for the training split alone.
 
         Args:
@@ -133,11 +133,14 @@ def score(
         apart = logits.new_empty(len(some), 0)
         if given:
             apart = torch.stack(
-                [_apart(one, labels, given(replica), loss=loss) for replica, one in zip(some, passed, strict=True)]
+                [
+                    _measure_apart(one, labels, given(replica), loss=loss)
+                    for replica, one in zip(some, passed, strict=True)
+                ]
             )
         of_classes = samples.expand(len(some), -1)
         parts.append(Scores(error, mean_loss, largest, fires, of_classes, gradients, apart))
-    return Scores.together(parts)
+    return Scores.join(parts)
 
 
 def _gradients(stack: Stack, passed: Passed, squares: Float[Tensor, " n"] | None) -> Float[Tensor, " layers"]:
@@ -158,7 +161,7 @@ def _gradients(stack: Stack, passed: Passed, squares: Float[Tensor, " n"] | None
     return torch.stack([by_layer[layer] for layer in stack.trained_layers()])
 
 
-def _apart(
+def _measure_apart(
     passed: Passed, labels: Int64[Tensor, " n"], given: Int64[Tensor, " n"] | None, *, loss: Loss
 ) -> Float[Tensor, " values"]:
     """Compute `Scores.apart` of one replica from the labels that it is given."""
@@ -213,22 +216,22 @@ def score_all(
         return score(stack, share, split.inputs, split.labels, loss=loss, num_classes=num_classes, **how)
 
     with one_thread_each(threads) as map_all:
-        for some in _several(data, threads):
+        for some in _take_together(data, threads):
             parts = max(1, threads // len(some))
             tasks = [
                 (share, name, split)
                 for replicas, splits in some
-                for share, (name, split) in product(_shares(replicas, running, parts), splits.items())
+                for share, (name, split) in product(_divide_running(replicas, running, parts), splits.items())
             ]
             for (share, name, _), scores in zip(tasks, map_all(score_one, tasks), strict=True):
                 found.setdefault(name, []).append((share, scores))
     values, fires = {}, []
     for name, pairs in found.items():
         shares, scores = zip(*pairs, strict=True)
-        replicas, together = torch.tensor(list(chain(*shares)), device=device), Scores.together(scores)
+        replicas, together = torch.tensor(list(chain(*shares)), device=device), Scores.join(scores)
         if name == "train":
             fires.append((replicas.cpu(), together.fires))
-        for key, value in together.named(name, layers=stack.trained_layers()).items():
+        for key, value in together.by_metric(name, layers=stack.trained_layers()).items():
             values[key] = value.new_full((len(running),), torch.nan).index_copy(0, replicas, value)
     return values, fires
 
@@ -267,7 +270,7 @@ def one_thread_each(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
         torch.set_num_threads(before)
 
 
-def _several(groups: Iterable[SharedData], threads: int) -> Iterator[list[SharedData]]:
+def _take_together(groups: Iterable[SharedData], threads: int) -> Iterator[list[SharedData]]:
     """Yield groups together, one for each thread and as many more as are small."""
     some: list[SharedData] = []
     size = 0
@@ -281,7 +284,7 @@ def _several(groups: Iterable[SharedData], threads: int) -> Iterator[list[Shared
         yield some
 
 
-def _shares(replicas: Sequence[int], running: Sequence[bool], parts: int) -> list[list[int]]:
+def _divide_running(replicas: Sequence[int], running: Sequence[bool], parts: int) -> list[list[int]]:
     """Divide those that are running into at most so many parts."""
     left = [replica for replica in replicas if running[replica]]
     return [left[first::parts] for first in range(min(parts, len(left)))]

@@ -11,7 +11,7 @@ from typing import Any, no_type_check
 import numpy as np
 
 from noisereg.engine.batch_kernels import output_step
-from noisereg.engine.kept_kernels import kept
+from noisereg.engine.kept_kernels import keep_on_disk
 from noisereg.engine.kernels import Trains, add_scaled, compiled, empty_rows, inlined, inner_product
 from noisereg.engine.sgd import STEPS_IN_A_PASS
 
@@ -74,7 +74,7 @@ def network(features: int, hidden: int, outputs: int, *, slope: Callable[..., No
                 delta[count:], made = 0, count
                 x, before = before, x
 
-    return kept(run)
+    return keep_on_disk(run)
 
 
 def _pass(features: int, hidden: int) -> Any:

@@ -70,7 +70,7 @@ class LoggedBands:
         ends: Mapping[str, Any] = rows[0] if len(rows) == 1 else self._bands(table.select_dtypes("number"))
         summary = {**ends, **self._count_diverged(table)}
         step = int(frame["step"].max()) if len(frame) else 0
-        self._each(lambda logger: logger.finish(summary, replicas=table, figures=figures, step=step))
+        self._call_each(lambda logger: logger.finish(summary, replicas=table, figures=figures, step=step))
 
     @contextmanager
     def closed_on_failure(self) -> Iterator[None]:
@@ -80,13 +80,13 @@ class LoggedBands:
         except BaseException as error:
             with held_signals(dropped=True):
                 stopped = not isinstance(error, Exception)
-                self._each(lambda logger: logger.fail(stopped=stopped))
+                self._call_each(lambda logger: logger.fail(stopped=stopped))
             raise
 
     def _log(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
-        self._each(lambda logger: logger.log(values, step=step, epoch=epoch))
+        self._call_each(lambda logger: logger.log(values, step=step, epoch=epoch))
 
-    def _each(self, act: Callable[[RunLogger], None]) -> None:
+    def _call_each(self, act: Callable[[RunLogger], None]) -> None:
         """Let each logger act; one that raises an error is left out from then on."""
         for logger in list(self._loggers):
             try:

@@ -140,7 +140,7 @@ class Run:
         for key, value in ((key, value) for row in plain for key, value in row.items()):
             if value is not None and not isinstance(value, int | float) and (key in _NUMBERS or "/" in key):
                 raise ValueError(f"{RECORD} has a replica with {key} = {value!r}, which is no number")
-        lacking = self._lacking({key for row in plain for key in row})
+        lacking = self._missing_settings({key for row in plain for key in row})
         return [row | lacking for row in plain]
 
     @cached_property
@@ -219,9 +219,9 @@ class Run:
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Add p and seed where a table lacks them and the configuration has one of each."""
-        return frame.assign(**self._lacking(frame))
+        return frame.assign(**self._missing_settings(frame))
 
-    def _lacking(self, columns: Collection[Any]) -> dict[str, float]:
+    def _missing_settings(self, columns: Collection[Any]) -> dict[str, float]:
         """Return p and seed of the configuration, as far as it has one and columns do not have them."""
         one = {"p": _mapping(self.config.get("noise")).get("p"), "seed": self.config.get("seed")}
         return {key: value for key, value in one.items() if key not in columns and isinstance(value, int | float)}
@@ -260,7 +260,7 @@ def find_runs(
         raise ValueError(f"no run in {searched}: a run's folder has a {RECORD}")
     shared = _Shared()
     read = [_read(record, shared) for record in watch([*records.values()])]
-    runs = sorted(read, key=lambda run: _natural(run.folder))
+    runs = sorted(read, key=lambda run: _sort_key(run.folder))
     folders = {run.folder.resolve() for run in runs}
     arms = {(run.folder / arm).resolve() for run in runs for arm in run.arms}
     return [run for run in runs if not _is_a_part(run.folder.resolve(), folders, arms)]
@@ -344,20 +344,20 @@ class _Shared:
     def of_record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return a record as it may be shown; its replicas are numbers by the names of metrics."""
         parts = {
-            key: value if key == "replicas" else self._of(value) for key, value in record.items() if key != "config"
+            key: value if key == "replicas" else self._hide(value) for key, value in record.items() if key != "config"
         }
         found = record.get("config")
         config = found if isinstance(found, dict) else {}
-        return {**parts, "config": {self._of(name): self._of(part) for name, part in config.items()}}
+        return {**parts, "config": {self._hide(name): self._hide(part) for name, part in config.items()}}
 
-    def _of(self, part: Any) -> Any:
+    def _hide(self, part: Any) -> Any:
         digest = hashlib.sha256(json.dumps(part).encode()).digest()
         if digest not in self._known:
             self._known[digest] = hide_known_in(part, self._secrets)
         return self._known[digest]
 
 
-def _natural(folder: Path) -> list[tuple[int, int, str]]:
+def _sort_key(folder: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in folder.parts]
 
 

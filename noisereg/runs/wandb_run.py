@@ -108,7 +108,7 @@ def _reachable_mode() -> tuple[Any, str]:
         ConfigError: if the environment asks for online and the server does not answer.
     """
     mode = wandb_mode()
-    if mode != "online" or _answers():
+    if mode != "online" or _is_reachable():
         return mode, "WANDB_MODE says" if os.environ.get("WANDB_MODE") else "there is no key"
     why = f"{_server()} does not answer"
     if os.environ.get("WANDB_MODE"):
@@ -135,7 +135,7 @@ def _announced_waiting(announce: Callable[[str], None]) -> Iterator[None]:
         timer.cancel()
 
 
-def _answers() -> bool:
+def _is_reachable() -> bool:
     """Return whether the server answers in time, whatever it says."""
     settings, answer = wandb.setup().settings, SimpleQueue[bool]()
     proxies = {"http": settings.http_proxy, "https": settings.https_proxy}

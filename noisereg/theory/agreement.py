@@ -31,7 +31,7 @@ def t_interval(values: Float[Tensor, "n *more"], level: float = 0.95) -> tuple[T
     return mean, mean - half, mean + half
 
 
-def compare(
+def check_mean(
     values: Float[Tensor, " n"] | Sequence[float],
     predicted: float,
     *,
@@ -52,8 +52,8 @@ def compare(
         row: what else a `Check` asks for.
 
     Example:
-        >>> near = compare([0.99, 1.0, 1.01], 1.0, tolerance=0.1, id="T0", says="It is 1.", place="nowhere")
-        >>> wide = compare([0.5, 1.0, 1.5], 1.0, tolerance=0.1, id="T0", says="It is 1.", place="nowhere")
+        >>> near = check_mean([0.99, 1.0, 1.01], 1.0, tolerance=0.1, id="T0", says="It is 1.", place="nowhere")
+        >>> wide = check_mean([0.5, 1.0, 1.5], 1.0, tolerance=0.1, id="T0", says="It is 1.", place="nowhere")
         >>> near.holds, wide.holds, wide.undecided
         (True, False, True)
     """
@@ -64,7 +64,7 @@ def compare(
     return Check(relation="=", holds=outcome == "met", undecided=outcome == "undecided", **numbers, **row)
 
 
-def bounded(measured: float, relation: Literal["=", "<", "<=", ">", ">="], predicted: float, **row: Any) -> Check:
+def check_bound(measured: float, relation: Literal["=", "<", "<=", ">", ">="], predicted: float, **row: Any) -> Check:
     """Check that a number stands in a relation to a prediction, exactly.
 
     Args:
@@ -74,7 +74,7 @@ def bounded(measured: float, relation: Literal["=", "<", "<=", ">", ">="], predi
         row: what else a `Check` asks for.
 
     Example:
-        >>> bounded(0.5, "<", 1.0, id="T0", says="It is less than 1.", place="nowhere", n=1).holds
+        >>> check_bound(0.5, "<", 1.0, id="T0", says="It is less than 1.", place="nowhere", n=1).holds
         True
     """
     holds = _RELATIONS[relation](measured, predicted)

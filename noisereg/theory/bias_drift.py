@@ -15,7 +15,7 @@ from torch import Tensor
 from noisereg import rng
 from noisereg.models import TwoLayer
 from noisereg.rng import Stream
-from noisereg.theory.agreement import bounded
+from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
 
 _PLACE = "section 5, with bias neurons"
@@ -68,6 +68,6 @@ def verify_bias_drift(
     share = float((steps < 0).double().mean())
     row = {"place": _PLACE, "n": len(steps)}
     return [
-        bounded(float(steps.mean()), "<", 0.0, id="F4c-start-mean", says=mean, **row),
-        bounded(share, "=", 1.0, id="F4c-start-each", says=each, **row),
+        check_bound(float(steps.mean()), "<", 0.0, id="F4c-start-mean", says=mean, **row),
+        check_bound(share, "=", 1.0, id="F4c-start-each", says=each, **row),
     ]

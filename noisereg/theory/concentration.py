@@ -17,7 +17,7 @@ from torch import Tensor
 
 from noisereg import rng
 from noisereg.rng import Stream
-from noisereg.theory.agreement import bounded
+from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
 
 _M = 0.25  # L''(0) of the logistic loss, of which part (b) speaks; sup L' = 1
@@ -93,11 +93,11 @@ def verify_concentration(
     falls = "Most of the steps that change the norm of a neuron lower it (hinge, until it has decayed): their share."
     note = f"near the equilibrium, of norm 0.63 d h, it is {lowering_share(1 / 0.6267):.2f}"
     return [
-        bounded(pull, "<", 1.0, id="T2d-pull", says=pulls, n=len(_PLACES), **row),
-        bounded(push, "<", 1.0, id="T2d-push", says=pushes, n=len(_PLACES), identity=True, **row),
-        bounded(tail, "<", 1.0, id="T2d-chi2", says=tails, n=2000, **row),
-        bounded(share, "<", bound, id="T2d-azuma", says=sums, n=draws, note="the bound has much slack", **row),
-        bounded(lower, ">", 0.5, id="T2-steps", says=falls, place=place, n=replicas * steps, note=note),
+        check_bound(pull, "<", 1.0, id="T2d-pull", says=pulls, n=len(_PLACES), **row),
+        check_bound(push, "<", 1.0, id="T2d-push", says=pushes, n=len(_PLACES), identity=True, **row),
+        check_bound(tail, "<", 1.0, id="T2d-chi2", says=tails, n=2000, **row),
+        check_bound(share, "<", bound, id="T2d-azuma", says=sums, n=draws, note="the bound has much slack", **row),
+        check_bound(lower, ">", 0.5, id="T2-steps", says=falls, place=place, n=replicas * steps, note=note),
     ]
 
 

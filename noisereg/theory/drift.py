@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noisereg.engine import Blocked, Stack
 from noisereg.losses import Hinge
-from noisereg.theory.agreement import bounded, t_interval
+from noisereg.theory.agreement import check_bound, t_interval
 from noisereg.theory.check import Check, Curve
 from noisereg.theory.pure_noise import gaussian_noise
 
@@ -93,9 +93,9 @@ def _build_checks(
     falls = "While the norm exceeds d h / C, a step lowers it by C h / 2 or more in expectation (in units of h)."
     growth = float(growths.mean(dim=0).max())
     return [
-        bounded(worst, "<=", 5.0, id="T2c-formula", says=near, curve=curve, **row),
-        bounded(float(mean.max()), "<", -DRIFT_C, id="T2c-bound", says=below, **row),
-        bounded(growth, "<", -DRIFT_C / 2, id="T2c-decrease", says=falls, **row),
+        check_bound(worst, "<=", 5.0, id="T2c-formula", says=near, curve=curve, **row),
+        check_bound(float(mean.max()), "<", -DRIFT_C, id="T2c-bound", says=below, **row),
+        check_bound(growth, "<", -DRIFT_C / 2, id="T2c-decrease", says=falls, **row),
     ]
 
 

@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 from noisereg.engine import Fused, Stack
 from noisereg.losses import CrossEntropy, Hinge, Logistic, Loss
 from noisereg.models import Neuron
-from noisereg.theory.agreement import bounded, compare, t_interval
+from noisereg.theory.agreement import check_bound, check_mean, t_interval
 from noisereg.theory.check import Check, Curve
 from noisereg.theory.pure_noise import gaussian_noise
 
@@ -294,7 +294,7 @@ def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
         "note": note,
     }
     return [
-        compare((norms[half] - norms[0]) / (half * _CHUNK), slope, tolerance=_TOLERANCE, **row),
+        check_mean((norms[half] - norms[0]) / (half * _CHUNK), slope, tolerance=_TOLERANCE, **row),
         _check_time(_HINGE, norms, d=d, lr=lr, norm=norm),
     ]
 
@@ -314,7 +314,7 @@ def _check_time(case: _Case, norms: Float[Tensor, "times replicas"], *, d: int, 
     empty = bound.radius >= norm
     slack = f"the bound has {bound.steps / last:.3g} times as many steps" if last else ""
     note = f"the radius {bound.radius:.3g} exceeds the norm at the start, {norm:.3g}: the bound says nothing here"
-    return bounded(
+    return check_bound(
         math.nan if empty else last,
         "<=",
         float(bound.steps),
@@ -335,7 +335,7 @@ def _check_margin(d: int, lr: float, *, replicas: int, seed: int) -> Check:
         f"With beta = 1 the hinge loss has no jump at 0, and the norm rests at {rest / (d * lr):.3g} d h (mean field)."
     )
     row: dict[str, Any] = {"id": "T2a-beta", "says": says, "place": "theorem 2 (a), which is for beta = 0"}
-    return compare(norms[len(norms) // 2 :].mean(dim=0), rest, tolerance=0.05, **row)
+    return check_mean(norms[len(norms) // 2 :].mean(dim=0), rest, tolerance=0.05, **row)
 
 
 def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: int) -> Check:
@@ -347,7 +347,7 @@ def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: i
         "says": says,
         "place": f"theorem 2 ({case.part}), in closed form",
     }
-    return compare(norms, case.equilibrium(d, lr), tolerance=_TOLERANCE, **row)
+    return check_mean(norms, case.equilibrium(d, lr), tolerance=_TOLERANCE, **row)
 
 
 def _check_exponents(
@@ -376,7 +376,7 @@ def _check_exponents(
             "place": f"theorem 2 ({case.part})",
         }
         tolerance = _EXPONENT_TOLERANCE / case.exponent
-        checks.append(compare(fits[:, column], case.exponent, tolerance=tolerance, curve=curve, **row))
+        checks.append(check_mean(fits[:, column], case.exponent, tolerance=tolerance, curve=curve, **row))
     return checks
 
 

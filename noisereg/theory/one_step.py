@@ -10,7 +10,7 @@ from noisereg import rng
 from noisereg.losses import Hinge, Loss
 from noisereg.models import Neuron, TwoLayer
 from noisereg.rng import Stream
-from noisereg.theory.agreement import bounded
+from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
 
 _FLOAT_ERROR = 1e-12
@@ -107,7 +107,7 @@ def verify_one_step(
             n=seeds,
             identity=True,
         ),
-        bounded(
+        check_bound(
             sum(rows) / seeds,
             ">",
             0.0,

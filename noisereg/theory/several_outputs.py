@@ -15,7 +15,7 @@ from noisereg import rng
 from noisereg.losses import CrossEntropy, Logistic, Loss
 from noisereg.models import MLP
 from noisereg.rng import Stream
-from noisereg.theory.agreement import bounded
+from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
 from noisereg.theory.homogeneity import layers
 
@@ -80,9 +80,9 @@ def verify_outputs(*, seeds: int = 20, samples: int = 50, d: int = 20, hidden: i
     layer = "The hidden weights, which all ten outputs share, shrink at most samples with a wrong output, not at all."
     grows = "With softmax the norms grow at a misclassified sample with logits 0.9 (its class), 1 and 0: d||W||^2/dt."
     return [
-        bounded(shrinks, "=", 1.0, id="T1-outputs", says=outputs, place=_PLACE, n=len(own), identity=True),
-        bounded(share, "<", 1.0, id="T1-outputs-hidden", says=layer, place=_PLACE, n=len(shared)),
-        bounded(_measure_softmax_rate(), ">", 0.0, id="T1-softmax", says=grows, place=_PLACE, n=1),
+        check_bound(shrinks, "=", 1.0, id="T1-outputs", says=outputs, place=_PLACE, n=len(own), identity=True),
+        check_bound(share, "<", 1.0, id="T1-outputs-hidden", says=layer, place=_PLACE, n=len(shared)),
+        check_bound(_measure_softmax_rate(), ">", 0.0, id="T1-softmax", says=grows, place=_PLACE, n=1),
     ]
 
 

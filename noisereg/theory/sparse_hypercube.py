@@ -19,7 +19,7 @@ from noisereg import rng
 from noisereg.metrics.predictions import predictions
 from noisereg.models import TwoLayer
 from noisereg.rng import Stream
-from noisereg.theory.agreement import compare
+from noisereg.theory.agreement import check_mean
 from noisereg.theory.check import Check, Curve
 
 _PLACE = "section 6.3"
@@ -151,12 +151,12 @@ def verify_hypercube_net(
     paper_active = "The paper: d eps neurons are active on the outer cube."
     inside = _count_active(exact, inner)
     return [
-        compare(wrong, 0.0, id="F1f-exact", says="With b = -eps/4 the network makes no error.", **row),
-        compare(missed, share, id="F1f-paper-bias", says=misses, curve=curve, **row),
-        compare(active, count, id="F1f-active", says=active_outside, **row),
-        compare(inside, 0.0, id="F1f-silent", says="On the inner cube, no neuron is active.", **row),
-        compare(missed, 0.0, id="F1f-paper-exact", says=represents, **row),
-        compare(active, d * eps, id="F1f-paper-active", says=paper_active, **row),
+        check_mean(wrong, 0.0, id="F1f-exact", says="With b = -eps/4 the network makes no error.", **row),
+        check_mean(missed, share, id="F1f-paper-bias", says=misses, curve=curve, **row),
+        check_mean(active, count, id="F1f-active", says=active_outside, **row),
+        check_mean(inside, 0.0, id="F1f-silent", says="On the inner cube, no neuron is active.", **row),
+        check_mean(missed, 0.0, id="F1f-paper-exact", says=represents, **row),
+        check_mean(active, d * eps, id="F1f-paper-active", says=paper_active, **row),
         _parameters(size, square),
     ]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from noisereg import rng
 from noisereg.rng import Stream
-from noisereg.theory.agreement import bounded, compare, t_interval
+from noisereg.theory.agreement import check_bound, check_mean, t_interval
 from noisereg.theory.check import Check, Curve
 
 _INITS = ("U[-1, 1]", "10 U[-1, 1]", "N(0, 1)", "one side live")
@@ -199,11 +199,11 @@ def verify_dead_output(
     row: dict[str, Any] = {"n": len(cases) * d, "place": "theorem 3"}
     curve = _build_curve(runs[0], *cases[0])
     return [
-        bounded(spent, "<=", 1.0, id="T3-updates", says=every, note=starts, **row | {"n": len(_INITS) * row["n"]}),
-        bounded(float(last), "<", float(visits * d), id="T3-time", says=kept, curve=curve, **row),
-        bounded(float(revived), "=", 0.0, id="T3-sets", says=sets, identity=True, **row),
-        bounded(ratio, "<=", 1.0 + 1e-9, id="T3-end", says=end, **row),
-        bounded(_measure_return_from_zero(), "=", 1.0, id="T3-zero", says=zero, **row | {"n": 2}),
+        check_bound(spent, "<=", 1.0, id="T3-updates", says=every, note=starts, **row | {"n": len(_INITS) * row["n"]}),
+        check_bound(float(last), "<", float(visits * d), id="T3-time", says=kept, curve=curve, **row),
+        check_bound(float(revived), "=", 0.0, id="T3-sets", says=sets, identity=True, **row),
+        check_bound(ratio, "<=", 1.0 + 1e-9, id="T3-end", says=end, **row),
+        check_bound(_measure_return_from_zero(), "=", 1.0, id="T3-zero", says=zero, **row | {"n": 2}),
     ]
 
 
@@ -249,8 +249,8 @@ def _check_large_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Chec
     says = "For h = 1, 1.5 and 3: neurons that respond to any e_i after 100 d steps."
     most = "It takes at most three misclassified visits to an e_i."
     return [
-        bounded(float(alive), "=", 0.0, id="T4.1-alive", says=says, **row),
-        bounded(float(updates), "<=", 3.0, id="T4.1-visits", says=most, **row),
+        check_bound(float(alive), "=", 0.0, id="T4.1-alive", says=says, **row),
+        check_bound(float(updates), "<=", 3.0, id="T4.1-visits", says=most, **row),
     ]
 
 
@@ -269,13 +269,13 @@ def _check_small_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Chec
     empty = "" if k + 6 * k**0.6 < 2 * k else "at k below 88 the bound is no less than all"
     period = "The output on e_i ends with period two and alternating sign: share of the e_i."
     return [
-        compare(
+        check_mean(
             shares, predicted, tolerance=_tolerance(k) / predicted, id="T4.2-share", says=share, place=row["place"]
         ),
-        bounded(
+        check_bound(
             float(silent.max()), "<=", min(k + 6 * k**0.6, 2 * k - 1), id="T4.2-silent", says=most, note=empty, **row
         ),
-        bounded(float(periodic.double().mean()), "=", 1.0, id="T4.2-period", says=period, **row),
+        check_bound(float(periodic.double().mean()), "=", 1.0, id="T4.2-period", says=period, **row),
     ]
 
 
@@ -295,7 +295,7 @@ def _check_rates_between(rates: Sequence[float], k: int, d: int, *, replicas: in
     furthest = max(abs(a - b) for a, b in zip(mean, predicted, strict=True))
     says = "The share of silent neurons follows our closed form for any h: largest difference over the curve."
     row: dict[str, Any] = {"place": "between the cases of theorem 4", "n": shares.numel(), "curve": curve}
-    return bounded(furthest, "<=", _tolerance(k), id="T4.3", says=says, **row)
+    return check_bound(furthest, "<=", _tolerance(k), id="T4.3", says=says, **row)
 
 
 def _check_events(k: int, *, columns: int, seed: int) -> list[Check]:
@@ -319,7 +319,7 @@ def _check_events(k: int, *, columns: int, seed: int) -> list[Check]:
         (5, "so with Neg", rare[1], few),
     ]
     return [
-        compare(
+        check_mean(
             values,
             predicted,
             margin=0.03,

@@ -11,7 +11,7 @@ from torch import Tensor
 from noisereg.engine import Blocked, Stack
 from noisereg.losses import Logistic, Loss
 from noisereg.models import TwoLayer
-from noisereg.theory.agreement import bounded
+from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
 from noisereg.theory.pure_noise import gaussian_noise
 
@@ -44,7 +44,7 @@ def check_half_active(fractions: Sequence[float], num_samples: int) -> Check:
     furthest = float(torch.tensor(fractions, dtype=torch.float64).sub(0.5).abs().max())
     says = "Half of the neurons are active at all times: the largest distance from 1/2, within 5 standard errors."
     bound = 5 / (2 * math.sqrt(num_samples))
-    return bounded(furthest, "<=", bound, id="X8-half", says=says, place=_PLACE, n=len(fractions), identity=True)
+    return check_bound(furthest, "<=", bound, id="X8-half", says=says, place=_PLACE, n=len(fractions), identity=True)
 
 
 def verify_half_active(
@@ -92,7 +92,7 @@ def verify_half_active(
     says = "On x and -x together each neuron fires once: the largest distance of the active fraction from 1/2."
     furthest = float((torch.stack(once) + torch.stack(mirrored) - 1).abs().max() / 2)
     n = len(once) * replicas
-    pairs = bounded(furthest, "=", 0.0, id="X8-pairs", says=says, place=_PLACE, n=n, identity=True)
+    pairs = check_bound(furthest, "=", 0.0, id="X8-pairs", says=says, place=_PLACE, n=n, identity=True)
     return [pairs, check_half_active(torch.stack(once).flatten().tolist(), samples)]
 
 

@@ -168,13 +168,13 @@ class Workers:
     def _hand_out(self) -> None:
         """Hand the next replica, or leave to end, to each worker that is free; start as many as there is work for."""
         for worker in [worker for worker in self._workers if worker.number is None]:
-            self._give(worker)
+            self._assign_replica(worker)
         while self._waiting and len(self._workers) < self._num_workers:
             with held_signals():  # until it is among those that are stopped
                 worker = self._start()
-            self._give(worker)
+            self._assign_replica(worker)
 
-    def _give(self, worker: _Worker) -> None:
+    def _assign_replica(self, worker: _Worker) -> None:
         worker.number = self._waiting.popleft() if self._waiting else None
         try:
             worker.link.send(worker.number)
@@ -218,11 +218,11 @@ class Workers:
             except (EOFError, OSError):
                 message, is_dead = None, True
             if message:
-                self._heed(worker, *message)
+                self._handle_message(worker, *message)
             elif is_dead:
-                self._bury(worker)
+                self._remove_dead_worker(worker)
 
-    def _heed(self, worker: _Worker, name: str, arguments: tuple[Any, ...]) -> None:
+    def _handle_message(self, worker: _Worker, name: str, arguments: tuple[Any, ...]) -> None:
         """Act on a message, see `Outlet`."""
         match name:
             case "observe":
@@ -256,7 +256,7 @@ class Workers:
                 error, text = arguments
                 raise error from _WorkerTraceback(text)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _remove_dead_worker(self, worker: _Worker) -> None:
         """Take a worker off that has died, and let what it was at be begun again, if that was its first time."""
         worker.process.join()
         self._workers.remove(worker)
@@ -334,7 +334,7 @@ def _serve(link: Connection, work: Work, threads: int, environment: dict[str, st
             try:
                 work(number, outlet)
             except Exception as error:
-                outlet.send("failed", _portable(error), traceback.format_exc())
+                outlet.send("failed", _make_sendable(error), traceback.format_exc())
                 return
             outlet.send("finished", number)
 
@@ -366,7 +366,7 @@ def _exit_with_parent() -> NoReturn:
     os._exit(1)
 
 
-def _portable(error: Exception) -> Exception:
+def _make_sendable(error: Exception) -> Exception:
     """Return an error that can be sent: itself, or one with its text."""
     try:
         pickle.loads(pickle.dumps(error))

@@ -4,7 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from noisereg.config.check import check, nearest
+from noisereg.config.check import check, suggest_name
 from noisereg.config.composing import conf_dir
 from noisereg.errors import ConfigError
 
@@ -129,6 +129,6 @@ def test_a_reference_to_nowhere_is_refused(plain):
 
 
 def test_the_nearest_name_is_offered_only_if_it_is_near():
-    assert nearest("resnet21", ["mlp", "resnet20", "resnet32"]) == "; did you mean resnet20?"
-    assert nearest("resnet21", ["mlp", "neuron"]) == ""
-    assert nearest("x", []) == ""
+    assert suggest_name("resnet21", ["mlp", "resnet20", "resnet32"]) == "; did you mean resnet20?"
+    assert suggest_name("resnet21", ["mlp", "neuron"]) == ""
+    assert suggest_name("x", []) == ""

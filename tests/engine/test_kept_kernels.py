@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from noisereg.engine import batch_kernels, kept_kernels, kernels, momentum_kernels
-from noisereg.engine.kept_kernels import kept
+from noisereg.engine.kept_kernels import keep_on_disk
 from noisereg.engine.sgd import Sgd
 from noisereg.engine.slopes import compiled_slope
 from noisereg.losses import Logistic
@@ -58,7 +58,7 @@ def number_of_loads(kernel):
 
 def adder(number):
     """Return a new compiled function that adds a number."""
-    return kept(numba.njit(lambda x: x + number))
+    return keep_on_disk(numba.njit(lambda x: x + number))
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_functions_of_one_name_that_differ_have_other_symbols():
 def test_settings_of_numba_are_part_of_the_name(folder, monkeypatch):
     adder(1)(1)
     monkeypatch.setenv("NUMBA_CPU_NAME", "haswell")
-    kept_kernels._surroundings.cache_clear()
+    kept_kernels._describe_surroundings.cache_clear()
     adder(1)(1)
-    kept_kernels._surroundings.cache_clear()
+    kept_kernels._describe_surroundings.cache_clear()
     assert len(list(folder.iterdir())) == 2
 
 
@@ -158,4 +158,4 @@ def test_a_folder_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, 
 def test_what_a_name_would_not_tell_apart_is_refused():
     array = np.ones(2)
     with pytest.raises(TypeError, match="plain values, got ndarray"):
-        kept(numba.njit(lambda x: x + array))
+        keep_on_disk(numba.njit(lambda x: x + array))

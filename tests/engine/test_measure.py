@@ -88,7 +88,7 @@ def test_replicas_whose_outputs_would_fill_the_memory_are_scored_in_parts(monkey
 def test_what_is_told_of_a_network_is_counted_by_hand(compiled):
     # Outputs are 1 - max(x, 0): right where the label is that of 1 > max(x, 0).
     inputs = torch.tensor([[2.0], [3.0], [-1.0], [-2.0]]) @ torch.eye(6)[:1]
-    told = measured([one_of_each()], inputs, torch.tensor([0, 1, 1, 1]), loss=Logistic(), compiled=compiled).named(
+    told = measured([one_of_each()], inputs, torch.tensor([0, 1, 1, 1]), loss=Logistic(), compiled=compiled).by_metric(
         "test", layers=["hidden", "output"]
     )
     logits = np.array([-1.0, -2.0, 1.0, 1.0])
@@ -108,7 +108,7 @@ def test_what_is_told_of_a_network_is_counted_by_hand(compiled):
 
 def test_the_loss_on_clean_labels_of_the_training_data_has_a_name_of_its_own():
     inputs, labels = samples(1)
-    told = measured(make_networks(), inputs, labels, loss=Logistic()).named("train", layers=["hidden", "output"])
+    told = measured(make_networks(), inputs, labels, loss=Logistic()).by_metric("train", layers=["hidden", "output"])
     assert "train/clean_loss" in told
     assert "train/loss" not in told
 
@@ -118,8 +118,8 @@ def test_the_largest_output_is_that_of_each_model_on_the_training_data(num_outpu
     models, (inputs, labels) = make_networks(num_outputs, count=3), samples(num_outputs)
     scores = measured(models, inputs, labels, loss=Logistic())
     expected = torch.stack([model(inputs).detach().abs().max() for model in models])
-    torch.testing.assert_close(scores.named("train", layers=["hidden", "output"])["train/largest_output"], expected)
-    assert "test/largest_output" not in scores.named("test", layers=["hidden", "output"])
+    torch.testing.assert_close(scores.by_metric("train", layers=["hidden", "output"])["train/largest_output"], expected)
+    assert "test/largest_output" not in scores.by_metric("test", layers=["hidden", "output"])
 
 
 def test_right_and_wrong_labels_are_measured_apart_and_counted_by_hand(compiled):
@@ -130,7 +130,7 @@ def test_right_and_wrong_labels_are_measured_apart_and_counted_by_hand(compiled)
     asked = {0: given, 2: clean}.get
     how = {"loss": Logistic(), "num_classes": 2, "compiled": compiled}
     scores = score(stack, range(3), stack.prepare(inputs), clean, given=asked, **how)
-    told = scores.named("train", layers=["hidden", "output"])
+    told = scores.by_metric("train", layers=["hidden", "output"])
     losses = np.log1p(np.exp(np.array([-1.0, -2.0, -1.0, -1.0])))  # each sample has the given class
     expected = {
         "wrong_labels": (2, math.nan, 0),
@@ -172,7 +172,9 @@ def squared_gradients(model, inputs):
 def test_the_gradients_are_summed_by_layer_and_counted_by_hand():
     # Outputs are 1 - max(x, 0) + c: neuron 1 is always on with activation 1 and weight 1, neuron 2 with x and -1.
     inputs = torch.tensor([[2.0], [-1.0]]) @ torch.eye(6)[:1]
-    told = measured([one_of_each()], inputs, torch.tensor([0, 1]), loss=Logistic()).named("train", layers=["h", "o"])
+    told = measured([one_of_each()], inputs, torch.tensor([0, 1]), loss=Logistic()).by_metric(
+        "train", layers=["h", "o"]
+    )
     hidden = np.mean([(2**2 + 1) + (2**2 + 1), (1**2 + 1)])  # both fire for x = 2, of inputs (x, 1)
     output = np.mean([1**2 + 2**2, 1**2]) + 1  # and 1 for the bias
     assert told["train/gradient_norm_squared/h"].item() == pytest.approx(hidden)
@@ -197,7 +199,7 @@ def test_a_neuron_has_errors_and_losses_and_no_hidden_neurons():
         torch.testing.assert_close(scores.loss[replica], Logistic()(logits, labels))
     assert scores.fires.shape == (3, 2, 0)
     gradients = {"train/gradient_norm_squared", "train/gradient_norm_squared/output"}
-    assert scores.named("train", layers=["output"]).keys() == {"train/error", "train/clean_loss", *gradients}
+    assert scores.by_metric("train", layers=["output"]).keys() == {"train/error", "train/clean_loss", *gradients}
 
 
 def test_a_label_out_of_range_is_refused(compiled):

@@ -13,6 +13,6 @@ def test_data_are_scored_together_as_far_as_memory_goes_and_one_for_each_thread(
     groups = [
         ([number], {"test": Split(torch.zeros(1, floats), torch.zeros(1, dtype=torch.int64))}) for number in range(5)
     ]
-    taken = list(measure._several(groups, threads))
+    taken = list(measure._take_together(groups, threads))
     assert [len(some) for some in taken] == sizes
     assert [group for some in taken for group in some] == groups

@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 import torch
 
-from noisereg.theory.agreement import bounded, compare, t_interval
+from noisereg.theory.agreement import check_bound, check_mean, t_interval
 
 ROW = {"id": "T0", "says": "It is one.", "place": "nowhere"}
 
@@ -37,9 +37,9 @@ def test_intervals_are_taken_over_the_first_axis():
     ],
 )
 def test_a_mean_agrees_if_its_whole_interval_lies_within_the_tolerance(values, tolerance, holds):
-    check = compare(values, 1.0, tolerance=tolerance, **ROW)
+    check = check_mean(values, 1.0, tolerance=tolerance, **ROW)
     assert (check.holds, check.undecided) == holds
-    assert compare(values, 1.0, margin=tolerance, **ROW) == check
+    assert check_mean(values, 1.0, margin=tolerance, **ROW) == check
     assert check.measured == pytest.approx(1.05)
     assert check.low < check.measured < check.high
     assert (check.relation, check.n) == ("=", 3)
@@ -47,13 +47,13 @@ def test_a_mean_agrees_if_its_whole_interval_lies_within_the_tolerance(values, t
 
 def test_a_prediction_of_zero_needs_a_margin():
     values = [-0.01, 0.0, 0.01]
-    assert compare(values, 0.0, margin=0.03, **ROW).holds
-    assert compare(values, 0.0, tolerance=0.5, **ROW).undecided
-    assert compare([0.0, 0.0, 0.0], 0.0, **ROW).holds
+    assert check_mean(values, 0.0, margin=0.03, **ROW).holds
+    assert check_mean(values, 0.0, tolerance=0.5, **ROW).undecided
+    assert check_mean([0.0, 0.0, 0.0], 0.0, **ROW).holds
 
 
 def test_nan_agrees_with_nothing():
-    assert not compare([1.0, math.nan], 1.0, tolerance=1.0, **ROW).holds
+    assert not check_mean([1.0, math.nan], 1.0, tolerance=1.0, **ROW).holds
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_nan_agrees_with_nothing():
     ],
 )
 def test_a_relation_is_taken_literally(relation, at_less, at_equal, at_more):
-    found = [bounded(measured, relation, 1.0, n=1, **ROW).holds for measured in (0.5, 1.0, 1.5, math.nan)]
+    found = [check_bound(measured, relation, 1.0, n=1, **ROW).holds for measured in (0.5, 1.0, 1.5, math.nan)]
     assert found == [at_less, at_equal, at_more, False]

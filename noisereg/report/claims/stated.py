@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from noisereg.config.check import nearest
+from noisereg.config.check import suggest_name
 from noisereg.report.claims.selection import Selection
 
 
@@ -82,7 +82,7 @@ class Stated(BaseModel):
         keys = cls._keys()
         key = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
-            return f"{key} is no key of a {cls.noun}{nearest(key, keys) or '; there are ' + ', '.join(keys)}"
+            return f"{key} is no key of a {cls.noun}{suggest_name(key, keys) or '; there are ' + ', '.join(keys)}"
         if fault["type"] == "missing" and len(fault["loc"]) == 1:
             return f"{key} is missing: it must be {keys[key]}"
         return f"{key} must be {keys[key]}, got {given[key]!r}"

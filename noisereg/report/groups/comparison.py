@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from noisereg.config.check import nearest
+from noisereg.config.check import suggest_name
 from noisereg.config.targets import model_name
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.runs.reading import join_tables
@@ -119,7 +119,7 @@ class Comparison:
         if name in self._settings:
             return rows[GROUP].map(self._settings[name])
         known = [*self._settings, *(str(column) for column in rows if column != GROUP)]
-        raise ValueError(f"{name} is no setting of these runs and was not measured{nearest(name, known)}")
+        raise ValueError(f"{name} is no setting of these runs and was not measured{suggest_name(name, known)}")
 
     @staticmethod
     def full_name(name: str) -> str:

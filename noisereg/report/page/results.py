@@ -130,7 +130,7 @@ def csv_text(table: pd.DataFrame) -> str:
         '=1+1,-0.5
         plain,1
     """
-    harmless = cache(_harmless)  # a title stands in many rows
+    harmless = cache(_escape_formula)  # a title stands in many rows
     texts = {
         name: column.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
         for name, column in table.select_dtypes(exclude="number").items()
@@ -138,7 +138,7 @@ def csv_text(table: pd.DataFrame) -> str:
     return table.assign(**texts).to_csv(index=False, float_format=_DIGITS)
 
 
-def _harmless(cell: str) -> str:
+def _escape_formula(cell: str) -> str:
     text = plain_text(cell)
     return f"'{text}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
