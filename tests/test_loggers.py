@@ -122,6 +122,12 @@ def expected(folder):
     return found
 
 
+def as_in_csv(by_step):
+    """Allow for the rounding of metrics.csv: an end of an interval may be near 0 where the interval is wide."""
+    widest = max(abs(value) for value in by_step.values())
+    return {step: pytest.approx(value, rel=1e-5, abs=1e-6 + 1e-5 * widest) for step, value in by_step.items()}
+
+
 @pytest.mark.parametrize("name", [needs(name) for name in READERS])
 def test_a_logger_has_the_means_and_bands_of_metrics_csv_also_of_a_run_that_was_killed(name, interrupted):
     rows, others = read(name, interrupted)
@@ -131,7 +137,7 @@ def test_a_logger_has_the_means_and_bands_of_metrics_csv_also_of_a_run_that_was_
         logged = {step for step, _ in rows[metric]}
         assert logged | LOST_BY_A_KILL.get(name, set()) == set(by_step), metric
         for step, value in rows[metric]:  # what the resumed run logged a second time is what was there
-            assert value == pytest.approx(by_step[step], rel=1e-5, abs=1e-6), metric
+            assert value == as_in_csv(by_step)[step], metric
     replicas = read_result(interrupted / "run")["replicas"]
     for p in (0, 0.5):
         ends = [replica["best/test/error"] for replica in replicas if replica["p"] == p]
@@ -147,7 +153,7 @@ def test_a_logger_of_the_users_own_is_given_the_same_names(tmp_path):
     lines = list(csv.DictReader((tmp_path / "own/a/b/metrics.csv").read_text().splitlines()))
     for metric, by_step in expected(tmp_path / "run").items():
         logged = {int(line["step"]): float(line[metric]) for line in lines if line[metric]}
-        assert logged == pytest.approx(by_step, rel=1e-5, abs=1e-6), metric
+        assert logged == as_in_csv(by_step), metric
     assert "noise" in (tmp_path / "own/a/b/hparams.yaml").read_text()
 
 

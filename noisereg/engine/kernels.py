@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, no_type_check
 
 import numba
 import numpy as np
-from llvmlite.binding import get_host_cpu_features
+from numba.core.codegen import get_host_cpu_features
 
 from noisereg.engine.kept_kernels import keep_on_disk
 from noisereg.engine.sgd import STEPS_IN_A_PASS
@@ -32,10 +32,10 @@ def _use_whole_registers() -> None:
     loop by loop, so it holds for all that numba compiles from now on, but if the user has chosen a CPU or features.
     """
     config: Any = numba.config  # its settings are made as it is imported
-    features = get_host_cpu_features()
-    is_chosen = config.CPU_NAME or config.CPU_FEATURES or not config.ENABLE_AVX
-    if features.get("avx512f") and not is_chosen:
-        config.CPU_FEATURES = f"{features.flatten()},-prefer-256-bit"
+    features = get_host_cpu_features()  # without AVX-512 where the user has turned it off
+    is_chosen = config.CPU_NAME or config.CPU_FEATURES
+    if "+avx512f" in features.split(",") and not is_chosen:
+        config.CPU_FEATURES = f"{features},-prefer-256-bit"
 
 
 _use_whole_registers()

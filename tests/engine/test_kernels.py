@@ -1,5 +1,7 @@
+import numba
 import numpy as np
 import pytest
+from numba.core.codegen import get_host_cpu_features
 
 from noisereg.engine import kernels
 from noisereg.engine.slopes import compiled_slope
@@ -79,3 +81,19 @@ def test_only_the_replicas_from_first_to_last_are_trained(kind):
 
 def test_kernels_of_one_shape_are_compiled_once():
     assert network(3, 5, sparse=False) is network(3, 5, sparse=False) is not network(3, 5, sparse=True)
+
+
+def test_loops_use_the_widest_registers_that_the_cpu_has():
+    features = get_host_cpu_features().split(",")
+    widest = next((name for flag, name in (("+avx512f", "zmm"), ("+avx2", "ymm")) if flag in features), None)
+    if widest is None or numba.config.CPU_NAME:
+        pytest.skip("a CPU of another family, or one that the user has chosen")
+
+    @numba.njit
+    def add(x, y):
+        for i in range(len(x)):
+            x[i] += y[i]
+
+    add(np.ones(64, np.float32), np.ones(64, np.float32))
+    (code,) = add.inspect_asm().values()
+    assert widest in code
