@@ -72,7 +72,7 @@ HYPERCUBE_RECIPE = {
         (["noise=none"], HYPERCUBE_RECIPE | {"noise.p": 0, "noise._target_": "noisereg.noise.NoNoise"}),
         (["model=mlp"], {"noise.p": 0.2, "seeds": 1}),
         (["model=neuron", "dataset=gaussian"], {"noise.p": 0.2, "seeds": 1}),
-        (["experiment=fig5_mnist"], MNIST_RECIPE | {"noise.p": [0, 0.1], "seeds": 3}),
+        (["experiment=fig5_mnist"], MNIST_RECIPE | {"noise.p": [0, 0.1], "seeds": 5}),
         (["model=resnet20"], CIFAR_RECIPE),
         (["experiment=fig7_resnet20"], CIFAR_RECIPE),
         (["model=resnet110"], CIFAR_RECIPE | {"model.depth": 110}),
