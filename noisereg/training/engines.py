@@ -34,7 +34,7 @@ from noisereg.training.build import (
 from noisereg.training.spread import Amount, Spread
 
 _MOST_OF_A_STEP = 200_000_000  # multiplications, of a step of one replica, beyond which stacking gains nothing
-_MOST_OF_A_LOOP = 8_000_000  # the same, beyond which the matrix products of `blocked` are faster than a compiled loop
+_MOST_OF_A_LOOP = 64_000_000  # the same, beyond which the matrix products of `blocked` are faster than a compiled loop
 
 
 @dataclass(frozen=True)

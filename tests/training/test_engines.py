@@ -60,13 +60,13 @@ def test_an_engine_is_not_tried_if_a_faster_one_can_train_the_run(monkeypatch):
         (["optimizer.momentum=0.9", "optimizer.weight_decay=0.1", "dataset.batch_size=4"], "fused", ""),
         (["regularizer.activity_l1=0.1", "optimizer.weight_decay=0.1"], "fused", ""),
         (["dataset.batch_size=129"], "blocked", "not fused, as dataset.batch_size=129, and it takes at most 128"),
-        (["model.hidden=2000", "dataset.batch_size=8"], "fused", ""),
+        (["model.hidden=2000", "dataset.batch_size=128"], "fused", ""),
         (
-            ["model.hidden=2000", "dataset.batch_size=128"],  # 128 x 2,000 x 61 multiplications
+            ["model.hidden=10000", "dataset.batch_size=128"],  # 128 x 10,000 x 61 multiplications
             "blocked",
-            "not fused, as a step of 16 million multiplications is no slower in blocked",
+            "not fused, as a step of 78 million multiplications is no slower in blocked",
         ),
-        (["model.hidden=2000", "dataset.batch_size=128", "optimizer.momentum=0.9"], "fused", ""),
+        (["model.hidden=10000", "dataset.batch_size=128", "optimizer.momentum=0.9"], "fused", ""),
         (MLP_OF_TWO, "stacked", "not blocked, as model MLP is not TwoLayer or Neuron"),
         (["optimizer=adam"], "stacked", "not blocked, as optimizer Adam is not plain SGD"),
         (["callbacks.sparsity.layers=[relu]"], "stacked", "not blocked, as callbacks.sparsity chooses layers"),
