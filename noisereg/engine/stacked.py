@@ -454,7 +454,7 @@ class _CompiledStep:
             return losses
         self.forget()
         arguments = (inputs, targets, *self._prepare(inputs, targets))
-        errors = torch._dynamo.exc
+        errors = torch._dynamo.exc  # torch.compile has no public names for what it raises
         if self._is_one_graph:
             try:
                 losses = self._one_graph(*arguments)
@@ -472,6 +472,7 @@ class _CompiledStep:
         self._kind, self._entered, self._returned = None, [], ()
 
     def _compile(self, graph: Any, examples: Any) -> Callable[..., Any]:
+        # where torch's guide to custom backends finds the one that is wrapped; there is no other name for it
         compiled = torch._dynamo.lookup_backend("inductor")(graph, examples)
 
         def call(*entered: Any) -> Any:
