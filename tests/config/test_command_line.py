@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 import wandb
 
-from noisereg.config.command_line import WANDB_MODES, _shown, check_command_line, complete_arguments
+from noisereg.config.command_line import WANDB_MODES, _show_progress, check_command_line, complete_arguments
 from noisereg.errors import ConfigError
 
 
@@ -240,12 +240,12 @@ def test_a_file_with_something_else_than_names_is_refused_in_one_line(text, tmp_
 
 def test_the_check_of_many_jobs_is_shown_on_a_terminal_alone(monkeypatch, capfd):
     jobs = [["seed=0"]] * 20
-    assert list(_shown(jobs)) == jobs and capfd.readouterr() == ("", "")
+    assert list(_show_progress(jobs)) == jobs and capfd.readouterr() == ("", "")
     monkeypatch.setenv("FORCE_COLOR", "1")  # for rich: as on a terminal
-    assert list(_shown(jobs)) == jobs
+    assert list(_show_progress(jobs)) == jobs
     stdout, stderr = capfd.readouterr()
     assert stdout == "" and "checking the jobs" in stderr and "100%" in stderr
-    assert list(_shown(jobs[:3])) == jobs[:3] and capfd.readouterr() == ("", "")
+    assert list(_show_progress(jobs[:3])) == jobs[:3] and capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
