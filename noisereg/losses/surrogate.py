@@ -25,8 +25,8 @@ class Surrogate(Loss):
         self, logits: Float[Tensor, "*batch outputs"], target: Shaped[Tensor, "*shape"]
     ) -> Float[Tensor, "*batch"]:
         if logits.ndim == 2 and logits.shape[1] == 1 and target.ndim == 1:  # the other class is not asked for
-            outputs = logits.squeeze(1)
-            return self.phi(torch.where(target == 1, -outputs, outputs))
+            # gathered, so that a label other than 0 and 1 is an error
+            return self.phi(logits.squeeze(1) * logits.new_tensor([1, -1]).gather(0, target))
         return super().per_sample(logits, target)
 
     def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:

@@ -35,3 +35,10 @@ def test_the_loss_of_a_label_has_the_bits_of_its_entry_among_all_classes(surroga
         labels = torch.full((len(outputs),), label)
         expected = surrogate.per_class(outputs)[:, label]
         torch.testing.assert_close(surrogate.per_sample(outputs, labels), expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("loss", [Logistic(), Hinge()])
+def test_a_label_of_no_class_is_no_label_of_the_first_one(loss, label):
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        loss.per_sample(torch.zeros(2, 1), torch.tensor([0, label]))
