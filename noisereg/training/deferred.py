@@ -67,10 +67,10 @@ class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return _Part(self.__name__, name)
+        return _LazyPart(self.__name__, name)
 
 
-class _Part:
+class _LazyPart:
     """A function, class or module that is loaded when it is called, or looked into.
 
     Nothing is an instance of a class that is not loaded.
