@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_program import ROOT, read_result, run_program
+from run_program import ROOT, Program, read_result, run_program
 
 TINY = ["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=1", "dataset.train_size=20", "dataset.test_size=50"]
 TINY += ["engine=none", "seeds=1", "noise.p=0.2"]  # one network; replicas have tests of their own
@@ -84,6 +84,36 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(tmp_path
     assert other.returncode == 2
     assert "holds a run of another configuration (noise.p was 0.2 and is 0.3)" in other.stderr
     assert (tmp_path / "run" / "result.json").read_bytes() == before
+
+
+ARMS = [
+    "+experiment.id=A",
+    "+experiment.title=two",
+    "+experiment.arms={low: ['noise.p=0.1'], high: ['noise.p=0.3']}",
+    "+experiment.figure=[{title: error, x: epoch, metrics: {test/error: test}}]",
+]
+
+
+@pytest.mark.parametrize(("experiment", "figure"), [([], "curves"), (ARMS, "experiment")])
+def test_a_run_that_is_killed_while_it_draws_has_its_results_and_is_drawn_later(tmp_path, experiment, figure):
+    arguments, folder = [*TINY, QUIET, *experiment, "hydra.run.dir=run"], tmp_path / "run"
+    program, record = Program(*arguments, cwd=tmp_path), folder / "result.json"
+    while not (record.exists() and "drawn" in read_result(folder)):
+        assert program.process.is_alive()
+        time.sleep(0.001)
+    program.process.kill()
+    assert program.wait().returncode == -9
+    killed = read_result(folder)
+    assert (killed["status"], killed["drawn"]) == ("finished", False)
+    again = run_program(*arguments, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert (folder / "figures" / f"{figure}.png").exists()
+    ended = read_result(folder)
+    assert "drawn" not in ended
+    assert [ended[key] for key in ("status", "steps", "replicas")] == [
+        killed[key] for key in ("status", "steps", "replicas")
+    ]
+    assert "nothing to do" in run_program(*arguments, cwd=tmp_path).stdout
 
 
 def test_a_run_that_is_told_to_end_says_so_in_its_exit_code(tmp_path):

@@ -185,7 +185,8 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
 
     Returns:
         The contents of result.json; empty if there is none. Of a finished run whose files are no longer what it has
-        left, the status is "damaged", and `damaged` names them. Of one of fewer epochs that can go on it is "shorter".
+        left, the status is "damaged", and `damaged` names them. Of one of fewer epochs that can go on it is "shorter",
+        and of one that was killed while its figures were drawn "running".
 
     Raises:
         ConfigError: if another configuration was started there, or one of fewer epochs that cannot go on, or the record
@@ -216,8 +217,9 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
             f"{key}={folder} holds a run of another configuration ({describe_differing(found['config'], config)}); "
             "name another folder, or give the same values to go on with it"
         )
-    damaged = damaged_results(folder, found)
-    return {**found, "status": "damaged", "damaged": damaged} if damaged else found
+    if damaged := damaged_results(folder, found):
+        return {**found, "status": "damaged", "damaged": damaged}
+    return found if found.get("drawn", True) else {**found, "status": "running"}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,18 @@ class RunRecord:
         told = {key: value if key in _NO_WORDS else hide_known_in(value, secrets) for key, value in contents.items()}
         text = json.dumps({**known, **data, **told, **digests}, indent=2)
         write_atomically(self.path, text.encode())
+
+    @contextmanager
+    def finished(self, **contents: Any) -> Iterator[None]:
+        """Write that the run is finished, and after the `with` block, which shows its results, that they are drawn.
+
+        A run that is killed in the block has its results, and whoever goes on with it shows them. An error there is no
+        reason to do so.
+        """
+        self.write("finished", **contents, drawn=False)
+        try:
+            yield
+        except Exception:
+            self.write("finished", **contents)
+            raise
+        self.write("finished", **contents)

@@ -123,8 +123,8 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     with recorded_failure(record, **outcome, **command):
         findings = {"checks": run_checks(settings, console), "experiment": experiment} if experiment else {}
     seconds = round(time.perf_counter() - began, 3)
-    with held_signals(dropped=True):  # all that takes long is done
-        record.write("finished", **{**outcome, "seconds": seconds}, **command, **findings)
+    whole = {**outcome, "seconds": seconds, **command, **findings}
+    with held_signals(dropped=True), record.finished(**whole):  # all that takes long is done
         if show:
             show()
         if findings:
@@ -238,8 +238,7 @@ def _train_arms(
                     _announce_mending(own, console)
                     where: Any = {"arm": name, "whole": record, "sharing": sharing}
                     outcome, show = _train(settings, own, console=console, command=command, **where)
-                    with held_signals():
-                        own.write("finished", **outcome, **command)
+                    with held_signals(), own.finished(**outcome, **command):
                         show()
             outcomes[name] = last = RunRecord(folder, settings).found
     return {
