@@ -1,5 +1,6 @@
-"""Checks from measured values: an equality of means, or a bound."""
+"""Rows of verifiers from measured values: an equality of means, a bound, or a claim that does not apply."""
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noisereg.statistics import Interval, half_width, range_outcome
-from noisereg.theory.check import Check
+from noisereg.theory.check import Check, Curve
 
 
 def t_interval(values: Float[Tensor, "n *more"], level: float = 0.95) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,25 +65,53 @@ def check_mean(
     return Check(relation="=", holds=outcome == "met", undecided=outcome == "undecided", **numbers, **row)
 
 
-def check_bound(measured: float, relation: Literal["=", "<", "<=", ">", ">="], predicted: float, **row: Any) -> Check:
-    """Check that a number stands in a relation to a prediction, exactly.
+def check_bound(
+    measured: float,
+    relation: Literal["=", "<", "<=", ">", ">="],
+    predicted: float,
+    *,
+    margin: float = 0.0,
+    **row: Any,
+) -> Check:
+    """Check that a number stands in a relation to a prediction.
 
     Args:
         measured: the number; nan stands in none.
         relation: in which it should stand.
         predicted: what it is compared with.
+        margin: how far apart two numbers may be that are equal.
         row: what else a `Check` asks for.
 
     Example:
         >>> check_bound(0.5, "<", 1.0, id="T0", says="It is less than 1.", place="nowhere", n=1).holds
         True
     """
-    holds = _RELATIONS[relation](measured, predicted)
+    holds = abs(measured - predicted) <= margin if relation == "=" else _RELATIONS[relation](measured, predicted)
     return Check(measured=measured, relation=relation, predicted=predicted, holds=holds, **row)
 
 
+def build_not_applicable(reasons: Sequence[str], *, predicted: float, measured: float = math.nan, **row: Any) -> Check:
+    """Build the row of a claim that does not apply.
+
+    Args:
+        reasons: why not.
+        predicted: what the theorem would give.
+        measured: the number, if one was measured all the same.
+        row: what else a `Check` asks for.
+    """
+    row |= {"applicable": False, "note": "; ".join(reasons)}
+    return Check(measured=measured, relation="=", predicted=predicted, holds=False, **row)
+
+
+def build_curve_of_means(
+    x_title: str, y_title: str, *, x: Sequence[float], values: Float[Tensor, "n places"], predicted: Sequence[float]
+) -> Curve:
+    """Build the curve of means over the first axis, with their 95 % t intervals, beside a predicted one."""
+    mean, low, high = (ends.tolist() for ends in t_interval(values))
+    return Curve(x_title=x_title, y_title=y_title, x=x, measured=mean, predicted=predicted, low=low, high=high)
+
+
 _RELATIONS: dict[str, Callable[[float, float], bool]] = {
-    "=": operator.eq,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,

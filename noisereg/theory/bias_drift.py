@@ -8,6 +8,8 @@ a single neuron the rest of N can decide otherwise.
 Source: arXiv 2111.02154, section 5, "at initialization, this can be seen from backpropagation formulas".
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -66,7 +68,7 @@ def verify_bias_drift(
     mean = "At the start the biases fall in expectation (mean over the neurons, over h)."
     each = "At the start the bias of each neuron falls in expectation: share of the neurons."
     share = float((steps < 0).double().mean())
-    row = {"place": _PLACE, "n": len(steps)}
+    row: dict[str, Any] = {"place": _PLACE, "n": len(steps)}
     return [
         check_bound(float(steps.mean()), "<", 0.0, id="F4c-start-mean", says=mean, **row),
         check_bound(share, "=", 1.0, id="F4c-start-each", says=each, **row),

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from noisereg.engine import Blocked, Stack
 from noisereg.losses import Hinge
-from noisereg.theory.agreement import check_bound, t_interval
-from noisereg.theory.check import Check, Curve
+from noisereg.theory.agreement import build_curve_of_means, check_bound
+from noisereg.theory.check import Check
 from noisereg.theory.pure_noise import gaussian_noise
 
 DRIFT_C1 = math.exp(-0.5) / (2 * math.sqrt(2 * math.pi))
@@ -75,18 +75,11 @@ def verify_drift(
 def _build_checks(
     places: list[tuple[float, float]], drifts: Float64[Tensor, "n places"], growths: Float64[Tensor, "n places"]
 ) -> list[Check]:
-    mean, low, high = t_interval(drifts)
+    mean = drifts.mean(dim=0)
     predicted = torch.tensor([neuron_drift(*place) for place in places], dtype=torch.float64)
     worst = float(((mean - predicted) / drifts.std(dim=0)).abs().max()) * math.sqrt(len(drifts))
-    curve = Curve(
-        x_title="bias / ||W||",
-        y_title="drift / ||W||",
-        x=[mu for mu, _ in places],
-        measured=mean.tolist(),
-        predicted=predicted.tolist(),
-        low=low.tolist(),
-        high=high.tolist(),
-    )
+    x = [mu for mu, _ in places]
+    curve = build_curve_of_means("bias / ||W||", "drift / ||W||", x=x, values=drifts, predicted=predicted.tolist())
     row: dict[str, Any] = {"place": "section 5, proof of theorem 2 in expectation", "n": drifts.numel()}
     near = "The drift is the formula's at every ratio of bias and weights: it lies within 5 standard errors."
     below = "The drift is below -C ||W|| at every ratio of bias and weights."

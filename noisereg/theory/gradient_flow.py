@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import nan
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -15,11 +14,12 @@ from noisereg.losses import Hinge, Loss
 from noisereg.models import MLP
 from noisereg.noise import Resample
 from noisereg.rng import Stream
+from noisereg.theory.agreement import build_not_applicable, check_bound
 from noisereg.theory.check import Check, Curve
 from noisereg.theory.homogeneity import layers, obstacles
 
 _TOLERANCE = 0.01
-_PLACES = dict.fromkeys(("C1-rate", "C1-monotone", "C1-together"), "section 4, corollary 1") | {"Du": "Du et al. 2018"}
+_PLACE = "section 4, corollary 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,9 @@ def check_flow(
     if not loss(model(inputs), targets).detach():
         reasons.append("no sample is misclassified, and nothing moves")
     if reasons:
-        return [_build_not_applicable(reasons, n=len(layers(model)))]
+        says = "The norms of all layers fall together at twice the mean loss."
+        n = len(layers(model))
+        return [build_not_applicable(reasons, predicted=1.0, id="C1", says=says, place=_PLACE, n=n)]
     flow = integrate(model, inputs, targets, loss=loss, duration=duration, steps=steps)
     decreases = flow.squares[0] - flow.squares
     unit = float(decreases.abs().max())
@@ -178,66 +180,19 @@ def check_flow(
     rise = float(flow.squares.diff(dim=0).max()) / unit
     spread = float((decreases.amax(dim=1) - decreases.amin(dim=1)).max()) / unit
     moved = float((flow.balances - flow.balances[0]).abs().max()) / unit
-    n = decreases.shape[1]
-    says = f"The squared norm of every layer falls at twice the mean loss, up to time {duration:g}."
+    n, curve = decreases.shape[1], _build_curve(flow)
+    falls = f"The squared norm of every layer falls at twice the mean loss, up to time {duration:g}."
+    shrinks = f"No layer's norm ever grows, up to time {duration:g}."
+    together = "All layers fall by the same amount."
+    stays = "The squares of the outgoing minus the incoming weights of each unit stay."
+    near: dict[str, Any] = {"margin": _TOLERANCE, "place": _PLACE, "n": n}
+    of_units = {"place": "Du et al. 2018", "n": flow.balances.shape[1]}
     return [
-        _build_check("C1-rate", says, rate, predicted=1.0, relation="=", n=n, curve=_build_curve(flow)),
-        _build_check(
-            "C1-monotone",
-            f"No layer's norm ever grows, up to time {duration:g}.",
-            rise,
-            predicted=0.0,
-            relation="<=",
-            n=n * steps,
-        ),
-        _build_check("C1-together", "All layers fall by the same amount.", spread, predicted=0.0, relation="=", n=n),
-        _build_check(
-            "Du",
-            "The squares of the outgoing minus the incoming weights of each unit stay.",
-            moved,
-            predicted=0.0,
-            relation="=",
-            n=flow.balances.shape[1],
-        ),
+        check_bound(rate, "=", 1.0, id="C1-rate", says=falls, curve=curve, **near),
+        check_bound(rise, "<=", 0.0, id="C1-monotone", says=shrinks, place=_PLACE, n=n * steps),
+        check_bound(spread, "=", 0.0, id="C1-together", says=together, **near),
+        check_bound(moved, "=", 0.0, id="Du", says=stays, **near | of_units),
     ]
-
-
-def _build_check(
-    id: str,
-    says: str,
-    measured: float,
-    *,
-    predicted: float,
-    relation: Literal["=", "<="],
-    n: int,
-    curve: Curve | None = None,
-) -> Check:
-    return Check(
-        id=id,
-        says=says,
-        place=_PLACES[id],
-        measured=measured,
-        predicted=predicted,
-        relation=relation,
-        holds=measured <= predicted if relation == "<=" else abs(measured - predicted) <= _TOLERANCE,
-        n=n,
-        curve=curve,
-    )
-
-
-def _build_not_applicable(reasons: Sequence[str], *, n: int) -> Check:
-    return Check(
-        id="C1",
-        says="The norms of all layers fall together at twice the mean loss.",
-        place=_PLACES["C1-rate"],
-        measured=nan,
-        predicted=1.0,
-        relation="=",
-        holds=False,
-        n=n,
-        applicable=False,
-        note="; ".join(reasons),
-    )
 
 
 def _build_curve(flow: Flow) -> Curve:

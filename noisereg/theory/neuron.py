@@ -23,8 +23,8 @@ from torch.nn.functional import pad
 from noisereg.engine import Fused, Stack
 from noisereg.losses import CrossEntropy, Hinge, Logistic, Loss
 from noisereg.models import Neuron
-from noisereg.theory.agreement import check_bound, check_mean, t_interval
-from noisereg.theory.check import Check, Curve
+from noisereg.theory.agreement import build_curve_of_means, check_bound, check_mean
+from noisereg.theory.check import Check
 from noisereg.theory.pure_noise import gaussian_noise
 
 _QUADRATURE_END, _CELLS = 9.0, 3600  # the quadrature's cells meet at 0, where the hinge jumps
@@ -282,7 +282,7 @@ def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
     times = torch.arange(0, len(norms), max(len(norms) // 100, 1))
     x = (_CHUNK * times).tolist()
     predicted = neuron_norm(x, norm, d=d, lr=lr, loss=loss)
-    curve = _build_curve("step", "norm of the weights", x=x, values=norms[times], predicted=predicted)
+    curve = build_curve_of_means("step", "norm of the weights", x=x, values=norms[times].T, predicted=predicted)
     says = "The norm of a neuron falls linearly, by h / sqrt(2 pi) a step."
     near = (neuron_norm([0, half * _CHUNK], norm, d=d, lr=lr, loss=loss)[1] - norm) / (half * _CHUNK)
     note = f"with the push of the inputs, of order d h^2 / ||V||, the slope is {near:.4g} over this time"
@@ -362,11 +362,11 @@ def _check_exponents(
     checks = []
     for column, axis in enumerate(("h", "d"), start=1):
         along = [i for i, (d, lr) in enumerate(places) if (d == dims[-1] if axis == "h" else lr == rates[0])]
-        curve = _build_curve(
+        curve = build_curve_of_means(
             "learning rate h" if axis == "h" else "dimension d",
             "norm at equilibrium",
             x=[places[i][2 - column] for i in along],
-            values=norms[:, along].T,
+            values=norms[:, along],
             predicted=[case.equilibrium(*places[i]) for i in along],
         )
         says = f"The norm at equilibrium grows as {axis} to the power {case.exponent:g}."
@@ -403,13 +403,6 @@ def _compute_pseudo_values(
     """
     n, mean = len(values), values.mean(dim=0)
     return n * statistic(mean) - (n - 1) * statistic((n * mean - values) / (n - 1))
-
-
-def _build_curve(
-    x_title: str, y_title: str, *, x: list[float], values: Float[Tensor, "places replicas"], predicted: list[float]
-) -> Curve:
-    mean, low, high = (ends.tolist() for ends in t_interval(values.T))
-    return Curve(x_title=x_title, y_title=y_title, x=x, measured=mean, predicted=predicted, low=low, high=high)
 
 
 def _steepness(loss: Loss) -> float:

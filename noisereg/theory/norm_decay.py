@@ -1,7 +1,8 @@
 """Theorem 1: a small enough step on a misclassified sample shrinks the norm of every layer."""
 
+import math
 from collections.abc import Sequence
-from math import nan
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -13,6 +14,7 @@ from noisereg.losses import Hinge, Logistic, Surrogate
 from noisereg.models import MLP, Neuron, ResNet, initialize
 from noisereg.models.init import make_layer
 from noisereg.rng import Stream
+from noisereg.theory.agreement import build_not_applicable, check_bound
 from noisereg.theory.check import Check, Curve
 from noisereg.theory.homogeneity import euler_violation, layers, obstacles, output_gradients
 
@@ -110,7 +112,7 @@ def check_thresholds(
     if reasons:
         n = len(models) * len(inputs)
         says = "A small step on a misclassified sample shrinks the norm of every layer."
-        return [_build_not_applicable("T1", says, reasons=reasons, n=n, measured=nan, predicted=nan)]
+        return [build_not_applicable(reasons, predicted=math.nan, id="T1", says=says, place=_PLACE, n=n)]
     changes = _measure_changes(models, inputs, factors)
     place, mean = torch.tensor(factors, dtype=torch.float64), changes.mean(dim=0)
     curve = Curve(
@@ -202,75 +204,31 @@ def _measure_changes(
 
 def _check_euler(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"]) -> Check:
     violation = max(max(euler_violation(model, inputs).values()) for model in models)
-    return Check(
-        id="T1-euler",
-        says="<W, dN/dW> = N for every layer W: the largest relative difference is a float error.",
-        place=f"{_PLACE}, appendix C",
-        measured=violation,
-        predicted=1e-8,
-        relation="<=",
-        holds=violation <= 1e-8,
-        n=len(models) * len(inputs),
-        identity=True,
-    )
+    says = "<W, dN/dW> = N for every layer W: the largest relative difference is a float error."
+    row: dict[str, Any] = {"place": f"{_PLACE}, appendix C", "n": len(models) * len(inputs), "identity": True}
+    return check_bound(violation, "<=", 1e-8, id="T1-euler", says=says, **row)
 
 
 def _check_share(id: str, says: str, right: Bool[Tensor, "steps factors"], *, curve: Curve | None = None) -> Check:
-    return Check(
-        id=id,
-        says=says,
-        place=_PLACE,
-        measured=float(right.double().mean()),
-        predicted=1.0,
-        relation="=",
-        holds=bool(right.all()),
-        n=right.numel(),
-        note=f"{int(right.sum()):,} of {right.numel():,} steps",
-        curve=curve,
-        identity=True,
-    )
-
-
-def _build_not_applicable(
-    id: str, says: str, *, reasons: Sequence[str], n: int, measured: float, predicted: float
-) -> Check:
-    return Check(
-        id=id,
-        says=says,
-        place=_PLACE,
-        measured=measured,
-        predicted=predicted,
-        relation="=",
-        holds=False,
-        n=n,
-        applicable=False,
-        note="; ".join(reasons),
-    )
+    share, n = float(right.double().mean()), right.numel()
+    row: dict[str, Any] = {"place": _PLACE, "note": f"{int(right.sum()):,} of {n:,} steps", "identity": True}
+    return check_bound(share, "=", 1.0, id=id, says=says, n=n, curve=curve, **row)
 
 
 def _check_biases(models: Sequence[nn.Module], inputs: Float[Tensor, "batch *shape"]) -> Check:
     changes = _measure_changes(models, inputs, _FACTORS[:1])
     changes = changes[changes.isfinite()]  # the layers below a dead one have no gradient
+    share, n = float((changes < 0).double().mean()), len(changes)
+    reason = f"the layers have biases; {int((changes < 0).sum()):,} of {n:,} steps shrink the norm"
     says = "With ordinary biases, equation (1), most layers shrink at a small step, but not all."
-    return _build_not_applicable(
-        "T1-biases",
-        says,
-        reasons=[f"the layers have biases; {int((changes < 0).sum()):,} of {len(changes):,} steps shrink the norm"],
-        n=len(changes),
-        measured=float((changes < 0).double().mean()),
-        predicted=1.0,
-    )
+    row: dict[str, Any] = {"id": "T1-biases", "says": says, "place": _PLACE, "n": n}
+    return build_not_applicable([reason], predicted=1.0, measured=share, **row)
 
 
 def _check_resnet(*, samples: int) -> Check:
     model = ResNet((3, 32, 32), 1, depth=20)
     inputs = _draw_inputs(samples, (3, 32, 32)).float()
     violation = max(euler_violation(model, inputs).values())
-    return _build_not_applicable(
-        "T1-resnet",
-        "In a ResNet-20, <W, dN/dW> is not N: the largest relative difference.",
-        reasons=obstacles(model, inputs),
-        n=samples,
-        measured=violation,
-        predicted=0.0,
-    )
+    says = "In a ResNet-20, <W, dN/dW> is not N: the largest relative difference."
+    row: dict[str, Any] = {"id": "T1-resnet", "says": says, "place": _PLACE, "n": samples}
+    return build_not_applicable(obstacles(model, inputs), predicted=0.0, measured=violation, **row)

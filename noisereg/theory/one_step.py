@@ -1,6 +1,7 @@
 """The special cases of theorem 1: one step of the hinge loss on a neuron, and on a net with one hidden layer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from noisereg.rng import Stream
 from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
 
+_PLACE = "appendix B"
 _FLOAT_ERROR = 1e-12
 
 
@@ -93,44 +95,21 @@ def verify_one_step(
     nets = [_measure_net_errors(s, d, hidden=hidden, lr=lr, loss=loss) for s in each]
     outputs, excess, rows = zip(*nets, strict=True)
     kept = [value <= _FLOAT_ERROR for value in excess]
+    bounded = "||W'||^2 <= ||W||^2 + 2hyN + h^2 ||V||^2 ||x||^2 for the hidden layer."
+    grow = "The norm of some rows W_i may grow while that of W shrinks: their share of the rows that move."
+    row: dict[str, Any] = {"place": _PLACE, "n": seeds}
     return [
         _check_identity("T1a", "||V'||^2 = ||V||^2 + 2hyV.x + h^2 ||x||^2 for a single neuron.", neurons),
         _check_identity("T1b-output", "||V'||^2 = ||V||^2 + 2hyN + h^2 ||ReLU(Wx)||^2 for the output layer.", outputs),
-        Check(
-            id="T1b-hidden",
-            says="||W'||^2 <= ||W||^2 + 2hyN + h^2 ||V||^2 ||x||^2 for the hidden layer.",
-            place="appendix B",
-            measured=sum(kept) / seeds,
-            predicted=1.0,
-            relation="=",
-            holds=all(kept),
-            n=seeds,
-            identity=True,
-        ),
-        check_bound(
-            sum(rows) / seeds,
-            ">",
-            0.0,
-            id="T1b-rows",
-            says="The norm of some rows W_i may grow while that of W shrinks: their share of the rows that move.",
-            place="appendix B",
-            n=seeds,
-        ),
+        check_bound(sum(kept) / seeds, "=", 1.0, id="T1b-hidden", says=bounded, identity=True, **row),
+        check_bound(sum(rows) / seeds, ">", 0.0, id="T1b-rows", says=grow, **row),
     ]
 
 
 def _check_identity(id: str, says: str, errors: Sequence[float]) -> Check:
-    return Check(
-        id=id,
-        says=f"{says} The largest relative difference is a float error.",
-        place="appendix B",
-        measured=max(errors),
-        predicted=_FLOAT_ERROR,
-        relation="<=",
-        holds=max(errors) <= _FLOAT_ERROR,
-        n=len(errors),
-        identity=True,
-    )
+    says = f"{says} The largest relative difference is a float error."
+    row: dict[str, Any] = {"place": _PLACE, "n": len(errors), "identity": True}
+    return check_bound(max(errors), "<=", _FLOAT_ERROR, id=id, says=says, **row)
 
 
 def _measure_neuron_error(seed: int, d: int, *, lr: float, loss: Loss) -> float:

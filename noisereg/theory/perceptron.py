@@ -4,7 +4,7 @@ Source: the slides, "SGD with Hinge Loss"; A. B. J. Novikoff, "On convergence pr
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float64, Int64
@@ -13,6 +13,7 @@ from torch import Tensor
 from noisereg import rng
 from noisereg.losses import Hinge, Loss
 from noisereg.rng import Stream
+from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
 
 _PLACE = "slides, SGD with the hinge loss"
@@ -117,39 +118,16 @@ def check_perceptron(loss: Loss, seeds: Sequence[int], *, n: int, d: int, margin
     layers = max(_measure_network_difference(loss, seed, d=d, lr=lr) for seed in seeds)
     runs = [train_perceptron(*draw_separable(n, d, margin=margin, seed=seed), loss=loss, lr=lr) for seed in seeds]
     worst = max(run.number / run.bound for run in runs)
+    autograd = "(The largest relative difference to autograd.)"
+    step = f"A step of SGD with the hinge loss is V + h y x if the sample is misclassified. {autograd}"
+    steps = f"So it is for both layers of a network, with the neurons that fire. {autograd}"
+    mistakes = "On separable samples a neuron makes at most (R / margin)^2 mistakes (the largest share of it)."
+    row: dict[str, Any] = {"n": len(seeds), "identity": True}
     return [
-        _check_rule(
-            "S1", "A step of SGD with the hinge loss is V + h y x if the sample is misclassified.", neuron, len(seeds)
-        ),
-        _check_rule("S2", "So it is for both layers of a network, with the neurons that fire.", layers, len(seeds)),
-        Check(
-            id="S9",
-            says="On separable samples a neuron makes at most (R / margin)^2 mistakes (the largest share of it).",
-            place=f"{_PLACE}; Novikoff 1963",
-            measured=worst,
-            predicted=1.0,
-            relation="<=",
-            holds=worst <= 1,
-            n=len(seeds),
-            identity=True,
-        ),
+        check_bound(neuron, "<=", _ROUNDING, id="S1", says=step, place=_PLACE, **row),
+        check_bound(layers, "<=", _ROUNDING, id="S2", says=steps, place=_PLACE, **row),
+        check_bound(worst, "<=", 1.0, id="S9", says=mistakes, place=f"{_PLACE}; Novikoff 1963", **row),
     ]
-
-
-def _check_rule(id: str, says: str, difference: float, n: int) -> Check:
-    said = f"{says} (The largest relative difference to autograd.)"
-    holds = difference <= _ROUNDING
-    return Check(
-        id=id,
-        says=said,
-        place=_PLACE,
-        measured=difference,
-        predicted=_ROUNDING,
-        relation="<=",
-        holds=holds,
-        n=n,
-        identity=True,
-    )
 
 
 def _measure_neuron_difference(loss: Loss, seed: int, *, d: int, lr: float) -> float:

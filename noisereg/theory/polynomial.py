@@ -9,7 +9,7 @@ Source: Cornacchia, Hazla, Nachum, Yehudayoff, arXiv 2111.02154, appendix A.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb, sqrt
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -24,6 +24,7 @@ from noisereg.models import TwoLayer
 from noisereg.noise import Flip, Resample, Rule
 from noisereg.noise.corruption import cumulative_law, redraw
 from noisereg.rng import Stream
+from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check, Curve
 
 _PLACE = "appendix A"
@@ -205,32 +206,17 @@ def check_polynomial(task: Task, polynomial: Callable[[float], float], *, replic
     through = Polynomial.fit(strengths[::2], flip[::2], deg=task.steps)
     apart = max(abs(float(through(p)) - value) for p, value in zip(strengths, flip, strict=True))
     unlike = max(abs(polynomial(p / 2) - value) for p, value in zip(strengths, resample, strict=True))
+    degree = "a(p) is a polynomial of degree at most T: the largest difference."
+    alike = "Resampling with p is flipping with p/2: the largest difference."
+    row: dict[str, Any] = {"place": _PLACE, "n": len(flip), "identity": True}
     return [
-        _check_exact(
-            "D13-degree", "a(p) is a polynomial of degree at most T: the largest difference.", apart, n=len(flip)
-        ),
-        _check_exact(
-            "D13-rules", "Resampling with p is flipping with p/2: the largest difference.", unlike, n=len(flip)
-        ),
+        check_bound(apart, "<=", _FLOAT_ERROR, id="D13-degree", says=degree, **row),
+        check_bound(unlike, "<=", _FLOAT_ERROR, id="D13-rules", says=alike, **row),
         _check_drawn("D13-flip", task, [Flip(p=p) for p in strengths], [polynomial(p) for p in strengths], n=replicas),
         _check_drawn(
             "D13-resample", task, [Resample(p=p) for p in strengths], [polynomial(p / 2) for p in strengths], n=replicas
         ),
     ]
-
-
-def _check_exact(id: str, says: str, difference: float, *, n: int) -> Check:
-    return Check(
-        id=id,
-        says=says,
-        place=_PLACE,
-        measured=difference,
-        predicted=_FLOAT_ERROR,
-        relation="<=",
-        holds=difference <= _FLOAT_ERROR,
-        n=n,
-        identity=True,
-    )
 
 
 def _check_drawn(id: str, task: Task, rules: Sequence[Rule], predicted: Sequence[float], *, n: int) -> Check:
@@ -247,18 +233,9 @@ def _check_drawn(id: str, task: Task, rules: Sequence[Rule], predicted: Sequence
         low=(mean - 5 * error).tolist(),
         high=(mean + 5 * error).tolist(),
     )
-    return Check(
-        id=id,
-        says="The mean of drawn runs is a(p): the largest difference, in standard errors.",
-        place=_PLACE,
-        measured=worst,
-        predicted=5.0,
-        relation="<=",
-        holds=worst <= 5,
-        n=n * len(rules),
-        note="intervals of the curve: five standard errors",
-        curve=curve,
-    )
+    says = "The mean of drawn runs is a(p): the largest difference, in standard errors."
+    row: dict[str, Any] = {"place": _PLACE, "n": n * len(rules), "note": "intervals of the curve: five standard errors"}
+    return check_bound(worst, "<=", 5.0, id=id, says=says, curve=curve, **row)
 
 
 def _measure_drawn(task: Task, rule: Rule, *, replicas: int) -> Float64[Tensor, " replicas"]:

@@ -19,7 +19,7 @@ from noisereg import rng
 from noisereg.metrics.predictions import predictions
 from noisereg.models import TwoLayer
 from noisereg.rng import Stream
-from noisereg.theory.agreement import check_mean
+from noisereg.theory.agreement import check_bound, check_mean
 from noisereg.theory.check import Check, Curve
 
 _PLACE = "section 6.3"
@@ -150,6 +150,8 @@ def verify_hypercube_net(
     represents = "The paper: with b = -1/2 the network represents the task."
     paper_active = "The paper: d eps neurons are active on the outer cube."
     inside = _count_active(exact, inner)
+    more = "The trained network has roughly 4d^2 parameters, more than samples."
+    parameters: dict[str, Any] = {"place": _PLACE, "n": 1, "note": "roughly: within 5 %", "identity": True}
     return [
         check_mean(wrong, 0.0, id="F1f-exact", says="With b = -eps/4 the network makes no error.", **row),
         check_mean(missed, share, id="F1f-paper-bias", says=misses, curve=curve, **row),
@@ -157,7 +159,7 @@ def verify_hypercube_net(
         check_mean(inside, 0.0, id="F1f-silent", says="On the inner cube, no neuron is active.", **row),
         check_mean(missed, 0.0, id="F1f-paper-exact", says=represents, **row),
         check_mean(active, d * eps, id="F1f-paper-active", says=paper_active, **row),
-        _parameters(size, square),
+        check_bound(size, "=", square, margin=0.05 * square, id="F1g", says=more, **parameters),
     ]
 
 
@@ -187,19 +189,4 @@ def _build_error_curve(net: TwoLayer, outer: Float64[Tensor, "samples d"], *, ep
         x=bias.tolist(),
         measured=(sums + bias <= 0).double().mean(dim=0).tolist(),
         predicted=[hypercube_error(net.hidden.in_features, eps, output_bias=b) for b in bias.tolist()],
-    )
-
-
-def _parameters(size: int, square: float) -> Check:
-    return Check(
-        id="F1g",
-        says="The trained network has roughly 4d^2 parameters, more than samples.",
-        place=_PLACE,
-        measured=size,
-        predicted=square,
-        relation="=",
-        holds=abs(size - square) <= 0.05 * square,
-        n=1,
-        note="roughly: within 5 %",
-        identity=True,
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from noisereg import rng
 from noisereg.rng import Stream
-from noisereg.theory.agreement import check_bound, check_mean, t_interval
+from noisereg.theory.agreement import build_curve_of_means, check_bound, check_mean
 from noisereg.theory.check import Check, Curve
 
 _INITS = ("U[-1, 1]", "10 U[-1, 1]", "N(0, 1)", "one side live")
@@ -281,18 +281,10 @@ def _check_small_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Chec
 
 def _check_rates_between(rates: Sequence[float], k: int, d: int, *, replicas: int, seed: int) -> Check:
     shares = torch.stack([_measure_silent_shares(k, lr, replicas * d, seed=seed) for lr in rates], dim=1)
-    mean, low, high = (ends.tolist() for ends in t_interval(shares))
     predicted = [silent_share(k, lr) for lr in rates]
-    curve = Curve(
-        x_title="learning rate h",
-        y_title="share of silent neurons",
-        x=list(rates),
-        measured=mean,
-        predicted=predicted,
-        low=low,
-        high=high,
-    )
-    furthest = max(abs(a - b) for a, b in zip(mean, predicted, strict=True))
+    titles = ("learning rate h", "share of silent neurons")
+    curve = build_curve_of_means(*titles, x=list(rates), values=shares, predicted=predicted)
+    furthest = max(abs(a - b) for a, b in zip(curve.measured, predicted, strict=True))
     says = "The share of silent neurons follows our closed form for any h: largest difference over the curve."
     row: dict[str, Any] = {"place": "between the cases of theorem 4", "n": shares.numel(), "curve": curve}
     return check_bound(furthest, "<=", _tolerance(k), id="T4.3", says=says, **row)

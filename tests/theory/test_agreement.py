@@ -4,7 +4,13 @@ import pytest
 import scipy.stats
 import torch
 
-from noisereg.theory.agreement import check_bound, check_mean, t_interval
+from noisereg.theory.agreement import (
+    build_curve_of_means,
+    build_not_applicable,
+    check_bound,
+    check_mean,
+    t_interval,
+)
 
 ROW = {"id": "T0", "says": "It is one.", "place": "nowhere"}
 
@@ -69,3 +75,33 @@ def test_nan_agrees_with_nothing():
 def test_a_relation_is_taken_literally(relation, at_less, at_equal, at_more):
     found = [check_bound(measured, relation, 1.0, n=1, **ROW).holds for measured in (0.5, 1.0, 1.5, math.nan)]
     assert found == [at_less, at_equal, at_more, False]
+
+
+@pytest.mark.parametrize(
+    ("measured", "holds"), [(0.9, True), (1.1, True), (0.89, False), (1.11, False), (math.nan, False)]
+)
+def test_two_numbers_are_equal_to_within_a_margin(measured, holds):
+    assert check_bound(measured, "=", 1.0, margin=0.1 + 1e-12, n=1, **ROW).holds is holds
+    assert not check_bound(measured, "<", 0.0, margin=10.0, n=1, **ROW).holds  # a margin moves no bound
+
+
+def test_a_claim_that_does_not_apply_holds_not_and_says_why():
+    check = build_not_applicable(["it has biases", "it has GELU"], predicted=1.0, n=3, **ROW)
+    assert (check.applicable, check.holds, check.undecided) == (False, False, False)
+    assert check.note == "it has biases; it has GELU"
+    assert math.isnan(check.measured)
+    assert build_not_applicable([], predicted=1.0, measured=0.5, n=3, **ROW).measured == 0.5
+
+
+def test_a_curve_of_means_has_their_intervals():
+    values = torch.tensor([[0.3, 5.0], [1.7, 5.0], [2.2, 5.0], [0.9, 5.0]])
+    curve = build_curve_of_means("p", "error", x=[0.0, 0.2], values=values, predicted=[1.0, 5.0])
+    low, high = scipy.stats.t.interval(0.95, 3, loc=1.275, scale=scipy.stats.sem(values[:, 0]))
+    assert list(curve.measured) == pytest.approx([1.275, 5.0])
+    assert (list(curve.low), list(curve.high)) == (pytest.approx([low, 5.0]), pytest.approx([high, 5.0]))
+    assert (curve.x_title, curve.y_title, list(curve.x), list(curve.predicted)) == (
+        "p",
+        "error",
+        [0.0, 0.2],
+        [1.0, 5.0],
+    )
