@@ -148,14 +148,7 @@ def check_flow(
     """Compare a flow with the corollary and with the theorems of Du et al.
 
     Differences are measured in units of the largest decrease of ||W||^2, and may be 1 % of it: the integration's error.
-
-    Args:
-        model: as for `integrate`.
-        inputs: as there.
-        targets: as there.
-        loss: as there; the corollary is for the hinge loss with beta = 0.
-        duration: as there.
-        steps: as there.
+    The arguments are those of `integrate`; the corollary is for the hinge loss with beta = 0.
 
     Returns:
         Rows C1-rate, the decrease of ||W||^2 over twice the integral of the loss (the layer farthest from 1);

@@ -286,15 +286,9 @@ def _check_decay(d: int, lr: float, *, replicas: int, seed: int) -> list[Check]:
     says = "The norm of a neuron falls linearly, by h / sqrt(2 pi) a step."
     near = (neuron_norm([0, half * _CHUNK], norm, d=d, lr=lr, loss=loss)[1] - norm) / (half * _CHUNK)
     note = f"with the push of the inputs, of order d h^2 / ||V||, the slope is {near:.4g} over this time"
-    row: dict[str, Any] = {
-        "id": "T2a-slope",
-        "says": says,
-        "place": "theorem 2 (a), figure 2",
-        "curve": curve,
-        "note": note,
-    }
+    row: dict[str, Any] = {"says": says, "place": "theorem 2 (a), figure 2", "curve": curve, "note": note}
     return [
-        check_mean((norms[half] - norms[0]) / (half * _CHUNK), slope, tolerance=_TOLERANCE, **row),
+        check_mean((norms[half] - norms[0]) / (half * _CHUNK), slope, tolerance=_TOLERANCE, id="T2a-slope", **row),
         _check_time(_HINGE, norms, d=d, lr=lr, norm=norm),
     ]
 
@@ -342,12 +336,8 @@ def _check_equilibrium(case: _Case, d: int, lr: float, *, replicas: int, seed: i
     powers = _measure_stationary_means(case, d, [lr], replicas=replicas, seed=seed)
     norms = _compute_pseudo_values(powers, lambda mean: mean.pow(case.exponent)[..., 0])
     says = f"The norm settles at {case.formula}."
-    row: dict[str, Any] = {
-        "id": f"T2{case.part}-equilibrium",
-        "says": says,
-        "place": f"theorem 2 ({case.part}), in closed form",
-    }
-    return check_mean(norms, case.equilibrium(d, lr), tolerance=_TOLERANCE, **row)
+    row: dict[str, Any] = {"says": says, "place": f"theorem 2 ({case.part}), in closed form"}
+    return check_mean(norms, case.equilibrium(d, lr), tolerance=_TOLERANCE, id=f"T2{case.part}-equilibrium", **row)
 
 
 def _check_exponents(
@@ -370,13 +360,9 @@ def _check_exponents(
             predicted=[case.equilibrium(*places[i]) for i in along],
         )
         says = f"The norm at equilibrium grows as {axis} to the power {case.exponent:g}."
-        row: dict[str, Any] = {
-            "id": f"T2{case.part}-exponent-{axis}",
-            "says": says,
-            "place": f"theorem 2 ({case.part})",
-        }
-        tolerance = _EXPONENT_TOLERANCE / case.exponent
-        checks.append(check_mean(fits[:, column], case.exponent, tolerance=tolerance, curve=curve, **row))
+        row: dict[str, Any] = {"says": says, "place": f"theorem 2 ({case.part})", "curve": curve}
+        row |= {"id": f"T2{case.part}-exponent-{axis}", "tolerance": _EXPONENT_TOLERANCE / case.exponent}
+        checks.append(check_mean(fits[:, column], case.exponent, **row))
     return checks
 
 

@@ -7,12 +7,12 @@ with probability eps/2, and then by an amount that is uniform on [0, eps/2].
 Source: Cornacchia, Hazla, Nachum, Yehudayoff, arXiv 2111.02154, section 6.3.
 """
 
-from fractions import Fraction
-from math import comb, factorial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float64
+from scipy.stats import binom, irwinhall
 from torch import Tensor, nn
 
 from noisereg import rng
@@ -87,28 +87,12 @@ def hypercube_error(d: int, eps: float, *, output_bias: float) -> float:
         0.0894
         >>> hypercube_error(60, 0.3, output_bias=-0.075)
         0.0
-    """
-    s, q = -2 * output_bias / eps - 1, eps / 2
-    law = (comb(d - 1, k) * q**k * (1 - q) ** (d - 1 - k) for k in range(d))
-    return sum(weight * irwin_hall(s, k) for k, weight in enumerate(law))
-
-
-def irwin_hall(s: float, k: int) -> float:
-    """Compute the probability that the sum of k uniform numbers on [0, 1] is at most s.
-
-    Summed in fractions: the terms are large and of both signs.
-
-    Example:
-        >>> irwin_hall(0.5, 2), irwin_hall(0.0, 0), irwin_hall(-0.1, 0)
-        (0.125, 1.0, 0.0)
 
     Source: P. Hall, "The distribution of means for samples of size N drawn from a population in which the variate takes
         values between 0 and 1", Biometrika 19, 1927.
     """
-    if s < 0 or s >= k:
-        return float(s >= 0)
-    place = Fraction(s)
-    return float(sum((-1) ** j * comb(k, j) * (place - j) ** k for j in range(int(s) + 1)) / factorial(k))
+    s, law = -2 * output_bias / eps - 1, binom.pmf(np.arange(d), d - 1, eps / 2)
+    return float(law[0] * (s >= 0) + law[1:] @ irwinhall.cdf(s, np.arange(1, d)))
 
 
 def verify_hypercube_net(

@@ -11,7 +11,6 @@ from noisereg.theory.sparse_hypercube import (
     hypercube_active,
     hypercube_error,
     hypercube_net,
-    irwin_hall,
     verify_hypercube_net,
 )
 
@@ -70,19 +69,12 @@ def test_the_share_is_none_or_all_at_the_ends():
     assert hypercube_error(60, 0.3, output_bias=0.0) == 0
 
 
-@pytest.mark.parametrize("k", [1, 2, 5, 59])
-def test_irwin_hall_is_symmetric_and_nearly_normal(k):
-    for s in np.linspace(0, k, 7):
-        assert irwin_hall(s, k) + irwin_hall(k - s, k) == pytest.approx(1)
-    assert irwin_hall(k / 2, k) == pytest.approx(0.5)
-    z = irwin_hall(k / 2 + math.sqrt(k / 12), k)
-    assert z == pytest.approx(scipy.stats.norm.cdf(1), abs=0.06 / k)
-
-
-def test_irwin_hall_is_the_volume_of_a_corner():
-    assert irwin_hall(0.5, 3) == pytest.approx(0.5**3 / 6)
-    assert irwin_hall(-0.1, 3) == 0
-    assert irwin_hall(3.0, 3) == 1
+def test_the_share_is_the_volume_of_a_corner():
+    # s = 1/2, of which K ~ Bin(3, 1/4) uniform numbers stay below with probability 1 / (2^K K!)
+    law = [27 / 64, 27 / 64, 9 / 64, 1 / 64]
+    expected = sum(share / (2**k * math.factorial(k)) for k, share in enumerate(law))
+    assert hypercube_error(4, 0.5, output_bias=-0.375) == pytest.approx(expected)
+    assert (hypercube_error(1, 0.5, output_bias=-0.25), hypercube_error(1, 0.5, output_bias=-0.24)) == (1, 0)
 
 
 def test_the_verifier_finds_the_network_right_and_two_sentences_of_the_paper_wrong():
