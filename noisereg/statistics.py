@@ -81,8 +81,8 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         '3.0 ± 1.963, n = 5'
     """
     given = pd.Series(np.asarray(values, dtype=float).ravel())
-    mean, n = float(given.mean()), int(given.count())
-    with np.errstate(invalid="ignore"):  # an infinite value leaves no deviation
+    with np.errstate(invalid="ignore", over="ignore"):  # an infinite value, or square, leaves no deviation
+        mean, n = float(given.mean()), int(given.count())
         half = float(half_width(given.std(), n, level))
     return Interval(mean, mean - half, mean + half, n)
 

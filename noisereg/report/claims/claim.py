@@ -36,7 +36,7 @@ class Claim(Stated):
         unit: of the numbers that are shown.
         paper: the number that the paper states.
         predicted: the number that a theory gives; before the run, the component that computes it.
-        tolerance: of the number, as a share of it, at least 0.
+        tolerance: of the number, as a share of it, at least 0 and below 1.
         similar_to: a number, a component that computes it, or a selection: the value is as large, seed by seed, to
             within `margin`.
         margin: how far a value may be from what it is similar to, or from the number (for `tolerance`), above 0.
@@ -72,7 +72,7 @@ class Claim(Stated):
     unit: Words = ""
     paper: Annotated[float | None, must_be("a finite number")] = None
     predicted: Annotated[NumberOrComponent | None, must_be("a finite number, or a component with _target_")] = None
-    tolerance: Annotated[float, must_be("a finite number, at least 0", ge=0)] = 0.15
+    tolerance: Annotated[float, must_be("a share, at least 0 and below 1 (0.15 is 15 %)", ge=0, lt=1)] = 0.15
     similar_to: Bound = None
     margin: Annotated[float | None, must_be("a finite number above 0", gt=0)] = None
     below: Bound = None

@@ -50,8 +50,8 @@ class Selection:
 
     Args:
         where: value by column; a number matches to 1e-9 of its size.
-        at: end, start, lowest, highest, or an epoch: the measurement nearest at or after it; rise: by how much the
-            metric grows most from one measurement to the next, below 0 if it always falls.
+        at: end, start, lowest, highest, or an epoch, at which it must have been measured; rise: by how much the metric
+            grows most from one measurement to the next, below 0 if it always falls.
         metric: another than the one that is asked for; None if it is that one.
 
     Example:
@@ -126,16 +126,6 @@ class Selection:
         """
         return ", ".join(f"{column} = {_shown(value)}" for column, value in self.where.items())
 
-    def differing(self, other: "Selection") -> list[str]:
-        """Return the columns in which another selection asks for something else.
-
-        Example:
-            >>> Selection({"p": 0.2, "arm": "hinge"}).differing(Selection({"p": 0.0, "arm": "hinge"}, at="start"))
-            ['p']
-        """
-        columns = dict.fromkeys([*self.where, *other.where])
-        return [column for column in columns if self.where.get(column) != other.where.get(column)]
-
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of these replicas, at whatever moment.
 
@@ -173,7 +163,7 @@ class Selection:
             The columns that name a replica or that the selection names, and value; a replica without one is left out.
 
         Raises:
-            NothingMeasuredError: if no replica has a value.
+            NothingMeasuredError: if no replica has a value; of an epoch the text says when there was one after it.
             NothingSelectedError: if there is no such replica or metric.
 
         Example:
@@ -194,7 +184,8 @@ class Selection:
         found = measured[names].assign(value=measured[metric])
         found = found[found["value"].notna()]
         if found.empty:
-            raise NothingMeasuredError(f"{metric} was not measured {self.words.rpartition(', ')[2]}")
+            later = _next_epoch(rows, metric, self.at) if _is_number(self.at) else ""
+            raise NothingMeasuredError(f"{metric} was not measured {self.words.rpartition(', ')[2]}{later}")
         return found
 
     def rank_correlations(self, metric: str, other: str, *, curves: pd.DataFrame) -> pd.DataFrame:
@@ -240,7 +231,7 @@ class Selection:
         if self.at == "end":
             return rows
         if _is_number(self.at):
-            rows = rows[(rows["epoch"] >= self.at) & rows[metric].notna()]
+            rows = rows[np.isclose(rows["epoch"], float(self.at), rtol=_EQUAL, atol=0) & rows[metric].notna()]
         elif self.at in ("lowest", "highest"):
             rows = rows[rows[metric].notna()].sort_values(metric, ascending=self.at == "lowest", kind="stable")
             return rows.drop_duplicates(names)
@@ -251,47 +242,60 @@ class Selection:
         return rows.sort_values("step", kind="stable").drop_duplicates(names)
 
 
-def pairs(left: pd.DataFrame, right: pd.DataFrame, *, named: Sequence[str]) -> pd.DataFrame:
-    """Return the values of two selections beside each other, replica by replica.
-
-    Two replicas are a pair if they have the same seed, and the same of what else varies within a selection, such as p.
+def check_only_seeds_differ(rows: pd.DataFrame) -> None:
+    """Check that replicas are one for each seed, of one arm, learning rate and p: only those are independent.
 
     Args:
-        left: values as `Selection.values` gives them.
-        right: the values that they are compared with.
-        named: columns in which the selections differ by what they name.
-
-    Returns:
-        The columns that make a pair, and left and right; a replica without a partner is left out.
+        rows: of the replicas that are selected.
 
     Raises:
-        ValueError: if a replica has two partners.
+        ValueError: naming what to name in the selection.
+
+    Example:
+        >>> check_only_seeds_differ(pd.DataFrame({"p": [0.0, 0.2], "seed": 0}))
+        Traceback (most recent call last):
+        ...
+        ValueError: a mean must be over seeds alone, got p = 0, 0.2; name one p
+    """
+    for column in CELL:
+        found = rows[column].drop_duplicates() if column in rows else pd.Series(dtype=object)
+        if len(found) > 1:
+            values = ", ".join(_shown(value) for value in found)
+            raise ValueError(f"a mean must be over seeds alone, got {column} = {values}; name one {column}")
+    seeds = rows["seed"] if "seed" in rows else pd.Series(dtype=object)
+    if not seeds.is_unique:
+        twice = _shown(seeds[seeds.duplicated()].iloc[0])
+        raise ValueError(f"a mean must be over different seeds, got seed {twice} twice")
+
+
+def pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Return the values of two selections beside each other, seed by seed.
+
+    Args:
+        left: values as `Selection.values` gives them, one for each seed.
+        right: the values that they are compared with, likewise.
+
+    Returns:
+        Columns seed, left and right; a seed without a partner is left out.
+
+    Raises:
         NothingSelectedError: if there is no pair.
 
     Example:
         >>> left = pd.DataFrame({"p": 0.2, "seed": [0, 1, 2], "value": [1.0, 2.0, 3.0]})
         >>> right = pd.DataFrame({"p": 0.0, "seed": [2, 1], "value": [5.0, 6.0]})
-        >>> pairs(left, right, named=["p"])
+        >>> pairs(left, right)
            seed  left  right
         0     1   2.0    6.0
         1     2   3.0    5.0
     """
-    keys = [
-        column
-        for column in left
-        if column in right and column != "value" and column not in named and _varies(column, left, right)
+    sides = [
+        side[["seed", "value"]] if "seed" in side else pd.DataFrame(columns=["seed", "value"]) for side in (left, right)
     ]
-    for side in (left, right):
-        doubled = side[side.duplicated(keys)]
-        if not doubled.empty:
-            which = ", ".join(f"{key} = {_shown(doubled[key].iloc[0])}" for key in keys)
-            raise ValueError(f"a pair must be of one replica and one other, got two for {which}; name p, lr or arm")
-    both = left.rename(columns={"value": "left"}).merge(
-        right.rename(columns={"value": "right"})[[*keys, "right"]], on=keys
-    )
+    both = sides[0].merge(sides[1], on="seed").rename(columns={"value_x": "left", "value_y": "right"})
     if both.empty:
         raise NothingSelectedError("no two replicas make a pair: the selections share no seed")
-    return both[[*keys, "left", "right"]]
+    return both
 
 
 def _with_mean(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -310,8 +314,10 @@ def _correlation(ranks: np.ndarray) -> float:
     return float(np.corrcoef(ranks.T)[0, 1])
 
 
-def _varies(column: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:
-    return column == "seed" or max(left[column].nunique(dropna=False), right[column].nunique(dropna=False)) > 1
+def _next_epoch(rows: pd.DataFrame, metric: str, at: str | float) -> str:
+    """Return in words at which epoch after a moment a metric was measured; empty if at none."""
+    later = rows["epoch"][(rows["epoch"] > at) & rows[metric].notna()]
+    return "" if later.empty else f", but at {_shown(later.min())}"
 
 
 def _equal(found: Any, value: Any) -> bool:

@@ -1,6 +1,7 @@
 """The verdict of the replicas on each claim."""
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
@@ -10,7 +11,13 @@ import pandas as pd
 
 from noisereg.report.claims.claim import Claim
 from noisereg.report.claims.confounds import describe_confounds
-from noisereg.report.claims.selection import NothingMeasuredError, Selection, have_diverged, pairs
+from noisereg.report.claims.selection import (
+    NothingMeasuredError,
+    Selection,
+    check_only_seeds_differ,
+    have_diverged,
+    pairs,
+)
 from noisereg.report.claims.stated import is_component
 from noisereg.statistics import Interval, Outcome, mean_interval, p_value, range_outcome
 
@@ -32,16 +39,17 @@ RULE = (
     "none. A similarity is met if the whole 90 % interval lies within the claim's margin (two one-sided tests at 5 %), "
     "and missed if it lies outside. A direction (below or above) is met if the whole 95 % interval lies on the claimed "
     "side, by the smallest effect of interest that the claim states or more, and missed if none of it does; compared "
-    "with other replicas, it is the interval of the differences seed by seed. Where a claim is "
-    "made of every replica, each one must lie there. Reproduced: all that is claimed is met, by three seeds or more. "
-    "Direction only: the direction is met, the number is not, or there are two seeds only. Not reproduced: a direction "
-    "is missed, or the number or similarity is and no direction is met. Undecided: nothing is missed, but the interval "
-    "is too wide to tell, or there are two seeds only. Not judged: there is one seed, or a replica has no value, as "
-    "one that diverged has none. Not applicable: no replica answers to the claim, or a theorem's conditions are not "
-    "met. A theorem's check is reproduced if what it predicts holds; an equality of means is held to the rule of "
-    "numbers. Each claim counts once: as a number of the paper's, as a similarity, as a direction, as a prediction of "
-    "a theory, or as an identity, which holds by construction and so checks the code alone. An experiment states which "
-    "of its claims is its primary one; the others are secondary."
+    "with other replicas, it is the interval of the differences seed by seed. Where a claim is made of every replica, "
+    "each one must lie there. Reproduced: all that is claimed is met, by three seeds or more. Direction only: the "
+    "direction is met, the number is not, or there are two seeds only. Not reproduced: a direction is missed, or the "
+    "number or similarity is and no direction is met. Undecided: nothing is missed, but the interval is too wide to "
+    "tell, or there are two seeds only. Not judged: there is one seed, or a replica has no value, as one that diverged "
+    "has none. Not applicable: no replica answers to the claim, or those that do differ in more than their seeds, or a "
+    "theorem's conditions are not met. A theorem's check is reproduced if what it predicts holds, of any number of "
+    "cases, since they are exact; an equality of means is held to the rule of numbers. Each claim counts once: as a "
+    "number of the paper's, as a similarity, as a direction, as a prediction of a theory, or as an identity, which "
+    "holds by construction and so checks the code alone. An experiment states which of its claims is its primary one; "
+    "the others are secondary."
 )
 
 
@@ -178,7 +186,7 @@ def _kind_of(claim: Mapping[str, Any]) -> Kind:
 
 def _judged(claim: Claim, known: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> Judgement:
     table = _values(claim, claim.selected, tables)
-    interval = mean_interval(table["value"])
+    interval = _finite_interval(table["value"])
     size = None if claim.number is None else _number_test(claim, interval)
     if claim.similar_to is not None:
         size = _similarity_test(claim, table, tables)
@@ -221,18 +229,30 @@ def _values(claim: Claim, selected: Selection, tables: Mapping[str, pd.DataFrame
     if other is None:
         return values
     compared = selected.but(other)
-    both = pairs(values, _complete_values(compared, claim.metric, tables), named=selected.differing(compared))
+    both = pairs(values, _complete_values(compared, claim.metric, tables))
     value = both["left"] - both["right"] if claim.minus is not None else both["left"] / both["right"]
     finite = int(np.isfinite(value).sum())
     if finite < len(both):
         why = f"for {finite} of {len(both)} replicas {claim.words} is a finite number"
         raise _UnjudgedError(why, n=finite, num_replicas=len(both))
+    if claim.over is not None and (negative := int((both["right"] < 0).sum())) not in (0, len(both)):
+        why = f"{compared.words} is below 0 for {negative} of {len(both)} replicas, and no ratio to it has a mean"
+        raise _UnjudgedError(why, n=0, num_replicas=len(both))
     return both.drop(columns=["left", "right"]).assign(value=value)
+
+
+def _finite_interval(values: pd.Series, level: float = 0.95) -> Interval:
+    """Compute the interval of finite values, whose squares may be too large for a float."""
+    interval = mean_interval(values, level)
+    if interval.n > 1 and not np.isfinite([interval.low, interval.high]).all():
+        raise _UnjudgedError("the values are too large for an interval", n=0, num_replicas=interval.n)
+    return interval
 
 
 def _rank_values(selected: Selection, metric: str, other: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the rank correlation of two metrics in each replica that is selected, all of which must have one."""
     rows = selected.rows(tables["replicas"])
+    check_only_seeds_differ(rows)
     _check_none_diverged(selected, rows)
     values = selected.rank_correlations(metric, other, curves=tables["curves"])
     finite = int(np.isfinite(values["value"]).sum())
@@ -246,6 +266,7 @@ def _complete_values(selected: Selection, metric: str, tables: Mapping[str, pd.D
     """Return the value of each replica that is selected, all of which must have one."""
     rows = selected.rows(tables["replicas"])
     number = len(rows)
+    check_only_seeds_differ(rows)
     _check_none_diverged(selected, rows)
     try:
         values = selected.values(metric, **tables)
@@ -295,8 +316,8 @@ def _similarity_test(claim: Claim, table: pd.DataFrame, tables: Mapping[str, pd.
     """
     differences, other = _differences(claim, "similar_to", table, tables)
     margin = claim.margin or 0.0
-    interval = mean_interval(differences, SIMILARITY_LEVEL)
-    difference = f"the difference to {other} is {claim.shown(interval.mean)}"
+    interval = _finite_interval(differences, SIMILARITY_LEVEL)
+    difference = f"{_partners(differences, table)}the difference to {other} is {claim.shown(interval.mean)}"
     if interval.n == 1:
         return _Test("undecided", difference, 1)
     outcome = range_outcome(interval, -margin, margin)
@@ -311,7 +332,13 @@ def _direction_test(claim: Claim, side: str, table: pd.DataFrame, tables: Mappin
         return _side_test(claim, table["value"], side=side, bound=_known(claim, side))
     differences, other = _differences(claim, side, table, tables)
     test = _side_test(claim, differences, side=side, bound=0.0)
-    return test._replace(why=f"the difference to {other}, is {claim.shown(differences.mean())}: {test.why}")
+    difference = f"{_partners(differences, table)}the difference to {other}, is {claim.shown(differences.mean())}"
+    return test._replace(why=f"{difference}: {test.why}")
+
+
+def _partners(differences: pd.Series, table: pd.DataFrame) -> str:
+    """Return in words how many replicas have a partner that they are compared with; empty if all have."""
+    return "" if len(differences) == len(table) else f"{len(differences)} of {len(table)} seeds have a partner, and "
 
 
 def _differences(
@@ -323,17 +350,22 @@ def _differences(
         number = _known(claim, key)
         return table["value"] - number, claim.shown(number)
     other = claim.selected.but(bound, key)
-    both = pairs(table, _values(claim, other, tables), named=claim.selected.differing(other))
+    both = pairs(table, _values(claim, other, tables))
     return both["left"] - both["right"], other.words
 
 
 def _side_test(claim: Claim, values: pd.Series, *, side: str, bound: float) -> _Test:
-    """Test on which side of a bound values lie, by the smallest effect: each of them, or the interval of their mean."""
+    """Test on which side of a bound values lie, by the smallest effect: each of them, or the interval of their mean.
+
+    On the bound itself is not on its side; the smallest effect is enough of one.
+    """
     sign, effect = (1 if side == "below" else -1), claim.smallest_effect
-    interval, place = mean_interval(values), f"{side} {claim.shown(bound)}"
+    interval, place = _finite_interval(values), f"{side} {claim.shown(bound)}"
+    lies_there = operator.gt
     if effect:
         bound, place = bound - sign * effect, f"{place} by {claim.shown(effect)} or more"
-    apart = sign * (bound - values) > 0
+        lies_there = operator.ge
+    apart = lies_there(sign * (bound - values), 0)
     if interval.n == 1:
         return _Test("undecided", f"it lies {place}" if apart.all() else f"it does not lie {place}", 1)
     if claim.every:
@@ -341,10 +373,10 @@ def _side_test(claim: Claim, values: pd.Series, *, side: str, bound: float) -> _
         return _Test("met" if apart.all() else "missed", why, interval.n)
     least, most = sorted((sign * (bound - interval.low), sign * (bound - interval.high)))
     p = p_value(values, bound)
-    if least > 0:
+    if lies_there(least, 0):
         return _Test("met", f"the interval lies {place}", interval.n, p)
     ends = _ends(claim, interval)
-    if most <= 0:
+    if not lies_there(most, 0):
         return _Test("missed", f"the interval, {ends}, does not lie {place}", interval.n, p)
     return _Test("undecided", f"the interval, {ends}, holds {claim.shown(bound)}", interval.n, p)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from noisereg.report.claims.selection import NothingSelectedError, Selection, pairs
+from noisereg.report.claims.selection import NothingSelectedError, Selection, check_only_seeds_differ, pairs
 
 ENDS = pd.DataFrame(
     {
@@ -54,9 +54,8 @@ def test_a_selection_at_the_end_takes_the_replicas_that_answer_to_it(selection, 
         ("lowest", [4, 5]),
         ("highest", [9, 6]),
         (0, [7, 5]),
-        (0.5, [9, 6]),
-        (2, [4]),  # nothing was measured at epoch 2, and the second replica ended before it
-        (3, [4]),
+        (1, [9, 6]),
+        (3, [4]),  # the second replica ended before it
     ],
 )
 def test_a_moment_takes_the_measurement_it_names(at, expected):
@@ -93,7 +92,9 @@ def test_a_text_is_not_its_number_and_a_flag_is_not_one():
         ({"lr": 0.1}, "x", "no replica has the column lr"),
         ({}, "y", "no replica has the column y"),
         ({"at": 0}, "y", "no curve has the column y"),
-        ({"at": 50}, "x", "x was not measured at epoch 50"),
+        ({"at": 50}, "x", "x was not measured at epoch 50$"),
+        ({"at": 0.5}, "x", "x was not measured at epoch 0.5, but at 1"),
+        ({"at": 2}, "x", "x was not measured at epoch 2, but at 3"),  # what is later is another number
         ({"arm": "b", "seed": 1}, "x", "x was not measured at the end"),
     ],
 )
@@ -151,33 +152,33 @@ def side(**columns):
 
 
 def test_pairs_are_of_the_same_seed_and_one_without_a_partner_is_left_out():
-    left = side(p=0.2, seed=[0, 1, 2], value=[1.0, 2.0, 3.0])
+    left = side(arm="a", p=0.2, seed=[0, 1, 2], value=[1.0, 2.0, 3.0])
     right = side(p=0.0, seed=[2, 0, 3], value=[30.0, 10.0, 40.0])
-    both = pairs(left, right, named=["p"])
-    assert both[["left", "right"]].values.tolist() == [[1, 10], [3, 30]]
+    assert pairs(left, right).to_dict("list") == {"seed": [0, 2], "left": [1, 3], "right": [10, 30]}
 
 
-def test_pairs_are_also_of_the_same_p_where_it_varies():
-    left = side(arm="a", p=[0.0, 0.2], seed=0, value=[1.0, 2.0])
-    right = side(arm="b", p=[0.2, 0.0], seed=0, value=[20.0, 10.0])
-    assert pairs(left, right, named=["arm"])[["left", "right"]].values.tolist() == [[1, 10], [2, 20]]
-
-
-def test_arms_of_one_p_each_make_pairs_though_their_p_differ():
-    left, right = side(arm="a", p=0.0, seed=[0], value=[1.0]), side(arm="b", p=0.2, seed=[0], value=[2.0])
-    assert pairs(left, right, named=["arm"])[["left", "right"]].values.tolist() == [[1, 2]]
-
-
-def test_a_replica_with_two_partners_is_refused():
-    left = side(p=[0.0, 0.2], seed=[3, 3], value=[1.0, 2.0])
-    right = side(p=0.0, seed=[3], value=[1.0])
-    with pytest.raises(ValueError, match="one replica and one other, got two for seed = 3; name p, lr or arm"):
-        pairs(left, right, named=["p"])
-
-
-def test_selections_without_a_common_seed_make_no_pair():
+@pytest.mark.parametrize("right", [side(seed=[0], value=[1.0]), side(value=[1.0])])
+def test_selections_without_a_common_seed_make_no_pair(right):
     with pytest.raises(NothingSelectedError, match="the selections share no seed"):
-        pairs(side(seed=[0], value=[1.0]), side(seed=[1], value=[1.0]), named=[])
+        pairs(side(seed=[1], value=[1.0]), right)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (side(p=[0.0, 0.2], seed=[3, 3]), "a mean must be over seeds alone, got p = 0, 0.2; name one p"),
+        (side(p=0.2, lr=[0.1, 0.1, 0.2], seed=[0, 1, 2]), "got lr = 0.1, 0.2; name one lr"),
+        (side(arm=["a", "b"], p=0.2, seed=0), "got arm = a, b; name one arm"),
+        (side(p=0.2, seed=[4, 4]), "a mean must be over different seeds, got seed 4 twice"),
+    ],
+)
+def test_replicas_that_differ_in_more_than_their_seed_are_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        check_only_seeds_differ(rows)
+
+
+def test_replicas_of_one_p_and_different_seeds_pass():
+    check_only_seeds_differ(side(arm="a", p=0.2, lr=0.1, seed=[0, 1]))
 
 
 def test_a_star_is_the_mean_of_all_columns_that_begin_so():

@@ -40,9 +40,9 @@ def test_a_judgement_has_the_mean_and_the_t_interval_of_the_selected_replicas():
         ([1.0, 1.0, 1.0], 1.0, 0.0, "reproduced"),
         ([-1.0, -1.0, -1.0], -1.1, 0.1, "reproduced"),
         ([-1.0, -1.0, -1.0], 1.0, 0.5, "not reproduced"),
-        ([1.0, 2.0, 3.0], 2.0, 0.51 * HALF, "reproduced"),  # 1.02 HALF allowed
-        ([1.0, 2.0, 3.0], 2.0, 0.49 * HALF, "undecided"),  # the interval is wider than what is allowed
-        ([1.0, 2.0, 3.0], 2.2, 0.46 * HALF, "undecided"),  # the mean is inside, and the interval reaches out below
+        ([11.0, 12.0, 13.0], 12.0, 1.02 * HALF / 12, "reproduced"),
+        ([11.0, 12.0, 13.0], 12.0, 0.98 * HALF / 12, "undecided"),  # the interval is wider than what is allowed
+        ([11.0, 12.0, 13.0], 12.2, 1.01 * HALF / 12.2, "undecided"),  # the mean is inside, and it reaches out below
         ([1.0, 2.0, 3.0], 2 + 0.99 * HALF, 0.0, "undecided"),  # the interval holds it
         ([1.0, 2.0, 3.0], 2 + 1.01 * HALF, 0.0, "not reproduced"),
         ([10.0, 30.0], 94, 0.15, "undecided"),  # two seeds that differ hold any number
@@ -129,8 +129,12 @@ def test_similar_ratios_are_compared_seed_by_seed():
         ([1.0, 2.0, 3.0], {"above": 1 - 1.01 * HALF, "smallest_effect": 1}, "reproduced"),
         ([1.0, 2.0, 3.0], {"above": 1 - 0.99 * HALF, "smallest_effect": 1}, "undecided"),
         ([2.0, 2.001, 1.999], {"below": 2.1, "smallest_effect": 0.2}, "not reproduced"),  # below it beyond all doubt
+        ([1.0, 1.0, 1.0], {"below": 2, "smallest_effect": 1}, "reproduced"),  # as much as is of interest, or more
+        ([1.0, 1.0, 1.0], {"above": 0, "smallest_effect": 1}, "reproduced"),
+        ([1.0, 1.0, 0.5], {"below": 2, "smallest_effect": 1, "every": True}, "reproduced"),
+        ([1.0, 1.0, 1.5], {"below": 2, "smallest_effect": 1, "every": True}, "not reproduced"),
         ([1.0, 2.0, 3.0], {"below": 5, "smallest_effect": 1, "every": True}, "reproduced"),
-        ([1.0, 2.0, 3.5], {"below": 4.5, "smallest_effect": 1, "every": True}, "not reproduced"),
+        ([1.0, 2.0, 3.6], {"below": 4.5, "smallest_effect": 1, "every": True}, "not reproduced"),
     ],
 )
 def test_a_direction_needs_an_effect_that_is_worth_the_name(values, claim, verdict):
@@ -251,7 +255,7 @@ def test_the_direction_alone_is_its_own_verdict(claim, verdict):
     [
         ({"paper": 2, "below": 5}, "direction only"),  # the number is undecided
         ({"paper": 9, "below": 5}, "direction only"),
-        ({"paper": 2, "tolerance": HALF, "below": 4}, "undecided"),  # the direction is
+        ({"paper": 2, "margin": 1.1 * HALF, "below": 4}, "undecided"),  # the direction is
         ({"paper": 9, "below": 4}, "not reproduced"),
         ({"paper": 2, "below": -1}, "not reproduced"),
     ],
@@ -271,9 +275,17 @@ def test_a_direction_against_other_replicas_is_judged_seed_by_seed():
 
 def test_a_direction_is_judged_by_the_pairs_that_it_has():
     replicas = rows(p0=[10.0, 20.0], p2=[9.0, 18.9, 29.2])
-    judgement = judged({"of": {"p": 0.2}, "below": {"p": 0}, "paper": 19, "tolerance": 2}, replicas)
+    judgement = judged({"of": {"p": 0.2}, "below": {"p": 0}, "paper": 19, "margin": 40}, replicas)
     assert (judgement.n, judgement.verdict) == (3, "direction only")
+    assert "2 of 3 seeds have a partner, and the difference to p = 0, at the end, is -1.05: " in judgement.why
     assert judgement.why.endswith("two seeds")
+
+
+def test_a_similarity_says_how_many_pairs_it_has():
+    replicas = rows(p0=[10.0, 20.0, 30.0], p2=[9.0, 18.9, 29.2, 5.0])
+    judgement = judged({"of": {"p": 0.2}, "similar_to": {"p": 0}, "margin": 2}, replicas)
+    assert (judgement.n, judgement.verdict) == (4, "reproduced")
+    assert judgement.why.startswith("3 of 4 seeds have a partner, and the difference to p = 0, at the end is -0.9667: ")
 
 
 def test_every_asks_each_pair():
@@ -307,6 +319,11 @@ def test_over_is_the_ratio_of_each_pair():
     assert (judgement.mean, judgement.n) == ((4 / 8 + 1 / 4) / 2, 2)
 
 
+def test_a_ratio_to_what_is_always_below_0_is_judged():
+    replicas = rows(p0=[-1.0, -2.0, -4.0], p2=[-0.5, -1.0, -2.0])
+    assert judged({"of": {"p": 0.2}, "over": {"p": 0}, "below": 0.6}, replicas).verdict == "reproduced"
+
+
 def test_another_metric_of_the_same_replica_makes_a_pair():
     replicas = pd.DataFrame(rows(p0=[4.0, 9.0], p2=[1.0, 1.0])).assign(y=[2.0, 3.0, 1.0, 1.0])
     judgement = judged({"of": {"p": 0}, "over": {"metric": "y"}, "above": {"metric": "y", "p": 0.2}}, replicas)
@@ -323,7 +340,7 @@ def test_a_direction_against_other_replicas_compares_the_same_ratio():
 
 @pytest.mark.parametrize(
     ("at", "mean"),
-    [("end", 2.5), ("start", 6), ("lowest", 2.5), ("highest", 6), (0.5, 4.5), ("rise", -1.5)],  # by -2 and -1 at least
+    [("end", 2.5), ("start", 6), ("lowest", 2.5), ("highest", 6), (1, 4.5), ("rise", -1.5)],  # by -2 and -1 at least
 )
 def test_the_moment_decides_which_measurement_counts(at, mean):
     assert judged({"of": {"arm": "a", "at": at}, "paper": 1}, ENDS, CURVES).mean == mean
@@ -343,8 +360,21 @@ def test_two_moments_of_the_same_curve_are_compared():
     assert judged(claim, ENDS, CURVES).verdict == "not reproduced"  # seed 1 ends at its lowest
 
 
-def test_all_of_one_p_and_seed_count_where_nothing_is_selected():
-    assert judged({"paper": 1}, ENDS).n == 4
+@pytest.mark.parametrize(
+    "claim", [{"below": 9}, {"paper": 1}, {"over": {"at": "start"}, "below": 9}, {"rank_with": "y", "below": 2}]
+)
+def test_several_networks_of_a_seed_are_not_several_seeds(claim):
+    judgement = judged(claim, ENDS, CURVES.assign(y=1.0))  # two arms, two seeds
+    why = "a mean must be over seeds alone, got arm = a, b; name one arm"
+    assert (judgement.verdict, judgement.why) == ("not applicable", why)
+
+
+def test_those_that_a_claim_compares_with_are_of_one_cell_too():
+    claim = {"of": {"arm": "a"}, "above": {"p": 0.2}}
+    several = [{"arm": arm, "p": p, "seed": s, "x": 1.0} for s in range(3) for arm, p in (("a", 0.0), ("a", 0.2))]
+    lone = [row | {"arm": "b"} for row in several if not row["p"]]
+    assert judged({"of": {"arm": "b"}, "above": {"arm": "a"}}, [*several, *lone]).why.endswith("name one p")
+    assert judged(claim, several).why.endswith("got p = 0, 0.2; name one p")
 
 
 @pytest.mark.parametrize(
@@ -404,6 +434,13 @@ DIVERGED = {"p": 0.2, "seed": 3, "ended_by": "non-finite weights"}
             "for 2 of 3 replicas x: p = 0.2, at the end; over p = 0, at the end is a finite number",
             (2, 3),
         ),
+        (  # -2 and 1/2 are as far from 1, and neither is a size
+            rows(p0=[-1.0, 1.0, 1.0], p2=[0.5, 0.5, 2.0]),
+            {"of": {"p": 0.2}, "over": {"p": 0}, "below": 3},
+            "p = 0, at the end is below 0 for 1 of 3 replicas, and no ratio to it has a mean",
+            (0, 3),
+        ),
+        (rows(p2=[-1e308, -1e308, 1e307]), {"below": 2}, "the values are too large for an interval", (0, 3)),
     ],
 )
 def test_a_claim_over_replicas_that_lack_a_value_is_not_judged_and_has_no_mean(replicas, claim, why, numbers):
