@@ -24,6 +24,17 @@ SEEDS = [0, 1, 2]
 CIFAR10, HYPERCUBE, MNIST = (f"noisereg.datasets.{name}" for name in ("Cifar10", "Hypercube", "Mnist"))
 AXES = {  # of each question: what differs from job to job, and what is the same in all jobs
     "depth_resnet": ({"model.depth": [20, 32, 44, 56, 110], "noise.p": [0, 0.1], "seed": SEEDS}, {"seeds": 1}),
+    "fig7_resnet20": (
+        {"seed": SEEDS},
+        {
+            "dataset._target_": CIFAR10,
+            "model.depth": 20,
+            "trainer.max_epochs": 200,
+            "trainer.precision": "auto",  # bf16-mixed on a GPU that has it
+            "channels_last": True,
+            "compile": True,
+        },
+    ),
     "noise_vs_smoothing": (
         {"noise.expected": [False, True]},
         {"noise._target_": "noisereg.noise.Resample", "noise.p": P, "dataset._target_": MNIST, "seeds": 3},
@@ -72,8 +83,9 @@ def number_of(values):
 def core_hours(settings):
     """The cost of a job, in proportion to three trainings that were measured: their seconds, on so many cores."""
     epochs, model = settings["trainer"]["max_epochs"], settings["model"]
+    arms = len(settings["experiment"].get("arms", ["the only one"]))
     if "depth" in model:
-        return 50 * 60 / 3600 * epochs / 30 * model["depth"] / 20
+        return 50 * 60 / 3600 * epochs / 30 * model["depth"] / 20 * arms
     number = settings["seeds"] * number_of(settings["noise"]["p"]) * number_of(settings["optimizer"]["lr"])
     if settings["dataset"]["_target_"] == MNIST:
         return 2 * 309 / 3600 * number / 9 * epochs / 25 * model["hidden"] / 600
