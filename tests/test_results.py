@@ -1,6 +1,7 @@
 """docs/results.md against what it is about: the list of the paper's statements, and the claims of the experiments."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("r
 PAGE = PAGES["results"]
 PAGE_OF = {"nets": PAGES["networks"], "why": PAGES["beyond"]}  # of experiments, by how their names begin
 VERDICTS = {"reproduced", "direction only", "not reproduced", "undecided", "not judged", "not applicable", "not run"}
+KINDS = ["numbers of the paper's", "similarities", "directions", "predictions of a theory", "checks of the code"]
+KIND_OF = {"paper": KINDS[0], "similar_to": KINDS[1], "predicted": KINDS[3]}  # by the key of a claim; else a direction
 IDS = [
     *(f"M{number}" for number in range(1, 8)),
     *(f"D{number}" for number in range(1, 17)),
@@ -102,6 +105,57 @@ def test_every_row_has_a_verdict_and_the_counts_are_those_of_the_rows():
     assert f"Of {len(judged)} claims and predictions {judged.count('reproduced')} are reproduced" in said
     assert f"{judged.count('direction only')} in direction only, {judged.count('not reproduced')} not" in said
     assert f"Beside them {len(rows) - len(judged)} identities" in said
+
+
+def kinds():
+    """Return the verdicts of the rows by what they claim, as the files of the experiments state it."""
+    found = {kind: Counter() for kind in KINDS}
+    for heading, text in sections().items():
+        stated = {
+            claim["id"]: claim
+            for path in (conf_dir() / "experiment").glob("*.yaml")
+            if re.search(rf"experiment={path.stem}\b", text)
+            for claim in yaml.safe_load(path.read_text())["experiment"].get("claims", [])
+        }
+        from_elsewhere = "experiment=why_" in text or "experiment=nets_" in text  # where they have other ids
+        for line in text.splitlines():
+            if heading.startswith("ResNet-20") or not line.startswith("| **"):
+                continue
+            row, (name,) = cells(line), rows_of(line)
+            keys = stated.get(name, {"below"} if from_elsewhere else {"predicted"})
+            if "*Check of the code.*" in row[0]:
+                kind = "checks of the code"
+            else:
+                kind = next((KIND_OF[key] for key in KIND_OF if key in keys), "directions")
+            found[kind][row[-1]] += 1
+    return found
+
+
+def test_the_table_of_kinds_counts_the_rows():
+    head, *lines = [cells(line) for line in PAGE.split("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert [line[0] for line in lines] == KINDS
+    for name, claims, *counts in lines:
+        expected = kinds()[name]
+        assert int(claims) == expected.total(), name
+        assert {verdict: int(n) for verdict, n in zip(head[2:], counts, strict=True) if n} == dict(expected), name
+
+
+def test_the_claims_that_were_judged_on_two_sets_of_seeds_are_counted_and_agree():
+    tables = [text.split("On other seeds")[1] for text in sections().values() if "On other seeds" in text]
+    rows = [cells(line) for table in tables for line in table.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row[0] != "claim"]
+    assert f"{len(rows)} claims in {len(tables)} sections were judged on both: **no verdict differs**" in PAGE
+    assert [row for row in rows if row[2] != row[6]] == []
+
+
+def test_a_row_of_both_sets_of_seeds_has_the_number_and_the_verdict_of_its_section():
+    for text in sections().values():
+        if "On other seeds" not in text:
+            continue
+        first, other = text.split("On other seeds")
+        own = {rows_of(line)[0]: cells(line) for line in first.splitlines() if line.startswith("| **")}
+        for row in (cells(line) for line in other.splitlines() if line.startswith("| ") and "| claim |" not in line):
+            assert (row[1], row[2]) == (own[row[0]][3], own[row[0]][6]), row[0]
 
 
 def test_nothing_is_reproduced_by_fewer_than_three():
