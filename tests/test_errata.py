@@ -12,8 +12,16 @@ from torch import nn
 from noisereg.config.composing import conf_dir
 from noisereg.losses import Hinge, Logistic
 from noisereg.models import MLP, TwoLayer
-from noisereg.theory import hinge_rest, neuron_equilibrium, silent_share, verify_one_step
+from noisereg.theory import (
+    hinge_rest,
+    neuron_bound,
+    neuron_drift,
+    neuron_equilibrium,
+    silent_share,
+    verify_one_step,
+)
 from noisereg.theory.gradient_flow import integrate
+from noisereg.theory.standard_basis import visit_basis
 
 
 def rest_of_a_neuron(*, beta, d=30, lr=1 / 900, replicas=50, start=0.45, steps=3000):
@@ -39,10 +47,50 @@ def test_theorem_2a_is_for_beta_0_alone():
     assert without < dh and with_margin > 13 * dh
 
 
-def test_an_input_with_a_one_has_a_mean_square_of_d_plus_1():
-    d, x = 7, np.random.default_rng(0).normal(size=(100_000, 7))
-    squares = (np.c_[x, np.ones(len(x))] ** 2).sum(axis=1)
-    assert abs(squares.mean() - (d + 1)) < 5 * squares.std() / math.sqrt(len(x))
+def test_the_radius_of_theorem_2b_holds_the_initial_weights():
+    norms = np.linalg.norm(np.random.default_rng(0).uniform(-math.sqrt(3), math.sqrt(3), size=(1000, 30)), axis=1)
+    bound = neuron_bound(30, 1 / 900, norm=5.5, loss=Logistic())
+    assert bound.radius == pytest.approx(400)  # 100 d sqrt(h) / m = 100 30 (1 / 30) 4
+    assert norms.max() < 8
+
+
+@pytest.mark.parametrize(("kink", "outputs"), [("left", {0.0}), ("right", {0.0, 2.0, -2.0})])
+def test_with_the_left_slope_an_output_of_zero_stays(kink, outputs):
+    model = TwoLayer((1,), 1, hidden=8, bias="none", output_signs=True, trained="hidden").double()  # 2 k = 8
+    nn.init.ones_(model.hidden.weight)
+    optimizer, x, found = torch.optim.SGD([model.hidden.weight], lr=0.25), torch.ones(1, 1).double(), set()
+    for step in range(20):
+        optimizer.zero_grad()
+        Hinge(kink=kink)(model(x), torch.tensor([step // 3 % 2])).backward()
+        optimizer.step()
+        found.add(model(x).item())
+    assert found <= outputs and (kink == "left" or len(found) > 1)  # 2 k h = 2
+
+
+@pytest.mark.parametrize("lr", [1.0, 1.5, 3.0])
+def test_after_a_mistake_the_other_side_lies_between_h_and_h_plus_1(lr):
+    weights = torch.rand(1, 200, generator=torch.Generator().manual_seed(0)).double() * 2 - 1
+    weights[0, :100] = weights[0, :100].abs()  # so that N > 0
+    live = weights[0, 100:] > 0
+    visit_basis(weights, torch.tensor([False]), lr=lr)
+    after = weights[0, 100:][live]
+    assert (weights[0, :100] <= 0).all()
+    assert lr <= after.min() < lr + 0.1 and lr + 0.9 < after.max() <= lr + 1
+    assert bool(((after >= 1) & (after <= 2)).all()) is (lr == 1)  # which the proof has for all h
+
+
+def test_a_step_on_an_input_with_a_one_pushes_by_d_plus_1():
+    """E||W'||^2 - ||W||^2 = 2 h r + h^2 E[|x~|^2 / 2] for the hinge loss, where half of the samples are mistakes."""
+    d, lr, mu, s = 2, 0.1, 0.6, 0.8
+    x = np.random.default_rng(0).normal(size=(200_000, d))
+    sign = np.random.default_rng(1).choice([-1.0, 1.0], size=len(x))
+    inputs, weights = np.c_[x, np.ones(len(x))], np.array([s, 0.0, mu])
+    wrong = sign * (inputs @ weights) < 0
+    after = weights + lr * (sign * wrong)[:, None] * inputs
+    push = ((after**2).sum(axis=1) - 1 - 2 * lr * neuron_drift(mu, s)) / lr**2
+    error = push.std() / math.sqrt(len(x))
+    assert abs(push.mean() - (d + 1) / 2) < 5 * error
+    assert abs(push.mean() - d / 2) > 10 * error  # what the paper has
 
 
 def test_equation_2_takes_a_unit_more_to_express_equation_1():
@@ -55,10 +103,6 @@ def test_equation_2_takes_a_unit_more_to_express_equation_1():
     x = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(first(x), second(x))
     # ReLU(x) + 1 is positive everywhere and no constant; v ReLU(w x + b) is 0 on a half line, or constant if w is 0
-
-
-def test_222_of_600_is_not_most():
-    assert 222 / 600 == pytest.approx(0.37)
 
 
 def test_the_identities_of_appendix_b_ask_for_a_slope_of_one():
