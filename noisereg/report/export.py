@@ -19,10 +19,12 @@ from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_parts, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
+from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.reading import find_fault, find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words
-from noisereg.report.page.comparison_table import compare_groups, in_words
+from noisereg.report.page.comparison_table import LESS_THE_SAME, compare_groups
+from noisereg.report.page.means_table import cells_of_metrics
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
@@ -164,38 +166,36 @@ def comparison_files(compared: Comparison, *, formats: Sequence[str]) -> dict[st
 
 def comparison_latex(compared: Comparison) -> str:
     """Return groups of runs side by side as a table of LaTeX: a row for each combination of what differs."""
-    keys, metrics = compared.keys, summary_metrics(compared.metrics)
-    rows, counts = [], []
-    for cell, part in compared.means.groupby(keys, dropna=False, sort=False):
-        own = part.set_index("metric").to_dict("index")
-        place = {key: _escape(in_words(value)) for key, value in zip(keys, cell, strict=True)}
-        rows.append(place | {label_of(metric).title: _mean_in_latex(own[metric], metric, MEAN) for metric in metrics})
-        counts.append(max((int(own[metric]["n"]) for metric in metrics), default=0))
+    rows, counts = _rows_of_means(compared.means, compared.keys, compared.metrics, MEAN)
     caption = f"Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}, over {_range_in_words(counts)} replicas each."
     return _latex(pd.DataFrame(rows), caption=caption, label="comparison")
 
 
 def differences_latex(compared: Comparison) -> str:
     """Return paired differences to the first value of each key as a table of LaTeX."""
-    keys, metrics = compared.keys, summary_metrics(compared.metrics)
     table = compared.differences_to_the_first
-    rows, counts = [], []
-    for cell, part in table.groupby([*keys, "key", "than"], dropna=False, sort=False):
-        own = part.set_index("metric").to_dict("index")
-        *values, key, than = cell
-        place = {name: _escape(in_words(value)) for name, value in zip(keys, values, strict=True)}
-        place["less the same with"] = _escape(f"{key} = {in_words(than)}")
-        measured = {
-            label_of(metric).title: _mean_in_latex(own[metric], metric, DIFFERENCE) if metric in own else "--"
-            for metric in metrics
-        }
-        rows.append(place | measured)
-        counts.append(max((int(row["pairs"]) for row in own.values()), default=0))
+    others = [f"{key} = {in_words(than)}" for key, than in zip(table["key"], table["than"], strict=True)]
+    table = table.assign(**{LESS_THE_SAME: others})
+    rows, counts = _rows_of_means(table, [*compared.keys, LESS_THE_SAME], compared.metrics, DIFFERENCE)
     caption = (
         f"Mean of the differences seed by seed $\\pm$ half of its 95 \\% t interval{_of_cut(rows)}, over "
         f"{_range_in_words(counts)} pairs each."
     )
     return _latex(pd.DataFrame(rows), caption=caption, label="differences")
+
+
+def _rows_of_means(
+    table: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], names: Sequence[str]
+) -> tuple[list[dict[str, str]], list[int]]:
+    """Return the cells of a row for each place, and over how many replicas, or pairs, its means are."""
+    shown = summary_metrics(metrics)
+    rows, counts = [], []
+    for place, part in table.groupby(list(by), dropna=False, sort=False):
+        n, cells = cells_of_metrics(part, shown, names)
+        own = {key: _escape(in_words(value)) for key, value in zip(by, place, strict=True)}
+        rows.append(own | {label_of(name).title: _mean_in_latex(cell) for name, cell in zip(shown, cells, strict=True)})
+        counts.append(n)
+    return rows, counts
 
 
 def _range_in_words(counts: Sequence[int]) -> str:
@@ -232,19 +232,9 @@ def means_latex(group: RunGroup) -> str:
     """
     means = group.means
     cells = [column for column in CELL if column in means]
-    metrics = summary_metrics(means["metric"].unique())
-    rows, counts = [], []
-    for values, part in means.groupby(cells, dropna=False, sort=False):
-        own = part.set_index("metric").to_dict("index")
-        place = {
-            cell: f"{value:g}" if isinstance(value, float) else str(value)
-            for cell, value in zip(cells, values, strict=True)
-        }
-        rows.append(
-            {**place, **{label_of(metric).title: _mean_in_latex(own[metric], metric, MEAN) for metric in metrics}}
-        )
-        most = max((own[metric] for metric in metrics), key=lambda row: row["n"], default=next(iter(own.values())))
-        counts.append(replicas_in_words(int(most["n"]), int(most["replicas"]), int(most["diverged"])))
+    rows, numbers = _rows_of_means(means, cells, means["metric"].unique(), MEAN)
+    of = means.drop_duplicates(cells)[["replicas", "diverged"]].to_numpy().tolist()
+    counts = [replicas_in_words(n, *own) for n, own in zip(numbers, of, strict=True)]
     n = counts[0] if len(set(counts)) == 1 else f"{'; '.join(counts)} in this order"
     caption = f"{_escape(group.title)}. Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}; n = {n}."
     return _latex(pd.DataFrame(rows), caption=caption, label=group.name)
@@ -261,9 +251,7 @@ def claims_latex(group: RunGroup) -> str:
     return _latex(pd.DataFrame(rows), caption=caption, label=f"{group.name}-claims", columns=_CLAIM)
 
 
-def _mean_in_latex(row: Mapping[str, Any], metric: str, names: Sequence[str]) -> str:
-    """Return a mean with its interval, which have these names, in the unit that is shown."""
-    text = label_of(metric).format_mean(*(row[name] for name in names[:3]), is_difference=names == DIFFERENCE)
+def _mean_in_latex(text: str) -> str:
     return text.replace("-", "$-$").replace("±", " $\\pm$ ") or "--"
 
 

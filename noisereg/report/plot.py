@@ -23,10 +23,10 @@ from noisereg.report.figures.panel import Kind, PanelSpec
 from noisereg.report.figures.panel_values import evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
+from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.reading import find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
-from noisereg.report.page.comparison_table import in_words
 from noisereg.terminal import run_command
 
 _OVER_TRAINING = ("epoch", "step")

@@ -133,6 +133,22 @@ def test_a_text_of_a_users_is_no_command_of_latex(runs):
     assert "MLP on 50 \\%\\_of \\#1 \\& more under Flip" in export(runs, "--format", "tex")["sweep.tex"].read_text()
 
 
+def test_the_name_of_an_arm_is_no_command_of_latex(tmp_path):
+    arms = ("l1_0.1", "50 %")
+    rows = [{"arm": arm, "p": 0.0, "seed": seed, "test/error": 0.1} for arm in arms for seed in range(3)]
+    write_run(tmp_path / "runs", replicas=rows)
+    text = export(tmp_path / "runs", "--format", "tex")["sweep.tex"].read_text()
+    assert "\n50 \\% & 0 & 10.00" in text and "\nl1\\_0.1 & 0 & 10.00" in text
+
+
+def test_a_mean_of_latex_over_fewer_replicas_than_the_others_says_so(tmp_path):
+    rows = [{"p": 0.2, "seed": seed, "test/error": 0.1, "train/error": 0.2} for seed in range(3)]
+    del rows[0]["train/error"]
+    write_run(tmp_path / "runs", replicas=rows)
+    text = export(tmp_path / "runs", "--format", "tex")["sweep.tex"].read_text()
+    assert "0.2 & 10.00 $\\pm$ 0.00 & 20.00 $\\pm$ 0.00 (n 2) \\\\" in text and "n = 3." in text
+
+
 def test_claims_are_a_table_of_their_own(runs):
     path = runs / "a" / "result.json"
     claim = {"id": "F1", "says": "It falls.", "metric": "test/error", "of": {"p": 0.2}, "below": 0.5}

@@ -1,27 +1,27 @@
 """Groups of runs side by side as tables: means for each combination of what differs, and paired differences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from noisereg.labels import INTERVAL, label_of
 from noisereg.report.groups.comparison import Comparison
+from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
-from noisereg.report.page.means_table import mean_with_half, shown_means, sweep_metrics, with_interval
+from noisereg.report.page.means_table import cells_of_metrics, page_rows, with_interval
 from noisereg.report.page.terminal import WITHOUT_ROOM, means_table, print_table, table_of_lines
 from noisereg.runs.reading import Run
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import DIFFERENCE, MEAN
 
 _MOST_KEYS = 5  # of a table: groups that differ in more have little to do with one another
-_MOST_ROWS = 400  # of the page; the csv files have them all
 _MOST_LINES = 120  # of the terminal
 _MOST_TABLES = 12  # at the end of a sweep
+LESS_THE_SAME = "less the same with"  # heading of what a difference is to
 _LESS = "less"
 
 
@@ -80,31 +80,23 @@ def comparison_table(compared: Comparison) -> Table:
     """
     keys, means, changes = compared.keys, compared.means, compared.differences_to_the_first
     shown = [metric for metric in summary_metrics(compared.metrics) if metric != WITHOUT_ROOM]
-    labels = {metric: label_of(metric) for metric in shown}
     changes = changes[changes["metric"].isin(shown)]
     of_cell: dict[tuple[str, ...], list[int]] = {}
     for number, words in enumerate(zip(*(changes[key].map(in_words) for key in keys), strict=True)):
         of_cell.setdefault(words, []).append(number)
     lines: list[list[str]] = []
     for cell, own in means.groupby(keys, dropna=False, sort=False):
-        rows = own.set_index("metric").to_dict("index")
-        n = max((rows[metric]["n"] for metric in shown), default=0)
+        n, cells = cells_of_metrics(own, shown, MEAN)
         place = [in_words(value) for value in cell]
-        count = replicas_in_words(int(n), int(own["replicas"].iloc[0]))
-        lines.append([*place, count, *(mean_with_half(rows[metric], MEAN, labels[metric], n) for metric in shown)])
+        lines.append([*place, replicas_in_words(n, int(own["replicas"].iloc[0])), *cells])
         less_others = changes.iloc[of_cell.get(tuple(place), [])]
         for (key, than), part in less_others.groupby(["key", "than"], sort=False):
-            rows = part.set_index("metric").to_dict("index")
-            pairs = max((rows[metric]["pairs"] for metric in shown if metric in rows), default=0)
+            pairs, cells = cells_of_metrics(part, shown, DIFFERENCE)
             less = [f"{_LESS} {in_words(than)}" if name == key else "" for name in keys]
-            cells = [
-                mean_with_half(rows[metric], DIFFERENCE, labels[metric], pairs) if metric in rows else ""
-                for metric in shown
-            ]
             lines.append([*less, f"{pairs} pairs", *cells])
         if len(lines) > _MOST_LINES:
             break
-    headings = (*keys, "n", *(label.title for label in labels.values()))
+    headings = (*keys, "n", *(label_of(metric).title for metric in shown))
     left_out = f", the first {_MOST_LINES} lines" if len(lines) > _MOST_LINES else ""
     title = f"by what differs: {', '.join(keys)}{left_out}"
     return table_of_lines(lines[:_MOST_LINES], headings, title=title, settings=len(keys), difference=_LESS)
@@ -119,7 +111,7 @@ def comparison_cells(compared: Comparison) -> dict[str, Any]:
             *with_interval(row, MEAN),
             replicas_in_words(row["n"], row["replicas"]),
         ]
-        for row in _shown(compared.means)
+        for row in page_rows(compared.means)
     ]
     return {"header": ["metric", *compared.keys, "mean", "95 % interval", "n"], "rows": rows}
 
@@ -134,25 +126,7 @@ def difference_cells(compared: Comparison) -> dict[str, Any]:
             *with_interval(row, DIFFERENCE),
             f"{row['pairs']:,}",
         ]
-        for row in _shown(compared.differences_to_the_first)
+        for row in page_rows(compared.differences_to_the_first)
     ]
-    header = ["metric", *compared.keys, "less the same with", "difference", "95 % interval", "pairs"]
+    header = ["metric", *compared.keys, LESS_THE_SAME, "difference", "95 % interval", "pairs"]
     return {"header": header, "rows": rows}
-
-
-def in_words(value: Any) -> str:
-    """Return the value of a setting as a cell.
-
-    Example:
-        >>> in_words(0.1 + 0.2), in_words(240.0), in_words(1234567), in_words("MLP")
-        ('0.3', '240', '1234567', 'MLP')
-    """
-    return f"{value:.12g}" if isinstance(value, int | float) else str(value)  # two values have two names
-
-
-def _shown(table: pd.DataFrame) -> list[Mapping[str, Any]]:
-    """Return the rows of the metrics that a page shows, metric by metric."""
-    place = {metric: place for place, metric in enumerate(sweep_metrics(table["metric"].unique()))}
-    own = table[table["metric"].isin(place)]
-    own = own.sort_values("metric", key=lambda names: names.map(place), kind="stable").head(_MOST_ROWS)
-    return shown_means(own).to_dict("records")

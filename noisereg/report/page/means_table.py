@@ -1,5 +1,6 @@
 """The means of a group of runs as a table: of each metric at each p, beside the paired difference to p = 0."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from noisereg.labels import Label, label_of, without_threshold
+from noisereg.labels import label_of, without_threshold
+from noisereg.report.groups.naming import in_words
 from noisereg.report.page.cells import number, replicas_in_words
 from noisereg.report.page.layer_table import FEWEST_LAYERS, fraction_stem
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
@@ -24,25 +26,31 @@ def means_table(means: pd.DataFrame) -> dict[str, list[Any]] | None:
     Returns:
         Header and rows of cells; None if no replica has a metric that is shown.
     """
-    place = {metric: place for place, metric in enumerate(sweep_metrics(means["metric"].unique()))}
-    table = means[means["metric"].isin(place)]
-    if table.empty:
-        return None
-    cells = [column for column in CELL if column in table]
-    table = table.sort_values("metric", key=lambda names: names.map(place), kind="stable").head(_MOST_ROWS)
+    cells = [column for column in CELL if column in means]
     rows = [
         [
             label_of(str(row["metric"])).title,
-            *(number(row[cell]) if isinstance(row[cell], int | float) else str(row[cell]) for cell in cells),
+            *(in_words(row[cell]) for cell in cells),
             *with_interval(row, MEAN),
             replicas_in_words(row["n"], row["replicas"], row["diverged"]),
             *with_interval(row, DIFFERENCE),
             replicas_in_words(row["pairs"], row["replicas"] if row["pairs"] else 0),
         ]
-        for row in shown_means(table).to_dict("records")
+        for row in page_rows(means)
     ]
     last = ("mean", "95 % interval", "n", "difference to p = 0", "95 % interval", "pairs")
-    return {"header": ["metric", *cells, *last], "rows": rows}
+    return {"header": ["metric", *cells, *last], "rows": rows} if rows else None
+
+
+def page_rows(means: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of the metrics that a page shows, metric by metric, in the units that are shown.
+
+    Args:
+        means: means or differences, as `shown_means` takes them.
+    """
+    place = {metric: place for place, metric in enumerate(sweep_metrics(means["metric"].unique()))}
+    own = means[means["metric"].isin(place)].sort_values("metric", key=lambda names: names.map(place), kind="stable")
+    return shown_means(own.head(_MOST_ROWS)).to_dict("records")
 
 
 def shown_means(means: pd.DataFrame) -> pd.DataFrame:
@@ -95,18 +103,30 @@ def sweep_metrics(metrics: Iterable[str]) -> list[str]:
     return [name for fits in kinds for name in names if fits(name)]
 
 
-def mean_with_half(row: Mapping[str, Any], names: Sequence[str], label: Label, n: int) -> str:
-    """Return a mean with its interval, and the number of replicas if it is not the one of the row.
+def cells_of_metrics(rows: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) -> tuple[int, list[str]]:
+    """Return over how many replicas the means of some metrics are, and each mean with its interval.
+
+    Behind a mean over fewer of them stands their number.
 
     Args:
-        row: with the mean, the ends of its interval and the number of its values.
-        names: of those four.
-        label: of the metric.
-        n: that the row of the table has.
+        rows: one for each metric, of the same replicas.
+        metrics: one that has no row has an empty cell.
+        names: of the columns, `MEAN` or `DIFFERENCE`.
+
+    Example:
+        >>> rows = pd.DataFrame({"metric": ["test/error", "norm/hidden"], "mean": [0.25, 3.0], "low": [0.24, 2.5],
+        ...                      "high": [0.26, 3.5], "n": [5, 4]})
+        >>> cells_of_metrics(rows, ["test/error", "norm/hidden", "test/loss"], ("mean", "low", "high", "n"))
+        (5, ['25.00±1.00', '3.000±0.500 (n 4)', ''])
     """
-    mean, low, high, own = (row[name] for name in names[:4])
-    text = label.format_mean(mean, low, high, is_difference=names == DIFFERENCE)
-    return f"{text} (n {own})" if text and own < n else text
+    own = rows[rows["metric"].isin(metrics)].set_index("metric").to_dict("index")
+    most = max((int(row[names[3]]) for row in own.values()), default=0)
+    cells = []
+    for metric in metrics:
+        mean, low, high, n = (own[metric][name] if metric in own else math.nan for name in names[:4])
+        text = label_of(metric).format_mean(mean, low, high, is_difference=names == DIFFERENCE)
+        cells.append(f"{text} (n {n})" if text and n < most else text)
+    return most, cells
 
 
 def with_interval(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:

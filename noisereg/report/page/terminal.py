@@ -11,9 +11,10 @@ from rich.text import Text
 from noisereg.labels import INTERVAL, is_even, label_of
 from noisereg.report.claims.correction import changed_by_holm
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
+from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number, replicas_in_words
-from noisereg.report.page.means_table import mean_with_half
+from noisereg.report.page.means_table import cells_of_metrics
 from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
@@ -70,21 +71,14 @@ def means_table(group: RunGroup) -> Table:
     means = group.means
     cells = [column for column in CELL if column in means]
     shown = [metric for metric in summary_metrics(means["metric"].unique()) if metric != WITHOUT_ROOM]
-    labels = {metric: label_of(metric) for metric in shown}
     lines = []
     for values, rows in means.groupby(cells, dropna=False, sort=False):
-        own = rows.set_index("metric").to_dict("index")
-        n, pairs = (max((own[metric][name] for metric in labels), default=0) for name in ("n", "pairs"))
-        first = next(iter(own.values()))
-        place = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-        count = replicas_in_words(n, first["replicas"], first["diverged"])
-        lines.append(
-            [*place, count, *(mean_with_half(own[metric], MEAN, label, n) for metric, label in labels.items())]
-        )
+        (n, own), (pairs, changes) = (cells_of_metrics(rows, shown, names) for names in (MEAN, DIFFERENCE))
+        count = replicas_in_words(n, *rows[["replicas", "diverged"]].iloc[0])
+        lines.append([*map(in_words, values), count, *own])
         if pairs:
-            changes = (mean_with_half(own[metric], DIFFERENCE, label, pairs) for metric, label in labels.items())
             lines.append([*[""] * (len(cells) - 1), _DIFFERENCE, str(pairs), *changes])
-    headings = (*cells, "n", *(label.title for label in labels.values()))
+    headings = (*cells, "n", *(label_of(metric).title for metric in shown))
     return table_of_lines(lines, headings, title=group.title, settings=len(cells))
 
 
