@@ -47,6 +47,15 @@ class Label:
         """
         return f"{self._digits(value)} {self.unit}".rstrip()
 
+    def cut(self, value: float) -> float:
+        """Return a value, or the nearest one that is possible, in the unit that is shown; nan stays nan.
+
+        Example:
+            >>> label_of("test/error").cut(0.125), label_of("test/error").cut(-0.1)
+            (12.5, 0)
+        """
+        return self.factor * min(max(value, self.lowest), self.highest)
+
     def format_mean(self, mean: float, low: float, high: float, *, is_difference: bool = False) -> str:
         """Return a mean with half its interval, or with both ends of one that is cut at what is possible.
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from noisereg.labels import label_of
-from noisereg.report.claims.selection import have_diverged
-from noisereg.report.figures.tradeoff_panel import method_of
+from noisereg.report.figures.tradeoff_panel import split_by_strength
 from noisereg.report.groups.run_group import group_runs
 from noisereg.runs.reading import find_runs
-from noisereg.statistics import CELL, mean_interval
+from noisereg.statistics import mean_interval
 
 _ACTIVE, _VAL, _TEST = "train/active_neurons", "val/error", "test/error"
 _SHOWN = (_TEST, _ACTIVE)
@@ -50,11 +49,7 @@ def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     """
     if missing := [column for column in ("arm", "p", _VAL, _TEST, _ACTIVE) if column not in replicas]:
         raise ValueError(f"no replica has the column {missing[0]}")
-    replicas = replicas[~have_diverged(replicas)]
-    cells = [
-        (*_method_and_strength(rows), rows)
-        for _, rows in replicas.groupby([column for column in CELL if column in replicas], sort=False)
-    ]
+    cells = split_by_strength(replicas)
     methods = list(dict.fromkeys(method for method, _, _ in cells))
     if reference not in methods:
         raise ValueError(f"reference must be a method, one of {', '.join(methods)}, got {reference}")
@@ -78,11 +73,6 @@ def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
             found = min(fit, key=lambda cell, by=smallest: cell[2][by].mean(), default=None)  # type: ignore[misc]
             chosen.append({"question": question, "method": method, **_values(found)})
     return pd.DataFrame(chosen)
-
-
-def _method_and_strength(rows: pd.DataFrame) -> tuple[str, str]:
-    method, strength = method_of(str(rows["arm"].iloc[0]))
-    return method, strength or f"{rows['p'].iloc[0]:g}"
 
 
 def _values(found: tuple[str, str, pd.DataFrame] | None) -> dict[str, object]:
@@ -120,8 +110,7 @@ def as_markdown(chosen: pd.DataFrame) -> str:
 
 def _with_interval(metric: str, *values: float) -> str:
     """Return a mean and the ends of its interval, cut at what is possible, in the unit that is shown."""
-    label = label_of(metric)
-    mean, low, high = (f"{label.factor * min(max(value, label.lowest), label.highest):.1f}" for value in values)
+    mean, low, high = (f"{label_of(metric).cut(value):.1f}" for value in values)
     return f"{mean} ({low} to {high})"
 
 

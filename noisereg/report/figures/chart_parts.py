@@ -11,7 +11,7 @@ import pandas as pd
 from noisereg.report.figures.panel_values import evenly_spaced
 
 _VIRIDIS = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151")  # from 0 to 0.8: the rest is too faint on white
-OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _ONE_COLOUR = _VIRIDIS[1]
 _MOST_IN_LEGEND = 20
 _DIGITS = "%.6g"
@@ -56,6 +56,17 @@ def colour_of(frame: pd.DataFrame, key: str, *, title: str = "", **legend: Any) 
     scale = alt.Scale(domain=values, range=_colours(len(values)))
     shown = legend_values(frame[key]) | legend
     return alt.Color(f"{key}:O", scale=scale, legend=alt.Legend(title=title or key, symbolOpacity=1, **shown))
+
+
+def colours_by_name(column: str, names: Sequence[str], **legend: Any) -> alt.Color:
+    """Return a colour for each name in a column, and their legend.
+
+    Example:
+        >>> colours_by_name("arm", ["hinge", "logistic"], orient="bottom").to_dict()["scale"]["range"]
+        ['#0072b2', '#d55e00']
+    """
+    scale = alt.Scale(domain=list(names), range=cycled(_OKABE_ITO, len(names)))
+    return alt.Color(f"{column}:N", scale=scale, legend=alt.Legend(title=None, symbolOpacity=1, **legend))
 
 
 def legend_values(column: pd.Series) -> dict[str, list[Any]]:

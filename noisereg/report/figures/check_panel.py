@@ -9,7 +9,6 @@ import pandas as pd
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.panel import PanelSpec
 
-_COLOURS = {"measured": "#0072b2", "predicted": "#d55e00"}
 _MOST_LARGE_POINTS = 30
 _COLUMNS = ("x", "measured", "predicted", "low", "high")
 
@@ -36,14 +35,16 @@ def check_chart(spec: PanelSpec, checks: Sequence[Mapping[str, Any]]) -> alt.Lay
     rows = pd.DataFrame({name: curves[0].get(name) or None for name in _COLUMNS}, dtype=float)
     x = _axis(alt.X, "x", curves[0], title="x_title", log=spec.log_x)
     y = {name: _axis(alt.Y, name, curves[0], title="y_title", log=spec.log) for name in _COLUMNS}
-    base = alt.Chart(chart_parts.inline(rows)).encode(x=x)
-    line = base.mark_line(strokeWidth=1.8)
-    point = base.mark_circle(size=45 if len(rows) <= _MOST_LARGE_POINTS else 12, opacity=1)
-    bar = base.mark_rule(strokeWidth=2, color=_COLOURS["measured"]).encode(y=y["low"], y2="high")
+    colours = chart_parts.colours_by_name("what", ["measured", "predicted"], orient="bottom")
+    base = alt.Chart(chart_parts.inline(rows)).encode(x=x, color=colours)
+    measured, predicted = (base.transform_calculate(what=f"'{what}'") for what in ("measured", "predicted"))
+    bar = measured.mark_rule(strokeWidth=2).encode(y=y["low"], y2="high")
+    point = measured.mark_circle(size=45 if len(rows) <= _MOST_LARGE_POINTS else 12, opacity=1)
+    hover = [alt.Tooltip(f"{name}:Q", format=chart_parts.NUMBER) for name in _COLUMNS]
     layers = [
         *([bar] if rows["low"].notna().any() else []),
-        point.transform_calculate(what="'measured'").encode(y=y["measured"], color=_colours(), tooltip=_hover()),
-        line.transform_calculate(what="'predicted'").encode(y=y["predicted"], color=_colours()),
+        point.encode(y=y["measured"], tooltip=hover),
+        predicted.mark_line(strokeWidth=1.8).encode(y=y["predicted"]),
     ]
     return chart_parts.layered(layers, spec.title)
 
@@ -52,12 +53,3 @@ def _axis(kind: type, name: str, curve: Mapping[str, Any], *, title: str, log: b
     scale = alt.Scale(type="log", nice=False, padding=6) if log else alt.Scale(zero=False, nice=False, padding=6)
     axis = alt.Axis(format="~g" if log else chart_parts.NUMBER, tickCount=2 if log else 5, labelOverlap=True)
     return kind(f"{name}:Q", title=str(curve.get(title) or "") or None, axis=axis, scale=scale)
-
-
-def _colours() -> alt.Color:
-    scale = alt.Scale(domain=[*_COLOURS], range=[*_COLOURS.values()])
-    return alt.Color("what:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", symbolOpacity=1))
-
-
-def _hover() -> list[alt.Tooltip]:
-    return [alt.Tooltip(f"{name}:Q", format=chart_parts.NUMBER) for name in _COLUMNS]

@@ -49,10 +49,8 @@ class LineStyle:
         place = self._place(self._drawn(self.key, rows))
         if self.key in _ON_A_SCALE:
             return chart_parts.colour_of(self.values, self.key, title=label_of(self.key).words, **place)
-        domain = list(dict.fromkeys(self.values[self.key]))
-        scale = alt.Scale(domain=domain, range=chart_parts.cycled(chart_parts.OKABE_ITO, len(domain)))
-        legend = alt.Legend(title=None, symbolOpacity=1, labelLimit=_LABEL_LIMIT, **place)
-        return alt.Color(f"{self.key}:N", scale=scale, legend=legend)
+        names = list(dict.fromkeys(self.values[self.key]))
+        return chart_parts.colours_by_name(self.key, names, labelLimit=_LABEL_LIMIT, **place)
 
     def beside(self) -> alt.XOffset:
         """Return the encoding that draws points of different colours beside one another."""
@@ -71,10 +69,9 @@ class LineStyle:
             return {}
         domain = list(dict.fromkeys(self.values["line"].dropna()))
         legend = alt.Legend(title=None, labelLimit=_LABEL_LIMIT, **self._place(self._drawn("line", rows)))
+        scale = alt.Scale(domain=domain, range=chart_parts.cycled(_SHAPES if of_points else _DASHES, len(domain)))
         if of_points:
-            scale = alt.Scale(domain=domain, range=chart_parts.cycled(_SHAPES, len(domain)))
             return {"shape": alt.Shape("line:N", scale=scale, legend=legend)}
-        scale = alt.Scale(domain=domain, range=chart_parts.cycled(_DASHES, len(domain)))
         return {"strokeDash": alt.StrokeDash("line:N", scale=scale, legend=legend)}
 
     def _drawn(self, column: str, rows: pd.DataFrame | None) -> pd.Series:

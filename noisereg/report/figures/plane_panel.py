@@ -74,8 +74,7 @@ def plane_charts(title: str, analyses: Sequence[AnalysedNetwork], *, split: str)
 
 def _chart(rows: pd.DataFrame, title: str) -> alt.LayerChart:
     classes = rows.loc[rows["template"] == 1, "class"].tolist()
-    scale = alt.Scale(domain=classes, range=chart_parts.cycled(chart_parts.OKABE_ITO, len(classes)))
-    colour = alt.Color("class:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", symbolOpacity=1))
+    colour = chart_parts.colours_by_name("class", classes, orient="bottom")
     x, y = _axes(rows)
     samples, templates = (rows[rows["template"] == kind] for kind in (0, 1))
     points = alt.Chart(chart_parts.inline(samples)).mark_circle(size=10, opacity=0.5).encode(x=x, y=y, color=colour)

@@ -80,24 +80,17 @@ def reliability_chart(title: str, analyses: Sequence[AnalysedNetwork]) -> alt.La
     parts = [
         reliability_rows(group).assign(network=label) for label, group in zip(labels, networks.values(), strict=True)
     ]
-    scale = alt.Scale(domain=labels, range=chart_parts.cycled(chart_parts.OKABE_ITO, len(labels)))
-    legend = alt.Legend(title=None, orient="bottom", columns=1, symbolOpacity=1, labelLimit=0)
-    base = alt.Chart(chart_parts.inline(pd.concat(parts))).encode(
-        **_axes(),
-        color=alt.Color("network:N", scale=scale, legend=legend),
-    )
+    colour = chart_parts.colours_by_name("network", labels, orient="bottom", columns=1, labelLimit=0)
+    base = alt.Chart(chart_parts.inline(pd.concat(parts))).encode(**_axes(), color=colour)
     size = alt.Size("share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[_SMALLEST, _LARGEST]))
     hover = [
         alt.Tooltip("network:N"),
         *(alt.Tooltip(f"{name}:Q", format=".3~f") for name in ("confidence", "accuracy", "share")),
     ]
     points = base.mark_circle(opacity=1).encode(size=size, tooltip=hover)
-    return chart_parts.layered([_diagonal(), base.mark_line(strokeWidth=1.2), points], title)
-
-
-def _diagonal() -> alt.Chart:
-    ends = chart_parts.inline(pd.DataFrame({"confidence": [0, 1], "accuracy": [0, 1]}))
-    return alt.Chart(ends).mark_line(strokeDash=[4, 3], strokeWidth=1, color=_GREY).encode(**_axes())
+    ends = alt.Chart(chart_parts.inline(pd.DataFrame({"confidence": [0, 1], "accuracy": [0, 1]}))).encode(**_axes())
+    diagonal = ends.mark_line(strokeDash=[4, 3], strokeWidth=1, color=_GREY)
+    return chart_parts.layered([diagonal, base.mark_line(strokeWidth=1.2), points], title)
 
 
 def _axes() -> dict[str, Any]:

@@ -16,15 +16,26 @@ _WIDTH, _HEIGHT = 420, 300
 _STRENGTH = re.compile(r"_([^_]+)$")
 
 
-def method_of(arm: str) -> tuple[str, str]:
-    """Split the name of an arm into a method and its strength; "" if it has none.
+def split_by_strength(replicas: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """Return the method, the strength and the rows of each arm, p and learning rate, without what diverged.
+
+    An arm is called method_strength; the strength of one that names none is p.
+
+    Args:
+        replicas: one row for each replica, at the end of training.
 
     Example:
-        >>> method_of("weight-decay_1e-3"), method_of("noise")
-        (('weight-decay', '1e-3'), ('noise', ''))
+        >>> rows = pd.DataFrame({"arm": ["weight-decay_1e-3", "noise"], "p": [0.0, 0.2], "seed": 0})
+        >>> [(method, strength, len(own)) for method, strength, own in split_by_strength(rows)]
+        [('weight-decay', '1e-3', 1), ('noise', '0.2', 1)]
     """
-    found = _STRENGTH.search(arm)
-    return (arm[: found.start()], found[1]) if found else (arm, "")
+    parts = []
+    for _, rows in replicas[~have_diverged(replicas)].groupby([name for name in CELL if name in replicas], sort=False):
+        arm = str(rows["arm"].iloc[0]) if "arm" in rows else "p"
+        named = _STRENGTH.search(arm)
+        method = arm[: named.start()] if named else arm
+        parts.append((method, named[1] if named else f"{rows['p'].iloc[0]:g}", rows))
+    return parts
 
 
 def tradeoff_points(replicas: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
@@ -52,21 +63,13 @@ def tradeoff_points(replicas: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """
     if missing := [column for column in (x, y) if column not in replicas]:
         raise ValueError(f"no replica has the column {missing[0]}")
-    cells = [column for column in CELL if column in replicas]
     points = []
-    for _, rows in replicas[~have_diverged(replicas)].groupby(cells, sort=False):
-        first = rows.iloc[0]
-        method, strength = method_of(str(first.get("arm", "p")))
-        point: dict[str, Any] = {"method": method, "strength": strength or f"{first['p']:g}"}
+    for method, strength, rows in split_by_strength(replicas):
+        point: dict[str, Any] = {"method": method, "strength": strength}
         for name, column in (("x", x), ("y", y)):
-            label = label_of(column)
-            interval = mean_interval(label.factor * rows[column])
-            low, high = label.factor * label.lowest, label.factor * label.highest
-            point |= {
-                name: interval.mean,
-                f"{name}_low": max(interval.low, low),
-                f"{name}_high": min(interval.high, high),
-            }
+            mean, low, high, _ = mean_interval(rows[column])
+            cut = label_of(column).cut
+            point |= {name: cut(mean), f"{name}_low": cut(low), f"{name}_high": cut(high)}
         points.append({**point, "n": len(rows)})
     return pd.DataFrame(points)
 
@@ -81,23 +84,21 @@ def tradeoff_chart(spec: PanelSpec, replicas: pd.DataFrame) -> alt.LayerChart:
     rows = tradeoff_points(spec.selected.rows(replicas), x, y)
     rows["place"] = range(len(rows))
     methods = list(dict.fromkeys(rows["method"]))
-    scale = alt.Scale(domain=methods, range=chart_parts.cycled(chart_parts.OKABE_ITO, len(methods)))
-    legend = alt.Legend(title=None, orient="bottom", columns=4, symbolOpacity=1)
-    axis = alt.Axis(format=chart_parts.NUMBER, tickCount=5)
-
-    def place(name: str, kind: type, column: str, words: str) -> alt.X | alt.Y:
-        title = words or label_of(column).title
-        return kind(f"{name}:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=False, padding=10))
-
-    of_x, of_y = place("x", alt.X, x, spec.metrics[x]), place("y", alt.Y, y, spec.metrics[y])
-    base = alt.Chart(chart_parts.inline(rows)).encode(color=alt.Color("method:N", scale=scale, legend=legend))
+    colours = chart_parts.colours_by_name("method", methods, orient="bottom", columns=4)
+    axis, scale = alt.Axis(format=chart_parts.NUMBER, tickCount=5), alt.Scale(zero=False, nice=False, padding=10)
+    places = {
+        name: kind(f"{name}:Q", title=spec.metrics[column] or label_of(column).title, axis=axis, scale=scale)
+        for kind, column, names in ((alt.X, x, ("x", "x_low")), (alt.Y, y, ("y", "y_low")))
+        for name in names
+    }
+    base = alt.Chart(chart_parts.inline(rows)).encode(x=places["x"], y=places["y"], color=colours)
     hover = [alt.Tooltip(f"{name}:N") for name in ("method", "strength")]
     hover += [alt.Tooltip(f"{name}:Q", format=chart_parts.NUMBER) for name in ("x", "y", "n")]
     bars = [
-        base.mark_rule(opacity=0.6).encode(x=place("x_low", alt.X, x, spec.metrics[x]), x2="x_high", y=of_y),
-        base.mark_rule(opacity=0.6).encode(x=of_x, y=place("y_low", alt.Y, y, spec.metrics[y]), y2="y_high"),
+        base.mark_rule(opacity=0.6).encode(x=places["x_low"], x2="x_high"),
+        base.mark_rule(opacity=0.6).encode(y=places["y_low"], y2="y_high"),
     ]
-    line = base.mark_line(strokeWidth=1.2, opacity=0.7).encode(x=of_x, y=of_y, order="place:Q")
-    points = base.mark_circle(size=50, opacity=1).encode(x=of_x, y=of_y, tooltip=hover)
-    words = base.mark_text(align="left", dx=6, dy=-6, fontSize=9).encode(x=of_x, y=of_y, text="strength:N")
+    line = base.mark_line(strokeWidth=1.2, opacity=0.7).encode(order="place:Q")
+    points = base.mark_circle(size=50, opacity=1).encode(tooltip=hover)
+    words = base.mark_text(align="left", dx=6, dy=-6, fontSize=9).encode(text="strength:N")
     return chart_parts.layered([*bars, line, points, words], spec.title).properties(width=_WIDTH, height=_HEIGHT)
