@@ -16,14 +16,7 @@ _CAPTION = f"lines, bars: mean over the runs of each {STRENGTH}, with one standa
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what the workspace holds, or save it.
-
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code: 0, or 2 if it cannot be saved, which one line on stderr explains.
-    """
+    """Print what the workspace holds, or save it, and return the exit code, as `run_command` does."""
     return run_command(_show_or_save, parser=dashboard_parser(), arguments=arguments)
 
 

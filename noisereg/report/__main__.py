@@ -30,13 +30,9 @@ _NO_MORE_FIGURES = f"No figure: these are drawn of the first {_MOST_FIGURES} gro
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report of the runs in some folders, or, where the first argument is export, what a paper takes of them.
+    """Write the report of the runs in some folders, and return the exit code, as `run_command` does.
 
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code: 0, or 2 for bad input, which is one line on stderr.
+    Where the first argument is export, it is `noisereg export` with the others.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] == ["export"]:  # a folder of that name is ./export

@@ -20,7 +20,7 @@ from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_parts, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.naming import in_words
-from noisereg.report.groups.reading import find_fault, find_finished
+from noisereg.report.groups.reading import compute_or_explain, find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words
 from noisereg.report.page.comparison_table import LESS_THE_SAME, compare_groups
@@ -30,21 +30,13 @@ from noisereg.runs.summary import summary_metrics
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 from noisereg.terminal import plain_text, run_command
 
-FORMATS = EXPORTED
 _HEADING = 14  # letters of a line
 _CLAIM = r"lp{.4\linewidth}lllll"  # what a claim says is a sentence
 _FITTED = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"  # at most as wide as the text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export the runs in some folders.
-
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code: 0, or 2 for bad input, which is one line on stderr.
-    """
+    """Export the runs in some folders, and return the exit code, as `run_command` does."""
     return run_command(_export, parser=export_parser(), arguments=arguments)
 
 
@@ -55,12 +47,12 @@ def _export(asked: Namespace, console: Console) -> None:
     num_files = 0
     for what, make in _parts(groups, form, formats):
         with console.status(Text(f"exporting the {what}")):
-            made, fault = _made(make)
+            made, fault = compute_or_explain(make)
         lines += [f"no {what}: {fault}"] if fault else []
-        for name, content in made.items():
+        for name, content in (made or {}).items():
             write_atomically(asked.out / name, content)
             console.print(str(asked.out / name), soft_wrap=True)
-        num_files += len(made)
+            num_files += 1
     if not num_files:
         raise ValueError(lines[0] if lines else f"no {asked.format} of {asked.paths[0]}: nothing was measured")
     for line in lines:
@@ -79,20 +71,8 @@ def _parts(
         yield "tables of groups side by side", partial(comparison_files, compared, formats=formats)
 
 
-def _made(make: Callable[[], dict[str, bytes]]) -> tuple[dict[str, bytes], str]:
-    """Return files, or none and what went wrong: what a stranger's record asks for may be wrong in any way."""
-    files: dict[str, bytes] = {}
-    fault = find_fault(lambda: files.update(make()))
-    return files, fault
-
-
 def figure_files(group: RunGroup, *, form: Form, formats: Sequence[str]) -> dict[str, bytes]:
-    """Return the figure of a group of runs as files.
-
-    Args:
-        group: of runs.
-        form: of the figure.
-        formats: some of `FORMATS`, of which pdf, svg and png count; pdf and tex together make a caption.
+    """Return the figure of a group of runs as files, of which pdf and tex together make a caption.
 
     Returns:
         Contents by name: the figure, `<name>.pdf`, `.svg` and `.png`, or, if it is taller than a page, its parts,
@@ -118,11 +98,7 @@ def figure_files(group: RunGroup, *, form: Form, formats: Sequence[str]) -> dict
 
 
 def table_files(group: RunGroup, *, formats: Sequence[str]) -> dict[str, bytes]:
-    """Return the tables of a group of runs as files.
-
-    Args:
-        group: of runs.
-        formats: some of `FORMATS`, of which csv and tex count.
+    """Return the tables of a group of runs as files, csv and tex.
 
     Returns:
         Contents by name: the means, `<name>.csv` and `.tex`; the verdicts, if there are claims, `<name>-claims.csv` and
@@ -141,11 +117,7 @@ def table_files(group: RunGroup, *, formats: Sequence[str]) -> dict[str, bytes]:
 
 
 def comparison_files(compared: Comparison, *, formats: Sequence[str]) -> dict[str, bytes]:
-    """Return the tables of groups side by side as files.
-
-    Args:
-        compared: the groups.
-        formats: some of `FORMATS`, of which csv and tex count.
+    """Return the tables of groups side by side as files, csv and tex.
 
     Returns:
         Contents by name: the means for each combination of what differs, if that is more than p, rate and arm,
@@ -154,13 +126,13 @@ def comparison_files(compared: Comparison, *, formats: Sequence[str]) -> dict[st
     """
     made: dict[str, bytes] = {}
     if "csv" in formats:
-        made |= (
-            {"comparison.csv": csv_text(comparison_rows(compared)).encode()} if compared.has_several_settings else {}
-        )
+        if compared.has_several_settings:
+            made["comparison.csv"] = csv_text(comparison_rows(compared)).encode()
         made["differences.csv"] = csv_text(difference_rows(compared)).encode()
-    if "tex" in formats:
-        made |= {"comparison.tex": comparison_latex(compared).encode()} if compared.has_several_settings else {}
-        made |= {} if compared.differences.empty else {"differences.tex": differences_latex(compared).encode()}
+    if "tex" in formats and compared.has_several_settings:
+        made["comparison.tex"] = comparison_latex(compared).encode()
+    if "tex" in formats and not compared.differences.empty:
+        made["differences.tex"] = differences_latex(compared).encode()
     return made
 
 
@@ -318,8 +290,8 @@ def _panels(specification: Mapping[str, Any], name: str, form: Form) -> dict[str
 
 def _formats_of(text: str) -> list[str]:
     given = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in given if name not in FORMATS]:
-        raise ValueError(f"--format must be some of {','.join(FORMATS)}, got {unknown[0]!r}")
+    if unknown := [name for name in given if name not in EXPORTED]:
+        raise ValueError(f"--format must be some of {','.join(EXPORTED)}, got {unknown[0]!r}")
     return given
 
 

@@ -36,14 +36,7 @@ _MOST_ROWS = 24  # of the terminal for each line of a plot
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plot the runs in some folders.
-
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code: 0, or 2 for bad input, which is one line on stderr.
-    """
+    """Plot the runs in some folders, and return the exit code, as `run_command` does."""
     return run_command(_plot, parser=plot_parser(), arguments=arguments)
 
 

@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
 from noisereg.report.groups.run_group import RunGroup, group_runs
 from noisereg.runs.reading import Run, find_runs
+
+Outcome = TypeVar("Outcome")
 
 
 def find_groups(paths: Iterable[Path | str], console: Console) -> tuple[list[RunGroup], list[Run]]:
@@ -49,17 +52,17 @@ def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
     checked = {run.folder: _checked(run, _group_alone) for run in runs}
     groups = []
     for group in group_runs(checked.values()):
-        if not find_fault(partial(_compute, group)):
+        if _can_be_shown(group):
             groups.append(group)
             continue
         own = {run.folder: _checked(run, lambda run: _compute(RunGroup("", "", [run]))) for run in group.runs}
         checked |= own
         rest = RunGroup(group.title, group.name, [run for run in own.values() if run.status == "finished"])
-        groups += [rest] if rest.runs and not find_fault(partial(_compute, rest)) else []
+        groups += [rest] if rest.runs and _can_be_shown(rest) else []
     shown = {run.folder for group in groups for run in group.runs}
-    return groups, [
-        run if run.status != "finished" else _lost(run) for run in checked.values() if run.folder not in shown
-    ]
+    others = [run for run in checked.values() if run.folder not in shown]
+    unlike: Any = {"status": "unreadable", "reason": "its results do not fit those of the other runs of its settings"}
+    return groups, [replace(run, **unlike) if run.status == "finished" else run for run in others]
 
 
 def find_finished(paths: Sequence[Path], console: Console) -> tuple[list[RunGroup], list[str]]:
@@ -78,24 +81,23 @@ def find_finished(paths: Sequence[Path], console: Console) -> tuple[list[RunGrou
     return groups, [f"left out, {run.status}: {run.folder} {run.reason}" for run in others]
 
 
-def find_fault(compute: Callable[[], object]) -> str:
-    """Return in a line what goes wrong where something of strangers' runs is computed; nothing if all is well.
+def compute_or_explain(compute: Callable[[], Outcome]) -> tuple[Outcome | None, str]:
+    """Return what is computed of strangers' runs and an empty text, or None and what went wrong, in a line.
 
     Example:
-        >>> find_fault(lambda: {}["config"])
-        "KeyError: 'config'"
+        >>> compute_or_explain(lambda: {"p": 0.2}["p"]), compute_or_explain(lambda: {}["config"])
+        ((0.2, ''), (None, "KeyError: 'config'"))
     """
     try:
-        compute()
+        return compute(), ""
     except Exception as error:  # a record may be wrong in any way, and the other runs are to be shown
         words = " ".join(str(error).split())
-        return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
-    return ""
+        return None, words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
 
 
 def _checked(run: Run, compute: Callable[[Run], object]) -> Run:
     """Return a run; a finished one of which something cannot be computed is unreadable, for that reason."""
-    fault = find_fault(partial(compute, run)) if run.status == "finished" else ""
+    _, fault = compute_or_explain(partial(compute, run)) if run.status == "finished" else (None, "")
     return replace(run, status="unreadable", reason=fault) if fault else run
 
 
@@ -104,8 +106,8 @@ def _group_alone(run: Run) -> None:
     _ = group_runs([run]), run.rows
 
 
-def _lost(run: Run) -> Run:
-    return replace(run, status="unreadable", reason="its results do not fit those of the other runs of its settings")
+def _can_be_shown(group: RunGroup) -> bool:
+    return not compute_or_explain(partial(_compute, group))[1]
 
 
 def _compute(group: RunGroup) -> None:

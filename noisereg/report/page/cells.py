@@ -37,16 +37,6 @@ def count_by_kind(judgements: Iterable[Judgement]) -> dict[str, dict[str, int]]:
     return {words: count_verdicts(own[kind]) for kind, words in KINDS.items() if own[kind]}
 
 
-def verdicts_in_words(counts: Mapping[str, int]) -> str:
-    """Return how many claims have which verdict, in words.
-
-    Example:
-        >>> verdicts_in_words({"reproduced": 2, "direction only": 0, "not reproduced": 1})
-        '2 reproduced, 1 not reproduced'
-    """
-    return ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
-
-
 def kinds_in_words(counts: Mapping[str, Mapping[str, int]]) -> str:
     """Return how many claims of which kind have which verdict, in words.
 
@@ -54,7 +44,8 @@ def kinds_in_words(counts: Mapping[str, Mapping[str, int]]) -> str:
         >>> kinds_in_words({"directions": {"reproduced": 2, "undecided": 1}, "checks of the code": {"reproduced": 3}})
         'directions: 2 reproduced, 1 undecided; checks of the code: 3 reproduced'
     """
-    return "; ".join(f"{kind}: {verdicts_in_words(own)}" for kind, own in counts.items())
+    parts = {kind: [f"{number} {verdict}" for verdict, number in own.items() if number] for kind, own in counts.items()}
+    return "; ".join(f"{kind}: {', '.join(words)}" for kind, words in parts.items())
 
 
 def replicas_in_words(n: int, replicas: int, diverged: int = 0) -> str:

@@ -13,6 +13,7 @@ from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import images_of, specification_of, vega_script
 from noisereg.report.groups.comparison import Comparison
+from noisereg.report.groups.reading import compute_or_explain
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, kinds_in_words, run_facts, settings_of
 from noisereg.report.page.comparison_table import comparison_cells, difference_cells
@@ -54,10 +55,8 @@ class DrawnFigure:
             >>> DrawnFigure.of(group).specification["title"]["text"]
             'Sweep'
         """
-        try:
-            return cls(specification_of(figure_of(group)), notes=group.curve_faults)
-        except Exception as error:  # what a stranger's record asks for may be wrong in any way
-            return cls({}, f"No figure: {error}", notes=group.curve_faults)
+        drawn, fault = compute_or_explain(lambda: specification_of(figure_of(group)))
+        return cls(drawn or {}, fault and f"No figure: {fault}", notes=group.curve_faults)
 
     @property
     def for_the_page(self) -> dict[str, Any]:

@@ -15,31 +15,6 @@ from noisereg.statistics import CELL, DIFFERENCE, MEAN
 from noisereg.terminal import plain_text
 
 RESULT_COLUMNS = ("experiment", "title", *CELL, "metric", "unit", *MEAN, "diverged", *DIFFERENCE)
-CLAIM_COLUMNS = (
-    "experiment",
-    "title",
-    "claim",
-    "says",
-    "place",
-    "kind",
-    "role",
-    "paper",
-    "theory",
-    "ours",
-    "low",
-    "high",
-    "unit",
-    "n",
-    "replicas",
-    "verdict",
-    "why",
-    "beside",
-    "of",
-    "command",
-    "commit",
-    "seconds",
-    "device",
-)
 _DIGITS = "%.10g"  # of numbers in other units than the record has them in, the last digits are rounding
 
 
@@ -76,7 +51,7 @@ def claim_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
         groups: of runs; those without claims and checks have no row.
 
     Returns:
-        Columns `CLAIM_COLUMNS`; numbers in the unit that is shown, nan where there is none.
+        Numbers in the unit that is shown, nan where there is none; no columns if there is no row.
 
     Example:
         >>> from pathlib import Path
@@ -89,27 +64,19 @@ def claim_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
           claim  ours unit     verdict
         0    F1  21.0    %  reproduced
     """
-    rows = [_claim_row(group, judgement) for group in groups for judgement in group.judgements]
-    table = pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
-    numbers = ["paper", "theory", "ours", "low", "high", "seconds"]
-    return table.astype(dict.fromkeys(numbers, "float64"))
+    table = pd.DataFrame([_claim_row(group, judgement) for group in groups for judgement in group.judgements])
+    numbers = ("paper", "theory", "ours", "low", "high", "seconds")
+    return table.astype({name: "float64" for name in numbers if name in table})
 
 
 def comparison_rows(compared: Comparison) -> pd.DataFrame:
-    """Return a row for each combination of what differs and metric: its mean, in the unit that is shown.
-
-    Args:
-        compared: groups of runs.
-    """
+    """Return a row for each combination of what differs and metric: its mean, in the unit that is shown."""
     columns = [*compared.keys, "metric", "unit", *MEAN]
     return shown_means(compared.means)[columns]
 
 
 def difference_rows(compared: Comparison) -> pd.DataFrame:
     """Return a row for each two combinations that differ in one key, and each metric: their paired difference.
-
-    Args:
-        compared: groups of runs.
 
     Returns:
         The settings of the later combination; key and than, what the earlier one has there instead; metric, unit; the

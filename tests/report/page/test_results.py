@@ -5,7 +5,7 @@ import scipy.stats
 from runs.run_folders import CONFIG, write_run
 
 from noisereg.report.groups.run_group import group_runs
-from noisereg.report.page.results import CLAIM_COLUMNS, RESULT_COLUMNS, claim_rows, csv_text, result_rows
+from noisereg.report.page.results import RESULT_COLUMNS, claim_rows, csv_text, result_rows
 from noisereg.runs.reading import find_runs
 
 CLAIM = {
@@ -75,9 +75,7 @@ def test_a_claim_row_says_of_how_many_replicas_its_value_is(tmp_path):
 
 def test_groups_without_claims_have_no_claim_rows(tmp_path):
     write_run(tmp_path, replicas=[{"p": 0.2, "seed": 0, "test/error": 0.2}])
-    table = claim_rows(grouped(tmp_path))
-    assert table.empty
-    assert tuple(table) == CLAIM_COLUMNS
+    assert claim_rows(grouped(tmp_path)).empty
 
 
 def test_runs_without_claims_have_a_row_for_each_p_and_metric_with_the_paired_difference(tmp_path):
