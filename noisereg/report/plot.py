@@ -22,7 +22,7 @@ from noisereg.report.figures.line_panel import FEWEST_FOR_AN_INTERVAL
 from noisereg.report.figures.panel import Kind, PanelSpec
 from noisereg.report.figures.panel_values import evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
-from noisereg.report.groups.comparison import Comparison
+from noisereg.report.groups.comparison import Comparison, varies_within
 from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.reading import find_finished
 from noisereg.report.groups.run_group import RunGroup
@@ -118,7 +118,7 @@ class Plot:
         settings = {key: _known("--by", key, compared, rows) for key in (compared.keys if by is None else by)}
         if by is None:
             cells = [] if is_over_training or is_measured else [along]
-            settings = {key: values for key, values in settings.items() if key != x and _differs(values, cells)}
+            settings = {key: values for key, values in settings.items() if key != x and varies_within(values, cells)}
         if not (is_over_training or is_measured) and along.nunique(dropna=False) < 2:
             value = in_words(along.iloc[0])
             raise ValueError(f"--x {x} is {value} in all replicas; they differ in {_listed(compared)}")
@@ -264,15 +264,9 @@ def _check_measured(name: str, compared: Comparison, frame: pd.DataFrame) -> Non
         raise ValueError(f"--y {name} has no number to draw")
 
 
-def _differs(values: pd.Series, cells: Sequence[pd.Series]) -> bool:
-    """Return whether replicas that have all of some values in common differ in others."""
-    kinds = values.groupby(list(cells), dropna=False).nunique(dropna=False).max() if cells else values.nunique()
-    return bool(kinds > 1)
-
-
 def _check_alone(compared: Comparison, rows: pd.DataFrame, cells: Sequence[pd.Series]) -> None:
     """Refuse a mean over replicas that differ in more than their seed: it would say nothing of any of them."""
-    also = [key for key in compared.keys if _differs(compared.column(key, rows), cells)]
+    also = [key for key in compared.keys if varies_within(compared.column(key, rows), cells)]
     if also:
         raise ValueError(
             f"a mean would be over replicas that differ in {', '.join(also)} too: name them in --by, or choose one "

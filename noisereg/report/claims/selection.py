@@ -63,9 +63,8 @@ class Selection:
     at: str | float = "end"
     metric: str | None = None
 
-    @classmethod
-    def of(cls, mapping: Any, key: str = "of") -> "Selection":
-        """Read a selection from a configuration.
+    def but(self, mapping: Any, key: str = "of") -> "Selection":
+        """Return a selection in which what a mapping of a configuration names is replaced.
 
         Args:
             mapping: value by column, and `at` and `metric`.
@@ -74,17 +73,6 @@ class Selection:
         Raises:
             ValueError: if it is no mapping, a value is neither a number nor a text, `at` names no moment, or `metric`
                 is no text.
-
-        Example:
-            >>> Selection.of({"arm": "hinge", "at": 100})
-            Selection(where={'arm': 'hinge'}, at=100, metric=None)
-        """
-        return cls().but(mapping, key)
-
-    def but(self, mapping: Any, key: str = "of") -> "Selection":
-        """Return a selection in which what a mapping names is replaced.
-
-        Args and errors are those of `of`.
 
         Example:
             >>> Selection({"arm": "hinge", "p": 0.2}).but({"p": 0}).words

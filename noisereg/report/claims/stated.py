@@ -37,7 +37,7 @@ NumberOrComponent = Annotated[
     must_be("a finite number, or a component with _target_"),
 ]
 Selected = Annotated[
-    Selection, PlainValidator(lambda given: given if isinstance(given, Selection) else Selection.of(given))
+    Selection, PlainValidator(lambda given: given if isinstance(given, Selection) else Selection().but(given))
 ]
 Mapped = TypeVar("Mapped", bound="Stated")
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from noisereg.config.check import suggest_name
 from noisereg.config.targets import model_name
-from noisereg.report.groups.run_group import RunGroup
+from noisereg.report.groups.run_group import RunGroup, learning_rate_of
 from noisereg.runs.reading import join_tables
 from noisereg.statistics import cell_means, paired_differences
 
@@ -44,7 +44,7 @@ class Comparison:
         """The fewest settings that tell the groups apart, then p, the rate and the arm as far as replicas differ."""
         found = [*self._telling_apart]
         for key in _OF_A_REPLICA.values():
-            if key in self.rows and self.varies_within(found, key):
+            if key in self.rows and varies_within(self.rows[key], [self.rows[name] for name in found]):
                 found.append(key)
         return found
 
@@ -57,12 +57,6 @@ class Comparison:
     def rows(self) -> pd.DataFrame:
         """A row for each replica, as it ended: its group's number, what it is told apart by, its seed and metrics."""
         return self._joined([group.replicas for group in self.groups])
-
-    def varies_within(self, cells: Sequence[str], key: str) -> bool:
-        """Return whether replicas that have all of some columns in common differ in another one."""
-        values = self.column(key)
-        kinds = values.groupby([self.column(cell) for cell in cells], dropna=False).nunique() if cells else None
-        return bool((values.nunique() if kinds is None else kinds.max()) > 1)
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -148,8 +142,7 @@ class Comparison:
 
     def _rated(self, number: int, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a group with its number, and the learning rate that all its runs have."""
-        optimizer = self.groups[number].runs[0].config.get("optimizer")
-        rate = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
+        rate = learning_rate_of(self.groups[number].runs[0])
         if "lr" not in table and isinstance(rate, int | float):
             table = table.assign(lr=float(rate))
         return table.assign(**{GROUP: number})
@@ -163,6 +156,18 @@ class Comparison:
         front = [GROUP, *settings, *(key for key in (*_OF_A_REPLICA.values(), "seed") if key in named)]
         whole = pd.concat([named, pd.DataFrame(settings, index=named.index)], axis=1)
         return whole[[*front, *(column for column in whole if column not in front)]]
+
+
+def varies_within(values: pd.Series, cells: Sequence[pd.Series]) -> bool:
+    """Return whether rows that have all of some values in common differ in another one, or some have none.
+
+    Example:
+        >>> p, hidden = pd.Series([0.0, 0.2, 0.2]), pd.Series([8, 16, 16])
+        >>> varies_within(p, []), varies_within(p, [hidden])
+        (True, False)
+    """
+    kinds = values.groupby(list(cells), dropna=False).nunique(dropna=False) if cells else [values.nunique(dropna=False)]
+    return bool(max(kinds, default=0) > 1)
 
 
 def _in_words(settings: Mapping[str, Any]) -> dict[str, Any]:

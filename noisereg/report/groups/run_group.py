@@ -224,7 +224,7 @@ class RunGroup:
     @cached_property
     def _rates(self) -> list[tuple[Run, dict[str, Any]]]:
         """Each run with its learning rate, for rows that do not have theirs; empty where all runs have the same."""
-        rates = [_rate(run) for run in self.runs]
+        rates = [learning_rate_of(run) for run in self.runs]
         differ = len(set(map(str, rates))) > 1
         return [(run, {"lr": rate} if differ else {}) for run, rate in zip(self.runs, rates, strict=True)]
 
@@ -418,6 +418,7 @@ def _once(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
     return rows[~is_double].reset_index(drop=True) if is_double.any() else rows
 
 
-def _rate(run: Run) -> Any:
+def learning_rate_of(run: Run) -> Any:
+    """Return the learning rate of a run's configuration, a number or whatever stands there; None if it has none."""
     optimizer = run.config.get("optimizer")
     return optimizer.get("lr") if isinstance(optimizer, Mapping) else None

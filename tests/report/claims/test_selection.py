@@ -30,7 +30,7 @@ KINDS = {"text": "1", "number": 1, "flag": True}
 
 
 def values(selection, metric="x", replicas=ENDS, curves=CURVES):
-    return Selection.of(selection).values(metric, replicas=replicas, curves=curves)["value"].tolist()
+    return Selection().but(selection).values(metric, replicas=replicas, curves=curves)["value"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_was_not_measured_at_the_start_is_not_taken_from_later():
 
 
 def test_a_replica_stays_named_in_its_row():
-    table = Selection.of({"p": 0.2, "at": "highest"}).values("x", replicas=ENDS, curves=CURVES)
+    table = Selection().but({"p": 0.2, "at": "highest"}).values("x", replicas=ENDS, curves=CURVES)
     assert table.set_index(["p", "seed"])["value"].to_dict() == {(0.2, 0): 9.0, (0.2, 1): 6.0}
 
 
@@ -124,11 +124,11 @@ def test_a_selection_from_nothing_says_so(at, message):
 )
 def test_a_mapping_that_selects_nothing_is_refused(mapping, message):
     with pytest.raises(ValueError, match=message):
-        Selection.of(mapping)
+        Selection().but(mapping)
 
 
 def test_another_selection_inherits_what_it_does_not_name():
-    selection = Selection.of({"p": 0.2, "arm": "a", "at": "start"})
+    selection = Selection().but({"p": 0.2, "arm": "a", "at": "start"})
     assert selection.but({"p": 0}) == Selection({"p": 0, "arm": "a"}, "start")
     assert selection.but({"at": 5}) == Selection({"p": 0.2, "arm": "a"}, 5)
 
@@ -136,15 +136,15 @@ def test_another_selection_inherits_what_it_does_not_name():
 def test_a_selection_may_be_of_another_metric():
     ends = ENDS.assign(y=10 * ENDS["x"])
     assert values({"p": 0.2, "arm": "a", "metric": "y"}, replicas=ends) == [20, 30]
-    assert Selection.of({"p": 0.2, "metric": "y"}).but({"p": 0}).words == "y, p = 0, at the end"
+    assert Selection().but({"p": 0.2, "metric": "y"}).but({"p": 0}).words == "y, p = 0, at the end"
     with pytest.raises(NothingSelectedError, match="no replica has the column z"):
         values({"metric": "z"})
 
 
 def test_the_words_name_every_column_and_the_moment():
-    assert Selection.of({}).words == "at the end"
-    assert Selection.of({"arm": "hinge", "p": 0.5, "at": 100}).words == "arm = hinge, p = 0.5, at epoch 100"
-    assert Selection.of({"at": "lowest"}).words == "at its lowest"
+    assert Selection().but({}).words == "at the end"
+    assert Selection().but({"arm": "hinge", "p": 0.5, "at": 100}).words == "arm = hinge, p = 0.5, at epoch 100"
+    assert Selection().but({"at": "lowest"}).words == "at its lowest"
 
 
 def side(**columns):
@@ -221,14 +221,14 @@ COURSES = pd.DataFrame(
 
 @pytest.mark.parametrize(("at", "first"), [("end", 0), (1, 1)])
 def test_the_rank_correlation_of_two_courses_is_scipys(at, first):
-    found = Selection.of({"p": 0.2, "at": at}).rank_correlations("x", "y", curves=COURSES)
+    found = Selection().but({"p": 0.2, "at": at}).rank_correlations("x", "y", curves=COURSES)
     for seed, value in zip(found["seed"], found["value"], strict=True):
         mine = COURSES[(COURSES["seed"] == seed) & (COURSES["epoch"] >= first)].dropna()
         assert value == pytest.approx(scipy.stats.spearmanr(mine["x"], mine["y"]).statistic)
 
 
 def test_there_is_no_rank_correlation_of_two_measurements_or_of_a_constant():
-    few = Selection.of({"at": 3}).rank_correlations("x", "y", curves=COURSES)
+    few = Selection().but({"at": 3}).rank_correlations("x", "y", curves=COURSES)
     assert few["value"].isna().all()
     constant = Selection().rank_correlations("x", "y", curves=COURSES.assign(y=1.0))
     assert constant["value"].isna().all()
