@@ -292,7 +292,9 @@ class SparsityMonitor(Callback):
     ) -> None:
         self._close()
         self._warn_once(_no_activations(pl_module, self._how["layers"] or ()))
-        how = self._how | {"num_classes": self._num_classes or _num_classes(trainer), "root_is_step": is_step}
+        num_classes = getattr(trainer.datamodule, "num_classes", None)  # type: ignore[attr-defined]
+        counted = self._num_classes or _counted_classes(num_classes)
+        how = self._how | {"num_classes": counted, "root_is_step": is_step}
         self._counters = {split: ActivationCounter(pl_module, **how) for split in splits}
         self._apart = ActivationCounter(pl_module, **how | {"num_classes": len(GROUPS)})
 
@@ -328,10 +330,7 @@ class SparsityMonitor(Callback):
             self._check_found(counter, pl_module)
             if not logs:
                 continue
-            metrics = {
-                layer: metric for layer, metric in counter.gathered(pl_module.device).items() if metric.num_units
-            }
-            if metrics:
+            if metrics := counter.gathered(pl_module.device):
                 self.metrics[split] = metrics
                 changes = self._turnover.measure(metrics) if split == "train" else {}
                 values = collect_layer_values(metrics) | changes
@@ -344,9 +343,7 @@ class SparsityMonitor(Callback):
 
     def _values_apart(self, device: torch.device) -> dict[str, Tensor]:
         """Return the activity on samples with a right and with a wrong label, if batches had given labels."""
-        if not self._has_given:
-            return {}
-        metrics = {layer: metric for layer, metric in self._apart.gathered(device).items() if metric.num_units}
+        metrics = self._apart.gathered(device) if self._has_given else {}
         return activity_by_group(metrics) if metrics else {}
 
     def _close(self) -> None:
@@ -384,10 +381,6 @@ def _no_activations(module: nn.Module, layers: Sequence[str]) -> str | None:
     inner = [name for name, child in others.items() if find_activations(child, [Kind.RELU])]
     mend = f"; for the ReLUs inside: layers=['{inner[0]}.*']" if inner else ""
     return f"SparsityMonitor counts where the outputs of {shown} are > 0, which is no activation{mend}"
-
-
-def _num_classes(trainer: Trainer) -> int | None:
-    return _counted_classes(getattr(trainer.datamodule, "num_classes", None))  # type: ignore[attr-defined]
 
 
 def _counted_classes(num_classes: Any) -> int | None:

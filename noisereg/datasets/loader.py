@@ -72,7 +72,12 @@ class BatchLoader:
         self.batch_size, self.order, self.seed = batch_size, order, seed
         self.transform, self.rank, self.world = transform, rank, world
         self.epoch, self._start, self._batches = 0, 0, 0
-        self._check_arguments(even)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order}")
+        if even:
+            check_shares(self.n, batch_size, world=world)
 
     def __len__(self) -> int:
         return math.ceil(self.n / self.batch_size)
@@ -135,14 +140,6 @@ class BatchLoader:
         parts = (part.split(self.batch_size) for part in (inputs, rows.labels, index, draw))
         for x, y, i, t in zip(*parts, strict=True):
             yield {"input": x, "label": y, "index": i, "draw": t}
-
-    def _check_arguments(self, even: bool) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {self.order}")
-        if even:
-            check_shares(self.n, self.batch_size, world=self.world)
 
 
 def check_shares(n: int, batch_size: int, *, world: int) -> None:

@@ -34,6 +34,7 @@ from noisereg.metrics.activations import (
 from noisereg.metrics.layer_names import short_names
 from noisereg.metrics.layer_values import collect_layer_values
 from noisereg.metrics.made_of_weights import MadeOfWeights
+from noisereg.metrics.processes import num_processes
 from noisereg.metrics.row_order import Order, RowOrder
 from noisereg.metrics.sparsity import ActivationSparsity
 from noisereg.metrics.threshold import Threshold
@@ -193,7 +194,10 @@ class ActivationCounter:
         self._module, self._layers, self._num_classes = _unwrap(module), layers, num_classes
         self._units, self._batch_first, self._ignore_index = units, batch_first, ignore_index
         self._required, self._root_is_step = required, root_is_step
-        self._frames = _describe_modules(self._module)
+        self._frames = {
+            child: _Frame(prefix, kind_of(child), find_batch_first(child))
+            for child, prefix in name_calls(self._module).items()
+        }
         self._names = self._name_modules()
         self._weights, self._order = MadeOfWeights(self._module), RowOrder()
         self._has_tokens_first = any(frame.batch_first is False for frame in self._frames.values())
@@ -328,7 +332,7 @@ class ActivationCounter:
         self._order.clear()
         chosen = choose_layers(self._seen, self._layers)
         self._dropped = self._seen.keys() - chosen
-        self._counts = {layer: metric for layer, metric in self._counts.items() if _base(layer) in chosen}
+        self._counts = {name: metric for name, metric in self._counts.items() if name.partition(":")[0] in chosen}
 
     def _enter_module(self, module: nn.Module, _inputs: Any) -> None:
         if not self._stack and not self._has_batches and not self._tracker.is_bw:
@@ -382,8 +386,8 @@ class ActivationCounter:
     def _follow_outputs(self, function: Callable[..., Any], arguments: Sequence[Any], output: Any) -> None:
         """Count a product, or a power, in place of the activation that went into it."""
         used = [self._open[id(value)] for value in arguments if id(value) in self._open]
-        if not used or not _holds_tensor(output):  # who asks for a shape uses nothing
-            return
+        if not used or not any(isinstance(value, Tensor) for value in _flatten((output,))):
+            return  # who asks for a shape uses nothing
         for first in used:
             self._open.pop(id(first.output), None)
         first = used[0]
@@ -528,29 +532,15 @@ def _unwrap(module: nn.Module) -> nn.Module:
     return module.module if isinstance(module, wrappers) else module
 
 
-def _describe_modules(module: nn.Module) -> dict[nn.Module, _Frame]:
-    return {
-        child: _Frame(prefix, kind_of(child), find_batch_first(child)) for child, prefix in name_calls(module).items()
-    }
-
-
 def _find_scripted(module: nn.Module) -> str | None:
     """Return the first part that is compiled by torch.jit, whose calls nothing sees."""
     scripted = (name for name, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule))
     return next((f"{name or 'all of it'!r}" for name in scripted), None)
 
 
-def _base(layer: str) -> str:
-    return layer.partition(":")[0]
-
-
 def _flatten(arguments: Sequence[Any]) -> list[Any]:
     lists = [value if isinstance(value, list | tuple) else [value] for value in arguments]
     return [value for values in lists for value in values]
-
-
-def _holds_tensor(output: Any) -> bool:
-    return any(isinstance(value, Tensor) for value in _flatten((output,)))
 
 
 def _is_refined(function: Callable[..., Any], arguments: Sequence[Any], output: Any) -> bool:
@@ -574,8 +564,7 @@ def _check_mask(mask: Tensor) -> Bool[Tensor, "batch *tokens"]:
 
 
 def _gather_layers(known: dict[str, int | None]) -> list[dict[str, int | None]]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [known]
-    every: list[dict[str, int | None]] = [{} for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(every, known)
+    every = [known] * num_processes()
+    if len(every) > 1:
+        distributed.all_gather_object(every, known)
     return every

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from noisereg.losses import log_probabilities
 
-_BELOW_ONE = 1 - 2.0**-24  # the float32 next to 1
+_BELOW_ONE = 1 - 2.0**-24  # the float32 next to 1, so that the last bin holds it
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +56,12 @@ def calibration(
         C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017, section 2;
         G. W. Brier, "Verification of forecasts expressed in terms of probability", 1950.
     """
-    _check_bins(num_bins)
-    log_probs = log_probabilities(logits.double())
-    probabilities = log_probs.exp()
-    num_classes = probabilities.shape[1]
+    bins, log_probs = reliability(logits, labels, num_bins=num_bins), log_probabilities(logits.double())
+    gaps = bins.count * (bins.accuracy - bins.confidence).abs()
     return {
-        "ece": multiclass_calibration_error(
-            _round_to_float32(probabilities), labels, num_classes=num_classes, n_bins=num_bins
-        ),
+        "ece": gaps.where(bins.count > 0, 0).sum() / len(labels),
         "nll": -log_probs.gather(1, labels[:, None]).mean(),
-        "brier": (probabilities - one_hot(labels, num_classes)).square().sum(dim=1).mean(),
+        "brier": (log_probs.exp() - one_hot(labels, log_probs.shape[1])).square().sum(dim=1).mean(),
     }
 
 
@@ -75,13 +70,8 @@ def reliability(
 ) -> Reliability:
     """Count the predictions in bins of confidence; the gaps of the bins, weighted by their counts, make up the `ece`.
 
-    A bin holds its lower end, and the last one holds both its ends. (torchmetrics by itself gives confidences of
-    exactly 1 a bin of their own.)
-
-    Args:
-        logits: as for `calibration`.
-        labels: as for `calibration`.
-        num_bins: as for `calibration`.
+    A bin holds its lower end, and the last one holds both its ends. (torchmetrics, which has the same `ece` else, gives
+    confidences of exactly 1 a bin of their own.) The arguments are those of `calibration`.
 
     Raises:
         ValueError: if num_bins is below 1.
@@ -91,20 +81,12 @@ def reliability(
         >>> bins.count, bins.accuracy
         (tensor([0, 0, 1, 2]), tensor([   nan,    nan, 1.0000, 0.5000], dtype=torch.float64))
     """
-    _check_bins(num_bins)
-    confidences, predicted = _round_to_float32(log_probabilities(logits.double()).exp()).max(dim=1)
+    if num_bins < 1:
+        raise ValueError(f"num_bins must be at least 1, got {num_bins}")
+    probabilities = log_probabilities(logits.double()).exp().float().clamp(max=_BELOW_ONE)
+    confidences, predicted = probabilities.max(dim=1)
     ends = torch.linspace(0, 1, num_bins + 1, device=confidences.device)
     place = torch.bucketize(confidences, ends, right=True) - 1
     count = torch.bincount(place, minlength=num_bins)
     sums = (torch.bincount(place, values.double(), minlength=num_bins) for values in (confidences, predicted == labels))
     return Reliability(count, *(total / count for total in sums))
-
-
-def _round_to_float32(probabilities: Float64[Tensor, "samples classes"]) -> Float32[Tensor, "samples classes"]:
-    """Return them in float32, as torchmetrics has them, and below 1, where its last bin ends."""
-    return probabilities.float().clamp(max=_BELOW_ONE)
-
-
-def _check_bins(num_bins: int) -> None:
-    if num_bins < 1:
-        raise ValueError(f"num_bins must be at least 1, got {num_bins}")

@@ -7,6 +7,7 @@ from torch.func import functional_call, grad, vmap
 
 from noisereg.metrics.eval_mode import eval_mode
 from noisereg.metrics.layer_names import short_names
+from noisereg.metrics.norms import to_float32
 
 _NUMBERS_AT_ONCE = 2**25  # of gradients of several samples, 128 MiB in float32
 
@@ -47,20 +48,18 @@ def gradient_norms(module: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> 
 
     def squares(sample: Tensor, number: int) -> dict[str, Tensor]:
         gradients = grad(output)(weights, sample, number)
-        return {name: _wide(gradient).square().sum() for name, gradient in gradients.items()}
+        return {name: to_float32(gradient).square().sum() for name, gradient in gradients.items()}
 
     with eval_mode(module):
         shape = module(inputs).shape
         if len(shape) != 2 or shape[0] != len(inputs):
             raise ValueError(f"outputs must be (batch, classes) to have gradients of samples, got {tuple(shape)}")
         at_once = max(1, _NUMBERS_AT_ONCE // sum(weight.numel() for weight in weights.values()))
-        of_outputs = [
-            vmap(squares, in_dims=(0, None), chunk_size=at_once)(inputs, number) for number in range(shape[1])
-        ]
-    found: dict[str, Tensor] = {}
-    for of_output in of_outputs:
-        for name, values in of_output.items():
-            found[layers[name]] = found.get(layers[name], 0) + values
+        found: dict[str, Tensor] = {}
+        for number in range(shape[1]):
+            of_output = vmap(squares, in_dims=(0, None), chunk_size=at_once)(inputs, number)
+            for name, values in of_output.items():
+                found[layers[name]] = found.get(layers[name], 0) + values
     return found
 
 
@@ -90,7 +89,3 @@ def name_gradient_norms(by_layer: dict[str, Float[Tensor, ""]]) -> dict[str, Flo
     whole = torch.stack(list(by_layer.values())).sum(dim=0)
     layers = {f"train/gradient_norm_squared/{layer}": value for layer, value in by_layer.items()}
     return {"train/gradient_norm_squared": whole, **layers}
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -32,11 +32,7 @@ def find_holder(names: Iterable[str]) -> str:
     """
     whole = ""
     rest = [name.replace(_COMPILED, "") for name in names]
-    while rest and (holder := next((holder for holder in _HOLDERS if _all_begin(rest, holder)), "")):
+    while rest and (holder := next((start for start in _HOLDERS if all(name.startswith(start) for name in rest)), "")):
         whole += holder
         rest = [name.removeprefix(holder) for name in rest]
     return whole
-
-
-def _all_begin(names: Iterable[str], holder: str) -> bool:
-    return all(name.startswith(holder) for name in names)

@@ -87,7 +87,7 @@ def frobenius_norm(weight: Float[Tensor, "*stack rows columns"]) -> Float[Tensor
         >>> frobenius_norm(torch.ones(2, 2))
         tensor(2.)
     """
-    return _to_float32(weight).square().sum(dim=(-2, -1)).sqrt()  # a sum in pairs: more exact than vector_norm's
+    return to_float32(weight).square().sum(dim=(-2, -1)).sqrt()  # a sum in pairs: more exact than vector_norm's
 
 
 def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tensor, "*stack"]]:
@@ -97,7 +97,7 @@ def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tenso
         >>> bias_quantiles(torch.tensor([[0.0, 1.0], [2.0, 4.0]]))["mean"]
         tensor([0.5000, 3.0000])
     """
-    values = _to_float32(bias)
+    values = to_float32(bias)
     quantiles = values.quantile(values.new_tensor(list(_QUANTILES.values())), dim=-1)
     return {"mean": values.mean(dim=-1), **dict(zip(_QUANTILES, quantiles.unbind(), strict=True))}
 
@@ -141,5 +141,6 @@ def _compute(part: nn.Module, kind: str) -> Tensor | None:
     return dict(part.named_parameters(recurse=False)).get(kind)
 
 
-def _to_float32(values: Tensor) -> Tensor:
+def to_float32(values: Tensor) -> Tensor:
+    """Return values in float32, or in their own type if that is more precise."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -19,7 +19,7 @@ def gather_parts(part: Num[Tensor, "*shape"]) -> Num[Tensor, "processes *shape"]
         >>> gather_parts(torch.tensor([1.0, 2.0]))
         tensor([[1., 2.]])
     """
-    return torch.stack(gather_all_tensors(part)) if _num_processes() > 1 else part.unsqueeze(0)
+    return torch.stack(gather_all_tensors(part)) if num_processes() > 1 else part.unsqueeze(0)
 
 
 def own_part(parts: Num[Tensor, "processes *shape"]) -> Num[Tensor, "*shape"]:
@@ -31,11 +31,12 @@ def own_part(parts: Num[Tensor, "processes *shape"]) -> Num[Tensor, "*shape"]:
         >>> own_part(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         tensor([4., 6.])
     """
-    rank = distributed.get_rank() if _num_processes() > 1 else 0
-    if len(parts) == _num_processes():
+    rank = distributed.get_rank() if num_processes() > 1 else 0
+    if len(parts) == num_processes():
         return parts[rank]
     return parts.sum(dim=0) if rank == 0 else torch.zeros_like(parts[0])
 
 
-def _num_processes() -> int:
+def num_processes() -> int:
+    """Return how many processes train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

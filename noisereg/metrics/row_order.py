@@ -74,7 +74,8 @@ class RowOrder:
             output: of it; a tensor, or several, as of a chunk.
             is_constant: whether tensors are the same for all inputs, as weights: their rows are nobody's.
         """
-        outputs = [value for value in _listed(output) if isinstance(value, Tensor) and value.ndim]
+        every = output if isinstance(output, list | tuple) else [output]
+        outputs = [value for value in every if isinstance(value, Tensor) and value.ndim]
         if not outputs or function in _WRITES:
             return
         order = _select(function, arguments)
@@ -97,11 +98,6 @@ class RowOrder:
 def _first_size(value: Tensor) -> int:
     """Return the size of the first axis that is longer than 1."""
     return next((size for size in value.shape if size > 1), 1)
-
-
-@no_type_check
-def _listed(output: Any) -> Sequence[Any]:
-    return output if isinstance(output, list | tuple) else [output]
 
 
 @no_type_check

@@ -7,6 +7,7 @@ of `torch.export`, whose nodes are torch's own operations, whatever modules and 
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -156,12 +157,12 @@ def _find_readers(node: Node, axis: int, width: int, tied: set[str]) -> Iterator
     """Yield the weights that read the units on an axis of a node's output, each of which is `width` long there."""
     for user in node.users:
         shape, target = _shape(node), user.target
-        if target in _KEEP_ZEROS and axis == _at(user.args[0], node, axis):
+        if target in _KEEP_ZEROS and user.args[0] is node:
             yield from _find_readers(user, axis, width, tied)
         elif target is _FLATTEN and axis == 1 and _argument(user, 1, 0) % len(shape) == 1:
             last = _argument(user, 2, -1) % len(shape)
             yield from _find_readers(user, 1, width * math.prod(shape[2 : last + 1]), tied)
-        elif target is _MEAN and user.args[1] and (dims := _positive(user.args[1], len(shape))) and axis not in dims:
+        elif target is _MEAN and user.args[1] and axis not in (dims := [dim % len(shape) for dim in user.args[1]]):
             moved = 0 if _argument(user, 2, False) else sum(dim < axis for dim in dims)
             yield from _find_readers(user, axis - moved, width, tied)
         elif target in _CONVOLUTIONS and axis == 1 and user.args[0] is node:
@@ -171,14 +172,6 @@ def _find_readers(node: Node, axis: int, width: int, tied: set[str]) -> Iterator
             yield Reader(_name(user.args[1], tied), width)
         else:
             raise CannotPruneError(f"its output is read by {_operation(user)}")
-
-
-def _at(source: Any, node: Node, axis: int) -> int:
-    return axis if source is node else -1
-
-
-def _positive(dims: Any, rank: int) -> list[int]:
-    return [dim % rank for dim in dims]
 
 
 def _argument(node: Node, place: int, default: Any) -> Any:
@@ -202,11 +195,10 @@ def _name(node: Any, tied: set[str]) -> str:
 
 def _tied_names(module: nn.Module) -> set[str]:
     """Return the names of parameters and buffers that have another name too."""
-    names: dict[int, list[str]] = {}
-    for found in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
-        for name, tensor in found:
-            names.setdefault(id(tensor), []).append(name)
-    return {name for some in names.values() if len(some) > 1 for name in some}
+    parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
+    named = [(name, id(tensor)) for name, tensor in (*parameters, *buffers)]
+    times = Counter(tensor for _, tensor in named)
+    return {name for name, tensor in named if times[tensor] > 1}
 
 
 def _shape(node: Node) -> tuple[int, ...]:
