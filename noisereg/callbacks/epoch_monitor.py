@@ -35,15 +35,7 @@ class EpochMonitor(Callback, ABC):
 
 
 def check_every_n_epochs(every_n_epochs: int) -> int:
-    """Return a number of epochs, once it is known to be at least 1.
-
-    Raises:
-        ValueError: if it is not.
-
-    Example:
-        >>> check_every_n_epochs(5)
-        5
-    """
+    """Return a number of epochs, once it is known to be at least 1."""
     if every_n_epochs < 1:
         raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
     return every_n_epochs

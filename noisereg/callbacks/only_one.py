@@ -4,16 +4,7 @@ from lightning.pytorch import Callback, Trainer
 
 
 def check_only_one(trainer: Trainer, kind: type[Callback], *, mend: str) -> None:
-    """Check that a trainer has no second callback of a kind.
-
-    Args:
-        trainer: with its callbacks.
-        kind: of the callback.
-        mend: what to give in place of two.
-
-    Raises:
-        ValueError: if it has.
-    """
+    """Raise ValueError if a trainer has two callbacks of a kind, with what to give in place of them."""
     found = [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
     if len(found) > 1:
         raise ValueError(f"a trainer must have one {kind.__name__}, got {len(found)}: {mend}")

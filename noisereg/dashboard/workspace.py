@@ -19,14 +19,7 @@ _MOST_RUNS = 100  # in a panel
 def build_workspace(
     sections: Sequence[WorkspaceSection], *, entity: str, project: str, name: str, group: str | None = None
 ) -> Any:
-    """Build the workspace, which W&B does not know of before it is saved.
-
-    Args:
-        sections: that it shows.
-        entity: user or team that owns the project.
-        project: whose runs it shows.
-        name: of the workspace.
-        group: show the runs of this group only, such as a sweep.
+    """Build the workspace of a project, or of one group of its runs, which W&B does not know of before it is saved.
 
     Returns:
         A `wandb_workspaces.workspaces.Workspace`.
@@ -54,13 +47,7 @@ def build_workspace(
 
 
 def save_workspace(workspace: Any) -> str:
-    """Save a workspace on W&B as a new view of its project.
-
-    Args:
-        workspace: from `build_workspace`.
-
-    Returns:
-        Its URL.
+    """Save a workspace on W&B as a new view of its project, and return its URL.
 
     Raises:
         ConfigError: if there is no key, or W&B does not take it.

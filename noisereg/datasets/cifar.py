@@ -184,10 +184,7 @@ class Cifar100(Cifar10):
 def fetch_archive(original: Any, folder: Path, *, sha256: str) -> None:
     """Download the archive, compare it with its sum, and take the files of the data out of it.
 
-    Args:
-        original: data set of torchvision, which says where the archive is and what lies in it.
-        folder: to write to.
-        sha256: of the archive, in hexadecimal.
+    The data set of torchvision says where the archive is and what lies in it; sha256 is that of the archive.
 
     Raises:
         OSError: if the archive cannot be had, or is not the original.
@@ -209,11 +206,6 @@ def unpack_files(archive: Path, folder: Path, names: Collection[str]) -> None:
     """Unpack files by their names from the folder of a .tar.gz that has the name of `folder`.
 
     Only their bytes are read: links, devices, paths that lead elsewhere and all other members are passed over.
-
-    Args:
-        archive: the .tar.gz.
-        folder: made for the files; in the archive they lie in one of the same name.
-        names: of the files.
     """
     folder.mkdir()
     with tarfile.open(archive, "r:gz") as members:
@@ -226,10 +218,6 @@ def unpack_files(archive: Path, folder: Path, names: Collection[str]) -> None:
 
 def read_batch(path: Path, *, md5: str) -> tuple[np.ndarray, list[int]]:
     """Read one file: a pickle of which only plain values and arrays are taken, after its sum has been compared.
-
-    Args:
-        path: of the file.
-        md5: of the file, in hexadecimal.
 
     Returns:
         The pixels (n, 3, 32, 32), bytes, and the n labels.

@@ -44,9 +44,6 @@ def download(root: Path, name: str, fetch: Callable[[Path], object]) -> None:
 def torchvision_dataset(name: str) -> Any:
     """Return a data set of torchvision, which knows where the files of the original are and what they are called.
 
-    Args:
-        name: of its class.
-
     Example:
         >>> torchvision_dataset("CIFAR10").base_folder
         'cifar-10-batches-py'

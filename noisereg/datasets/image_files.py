@@ -125,11 +125,7 @@ def list_class_files(folder: Path, split: str, *, left_out: Counter[str]) -> Ite
 
 
 def list_tree(folder: Path, classes: tuple[str, ...]) -> FileList:
-    """List the images of a tree of any size.
-
-    Args:
-        folder: that holds train and test.
-        classes: names in the order of their labels.
+    """List the images of a tree of any size, whose classes are in the order of their labels.
 
     Raises:
         DatasetError: see `list_class_files`.

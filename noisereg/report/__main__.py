@@ -15,6 +15,7 @@ from noisereg.labels import INTERVAL
 from noisereg.parsers import report_parser
 from noisereg.report import export
 from noisereg.report.figures.chart_process import DrawingError
+from noisereg.report.figures.files import images_of
 from noisereg.report.groups.reading import find_groups
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.comparison_table import compare_groups, result_tables
@@ -51,13 +52,8 @@ def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path,
 
     Groups without claims that differ in a few settings are compared: comparison.csv and differences.csv.
 
-    Each file appears whole or not at all. A run that cannot be read is a line, and keeps no other from being shown.
-
-    Args:
-        groups: of finished runs.
-        others: runs that are not finished, or that cannot be read.
-        folder: to write into.
-        console: to print on.
+    Each file appears whole or not at all. A run that is not finished, or cannot be read, is a line, and keeps no other
+    from being shown.
     """
     judged = [group for group in groups if group.judgements]
     compared = compare_groups([group for group in groups if not group.judgements])
@@ -110,7 +106,7 @@ def _drawn(group: RunGroup, folder: Path) -> DrawnFigure:
     figure = DrawnFigure.of(group)
     if figure.specification:
         try:
-            for kind, content in figure.images().items():
+            for kind, content in images_of(figure.specification).items():
                 write_atomically(folder / f"{group.name}.{kind}", content)
         except DrawingError as error:
             return replace(figure, notes=[*figure.notes, f"no {folder / group.name}.png and .svg: {error}"])

@@ -3,17 +3,19 @@
 python -m noisereg.report.tradeoff RUN [--reference noise]
 """
 
-import argparse
+import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
 
 from noisereg.labels import label_of
 from noisereg.report.figures.tradeoff_panel import split_by_strength
-from noisereg.report.groups.run_group import group_runs
-from noisereg.runs.reading import find_runs
+from noisereg.report.groups.reading import find_finished
 from noisereg.statistics import mean_interval
+from noisereg.terminal import run_command
 
 _ACTIVE, _VAL, _TEST = "train/active_neurons", "val/error", "test/error"
 _SHOWN = (_TEST, _ACTIVE)
@@ -114,18 +116,22 @@ def _with_interval(metric: str, *values: float) -> str:
     return f"{mean} ({low} to {high})"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables of a run."""
-    parser = argparse.ArgumentParser(prog="python -m noisereg.report.tradeoff", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables of a run, and return the exit code, as `run_command` does."""
+    parser = ArgumentParser(prog="python -m noisereg.report.tradeoff", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a finished run with arms called method_strength")
     parser.add_argument("--reference", default="noise", help="the method that others are compared with")
-    given = parser.parse_args(arguments)
-    try:
-        (group, *_) = group_runs(find_runs([given.run]))
-        print(as_markdown(choose_strengths(group.replicas, reference=given.reference)))
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    return run_command(_print_tables, parser=parser, arguments=arguments)
+
+
+def _print_tables(asked: Namespace, console: Console) -> None:
+    (group, *others), _ = find_finished([asked.run], console)
+    if others:
+        raise ValueError(
+            f"{asked.run} holds runs of {len(others) + 1} settings, and a table is of one: name one of them"
+        )
+    console.print(as_markdown(choose_strengths(group.replicas, reference=asked.reference)), soft_wrap=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

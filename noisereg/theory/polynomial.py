@@ -188,12 +188,7 @@ def verify_polynomial(
 
 
 def check_polynomial(task: Task, polynomial: Callable[[float], float], *, replicas: int) -> list[Check]:
-    """Compare a polynomial with the sums over all courses, and with runs whose order and noise are drawn.
-
-    Args:
-        task: small.
-        polynomial: a(p) for noise that flips with probability p, an `ActivityPolynomial`.
-        replicas: runs at each strength.
+    """Compare a(p) under flips with the sums over all courses, and with runs whose order and noise are drawn.
 
     Returns:
         D13-degree: how far a(p) lies from the polynomial of degree T through T + 1 of its values. D13-rules: how far

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from runs.run_folders import CONFIG, write_run
 
 from noisereg.report.tradeoff import as_markdown, choose_strengths, main
 
@@ -71,7 +72,22 @@ def test_a_method_or_column_that_is_not_there_is_an_error():
 
 
 def test_a_folder_without_a_run_ends_in_one_line(tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main([str(tmp_path / "nowhere")])
-    assert ended.value.code == 2
-    assert "nowhere" in capsys.readouterr().err.splitlines()[-1]
+    assert main([str(tmp_path / "nowhere")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nowhere" in line
+
+
+def test_a_run_that_is_not_finished_is_named(tmp_path, capsys):
+    (tmp_path / "result.json").write_text('{"status": "failed", "reason": "no memory"}')
+    assert main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: no finished run in {tmp_path}\n"
+
+
+def test_runs_of_several_settings_have_no_common_table(tmp_path, capsys):
+    for hidden in (8, 16):
+        rows = rows_of(*CELLS).to_dict("records")
+        write_run(tmp_path / str(hidden), config={"model": CONFIG["model"] | {"hidden": hidden}}, replicas=rows)
+    assert main([str(tmp_path / "8")]) == 0
+    assert "| noise | 0.2 |" in capsys.readouterr().out
+    assert main([str(tmp_path)]) == 2
+    assert "holds runs of 2 settings, and a table is of one" in capsys.readouterr().err

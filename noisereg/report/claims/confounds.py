@@ -16,10 +16,6 @@ _OF_ANOTHER_METRIC = ("lowest", "highest", "rise")  # moments that each metric h
 def describe_confounds(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> str:
     """Describe test error, training loss and epochs of all that a claim compares, as means over the replicas.
 
-    Args:
-        claim: any.
-        tables: replicas and curves.
-
     Returns:
         The values of the replicas it is about, and of those they are compared with, in that order; empty if it compares
         no replicas, or values at moments that have no epoch in common.

@@ -15,9 +15,6 @@ def changed_by_holm(judgements: Sequence[Judgement]) -> tuple[list[str], int]:
     The family is all directions of the experiment that intervals judge, without identities. That all of its decisions
     are right then has probability 95 %, and not only each one.
 
-    Args:
-        judgements: of one experiment.
-
     Returns:
         The ids whose direction is met or missed now, and would be undecided; and the number of those decided now.
 

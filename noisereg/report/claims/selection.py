@@ -34,9 +34,6 @@ class NothingMeasuredError(NothingSelectedError):
 def have_diverged(rows: pd.DataFrame) -> pd.Series:
     """Return of each replica whether its training ended with infinite or nan weights or losses.
 
-    Args:
-        rows: of replicas, as they ended.
-
     Example:
         >>> have_diverged(pd.DataFrame({"seed": [0, 1], "ended_by": ["budget", "non-finite loss"]})).tolist()
         [False, True]

@@ -60,7 +60,9 @@ class ChartProcess:
                 is_result, answer = _receive(process.stdout)
             except (OSError, EOFError):
                 self.close()
-                raise DrawingError(f"the chart library ended its process ({_words(process)})") from None
+                code = process.returncode
+                end = f"signal {-code}" if code < 0 else f"exit code {code}"
+                raise DrawingError(f"the chart library ended its process ({end})") from None
             finally:
                 watch.cancel()
         if not is_result:
@@ -98,11 +100,6 @@ class ChartProcess:
 
 
 CHARTS = ChartProcess()
-
-
-def _words(process: subprocess.Popen[bytes]) -> str:
-    code = process.returncode
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _send(file: IO[bytes] | None, is_result: bool, content: bytes) -> None:

@@ -147,12 +147,13 @@ def draw_figure(
             faults[place] = str(error)
     if not charts:
         raise ValueError("; ".join(faults.values()))
+    failed = int(have_diverged(replicas).sum())
     over_training = [panels[place] for place in tables if panels[place].kind == "curves"]
     lines = [
         subtitle,
         _intervals_in_words([table for place, table in tables.items() if panels[place].kind != "scatter"]),
         "a point for each replica" * any(panels[place].kind == "scatter" for place in tables),
-        _diverged_in_words(replicas),
+        f"{failed} of {len(replicas)} replicas diverged" * (failed > 0),
         "replicas that stopped early keep their last values"
         * _any_stops_early(over_training, replicas=replicas, curves=curves),
         "evenly spaced evaluations, not all" * (sum(map(len, drawn.values())) < sum(map(len, tables.values()))),
@@ -231,16 +232,13 @@ def _in_rows(charts: Sequence[tuple[PanelSpec, Any]]) -> list[list[tuple[PanelSp
     if not named and kinds.isdisjoint(_A_ROW_OF_THEIR_OWN) and len(charts) <= _PANELS_A_ROW:
         return [list(charts)]
     rows = []
-    for (kind, name), group in groupby(charts, key=lambda pair: _place_of(pair[0])):
+    for (kind, name), group in groupby(
+        charts, key=lambda pair: (_STANDS_WITH.get(pair[0].kind, pair[0].kind), pair[0].row)
+    ):
         some = list(group)
         number = len(some) if name else _A_ROW_OF_THEIR_OWN.get(kind, _PANELS_A_ROW)
         rows += [some[start : start + number] for start in range(0, len(some), number)]
     return rows
-
-
-def _place_of(panel: PanelSpec) -> tuple[str, str]:
-    """Return what panels of one row, or of rows one after the other, have in common."""
-    return _STANDS_WITH.get(panel.kind, panel.kind), panel.row
 
 
 def _any_stops_early(panels: Sequence[PanelSpec], *, replicas: pd.DataFrame, curves: pd.DataFrame) -> bool:
@@ -261,8 +259,3 @@ def _intervals_in_words(tables: Sequence[pd.DataFrame]) -> str:
     elif numbers[0] < FEWEST_FOR_AN_INTERVAL:
         words += f", none of fewer than {FEWEST_FOR_AN_INTERVAL}"
     return ", ".join([words, *([fewest] if lacking else [])])
-
-
-def _diverged_in_words(replicas: pd.DataFrame) -> str:
-    failed = int(have_diverged(replicas).sum())
-    return f"{failed} of {len(replicas)} replicas diverged" if failed else ""

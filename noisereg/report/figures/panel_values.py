@@ -110,10 +110,6 @@ def replica_curves(spec: PanelSpec, *, curves: pd.DataFrame) -> pd.DataFrame:
 def from_diverged(curves: pd.DataFrame, replicas: pd.DataFrame) -> pd.Series:
     """Return of each row of curves whether it is of a replica that diverged later on.
 
-    Args:
-        curves: one row for each replica and measurement.
-        replicas: one row for each replica, as it ended; may be empty.
-
     Example:
         >>> rows = pd.DataFrame({"p": 0.2, "seed": [0, 1]})
         >>> from_diverged(rows, rows.assign(ended_by=["budget", "non-finite weights"])).tolist()

@@ -45,12 +45,7 @@ class Form:
 def paper_specification(specification: Mapping[str, Any], form: Form) -> dict[str, Any]:
     """Return a figure without its title, with as many panels in a row as the width has room for, in letters of 8 pt.
 
-    Args:
-        specification: of Vega-Lite, rows of panels.
-        form: of the figure.
-
-    Returns:
-        A specification that is scaled to the width as it is written.
+    It is scaled to the width as it is written.
     """
     return _with_paper_letters(_laid_out(specification, form), form)
 
@@ -58,12 +53,7 @@ def paper_specification(specification: Mapping[str, Any], form: Form) -> dict[st
 def paper_parts(specification: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
     """Return a figure as `paper_specification` does, in as few parts as are no taller than a page.
 
-    Args:
-        specification: of Vega-Lite, rows of panels.
-        form: of the figure.
-
-    Returns:
-        The parts, with as many rows each as the others or one more; a part of one row may be taller.
+    Each has as many rows as the others or one more; a part of one row may be taller.
     """
     laid_out = _laid_out(specification, form)
     rows = laid_out["vconcat"]
@@ -94,7 +84,8 @@ def _with_paper_letters(bare: dict[str, Any], form: Form) -> dict[str, Any]:
     """Return a figure whose letters have 8 pt at its width."""
     size = _FONT_SIZE
     for _ in range(2):  # the size of letters is part of the width that the scale follows from
-        size = _FONT_SIZE * _width_in_dots(_draw_svg(_with_letters(bare, size, form.font))) / (form.width * _POINTS)
+        width, _ = _size_in_dots(_draw_svg(_with_letters(bare, size, form.font)))
+        size = _FONT_SIZE * width / (form.width * _POINTS)
     return _with_letters(bare, size, form.font)
 
 
@@ -146,23 +137,10 @@ def _has_font(font: str) -> bool:
     return b"/FontFile" in page
 
 
-def _pdf(specification: dict[str, Any], width: float) -> bytes:
-    """Return the image with its fonts in it; its dots are points."""
-    return CHARTS.ask("pdf", _sized_svg(specification, width * _POINTS))
-
-
-def _svg(specification: dict[str, Any], width: float) -> bytes:
-    return _sized_svg(specification, width, unit="in").encode()
-
-
-def _png(specification: dict[str, Any], width: float) -> bytes:
-    return CHARTS.ask("print", _sized_svg(specification, width * _POINTS))
-
-
 def _sized_svg(specification: dict[str, Any], width: float, *, unit: str = "") -> str:
     """Return an image of some width; its own dots stay in the viewBox."""
     text = _draw_svg(specification)
-    scale = width / _width_in_dots(text)
+    scale = width / _size_in_dots(text)[0]
     head, end, rest = text.partition(">")
     sized = re.sub(
         r'\b(width|height)="([\d.]+)"', lambda found: f'{found[1]}="{float(found[2]) * scale:.4f}{unit}"', head
@@ -172,10 +150,6 @@ def _sized_svg(specification: dict[str, Any], width: float, *, unit: str = "") -
 
 def _draw_svg(specification: dict[str, Any]) -> str:
     return CHARTS.ask("svg", visible(specification)).decode()
-
-
-def _width_in_dots(svg: str) -> float:
-    return _size_in_dots(svg)[0]
 
 
 def _height_in_inches(specification: dict[str, Any], form: Form) -> float:
@@ -191,4 +165,8 @@ def _size_in_dots(svg: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-IMAGES: dict[str, Callable[[dict[str, Any], float], bytes]] = {"pdf": _pdf, "svg": _svg, "png": _png}
+IMAGES: dict[str, Callable[[dict[str, Any], float], bytes]] = {  # of a specification at a width in inches
+    "pdf": lambda drawn, width: CHARTS.ask("pdf", _sized_svg(drawn, width * _POINTS)),  # with its fonts in it
+    "svg": lambda drawn, width: _sized_svg(drawn, width, unit="in").encode(),
+    "png": lambda drawn, width: CHARTS.ask("print", _sized_svg(drawn, width * _POINTS)),
+}

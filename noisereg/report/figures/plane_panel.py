@@ -14,11 +14,7 @@ _MARGIN = 0.05  # around all points, as a share of the side
 
 
 def plane_rows(analysis: AnalysedNetwork, split: str) -> pd.DataFrame:
-    """List the projected samples of a split, and the templates of the three classes.
-
-    Args:
-        analysis: of the network.
-        split: train or test.
+    """List the projected samples of a split, train or test, and the templates of the three classes.
 
     Returns:
         One row for each sample and, last, each template: x, y, class (its name, or its number), and template, which is
@@ -50,11 +46,6 @@ def plane_charts(title: str, analyses: Sequence[AnalysedNetwork], *, split: str)
 
     Samples are points, coloured by class; templates are crosses. Both axes have the same unit. The title has the
     within-class over the between-class scatter of that network, where it was measured.
-
-    Args:
-        title: of the panels.
-        analyses: of the networks.
-        split: whose samples are shown: train or test.
 
     Example:
         >>> arrays = {"plane_classes": [0, 1, 3], "plane_templates": [[0, 1], [1, 0], [1, 1]],

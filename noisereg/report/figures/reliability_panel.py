@@ -16,10 +16,7 @@ _NEEDED = ("reliability_count", "reliability_confidence", "reliability_accuracy"
 
 
 def reliability_rows(analyses: Sequence[AnalysedNetwork]) -> pd.DataFrame:
-    """Pool the samples of all seeds, bin by bin.
-
-    Args:
-        analyses: of networks that differ in their seed only.
+    """Pool the samples of all seeds of a network, bin by bin.
 
     Returns:
         One row for each bin that has samples: confidence and accuracy, their means over its samples, and the share of
@@ -64,10 +61,6 @@ def reliability_chart(title: str, analyses: Sequence[AnalysedNetwork]) -> alt.La
     """Draw accuracy against confidence, a line for each arm or p, and the diagonal of a calibrated network.
 
     The area of a point is the share of samples in its bin. The legend has the expected calibration error.
-
-    Args:
-        title: of the panel.
-        analyses: of the networks.
 
     Example:
         >>> arrays = {"reliability_count": [4], "reliability_confidence": [0.5], "reliability_accuracy": [0.4]}

@@ -21,9 +21,6 @@ def split_by_strength(replicas: pd.DataFrame) -> list[tuple[str, str, pd.DataFra
 
     An arm is called method_strength; the strength of one that names none is p.
 
-    Args:
-        replicas: one row for each replica, at the end of training.
-
     Example:
         >>> rows = pd.DataFrame({"arm": ["weight-decay_1e-3", "noise"], "p": [0.0, 0.2], "seed": 0})
         >>> [(method, strength, len(own)) for method, strength, own in split_by_strength(rows)]
@@ -40,11 +37,6 @@ def split_by_strength(replicas: pd.DataFrame) -> list[tuple[str, str, pd.DataFra
 
 def tradeoff_points(replicas: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """Compute the mean of two metrics for each method and strength, with 95 % t intervals over the seeds.
-
-    Args:
-        replicas: one row for each replica, at the end of training; one that diverged is left out.
-        x: name of a column.
-        y: name of another one.
 
     Returns:
         One row for each arm, p and learning rate, in the order they come in: method, strength (that of the arm, or p),

@@ -14,10 +14,6 @@ _MOST_LAYERS = 4  # that have a panel or a line each; more of them stand along t
 def usual_panels(replicas: pd.DataFrame, curves: pd.DataFrame) -> list[PanelSpec]:
     """Return the panels of the end of training, if there is something to compare there, and of the curves.
 
-    Args:
-        replicas: one row for each replica, at the end.
-        curves: one row for each replica and measurement; may be empty.
-
     Example:
         >>> rows = pd.DataFrame({"p": [0.0, 0.2], "seed": 0, "test/error": [0.5, 0.2]})
         >>> [(panel.kind, panel.title) for panel in usual_panels(rows, rows[:0])]

@@ -24,9 +24,6 @@ _TARGET = "._target_"
 class Comparison:
     """Groups of runs side by side.
 
-    Args:
-        groups: of runs.
-
     Example:
         >>> from pathlib import Path
         >>> from noisereg.runs.reading import Run

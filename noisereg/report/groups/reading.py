@@ -16,11 +16,7 @@ Outcome = TypeVar("Outcome")
 
 
 def find_groups(paths: Iterable[Path | str], console: Console) -> tuple[list[RunGroup], list[Run]]:
-    """Return the runs in or below some folders as `read_groups` does; on a terminal a bar shows how many are read.
-
-    Args:
-        paths: folders, or result.json files.
-        console: to show it on.
+    """Return the runs in or below some folders, or of result.json files, as `read_groups` does, with a bar meanwhile.
 
     Raises:
         ValueError: if a path does not exist, or there is no run.
@@ -34,13 +30,7 @@ def find_groups(paths: Iterable[Path | str], console: Console) -> tuple[list[Run
 
 
 def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
-    """Return finished runs in groups whose numbers can be computed, and all other runs.
-
-    Args:
-        runs: of any status.
-
-    Returns:
-        The groups; and the runs that are not finished, or that cannot be read, with the reason.
+    """Return finished runs in groups whose numbers can be computed, and all other runs, with the reason.
 
     Example:
         >>> from pathlib import Path
@@ -67,10 +57,6 @@ def read_groups(runs: Iterable[Run]) -> tuple[list[RunGroup], list[Run]]:
 
 def find_finished(paths: Sequence[Path], console: Console) -> tuple[list[RunGroup], list[str]]:
     """Return the finished runs below some folders in groups, and a line for each run that is left out.
-
-    Args:
-        paths: of folders.
-        console: as `find_groups` has it.
 
     Raises:
         ValueError: if there is no finished run, or no such folder.

@@ -260,11 +260,7 @@ def group_runs(runs: Iterable[Run]) -> list[RunGroup]:
     A run without noise is in the group of each rule that has its other settings: it is the p = 0 of them all. A run of
     an older version, which does not tell its data, is put to those of its settings if they all have the same data.
 
-    Args:
-        runs: of any status.
-
-    Returns:
-        Groups in the order of their first runs; those of experiments first.
+    Groups come in the order of their first runs, those of experiments first; runs of other status are left out.
 
     Example:
         >>> from pathlib import Path

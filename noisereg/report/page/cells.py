@@ -138,11 +138,7 @@ def commit_of(environment: Mapping[str, Any]) -> str:
 
 
 def settings_of(run: Run, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the configuration of a run: what differs from the defaults, and the whole.
-
-    Args:
-        run: a run.
-        defaults: the default configuration; None if it is not known.
+    """Return the configuration of a run: what differs from the defaults, if they are known, and the whole.
 
     Example:
         >>> from pathlib import Path

@@ -26,22 +26,14 @@ _LESS = "less"
 
 
 def compare_groups(groups: Sequence[RunGroup]) -> Comparison | None:
-    """Return groups side by side; None where their replicas differ in nothing, or in too much for a table.
-
-    Args:
-        groups: of runs without claims.
-    """
+    """Return groups without claims side by side; None where they differ in nothing, or in too much for a table."""
     compared = Comparison([group for group in groups if not group.replicas.empty])
     is_of_use = compared.groups and 0 < len(compared.keys) <= _MOST_KEYS and compared.metrics
     return compared if is_of_use and not compared.has_doubles else None
 
 
 def result_tables(groups: Sequence[RunGroup]) -> list[Table]:
-    """Return for the terminal one table of groups side by side, or else one for each group.
-
-    Args:
-        groups: of runs without claims.
-    """
+    """Return for the terminal one table of groups without claims side by side, or else one for each group."""
     compared = compare_groups(groups)
     if compared and compared.has_several_settings:
         return [comparison_table(compared)]
@@ -49,11 +41,9 @@ def result_tables(groups: Sequence[RunGroup]) -> list[Table]:
 
 
 def print_results(runs: Sequence[Run], console: Console) -> None:
-    """Print the means of runs by what differs between them, with their intervals and paired differences.
+    """Print the means of a sweep's runs by what differs between them, with their intervals and paired differences.
 
-    Args:
-        runs: of a sweep; those that cannot be read, and those with claims, are left out.
-        console: to print on.
+    Those that cannot be read, and those with claims, are left out.
     """
     groups, _ = read_groups(runs)
     own = [group for group in groups if not group.judgements and not group.means.empty]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from noisereg.report.claims.verdicts import RULE
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.figure import figure_of
-from noisereg.report.figures.files import images_of, specification_of, vega_script
+from noisereg.report.figures.files import specification_of, vega_script
 from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.reading import compute_or_explain
 from noisereg.report.groups.run_group import RunGroup, describe_ends
@@ -67,10 +67,6 @@ class DrawnFigure:
     def caption(self) -> str:
         """The lines below its title."""
         return ", ".join(self.specification.get("title", {}).get("subtitle", []))
-
-    def images(self) -> dict[str, bytes]:
-        """Return it as images, by their suffix: png, of two dots a pixel, and svg."""
-        return images_of(self.specification)
 
 
 def render(

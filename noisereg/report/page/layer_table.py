@@ -16,9 +16,6 @@ FEWEST_LAYERS = 5  # layers; the means of fewer stand in the other tables
 def layer_tables(replicas: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the active fractions of the layers as tables, one for each split, in percent and percentage points.
 
-    Args:
-        replicas: one row for each replica, at the end of training.
-
     Returns:
         Title, header and rows of cells of each table; none for networks of few layers, or if there is one p and arm.
 

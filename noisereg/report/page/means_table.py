@@ -18,13 +18,9 @@ _MOST_ROWS = 400  # results.csv has them all
 
 
 def means_table(means: pd.DataFrame) -> dict[str, list[Any]] | None:
-    """Return the means of a group of runs as cells, in the units that are shown: a row for each metric and p.
+    """Return `RunGroup.means` as header and rows of cells, in the units that are shown: a row for each metric and p.
 
-    Args:
-        means: of a group, as `noisereg.report.groups.run_group.RunGroup.means` gives them.
-
-    Returns:
-        Header and rows of cells; None if no replica has a metric that is shown.
+    None if no replica has a metric that is shown.
     """
     cells = [column for column in CELL if column in means]
     rows = [
@@ -43,11 +39,7 @@ def means_table(means: pd.DataFrame) -> dict[str, list[Any]] | None:
 
 
 def page_rows(means: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of the metrics that a page shows, metric by metric, in the units that are shown.
-
-    Args:
-        means: means or differences, as `shown_means` takes them.
-    """
+    """Return the rows of the metrics that a page shows, metric by metric, as `shown_means` has them."""
     place = {metric: place for place, metric in enumerate(sweep_metrics(means["metric"].unique()))}
     own = means[means["metric"].isin(place)].sort_values("metric", key=lambda names: names.map(place), kind="stable")
     return shown_means(own.head(_MOST_ROWS)).to_dict("records")
@@ -59,8 +51,7 @@ def shown_means(means: pd.DataFrame) -> pd.DataFrame:
     An interval that is cut there holds the true mean as often as before, as no mean lies in what is cut off.
 
     Args:
-        means: of a group, as `noisereg.report.groups.run_group.RunGroup.means` gives them, or means or differences
-            alone.
+        means: with the columns of `MEAN`, of `DIFFERENCE` or both.
 
     Example:
         >>> ends = {"difference": -0.5, "difference_low": -2.0, "difference_high": 1.0}

@@ -19,10 +19,7 @@ _DIGITS = "%.10g"  # of numbers in other units than the record has them in, the 
 
 
 def result_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
-    """Return a row for each group of runs, arm, learning rate, p and metric.
-
-    Args:
-        groups: of runs; those without replicas have no row.
+    """Return a row for each group of runs, arm, learning rate, p and metric; groups without replicas have none.
 
     Returns:
         Columns `RESULT_COLUMNS`; arm and lr are empty in groups that have one of them. Means, intervals and paired
@@ -46,9 +43,6 @@ def result_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
 
 def claim_rows(groups: Iterable[RunGroup]) -> pd.DataFrame:
     """Return a row for every judgement of some groups, with the runs that it comes from.
-
-    Args:
-        groups: of runs; those without claims and checks have no row.
 
     Returns:
         Numbers in the unit that is shown, nan where there is none; no columns if there is no row.
