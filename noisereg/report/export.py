@@ -4,7 +4,7 @@ import re
 import sys
 import textwrap
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -157,7 +157,7 @@ def differences_latex(compared: Comparison) -> str:
 
 
 def _rows_of_means(
-    table: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], names: Sequence[str]
+    table: pd.DataFrame, by: Sequence[str], metrics: Iterable[str], names: Sequence[str]
 ) -> tuple[list[dict[str, str]], list[int]]:
     """Return the cells of a row for each place, and over how many replicas, or pairs, its means are."""
     shown = summary_metrics(metrics)

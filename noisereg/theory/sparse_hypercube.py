@@ -16,6 +16,7 @@ from scipy.stats import binom, irwinhall
 from torch import Tensor, nn
 
 from noisereg import rng
+from noisereg.datasets.hypercube import surface_points
 from noisereg.metrics.predictions import predictions
 from noisereg.models import TwoLayer
 from noisereg.rng import Stream
@@ -149,7 +150,7 @@ def verify_hypercube_net(
 
 def _draw_surface(samples: int, d: int, *, radius: float, seed: int) -> Float64[Tensor, "samples d"]:
     cube = 2 * rng.uniform(seed, Stream.TEST_DATA, 0, torch.arange(samples * d)).view(samples, d) - 1
-    return cube / cube.abs().amax(dim=1, keepdim=True) * radius
+    return surface_points(cube, torch.full((samples,), radius, dtype=torch.float64))
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from noisereg.labels import label_of
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.line_styles import LineStyle, name_lines
 from noisereg.report.figures.panel import PanelSpec
+from noisereg.report.figures.panel_values import LINE_COLUMNS
 
 _FEWEST_FOR_A_BAND = 3  # places; between two, a band would say more than is known
 FEWEST_FOR_AN_INTERVAL = 3  # replicas; of two it is 9 standard deviations wide either side, and the two say more
@@ -106,7 +107,7 @@ def _extremes(
     base: alt.Chart, rows: pd.DataFrame, *, mark: str, style: LineStyle, y: Callable[[str], alt.Y]
 ) -> alt.Chart:
     """Mark the point of each line where its mean is lowest, or highest."""
-    names = [column for column in ("p", "lr", "arm", "quantity") if column in rows]
+    names = [column for column in LINE_COLUMNS if column in rows]
     ordered = rows.sort_values(["mean", "x"], ascending=[mark == "lowest", True], kind="stable")
     marks = base.mark_point(shape="diamond", size=90, filled=True, opacity=1, stroke="black", strokeWidth=1)
     marks.data = chart_parts.inline(ordered.drop_duplicates(names) if names else ordered.head(1))

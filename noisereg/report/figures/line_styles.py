@@ -9,8 +9,8 @@ import pandas as pd
 
 from noisereg.labels import label_of
 from noisereg.report.figures import chart_parts
+from noisereg.report.figures.panel_values import LINE_COLUMNS
 
-_ORDER = ("p", "lr", "arm", "quantity")  # the first that differs is told by colour
 _ON_A_SCALE = ("p", "lr")  # values of these have colours from dark to light
 _DASHES = ([1, 0], [5, 3], [1.5, 2], [8, 3, 2, 3], [10, 2], [3, 6])
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
@@ -131,7 +131,7 @@ def _choice(name: str, key: str) -> alt.Parameter:
 
 
 def _differing(table: pd.DataFrame) -> list[str]:
-    return [name for name in _ORDER if name in table and table[name].nunique() > 1]
+    return [name for name in LINE_COLUMNS if name in table and table[name].nunique() > 1]
 
 
 def _in_words(name: str, value: Any) -> str:

@@ -11,6 +11,7 @@ from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.groups.naming import differing_columns
 from noisereg.statistics import bands
 
+LINE_COLUMNS = ("p", "lr", "arm", "quantity")  # that tell the lines of a panel apart, the first that differs by colour
 _MOST_POINTS_A_LINE = 300
 _MOST_POINTS_A_PANEL = 2500
 _FEWEST_POINTS_A_LINE = 25
@@ -130,7 +131,7 @@ def thinned(table: pd.DataFrame) -> pd.DataFrame:
         >>> len(thinned(pd.DataFrame({"x": range(10_001), "mean": 0.0})))
         300
     """
-    lines = [column for column in ("p", "lr", "arm", "quantity") if column in table]
+    lines = [column for column in LINE_COLUMNS if column in table]
     number = len(table[lines].drop_duplicates()) if lines else 1
     most = max(_FEWEST_POINTS_A_LINE, min(_MOST_POINTS_A_LINE, _MOST_POINTS_A_PANEL // number))
     parts = []
