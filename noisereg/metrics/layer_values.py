@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
@@ -68,10 +68,10 @@ def collect_layer_values(metrics: Mapping[str, ActivationSparsity]) -> dict[str,
     suffix = next(iter(metrics.values())).threshold.suffix
     values = summarize_layers(list(metrics.values()))
     values.pop(f"sparsity{suffix}")
-    dead = {layer: metric.dead_channels.float() for layer, metric in metrics.items() if metric.has_channels}
+    dead = {layer: _shares(metric, metric.dead_channels) for layer, metric in metrics.items() if metric.has_channels}
     if dead:
         values[f"dead_channel_fraction{suffix}"] = torch.cat(list(dead.values())).mean()
-    dormant = {layer: m.dormant_units.float() for layer, m in metrics.items() if m.dormant is not None}
+    dormant = {layer: _shares(m, m.dormant_units) for layer, m in metrics.items() if m.dormant is not None}
     if dormant:
         values["dormant_fraction"] = torch.cat(list(dormant.values())).mean()
     if len(metrics) > 1:
@@ -80,3 +80,8 @@ def collect_layer_values(metrics: Mapping[str, ActivationSparsity]) -> dict[str,
         values |= {f"dead_channel_fraction{suffix}/{layer}": channels.mean() for layer, channels in dead.items()}
         values |= {f"dormant_fraction/{layer}": units.mean() for layer, units in dormant.items()}
     return values
+
+
+def _shares(metric: ActivationSparsity, units: Bool[Tensor, " units"]) -> Float[Tensor, " units"]:
+    """Return flags as numbers whose mean is a share; nan if the metric knows nothing of its units."""
+    return units.float().where(metric.is_known, torch.nan)

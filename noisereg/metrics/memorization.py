@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torchmetrics import Metric
 
+from noisereg.metrics.counts import summarize_counts
 from noisereg.metrics.sparsity import ActivationSparsity
 
 GROUPS = ("right", "wrong")  # what the label of a sample is, in the order of their numbers
@@ -77,7 +78,8 @@ def activity_by_group(metrics: Mapping[str, ActivationSparsity]) -> dict[str, Fl
         metrics: one a layer, in which the classes are the groups.
 
     Returns:
-        `active_neurons_right`, `active_fraction_right` and the same of the wrong ones; nan for a group without samples.
+        `active_neurons_right`, `active_fraction_right` and the same of the wrong ones; nan for a group without samples,
+        and if a unit was nan on one.
 
     Example:
         >>> layer = ActivationSparsity(num_classes=2)
@@ -85,11 +87,10 @@ def activity_by_group(metrics: Mapping[str, ActivationSparsity]) -> dict[str, Fl
         >>> {key: float(value) for key, value in activity_by_group({"relu": layer}).items() if "neurons" in key}
         {'active_neurons_right': 1.0, 'active_neurons_wrong': 2.0}
     """
-    units = sum(metric.num_units for metric in metrics.values())
+    units, suffix = sum(metric.num_units for metric in metrics.values()), next(iter(metrics.values())).threshold.suffix
     values: dict[str, Tensor] = {}
     for number, group in enumerate(GROUPS):
-        active = [metric.fires[number].sum() / metric.samples[number] for metric in metrics.values()]
-        suffix = next(iter(metrics.values())).threshold.suffix
-        neurons = torch.stack(active).sum()
+        own = [summarize_counts(metric.fires[[number]], metric.samples[[number]]) for metric in metrics.values()]
+        neurons = torch.stack([summary["active_neurons"] for summary in own]).sum()
         values |= {f"active_neurons_{group}{suffix}": neurons, f"active_fraction_{group}{suffix}": neurons / units}
     return values

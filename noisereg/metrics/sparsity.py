@@ -179,9 +179,14 @@ class ActivationSparsity(Metric):
         return self.fires.shape[1]
 
     @property
+    def is_known(self) -> Bool[Tensor, ""]:
+        """Whether no unit was nan on a sample, after which the counts say nothing of any unit."""
+        return (self.fires >= 0).all()
+
+    @property
     def firing_rate(self) -> Float[Tensor, "units"]:
-        """Share of the samples on which each unit fires."""
-        return self.fires.sum(dim=0) / self.samples.sum()
+        """Share of the samples on which each unit fires; nan if a unit of the layer was nan on one."""
+        return (self.fires.sum(dim=0) / self.samples.sum()).where(self.is_known, torch.nan)
 
     @property
     def dead(self) -> Bool[Tensor, "units"]:

@@ -32,19 +32,22 @@ class Turnover:
     def measure(self, metrics: Mapping[str, ActivationSparsity]) -> dict[str, Tensor]:
         """Return `died_neurons` and `revived_neurons`, of all layers and, if there are several, also of each.
 
-        A layer that was not there before, or had another number of units, has not changed. A threshold other than 0
-        stands behind the names.
+        A layer that was not there before, or had another number of units, has not changed. One of which a unit was nan
+        is nan, and what was alive in it before stays. A threshold other than 0 stands behind the names.
         """
         suffix = next((metric.threshold.suffix for metric in metrics.values()), "")
-        live = {layer: ~metric.dead for layer, metric in metrics.items()}
-        before = {layer: self._before(layer, units) for layer, units in live.items()}
+        known = {layer: metric.is_known for layer, metric in metrics.items()}
+        before = {layer: self._before(layer, ~metric.dead) for layer, metric in metrics.items()}
+        live = {layer: torch.where(known[layer], ~metric.dead, before[layer]) for layer, metric in metrics.items()}
         self.live = live
         all_layers = count_turnover(torch.cat(list(before.values())), torch.cat(list(live.values())))
-        values = {f"{key}{suffix}": number for key, number in all_layers.items()}
+        are_known = torch.stack(list(known.values())).all()
+        values = {f"{key}{suffix}": number.where(are_known, torch.nan) for key, number in all_layers.items()}
         if len(live) > 1:
             for layer, units in live.items():
                 changes = count_turnover(before[layer], units)
-                values |= {f"{key}{suffix}/{layer}": number for key, number in changes.items()}
+                own = {key: number.where(known[layer], torch.nan) for key, number in changes.items()}
+                values |= {f"{key}{suffix}/{layer}": number for key, number in own.items()}
         return values
 
     def _before(self, layer: str, units: Bool[Tensor, "units"]) -> Bool[Tensor, "units"]:

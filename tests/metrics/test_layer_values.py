@@ -70,3 +70,14 @@ def test_the_values_of_single_layers_are_those_of_the_last_two_unless_all_are_wa
 def test_another_word_for_the_layers_is_refused():
     with pytest.raises(ValueError, match="by_layer must be last or all, got 'some'"):
         check_by_layer("some")
+
+
+def test_a_unit_that_is_nan_leaves_no_share_of_dead_channels_or_dormant_units():
+    broken, whole = ActivationSparsity(dormant=0.1), ActivationSparsity(dormant=0.1)
+    broken.update(torch.tensor([[[[1.0, torch.nan]], [[0.0, 0.0]]]]))
+    whole.update(torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]]]))
+    values = collect_layer_values({"broken": broken, "whole": whole})
+    shares = {name: value for name, value in values.items() if name.startswith(("dead_channel", "dormant"))}
+    known = {"dead_channel_fraction/whole", "dormant_fraction/whole"}
+    assert {name for name, value in shares.items() if not value.isnan()} == known
+    assert [float(values[name]) for name in sorted(known)] == [0.5, 0.5]

@@ -52,3 +52,9 @@ def test_activity_is_that_of_each_group_over_all_layers():
         "active_neurons_wrong": 1.0,
         "active_fraction_wrong": pytest.approx(1 / 3),
     }
+
+
+def test_a_unit_that_is_nan_leaves_no_activity_of_either_group():
+    layer = ActivationSparsity(num_classes=2)
+    layer.update(torch.tensor([[1.0, 0.0], [math.nan, 1.0]]), torch.tensor([0, 1]))
+    assert all(value.isnan() for value in activity_by_group({"relu": layer}).values())

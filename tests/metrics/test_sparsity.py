@@ -349,3 +349,10 @@ def test_magnitudes_are_merged_and_pickled_and_must_be_there(batches):
         _filled(batches).dormant_units  # noqa: B018
     with pytest.raises(ValueError, match="dormant must be a number, at least 0, or None, got -1"):
         ActivationSparsity(dormant=-1)
+
+
+def test_a_unit_that_is_nan_leaves_no_rate_of_firing():
+    sparsity = ActivationSparsity()
+    sparsity.update(torch.tensor([[1.0, torch.nan], [1.0, 1.0]]))
+    assert not sparsity.is_known
+    assert sparsity.firing_rate.isnan().all()

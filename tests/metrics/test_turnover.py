@@ -93,3 +93,20 @@ def test_a_layer_that_is_new_or_of_another_size_has_not_changed():
     assert {key: value.item() for key, value in values.items()} == {
         f"{key}_neurons{layer}": 0 for key in ("died", "revived") for layer in ("", "/a", "/b")
     }
+
+
+def test_a_layer_of_which_a_unit_is_nan_has_no_changes_and_keeps_what_was_alive():
+    changes, whole = Turnover(), ActivationSparsity()
+    whole.update(torch.tensor([[1.0, 0.0]]))
+    for outputs in ([[1.0, 0.0]], [[torch.nan, 0.0]], [[0.0, 1.0]]):
+        broken = ActivationSparsity()
+        broken.update(torch.tensor(outputs))
+        values = changes.measure({"broken": broken, "whole": whole})
+        is_nan = {name for name, value in values.items() if value.isnan()}
+        if broken.is_known:
+            assert is_nan == set()
+        else:
+            assert is_nan == {
+                *("died_neurons", "revived_neurons", "died_neurons/broken", "revived_neurons/broken"),
+            }
+    assert (values["died_neurons/broken"], values["revived_neurons/broken"]) == (1, 1)  # since the first measurement
