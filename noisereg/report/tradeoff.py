@@ -38,7 +38,8 @@ def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
 
     Returns:
         One row for each question and method: question, method, strength, then of the test error and the active neurons
-        mean, low and high, and n. The strength is "none" where no strength answers to the question.
+        mean, low and high, and n, the fewer values of the two. The strength is "none" where none answers to the
+        question.
 
     Raises:
         ValueError: if a column is missing, or there is no such method.
@@ -81,7 +82,7 @@ def _values(found: tuple[str, str, pd.DataFrame] | None) -> dict[str, object]:
     if found is None:
         return {"strength": "none"}
     _, strength, rows = found
-    values: dict[str, object] = {"strength": strength, "n": len(rows)}
+    values: dict[str, object] = {"strength": strength, "n": int(rows[[*_SHOWN]].count().min())}
     for column in _SHOWN:
         mean, low, high, _ = mean_interval(rows[column])
         values |= {column: mean, f"{column}_low": low, f"{column}_high": high}

@@ -64,6 +64,13 @@ def test_no_interval_goes_beyond_what_is_possible():
     assert line == "| lr | 9 | 40.0 (0.0 to 100.0) | 80.0 (80.0 to 80.0) | 3 |"
 
 
+def test_a_mean_says_of_how_many_replicas_it_is():
+    rows = rows_of(*CELLS)
+    rows.loc[(rows["arm"] == "lr_9") & (rows["seed"] == 0), "test/error"] = float("nan")
+    line = next(line for line in as_markdown(choose_strengths(rows, reference="noise")).splitlines() if "| lr" in line)
+    assert line.endswith("| 2 |")
+
+
 def test_a_method_or_column_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="reference must be a method, one of noise, l1, lr, got dropout"):
         choose_strengths(rows_of(*CELLS), reference="dropout")

@@ -40,7 +40,7 @@ def tradeoff_points(replicas: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
     Returns:
         One row for each arm, p and learning rate, in the order they come in: method, strength (that of the arm, or p),
-        and of both metrics the mean, low and high, in the units that are shown, and n.
+        and of both metrics the mean, low and high, in the units that are shown, and n, the fewer values of the two.
 
     Raises:
         ValueError: if a metric is no column.
@@ -59,10 +59,11 @@ def tradeoff_points(replicas: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     for method, strength, rows in split_by_strength(replicas):
         point: dict[str, Any] = {"method": method, "strength": strength}
         for name, column in (("x", x), ("y", y)):
-            mean, low, high, _ = mean_interval(rows[column])
+            mean, low, high, n = mean_interval(rows[column])
             cut = label_of(column).cut
             point |= {name: cut(mean), f"{name}_low": cut(low), f"{name}_high": cut(high)}
-        points.append({**point, "n": len(rows)})
+            point["n"] = min(n, point.get("n", n))
+        points.append(point)
     return pd.DataFrame(points)
 
 

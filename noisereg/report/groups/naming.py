@@ -68,7 +68,7 @@ def rows_by_name(replicas: pd.DataFrame) -> dict[str, pd.DataFrame]:
         return {"": replicas}
     return {
         ", ".join(_WORDS[column].format(in_words(value)) for column, value in zip(columns, values, strict=True)): rows
-        for values, rows in replicas.groupby(columns, sort=False)
+        for values, rows in replicas.groupby(columns, sort=False, dropna=False)
     }
 
 

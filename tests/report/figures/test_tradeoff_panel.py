@@ -41,6 +41,11 @@ def test_a_replica_that_diverged_is_left_out():
     assert tradeoff_points(failed, X, Y)["n"].tolist() == [2, 3, 3, 3]
 
 
+def test_a_point_is_of_as_many_replicas_as_both_metrics_have_values_of():
+    lacking = ROWS.assign(**{Y: [None, *ROWS[Y][1:]]})
+    assert tradeoff_points(lacking, X, Y)["n"].tolist() == [2, 3, 3, 3]
+
+
 def test_the_panel_has_a_colour_a_method_and_bars_in_both_directions():
     figure = draw_figure([PanelSpec.of(SPEC)], replicas=ROWS, curves=ROWS[:0]).to_dict()
     (panel,) = figure["vconcat"][0]["hconcat"]

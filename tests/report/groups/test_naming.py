@@ -30,3 +30,10 @@ def test_rows_that_are_alike_have_no_words():
     rows = pd.DataFrame({"p": [0.2, 0.2], "seed": [0, 1]})
     ((words, own),) = rows_by_name(rows).items()
     assert (words, own["seed"].tolist()) == ("", [0, 1])
+
+
+def test_no_rows_are_lost_whose_values_are_near_or_missing():
+    rows = pd.DataFrame({"lr": [0.10000001, 0.10000002, None], "seed": 0})
+    names = rows_by_name(rows)
+    assert list(names) == ["learning rate 0.10000001", "learning rate 0.10000002", "learning rate nan"]
+    assert sum(map(len, names.values())) == 3
