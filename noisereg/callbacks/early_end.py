@@ -7,12 +7,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
+from noisereg.callbacks.epoch_monitor import EpochMonitor
 from noisereg.callbacks.finite_loss import FiniteLoss
-from noisereg.callbacks.norm_monitor import NormMonitor
 from noisereg.callbacks.run_checkpoint import RunCheckpoint
 from noisereg.callbacks.sparsity_monitor import SparsityMonitor
 
-_NEVER_STOP = (FiniteLoss, NormMonitor, RunCheckpoint, SparsityMonitor)
+_NEVER_STOP = (EpochMonitor, FiniteLoss, RunCheckpoint, SparsityMonitor)
 
 
 class EarlyEnd(Callback):

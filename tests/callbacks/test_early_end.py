@@ -4,7 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch.utils.data import DataLoader
 
-from noisereg.callbacks import EarlyEnd, RunCheckpoint
+from noisereg.callbacks import EarlyEnd, GradientMonitor, RunCheckpoint
 
 
 class Learner(LightningModule):
@@ -68,6 +68,7 @@ def fit(*callbacks, max_epochs=4, checkpoint=None):
         ([StopAt(7)], "StopAt"),  # in the middle of the last epoch
         ([StopAt(8)], None),
         ([Watch(), StopAt(3)], "Watch or StopAt"),
+        ([GradientMonitor(), StopAt(3)], "StopAt"),
     ],
 )
 def test_what_ended_a_training_before_its_plan_is_named(callbacks, ended_by):
