@@ -1,8 +1,7 @@
 """Rows of verifiers from measured values: an equality of means, a bound, or a claim that does not apply."""
 
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -86,8 +85,14 @@ def check_bound(
         >>> check_bound(0.5, "<", 1.0, id="T0", says="It is less than 1.", place="nowhere", n=1).holds
         True
     """
-    holds = abs(measured - predicted) <= margin if relation == "=" else _RELATIONS[relation](measured, predicted)
-    return Check(measured=measured, relation=relation, predicted=predicted, holds=holds, **row)
+    holds = {
+        "=": abs(measured - predicted) <= margin,
+        "<": measured < predicted,
+        "<=": measured <= predicted,
+        ">": measured > predicted,
+        ">=": measured >= predicted,
+    }
+    return Check(measured=measured, relation=relation, predicted=predicted, holds=holds[relation], **row)
 
 
 def build_not_applicable(reasons: Sequence[str], *, predicted: float, measured: float = math.nan, **row: Any) -> Check:
@@ -109,11 +114,3 @@ def build_curve_of_means(
     """Build the curve of means over the first axis, with their 95 % t intervals, beside a predicted one."""
     mean, low, high = (ends.tolist() for ends in t_interval(values))
     return Curve(x_title=x_title, y_title=y_title, x=x, measured=mean, predicted=predicted, low=low, high=high)
-
-
-_RELATIONS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
