@@ -157,19 +157,20 @@ def _find_readers(node: Node, axis: int, width: int, tied: set[str]) -> Iterator
     """Yield the weights that read the units on an axis of a node's output, each of which is `width` long there."""
     for user in node.users:
         shape, target = _shape(node), user.target
-        if target in _KEEP_ZEROS and user.args[0] is node:
+        given: Any = user.args
+        if target in _KEEP_ZEROS and given[0] is node:
             yield from _find_readers(user, axis, width, tied)
         elif target is _FLATTEN and axis == 1 and _argument(user, 1, 0) % len(shape) == 1:
             last = _argument(user, 2, -1) % len(shape)
             yield from _find_readers(user, 1, width * math.prod(shape[2 : last + 1]), tied)
-        elif target is _MEAN and user.args[1] and axis not in (dims := [dim % len(shape) for dim in user.args[1]]):
+        elif target is _MEAN and given[1] and axis not in (dims := [dim % len(shape) for dim in given[1]]):
             moved = 0 if _argument(user, 2, False) else sum(dim < axis for dim in dims)
             yield from _find_readers(user, axis - moved, width, tied)
-        elif target in _CONVOLUTIONS and axis == 1 and user.args[0] is node:
+        elif target in _CONVOLUTIONS and axis == 1 and given[0] is node:
             _check_groups(user)
-            yield Reader(_name(user.args[1], tied), width)
-        elif target is _aten.linear.default and axis == len(shape) - 1 and user.args[0] is node:
-            yield Reader(_name(user.args[1], tied), width)
+            yield Reader(_name(given[1], tied), width)
+        elif target is _aten.linear.default and axis == len(shape) - 1 and given[0] is node:
+            yield Reader(_name(given[1], tied), width)
         else:
             raise CannotPruneError(f"its output is read by {_operation(user)}")
 
