@@ -20,7 +20,6 @@ from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.groups import comparison
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page import comparison_table, html
-from noisereg.report.page.html import DrawnFigure
 from noisereg.runs.reading import Run
 from noisereg.statistics import paired_differences
 
@@ -100,10 +99,10 @@ def test_no_number_is_cut_where_a_table_is_wider_than_the_terminal(tmp_path, cap
 
 
 def test_a_figure_that_the_chart_library_dies_of_is_a_line(tmp_path, capsys, monkeypatch):
-    def die(self):
+    def die(specification):
         raise DrawingError("the chart library ended its process (signal 6)")
 
-    monkeypatch.setattr(DrawnFigure, "images", die)
+    monkeypatch.setattr(report_command, "images_of", die)
     write_run(tmp_path, replicas=[{"p": p, "seed": 0, "test/error": 0.25} for p in (0.0, 0.2)])
     assert main([str(tmp_path)]) == 0
     line = f"no {tmp_path / 'figures' / 'sweep'}.png and .svg: the chart library ended its process (signal 6)"
@@ -165,7 +164,7 @@ def count_calls(call):
 
 def test_the_work_of_a_report_is_linear_in_the_number_of_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report_command, "compose_settings", dict)
-    monkeypatch.setattr(DrawnFigure, "images", dict)  # one figure of each report
+    monkeypatch.setattr(report_command, "images_of", lambda specification: {})  # one figure of each report
     work = {}
     for number in (2, 10, 20, 40):  # the first loads what is loaded once
         folder = write_many(tmp_path / str(number), number, groups=1)
