@@ -232,13 +232,16 @@ def _in_rows(charts: Sequence[tuple[PanelSpec, Any]]) -> list[list[tuple[PanelSp
     if not named and kinds.isdisjoint(_A_ROW_OF_THEIR_OWN) and len(charts) <= _PANELS_A_ROW:
         return [list(charts)]
     rows = []
-    for (kind, name), group in groupby(
-        charts, key=lambda pair: (_STANDS_WITH.get(pair[0].kind, pair[0].kind), pair[0].row)
-    ):
+    for (kind, name), group in groupby(charts, key=lambda pair: _place_of(pair[0])):
         some = list(group)
         number = len(some) if name else _A_ROW_OF_THEIR_OWN.get(kind, _PANELS_A_ROW)
         rows += [some[start : start + number] for start in range(0, len(some), number)]
     return rows
+
+
+def _place_of(panel: PanelSpec) -> tuple[str, str]:
+    """Return what panels of one row, or of rows one after the other, have in common."""
+    return _STANDS_WITH.get(panel.kind, panel.kind), panel.row
 
 
 def _any_stops_early(panels: Sequence[PanelSpec], *, replicas: pd.DataFrame, curves: pd.DataFrame) -> bool:

@@ -79,7 +79,7 @@ def tradeoff_chart(spec: PanelSpec, replicas: pd.DataFrame) -> alt.LayerChart:
     methods = list(dict.fromkeys(rows["method"]))
     colours = chart_parts.colours_by_name("method", methods, orient="bottom", columns=4)
     axis, scale = alt.Axis(format=chart_parts.NUMBER, tickCount=5), alt.Scale(zero=False, nice=False, padding=10)
-    places = {
+    places: dict[str, Any] = {
         name: kind(f"{name}:Q", title=spec.metrics[column] or label_of(column).title, axis=axis, scale=scale)
         for kind, column, names in ((alt.X, x, ("x", "x_low")), (alt.Y, y, ("y", "y_low")))
         for name in names
