@@ -3,7 +3,7 @@
 import pytest
 
 from noisereg.config.composing import compose_settings
-from noisereg.config.walk import walk
+from noisereg.config.sections import walk
 
 
 def settings(*overrides):

@@ -2,9 +2,9 @@
 
 In the order in which a command line goes through it:
 
-- `walk`: everything in a nested configuration, with its key.
+- `sections`: everything in a nested configuration, with its key, and the classes that its sections name.
 - `schema`, `check`: the values that a key may have; a fault becomes one line.
-- `targets`, `allowed`, `secrets`, `hydra_section`: what the configuration of a stranger may build or hold.
+- `allowed`, `secrets`, `hydra_section`: what the configuration of a stranger may build or hold.
 - `overrides`, `composing`: from the words of the command line to the configuration of each arm.
 - `plan`: how its networks are trained.
 - `sweep_grid`, `launchers`, `devices`, `run_folder`, `sweep`: the jobs of a sweep, where they start, and their folders.

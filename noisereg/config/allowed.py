@@ -3,12 +3,12 @@
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from noisereg.config.overrides import is_by_hand
-from noisereg.config.walk import is_below, leaves, walk
+from noisereg.config.sections import built_sections, is_below, leaves, walk
 from noisereg.errors import ConfigError
 
 
@@ -149,7 +149,7 @@ def check_targets(settings: dict[str, Any], *, trust: Sequence[str] = (), stated
         Traceback (most recent call last):
         noisereg.errors.ConfigError: loss._target_=os.system: only noisereg.losses.* can be built here
     """
-    for key, section in _built_sections(settings):
+    for key, section in built_sections(settings):
         name = section["_target_"]
         if name is None and key == "scheduler":
             continue
@@ -182,15 +182,11 @@ def check_object(key: str, name: str, found: Any) -> None:
         raise ConfigError(f"{key}._target_={name} stands for {_defining_name(found)}, which cannot be built here")
 
 
-def _built_sections(settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((key, node) for key, node in walk(settings) if isinstance(node, dict) and "_target_" in node)
-
-
 def _check_arguments(key: str, section: dict[str, Any], stated: Collection[str]) -> None:
     """Refuse arguments of something that is not trusted by which a text would become code, a file or a download."""
     if "_args_" in section and not is_below(section["_target_"], "torch.nn"):
         raise ConfigError(f"{key}._args_: give the arguments of {section['_target_']} by their names")
-    inner = [place for place, _ in _built_sections(section) if place]  # each is looked at for itself
+    inner = [place for place, _ in built_sections(section) if place]  # each is looked at for itself
     for place, value in walk(section):
         if place in inner or place.startswith(tuple(f"{other}{sign}" for other in inner for sign in ".[")):
             continue

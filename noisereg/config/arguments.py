@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from noisereg.config.check import suggest_name
-from noisereg.config.targets import targets
+from noisereg.config.sections import built_sections
 from noisereg.errors import ConfigError
 
 
@@ -47,7 +47,7 @@ def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Co
             raise ConfigError(f"{place}: the run itself gives {name}; leave it out")
         if not (takes_more or name in known or name.startswith("_")):
             raise ConfigError(f"{place}: {target.__name__} has no such argument{suggest_name(name, known)}")
-        if name in known and not any(targets(value)) and not _fits(value, known[name]):
+        if name in known and not any(built_sections(value)) and not _fits(value, known[name]):
             raise ConfigError(f"{place}: {target.__name__} takes {_format_type(known[name])}")
 
 

@@ -1,7 +1,7 @@
 """The callbacks of a run: one of each of ours, as two would undo or overwrite what the other does."""
 
 from noisereg.config.check import Settings
-from noisereg.config.targets import same_target
+from noisereg.config.sections import same_target
 from noisereg.errors import ConfigError
 
 _MADE_OF = {"LabelCorruption": "noise", "StopWhenFitted": "stopping.extra_epochs"}

@@ -24,7 +24,7 @@ from noisereg.config.overrides import (
     trusted_packages,
 )
 from noisereg.config.secrets import check_interpolations, check_secrets
-from noisereg.config.walk import is_below, walk
+from noisereg.config.sections import is_below, walk
 from noisereg.errors import ConfigError
 
 # What Hydra raises where a file or an override is not what it takes: the last three for what is no name of an option.

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from noisereg.config.overrides import states_by_hand
-from noisereg.config.targets import targets
-from noisereg.config.walk import is_below, leaves
+from noisereg.config.sections import built_sections, is_below, leaves
 from noisereg.errors import ConfigError
 
 _BASIC = "hydra._internal.core_plugins.basic"
@@ -61,7 +60,8 @@ def check_hydra(hydra: dict[str, Any], *, overrides: Sequence[str], keys: Sequen
         )
     if "/" in str(hydra["job"]["name"]):
         raise ConfigError(f"hydra.job.name must be a name without a slash, got {hydra['job']['name']!r}")
-    for key, name in targets(hydra, "hydra"):
+    for key, section in built_sections(hydra, "hydra"):
+        name = section["_target_"]
         known = isinstance(name, str) and (
             _TARGETS.fullmatch(name) or any(is_below(name, package) for package in trust)
         )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from noisereg.config.targets import same_target, target_name
+from noisereg.config.sections import same_target, target_name
 
 LENGTH = "trainer.max_epochs"
 _OF_ANY_LENGTH = ("noisereg.noise.Constant", "noisereg.noise.SquareWave")  # their factor in an epoch

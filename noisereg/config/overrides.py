@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 
-from noisereg.config.walk import walk
+from noisereg.config.sections import walk
 from noisereg.errors import ConfigError
 
 _BY_HAND = re.compile(

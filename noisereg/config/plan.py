@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from noisereg.config.check import Settings
-from noisereg.config.targets import same_target, target_name
+from noisereg.config.sections import same_target, target_name
 from noisereg.errors import ConfigError
 
 ENGINES = ("fused", "blocked", "stacked", "single")  # the fastest first

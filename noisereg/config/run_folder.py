@@ -13,8 +13,7 @@ from typing import Any
 from noisereg.config.check import Settings
 from noisereg.config.longer import LENGTH, is_longer, why_not_longer
 from noisereg.config.same_data import Fingerprint, check_recorded_data, describe_other_data
-from noisereg.config.targets import same_target
-from noisereg.config.walk import is_below, walk
+from noisereg.config.sections import is_below, same_target, walk
 from noisereg.errors import ConfigError
 from noisereg.files.disk import check_writable
 from noisereg.files.lock import LOCK, locked

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from noisereg.config.walk import leaves
+from noisereg.config.sections import leaves
 from noisereg.errors import ConfigError
 from noisereg.secrets import NAMED, SHAPES, SHORTEST, find_secrets, hide_known, is_mixed, words_of
 

@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from noisereg.config.run_folder import RECORD, STATUSES, arm_names, damaged_results
-from noisereg.config.targets import model_name
+from noisereg.config.sections import model_name
 from noisereg.files.arrays import load_arrays
 from noisereg.files.reading import read_file
 from noisereg.secrets import find_secrets, hide_known_in

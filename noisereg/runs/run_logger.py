@@ -9,7 +9,7 @@ import pandas
 
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
-from noisereg.config.targets import model_name, target_name
+from noisereg.config.sections import model_name, target_name
 from noisereg.files.atomic import write_atomically
 
 _IN_THE_NAME = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job

@@ -18,7 +18,7 @@ from noisereg import rng
 from noisereg.config.allowed import check_object
 from noisereg.config.arguments import check_arguments, qualify
 from noisereg.config.check import Settings
-from noisereg.config.targets import targets
+from noisereg.config.sections import built_sections
 from noisereg.datasets import InMemory
 from noisereg.engine.regularizer import Regularizer, why_not_penalised
 from noisereg.errors import ConfigError
@@ -206,17 +206,15 @@ def find_parts(settings: Settings) -> None:
     Raises:
         ConfigError: naming the first key whose class is not found, or is not what it must be.
     """
-    for place, name in targets({key: section for key, section in settings.items() if key != "experiment"}):
+    for place, section in built_sections({key: part for key, part in settings.items() if key != "experiment"}):
         with as_config_error(place):
-            check_object(place, name, _find(name, place))
+            _find(place, section["_target_"])
 
 
 def build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
     """Build what a part of the configuration describes, or what makes it if it is `_partial_`."""
     with as_config_error(key):
-        for place, name in targets(section, key):
-            check_object(place, name, _find(name, place))
-        target = _find(section["_target_"], key)
+        target, *_ = [_find(place, part["_target_"]) for place, part in built_sections(section, key)]
         make = instantiate({**section, "_partial_": True}, _convert_="all")
         check_arguments(key, section, target, given=arguments)
     if section.get("_partial_"):
@@ -227,15 +225,17 @@ def build(key: str, section: dict[str, Any], **arguments: Any) -> Any:
     return made
 
 
-def _find(name: str, key: str) -> Any:
-    """Return what a name leads to."""
+def _find(key: str, name: str) -> Any:
+    """Return what a name leads to, if it may be built for the part of a key."""
     package = name.partition(".")[0]
     if find_spec(package) is None:
         raise ConfigError(
             f"{key}._target_={name}: Python finds no module {package}; if it is one of your own, put "
             "PYTHONPATH=FOLDER_THAT_HOLDS_IT before the command"
         )
-    return _locate(name)
+    found = _locate(name)
+    check_object(key, name, found)
+    return found
 
 
 def _check_kind(key: str, made: Any) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from noisereg.config.plan import ENGINES, Plan
-from noisereg.config.targets import target_name
+from noisereg.config.sections import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.engine import Engine

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.config.check import Settings
-from noisereg.config.targets import model_name, target_name
+from noisereg.config.sections import model_name, target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.runs.reading import find_runs

@@ -16,7 +16,7 @@ from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import result_settings
 from noisereg.config.same_data import Fingerprint, refuse_other_data
-from noisereg.config.targets import model_name, target_name
+from noisereg.config.sections import model_name, target_name
 from noisereg.datasets import InMemory
 from noisereg.engine.measurement import Observer
 from noisereg.files.atomic import write_atomically

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from noisereg.config.check import suggest_name
-from noisereg.config.targets import model_name
+from noisereg.config.sections import model_name
 from noisereg.report.groups.run_group import RunGroup, learning_rate_of
 from noisereg.runs.reading import join_tables
 from noisereg.statistics import cell_means, paired_differences

@@ -16,7 +16,7 @@ from jaxtyping import Int64
 
 from noisereg.config.run_folder import result_settings
 from noisereg.config.same_data import LABEL_FILE
-from noisereg.config.walk import is_below
+from noisereg.config.sections import is_below
 from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection, have_diverged
 from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork

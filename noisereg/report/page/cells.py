@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from noisereg.config.walk import walk
+from noisereg.config.sections import walk
 from noisereg.report.claims.verdicts import KINDS, VERDICTS, Judgement
 from noisereg.runs.reading import Run
 

@@ -1,4 +1,4 @@
-"""The targets of a configuration: the names of the classes that its parts build, and which class a name stands for."""
+"""The sections of a configuration in plain values: the walk over them, and which class each builds."""
 
 import ast
 from collections.abc import Iterator
@@ -9,19 +9,58 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from noisereg.config.walk import walk
 
+def walk(node: Any, key: str = "", *, into: tuple[type, ...] = (dict, list, tuple)) -> Iterator[tuple[str, Any]]:
+    """Yield a part of a configuration and everything below it, a section or list before what it holds.
 
-def targets(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the key of each section that has a `_target_`, however deep it lies, with the value of that.
+    Args:
+        node: the part, as plain values.
+        key: of the part.
+        into: types of what is entered; a value of any other type is yielded whole.
 
     Example:
-        >>> list(targets({"model": {"parts": [{"_target_": "os.system"}]}}))
-        [('model.parts[0]', 'os.system')]
+        >>> list(walk({"a": {"b": [1]}}))
+        [('', {'a': {'b': [1]}}), ('a', {'b': [1]}), ('a.b', [1]), ('a.b[0]', 1)]
     """
-    for name, value in walk(node, key):
-        if isinstance(value, dict) and "_target_" in value:
-            yield name, value["_target_"]
+    yield key, node
+    if not isinstance(node, into):
+        return
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from walk(value, f"{key}.{name}" if key else str(name), into=into)
+    elif isinstance(node, list | tuple):
+        for place, value in enumerate(node):
+            yield from walk(value, f"{key}[{place}]", into=into)
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each value that is neither a section nor a list.
+
+    Example:
+        >>> list(leaves({"a": {"b": 1, "c": [2, {"d": 3}]}}))
+        [('a.b', 1), ('a.c[0]', 2), ('a.c[1].d', 3)]
+    """
+    return ((name, value) for name, value in walk(node, key) if not isinstance(value, dict | list | tuple))
+
+
+def is_below(name: str, other: str) -> bool:
+    """Return whether a dotted name, of a key or of an object, is another one or lies below it.
+
+    Example:
+        >>> is_below("mine.net.Net", "mine"), is_below("miner.Net", "mine")
+        (True, False)
+    """
+    return name == other or name.startswith(f"{other}.")
+
+
+def built_sections(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each section that has a `_target_`, however deep it lies, with its key.
+
+    Example:
+        >>> list(built_sections({"model": {"parts": [{"_target_": "os.system"}]}}))
+        [('model.parts[0]', {'_target_': 'os.system'})]
+    """
+    return ((name, value) for name, value in walk(node, key) if isinstance(value, dict) and "_target_" in value)
 
 
 def target_name(section: dict[str, Any]) -> str:

@@ -3,14 +3,41 @@ import sys
 import pytest
 import torch
 
-from noisereg.config.targets import defining_name, same_target, targets
+from noisereg.config.sections import built_sections, defining_name, leaves, same_target, walk
 from noisereg.losses import Hinge
 from noisereg.noise import Resample
+
+CONFIG = {"seed": 0, "model": {"hidden": [3, {"a": None}], "empty": {}}, "none": []}
+
+
+def test_a_walk_passes_everything_once_with_its_key_and_what_holds_it_first():
+    assert [key for key, _ in walk(CONFIG)] == [
+        "",
+        "seed",
+        "model",
+        "model.hidden",
+        "model.hidden[0]",
+        "model.hidden[1]",
+        "model.hidden[1].a",
+        "model.empty",
+        "none",
+    ]
+
+
+def test_a_walk_through_sections_alone_yields_lists_whole():
+    assert dict(walk(CONFIG, into=(dict,)))["model.hidden"] == [3, {"a": None}]
+    assert "model.hidden[0]" not in dict(walk(CONFIG, into=(dict,)))
+
+
+def test_leaves_are_values_and_neither_sections_nor_lists():
+    assert list(leaves(CONFIG)) == [("seed", 0), ("model.hidden[0]", 3), ("model.hidden[1].a", None)]
+    assert list(leaves((1, 2), "pair")) == [("pair[0]", 1), ("pair[1]", 2)]
 
 
 def test_every_target_is_found_however_deep_it_lies():
     config = {"a": {"_target_": "x.Y", "_args_": [{"_target_": 3}], "b": [[{"c": {"_target_": "z.Z"}}]]}}
-    assert list(targets(config)) == [("a", "x.Y"), ("a._args_[0]", 3), ("a.b[0][0].c", "z.Z")]
+    found = [(key, section["_target_"]) for key, section in built_sections(config)]
+    assert found == [("a", "x.Y"), ("a._args_[0]", 3), ("a.b[0][0].c", "z.Z")]
 
 
 @pytest.mark.parametrize(
