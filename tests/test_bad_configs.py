@@ -224,6 +224,7 @@ optimizer._partial_=false | optimizer._partial_ must be true
 +model._partial_=true | model._partial_ must be left out
 +scheduler={_target_:a.b,_partial_:false} | scheduler._partial_ must be true
 lr=0.1 | lr=0.1: there is no key or group lr; did you mean optimizer.lr?
+scheduler=step scheduler._target_=null | scheduler._target_ must be the dotted name of what is to be built, got None
 scheduler=step scheduler.step_size=0 | scheduler.step_size must be
 scheduler=step scheduler.gamma=nan | scheduler.gamma must be
 scheduler=multistep scheduler.milestones=3 | scheduler.milestones must be

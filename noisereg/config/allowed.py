@@ -151,8 +151,6 @@ def check_targets(settings: dict[str, Any], *, trust: Sequence[str] = (), stated
     """
     for key, section in built_sections(settings):
         name = section["_target_"]
-        if name is None and key == "scheduler":
-            continue
         if not isinstance(name, str) or not re.fullmatch(r"\w+(\.\w+)+", name):
             raise ConfigError(f"{key}._target_ must be the dotted name of what is to be built, got {name!r}")
         if any(is_below(name, package) for package in trust):

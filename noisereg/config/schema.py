@@ -131,7 +131,7 @@ class Scheduler(Section):
     """A learning-rate schedule, or nothing."""
 
     model_config = ConfigDict(extra="allow")
-    target: Annotated[str | None, Field(alias="_target_", description="the dotted name of a schedule")] = None
+    target: Target = ""  # it has none if it is nothing
     partial: Partial = True
     step_size: Size = 1
     T_max: Size = 1

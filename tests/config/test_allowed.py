@@ -122,10 +122,6 @@ def test_a_trusted_package_is_that_one_and_not_its_namesakes():
         check_targets({"loss": {"_target_": "mines.Loss"}}, trust=["mine"])
 
 
-def test_a_constant_rate_has_no_target():
-    check_targets({"scheduler": {"_target_": None}})
-
-
 def test_text_that_would_be_resolved_once_more_is_refused():
     with pytest.raises(ConfigError, match=r"^model.init='\${oc.env:HOME}': an interpolation cannot give another one$"):
         check_targets({"model": {"init": "${oc.env:HOME}"}})
