@@ -27,15 +27,8 @@ from noisereg.config.devices import check_devices
 from noisereg.config.launchers import check_installed, check_launcher, ends_with_driver, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import (
-    RunFolder,
-    check_links,
-    check_unlocked,
-    check_writable_folder,
-    differing,
-    label_path,
-    read_record,
-)
+from noisereg.config.run_folder import RunFolder, check_links, check_unlocked, check_writable_folder, read_record
+from noisereg.config.same_run import differing, label_path
 from noisereg.config.secrets import check_secrets
 from noisereg.config.sweep import Job, Sweep
 from noisereg.config.sweep_grid import SweepGrid, has_other_sweeper, is_named, unfixed_keys

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from noisereg.config.check import Settings
-from noisereg.config.longer import LENGTH, is_longer, why_not_longer
-from noisereg.config.same_data import Fingerprint, check_recorded_data, describe_other_data
-from noisereg.config.sections import is_below, same_target, walk
+from noisereg.config.same_run import (
+    Fingerprint,
+    check_recorded_data,
+    describe_differing,
+    differing,
+    is_longer,
+    why_not_longer,
+)
 from noisereg.errors import ConfigError
 from noisereg.files.disk import check_writable
 from noisereg.files.lock import LOCK, locked
@@ -32,89 +37,11 @@ _KINDS: dict[str, tuple[type, ...]] = {  # of what is read of a record by who go
     "seconds": (int, float),
     "steps": (int,),
 }
-# What cannot change a result. `threads` and `compile` are not among it: the order in which numbers are added decides
-# their last bits.
-WITHOUT_EFFECT = (
-    "logger",
-    "suggested",  # what other keys take from it stands in those
-    "arm",  # what an arm says stands in the other keys
-    "trust",  # it permits and chooses nothing
-    "time_limit",  # a run that is stopped goes on to the same result
-    "workers",  # each trains a replica as one process would; what counts is the number of threads
-    "dataset.root",  # the same data may lie elsewhere on another machine; their fingerprint tells them from others
-    "dataset.workers",  # each sample's draws depend on the sample, not on the process that loads it
-)
 _LONGEST = 80  # letters of a value in an error
 _WRITTEN = (".hydra", "checkpoints", "figures", "replicas")  # folders of a run that are its own
-_FILE_LABELS, _LABEL_PATH = "noisereg.noise.FileLabels", "noise.path"  # as with dataset.root, for that rule
 _LEFT_AT_THE_START = re.compile(
     r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?(\.lock|\.reason-of-process-\d+)"
 )
-
-
-def result_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a configuration that can change the result of its run, by dotted key.
-
-    Example:
-        >>> result_settings({"noise": {"p": [0, 0.2]}, "dataset": {"d": 60, "workers": 4}, "logger": {"csv": True}})
-        {'noise.p': [0, 0.2], 'dataset.d': 60}
-    """
-    left_out = (*WITHOUT_EFFECT, _LABEL_PATH) if label_path(config) else WITHOUT_EFFECT
-    return {
-        key: json.loads(json.dumps(value))
-        for key, value in walk(config, into=(dict,))
-        if not isinstance(value, dict) and not any(is_below(key, part) for part in left_out)
-    }
-
-
-def label_path(config: Mapping[str, Any]) -> str | None:
-    """Return the path of the file that a run takes its labels from; None if it takes them from none.
-
-    Example:
-        >>> label_path({"noise": {"_target_": "noisereg.noise.FileLabels", "path": "labels.csv"}})
-        'labels.csv'
-    """
-    noise = config.get("noise")
-    target = noise.get("_target_") if isinstance(noise, Mapping) else None
-    if not (isinstance(noise, Mapping) and isinstance(target, str) and same_target(target, _FILE_LABELS)):
-        return None
-    return noise.get("path")
-
-
-def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return the keys in which two configurations differ, but for those that cannot change a result.
-
-    Example:
-        >>> differing({"seed": 0, "logger": {"csv": True}}, {"seed": 1, "logger": {"csv": False}})
-        ['seed']
-    """
-    old_values, new_values = result_settings(old), result_settings(new)
-    keys = sorted(old_values.keys() | new_values.keys())
-    return [key for key in keys if old_values.get(key) != new_values.get(key)]
-
-
-def describe_differing(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Describe the values in which two configurations differ, but for those that cannot change a result.
-
-    Example:
-        >>> describe_differing({"seed": 0, "noise": {"p": 0.1}}, {"seed": 0, "noise": {"p": [0, 0.1]}})
-        'noise.p was 0.1 and is [0, 0.1]'
-    """
-    keys = differing(old, new)
-    parts = ({key: values[key] for key in keys if key in values} for values in map(result_settings, (old, new)))
-    return describe_other_data(*parts)
-
-
-def identity(config: dict[str, Any]) -> str:
-    """Return the name that a run shares with all runs of its configuration: a hash of what can change a result.
-
-    Example:
-        >>> identity({"seed": 0, "logger": {"csv": True}}) == identity({"seed": 0, "logger": {"csv": False}})
-        True
-        >>> identity({"seed": 0})
-        '13a531b1b6ba1931'
-    """
-    return hashlib.sha256(json.dumps(sorted(result_settings(config).items())).encode()).hexdigest()[:16]
 
 
 def arm_names(config: Mapping[str, Any]) -> list[str]:
@@ -197,23 +124,22 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     try:
         found = json.loads(read_file(path))
         _check_kinds(found)
-        keys = differing(found["config"], config)
-        old, new = (part.get("trainer", {}).get("max_epochs") for part in (found["config"], config))
-        longer = LENGTH in keys and is_longer(old, new, keys)
-        obstacle = why_not_longer(found["config"], keys) if longer else None
+        old, keys = found["config"], differing(found["config"], config)
+        longer = is_longer(old, config)
+        obstacle = why_not_longer(old, keys) if longer else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read ({reason}): delete it, or name another folder") from None
     if obstacle:
         raise ConfigError(
-            f"{key}={folder} holds a run of {old} epochs, which cannot go on to {new} as one of that length: "
-            f"{obstacle}; name another folder"
+            f"{key}={folder} holds a run of {old['trainer']['max_epochs']} epochs, which cannot go on to "
+            f"{config['trainer']['max_epochs']} as one of that length: {obstacle}; name another folder"
         )
     if longer:
         return {**found, "status": "shorter"}
     if keys:
         raise ConfigError(
-            f"{key}={folder} holds a run of another configuration ({describe_differing(found['config'], config)}); "
+            f"{key}={folder} holds a run of another configuration ({describe_differing(old, config)}); "
             "name another folder, or give the same values to go on with it"
         )
     if damaged := damaged_results(folder, found):

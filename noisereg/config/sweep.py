@@ -17,7 +17,7 @@ from rich.text import Text
 
 from noisereg.config.check import Settings
 from noisereg.config.run_folder import read_record
-from noisereg.config.same_data import Fingerprint, check_recorded_data, data_sources
+from noisereg.config.same_run import Fingerprint, check_recorded_data, data_sources
 from noisereg.files.lock import find_holder, locked
 
 _STATUSES = {

@@ -18,9 +18,7 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from noisereg.config.longer import LENGTH, is_longer
-from noisereg.config.run_folder import describe_differing, differing
-from noisereg.config.same_data import describe_other_data
+from noisereg.config.same_run import describe_changes, describe_differing, differing, is_longer
 from noisereg.errors import ConfigError
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.journal import Journal, Mark
@@ -159,11 +157,9 @@ def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
     settings, fingerprint = (found.get(key) if isinstance(found, dict) else None for key in ("settings", "fingerprint"))
     if not (isinstance(settings, dict) and isinstance(fingerprint, dict)):
         what = "does not say of which run it is, as those of older versions"
-    elif (keys := differing(settings, origin["settings"])) and not (
-        LENGTH in keys and is_longer(settings[LENGTH], origin["settings"][LENGTH], keys)
-    ):
+    elif differing(settings, origin["settings"]) and not is_longer(settings, origin["settings"]):
         what = f"is of a run of another configuration ({describe_differing(settings, origin['settings'])})"
-    elif words := describe_other_data(fingerprint, origin["fingerprint"]) or _describe_other_samples(found, origin):
+    elif words := describe_changes(fingerprint, origin["fingerprint"]) or _describe_other_samples(found, origin):
         what = f"is of a run on other data ({words})"
     else:
         return
@@ -173,7 +169,7 @@ def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
 def _describe_other_samples(found: dict[str, Any], origin: dict[str, Any]) -> str:
     """Describe in what samples differ that were loaded from data of one fingerprint, if both origins count them."""
     old, new = ({"samples": part.get("samples")} for part in (found, origin))
-    return describe_other_data(old, new) if isinstance(old["samples"], dict) and new["samples"] else ""
+    return describe_changes(old, new) if isinstance(old["samples"], dict) and new["samples"] else ""
 
 
 def _check_archive(data: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas
 
-from noisereg.config.run_folder import identity, result_settings
+from noisereg.config.same_run import identity, result_settings
 from noisereg.errors import ConfigError
 from noisereg.runs.run_logger import RunDescription, kept_text, numbers_of
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noisereg.config.run_folder import RECORD, identity, read_record, result_digests
-from noisereg.config.same_data import Fingerprint, recorded_fingerprint, refuse_other_data
+from noisereg.config.run_folder import RECORD, read_record, result_digests
+from noisereg.config.same_run import Fingerprint, identity, recorded_fingerprint, refuse_other_data
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
 from noisereg.secrets import find_secrets, hide_known_in

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas
 
-from noisereg.config.run_folder import identity
+from noisereg.config.same_run import identity
 from noisereg.runs.run_logger import RunDescription, kept_text, numbers_of
 
 

@@ -19,7 +19,7 @@ from urllib.request import ProxyHandler, build_opener, getproxies
 import pandas
 import wandb
 
-from noisereg.config.run_folder import identity
+from noisereg.config.same_run import identity
 from noisereg.errors import ConfigError
 from noisereg.runs.run_logger import RunDescription
 from noisereg.secrets import find_secrets, hide_secrets

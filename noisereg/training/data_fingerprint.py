@@ -7,7 +7,7 @@ from typing import Any
 
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
-from noisereg.config.same_data import LABEL_FILE, Fingerprint
+from noisereg.config.same_run import LABEL_FILE, Fingerprint
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
 from noisereg.noise import FileLabels

@@ -14,8 +14,8 @@ from torch import nn
 from noisereg.config.check import Settings
 from noisereg.config.composing import check_safe
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import RECORD, result_settings
-from noisereg.config.same_data import LABEL_FILE, Fingerprint, recorded_fingerprint, refuse_other_data
+from noisereg.config.run_folder import RECORD
+from noisereg.config.same_run import LABEL_FILE, Fingerprint, recorded_fingerprint, refuse_other_data, result_settings
 from noisereg.datasets import BatchLoader, InMemory
 from noisereg.errors import ConfigError
 from noisereg.noise import FileLabels

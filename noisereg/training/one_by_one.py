@@ -13,7 +13,7 @@ from rich.text import Text
 from noisereg.callbacks import EarlyEnd, GradientMonitor, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
-from noisereg.config.same_data import Fingerprint
+from noisereg.config.same_run import Fingerprint
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
 from noisereg.engine.measurement import Observer

@@ -14,7 +14,7 @@ from rich.console import Console
 from noisereg.config.check import Settings
 from noisereg.config.commands import command_of_run
 from noisereg.config.composing import compose_run
-from noisereg.config.same_data import check_recorded_data, data_sources, recorded_fingerprint
+from noisereg.config.same_run import check_recorded_data, data_sources, recorded_fingerprint
 from noisereg.errors import ConfigError
 from noisereg.runs.bands import LoggedBands
 from noisereg.runs.checkpoints import has_checkpoint

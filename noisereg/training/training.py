@@ -14,8 +14,7 @@ from rich.console import Console
 
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import result_settings
-from noisereg.config.same_data import Fingerprint, refuse_other_data
+from noisereg.config.same_run import Fingerprint, refuse_other_data, result_settings
 from noisereg.config.sections import model_name, target_name
 from noisereg.datasets import InMemory
 from noisereg.engine.measurement import Observer

@@ -8,7 +8,7 @@ from wandb_files import wandb_files
 
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import identity
+from noisereg.config.same_run import identity
 from noisereg.runs.run_logger import describe_run
 from noisereg.runs.wandb_run import open_wandb_run
 

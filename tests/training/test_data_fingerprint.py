@@ -8,8 +8,7 @@ from PIL import Image
 from rich.console import Console
 
 from noisereg.config.composing import compose_settings
-from noisereg.config.run_folder import differing
-from noisereg.config.same_data import describe_other_data
+from noisereg.config.same_run import describe_changes, differing
 from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
 from noisereg.training.data_fingerprint import count_samples, fingerprint_data, fingerprint_samples
@@ -85,7 +84,7 @@ CHANGES = {
 def test_it_is_said_in_what_images_have_changed(change, photos):
     before = fingerprint_data(settings_of(photos))
     change(photos)
-    words = describe_other_data(before, fingerprint_data(settings_of(photos)))
+    words = describe_changes(before, fingerprint_data(settings_of(photos)))
     assert words.startswith(CHANGES[change]) and "\n" not in words
 
 
@@ -227,8 +226,8 @@ def test_a_file_of_labels_is_told_apart_by_its_contents_and_not_by_its_place(tmp
         compose_settings("noise=file", f"noise.path={tmp_path / name}.csv") for name in ("first", "moved", "changed")
     ]
     first, moved, changed = map(fingerprint_data, chosen)
-    assert describe_other_data(first, moved) == "" and differing(chosen[0], chosen[1]) == []
-    assert describe_other_data(first, changed).startswith("label_file.sha256 was ")
+    assert describe_changes(first, moved) == "" and differing(chosen[0], chosen[1]) == []
+    assert describe_changes(first, changed).startswith("label_file.sha256 was ")
     assert "label_file" not in fingerprint_data(compose_settings())
     (tmp_path / "first.csv").unlink()
     with pytest.raises(ConfigError, match=r"^noise\.path=.*first\.csv cannot be read as labels \(No such file"):

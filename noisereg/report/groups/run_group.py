@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from noisereg.config.run_folder import result_settings
-from noisereg.config.same_data import LABEL_FILE
+from noisereg.config.same_run import LABEL_FILE, result_settings
 from noisereg.config.sections import is_below
 from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection, have_diverged
 from noisereg.report.claims.verdicts import Judgement, judge

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from noisereg.config.same_data import (
+from noisereg.config.same_run import (
     check_recorded_data,
-    describe_other_data,
+    describe_changes,
+    differing,
+    identity,
     recorded_fingerprint,
     refuse_other_data,
 )
@@ -12,6 +14,34 @@ from noisereg.errors import ConfigError
 
 OLD = {"train_images": 40, "classes": {"ant": 24, "bee": 24}, "bytes": 400, "contents": "ab"}
 FOLDER = Path("run")
+
+
+def test_the_keys_that_differ_are_named_but_for_those_without_effect():
+    old = {"seed": 0, "noise": {"p": 0.1, "moves": {9: 1}}, "dataset": {"root": "a", "d": 60}, "logger": {"csv": True}}
+    new = {"seed": 0, "noise": {"p": 0.2, "moves": {9: 1}}, "dataset": {"root": "b", "d": 60, "workers": 2}}
+    assert differing(old, new) == ["noise.p"]
+    assert differing(old, old) == []
+
+
+def test_what_cannot_change_a_result_is_no_part_of_a_runs_identity():
+    config = {"seed": 0, "threads": 1, "dataset": {"d": 3, "root": "a", "workers": 0}, "logger": {"csv": True}}
+    same = {**config, "dataset": {"d": 3, "root": "b", "workers": 4}, "logger": {}, "trust": ["mine"], "arm": "x"}
+    assert differing(config, same) == []
+    assert identity(config) == identity(same)
+
+
+def test_the_number_of_threads_decides_the_last_bits_and_so_is_part_of_an_identity():
+    assert differing({"threads": 1}, {"threads": 2}) == ["threads"]
+    assert identity({"threads": 1}) != identity({"threads": 2})
+
+
+def test_a_key_that_begins_like_one_without_effect_has_an_effect():
+    assert differing({"armour": 1, "dataset": {"roots": 1}}, {}) == ["armour", "dataset.roots"]
+
+
+def test_a_list_differs_as_one_value():
+    assert differing({"noise": {"p": [0, 0.1]}}, {"noise": {"p": (0, 0.2)}}) == ["noise.p"]
+    assert differing({"noise": {"p": [0, 0.1]}}, {"noise": {"p": (0, 0.1)}}) == []
 
 
 @pytest.mark.parametrize(
@@ -30,7 +60,7 @@ FOLDER = Path("run")
     ids=["the same", "more images", "another class", "other pixels", "another kind", "many classes"],
 )
 def test_it_is_said_in_what_data_differ(new, words):
-    assert describe_other_data(OLD, new).startswith(words) and bool(describe_other_data(OLD, new)) == bool(words)
+    assert describe_changes(OLD, new).startswith(words) and bool(describe_changes(OLD, new)) == bool(words)
 
 
 def test_other_data_are_refused_in_one_line_and_unknown_ones_are_not():
