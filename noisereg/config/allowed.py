@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from noisereg.config.overrides import is_by_hand
-from noisereg.config.sections import built_sections, is_below, leaves, walk
+from noisereg.config.sections import built_sections, is_below, leaves, same_target, walk
 from noisereg.errors import ConfigError
 
 
@@ -129,6 +129,9 @@ _ALLOWED: dict[str, tuple[Derived | Listed, ...]] = {
     ),
     "experiment": (Listed("noisereg.theory", _list_checks), _LOSSES),
 }
+# Of callbacks there is one of each of ours, as two would undo or overwrite what the other does.
+_MADE_OF = {"LabelCorruption": "noise", "StopWhenFitted": "stopping.extra_epochs"}
+_ONE_OF_EACH = ("SparsityMonitor", "NormMonitor", "GradientMonitor", "FiniteLoss", "RunCheckpoint")
 _NAME = re.compile(r"[\w-]+")  # what cannot end the text or the name that a library makes of it in generated code
 
 
@@ -161,6 +164,36 @@ def check_targets(settings: dict[str, Any], *, trust: Sequence[str] = (), stated
     for key, value in leaves(settings):
         if "${" in str(value):  # building resolves once more, and what came of it would not have been checked
             raise ConfigError(f"{key}={value!r}: an interpolation cannot give another one")
+
+
+def check_callbacks(settings: dict[str, Any]) -> None:
+    """Refuse a callback that the run makes itself, and a second one of the same kind.
+
+    Of `SparsityMonitor` there may be several, by different names.
+
+    Args:
+        settings: the whole configuration, as plain values.
+
+    Raises:
+        ConfigError: naming the key of the callback.
+
+    Example:
+        >>> check_callbacks({"callbacks": {"mine": {"_target_": "noisereg.callbacks.LabelCorruption"}}})
+        Traceback (most recent call last):
+        noisereg.errors.ConfigError: callbacks.mine: the run makes its LabelCorruption of noise; give that
+    """
+    known: dict[tuple[str, str], str] = {}
+    for key, section in settings["callbacks"].items():
+        for kind, source in _MADE_OF.items():
+            if same_target(section, f"noisereg.callbacks.{kind}"):
+                raise ConfigError(f"callbacks.{key}: the run makes its {kind} of {source}; give that")
+        for kind in _ONE_OF_EACH:
+            if same_target(section, f"noisereg.callbacks.{kind}"):
+                name = str(section.get("name", "")) if kind == "SparsityMonitor" else ""
+                first = known.setdefault((kind, name), key)
+                if first != key:
+                    mend = f"; give this one a name: callbacks.{key}.name={key}" if kind == "SparsityMonitor" else ""
+                    raise ConfigError(f"callbacks.{key}: callbacks.{first} is a {kind} already{mend}")
 
 
 def check_object(key: str, name: str, found: Any) -> None:

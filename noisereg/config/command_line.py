@@ -23,8 +23,7 @@ from noisereg.config.composing import (
     compose_with_hydra,
     conf_dir,
 )
-from noisereg.config.devices import check_devices
-from noisereg.config.launchers import check_installed, check_launcher, ends_with_driver, is_here
+from noisereg.config.machine import check_devices, check_installed, check_launcher, ends_with_driver, is_here
 from noisereg.config.overrides import parse_overrides, quote_texts, quote_value, shared_overrides
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RunFolder, check_links, check_unlocked, check_writable_folder, read_record

@@ -10,11 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from noisereg.config.allowed import check_targets
-from noisereg.config.callbacks import check_callbacks
+from noisereg.config.allowed import check_callbacks, check_targets
 from noisereg.config.check import Settings, check, is_known, suggest_name
 from noisereg.config.hydra_section import check_hydra
-from noisereg.config.loggers import check_loggers
+from noisereg.config.machine import check_loggers
 from noisereg.config.overrides import (
     describe_unreadable,
     first_line,

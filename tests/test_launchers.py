@@ -21,7 +21,6 @@ from restarts import CASES, find_differences, write_images
 from run_program import ROOT, Program, read_result, run_program
 
 from noisereg.config.command_line import check_command_line
-from noisereg.config.launchers import check_installed
 from noisereg.errors import ConfigError
 from noisereg.runs.checkpoints import find_checkpoint
 
@@ -52,14 +51,6 @@ def assert_equal_sweeps(sweep, other):
     for name, folder in jobs(sweep).items():
         assert read_result(folder)["status"] == "finished"
         assert find_differences(folder, other / name) == []
-
-
-@pytest.mark.parametrize(("launcher", "extra"), [("ray_cpu", "ray"), ("slurm", "slurm"), ("submitit_local", "slurm")])
-def test_a_launcher_that_is_not_installed_is_named_with_what_to_install(launcher, extra, monkeypatch):
-    for plugin in ("ray", "submitit"):
-        monkeypatch.setitem(sys.modules, f"hydra_plugins.hydra_{plugin}_launcher", None)
-    with pytest.raises(ConfigError, match=rf"^hydra/launcher={launcher} .*pip install 'noisereg\[{extra}\]'$"):
-        check_installed(launcher)
 
 
 def test_a_job_that_would_wait_for_ever_for_a_gpu_is_refused():
