@@ -26,8 +26,7 @@ from omegaconf import DictConfig
 from noisereg import __version__
 from noisereg.config.command_line import check_command_line, complete_arguments
 from noisereg.config.commands import command_of_run, program_name, split_options
-from noisereg.config.composing import compose_run, conf_dir
-from noisereg.config.help_text import compose_help
+from noisereg.config.composing import compose_help, compose_run, conf_dir
 from noisereg.config.overrides import quote_value
 from noisereg.config.run_folder import RECORD, RunFolder, remove_refused_folder
 from noisereg.config.sweep import Sweep
@@ -180,7 +179,7 @@ def _load_run() -> Callable[[DictConfig], Any]:
     if console.is_terminal and os.environ.get("LOCAL_RANK", "0") == "0":
         console.print("loading torch and Lightning ...")
     gc.disable()
-    from noisereg.training.deferred import load_lightning  # noqa: PLC0415 - loads torch
+    from noisereg.training.libraries import load_lightning  # noqa: PLC0415 - loads torch
 
     load_lightning()
     from noisereg.training.run import run  # noqa: PLC0415
@@ -211,7 +210,7 @@ def _print_help() -> NoReturn:
     """Print the help, with the name by which the program is started here; of a folder of the user's own Hydra's."""
     options, _ = split_options(sys.argv[1:])
     if set(options) <= {"--help", "-h"}:
-        print(compose_help(conf_dir()).replace("python train.py", program_name()))
+        print(compose_help().replace("python train.py", program_name()))
         sys.exit(0)
     printed, code = io.StringIO(), None
     try:

@@ -26,8 +26,8 @@ from noisereg.engine.kept_kernels import wait_for_compilation
 from noisereg.errors import ConfigError
 from noisereg.terminal import open_console
 from noisereg.training.data_fingerprint import fingerprint_data
+from noisereg.training.libraries import QUIETED
 from noisereg.training.load import TrainedRun, load
-from noisereg.training.quiet import QUIETED
 from noisereg.training.run import run_once
 
 

@@ -45,10 +45,10 @@ from noisereg.training.findings import (
     read_experiment,
     run_checks,
 )
+from noisereg.training.libraries import quiet_libraries
 from noisereg.training.loggers import open_loggers
 from noisereg.training.one_by_one import OneByOne
 from noisereg.training.prepare import check_disk, prepare
-from noisereg.training.quiet import quiet_libraries
 from noisereg.training.training import Training
 
 

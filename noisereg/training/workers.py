@@ -36,7 +36,7 @@ from noisereg.errors import WorkerError
 from noisereg.runs.ending import print_lines
 from noisereg.runs.progress import RunDisplay
 from noisereg.runs.signals import held_signals, stopped_by_signals
-from noisereg.training.quiet import quiet_libraries
+from noisereg.training.libraries import quiet_libraries
 
 _SECONDS_BETWEEN_MOVES = 0.1  # of the display
 _SECONDS_BETWEEN_LOOKS = 1.0  # for workers that died without a word

@@ -1,8 +1,13 @@
+import sys
+from contextlib import suppress
+
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 
+from noisereg.__main__ import train
 from noisereg.config.command_line import check_command_line, compose_with_hydra
-from noisereg.config.composing import check_keys, compose_run, conf_dir
+from noisereg.config.composing import check_keys, compose_help, compose_run, conf_dir
 from noisereg.errors import ConfigError
 
 
@@ -83,3 +88,11 @@ def test_keys_that_hydra_takes_are_not_refused():
         check_keys(["optimizer.lr=0.1", "seeds=[1,2]", "logger.group=a", "hydra.job.name=mine"], config)
         check_keys(["+optimiser.lr=0.1", "optimiser.lr=0.2"], config)
         assert config.optimizer.lr != 0.1
+
+
+def test_the_help_is_word_for_word_that_which_hydra_composes_itself(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # other tests are not to find what is left there
+    with suppress(SystemExit):
+        train()
+    assert capsys.readouterr().out == compose_help() + "\n"

@@ -4,7 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from noisereg.training import deferred
+from noisereg.training import libraries
 
 DEFERRED = ("torch._dynamo", "triton", "torchvision", "scipy.signal")
 
@@ -19,7 +19,7 @@ def run_alone(script):
 def test_lightning_is_loaded_without_libraries_that_are_whole_once_they_are_used():
     script = f"""
         import sys
-        from noisereg.training.deferred import load_lightning
+        from noisereg.training.libraries import load_lightning
         load_lightning()
         print(*(name in sys.modules for name in {DEFERRED}))
 
@@ -39,7 +39,7 @@ def test_lightning_is_loaded_without_libraries_that_are_whole_once_they_are_used
 @pytest.mark.slow
 def test_a_training_is_logged_and_compiled_as_without():
     script = """
-        from noisereg.training.deferred import load_lightning
+        from noisereg.training.libraries import load_lightning
         load_lightning()
         import sys, torch
         from lightning.pytorch import LightningModule, Trainer
@@ -68,13 +68,13 @@ def test_a_training_is_logged_and_compiled_as_without():
 
 
 def test_a_part_that_is_used_while_stand_ins_are_in_place_is_the_real_one(monkeypatch):
-    monkeypatch.setattr(deferred, "_DEFERRED", ("graphlib",))
+    monkeypatch.setattr(libraries, "_DEFERRED", ("graphlib",))
     monkeypatch.delitem(sys.modules, "graphlib", raising=False)
-    with deferred._stand_ins():
+    with libraries._stand_ins():
         from graphlib import CycleError, TopologicalSorter  # noqa: PLC0415
 
         assert not isinstance(ValueError(), CycleError)
-        assert isinstance(sys.modules["graphlib"], deferred._StandIn)  # the question loads nothing
+        assert isinstance(sys.modules["graphlib"], libraries._StandIn)  # the question loads nothing
         assert list(TopologicalSorter({"b": {"a"}}).static_order()) == ["a", "b"]
     assert isinstance(sys.modules["graphlib"].CycleError(), CycleError)
     assert not isinstance(ValueError(), CycleError)

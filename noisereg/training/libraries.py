@@ -1,12 +1,14 @@
-"""Lightning, loaded without what it imports at its start and this program seldom uses.
+"""Libraries: Lightning, loaded without what it seldom uses, and without what they print that helps no user.
 
-Those are torch's compiler (Lightning asks whether a network is a compiled one), triton (it counts operations of kernels
-for GPUs), torchvision (for metrics of images) and scipy.signal (for metrics of sound): two seconds of each start and
-300 MB. Nobody offers to leave them out. So while Lightning is loaded, stand-ins are in their place among the modules,
-whose parts are the real ones from their first use on.
+Lightning imports torch's compiler (it asks whether a network is a compiled one), triton (it counts operations of
+kernels for GPUs), torchvision (for metrics of images) and scipy.signal (for metrics of sound): two seconds of each
+start and 300 MB. Nobody offers to leave them out. So while Lightning is loaded, stand-ins are in their place among the
+modules, whose parts are the real ones from their first use on.
 """
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, wraps
@@ -15,6 +17,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+QUIETED = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric")  # loggers
 _COMPILER = "torch._dynamo"
 _DEFERRED = (
     _COMPILER,
@@ -33,6 +36,19 @@ def load_lightning() -> None:
             import_module("lightning.pytorch")
     except Exception:  # another version of it does more with them than to import their names
         import_module("lightning.pytorch")
+
+
+def quiet_libraries() -> None:
+    """Stop libraries from printing what a user can do nothing about: notes on hardware, and their own calls."""
+    for name in QUIETED:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # A user is told what is wrong, and not in which line of a library: `warnings` has no other way to say how.
+    warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # on any machine of a cluster
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+    warnings.filterwarnings("once", message="SparsityMonitor")  # of many replicas
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 
 @contextmanager
