@@ -30,10 +30,10 @@ from noisereg.training.analysis import Analysis, analyse
 from noisereg.training.build import (
     as_config_error,
     build,
-    build_model,
+    build_callback,
     build_schedule,
     build_scheduler,
-    example_inputs,
+    build_trial,
     precision,
 )
 from noisereg.training.training import Training
@@ -79,7 +79,6 @@ class AllAtOnce(Training):
         )
         if isinstance(networks, TwoLayerEngine):
             networks.begin_compiling(self.fit_data.first_rows())
-        self._check_ours(seeds[0])
         self._logger = ObserverLogger(self.curves, self.observers)
         self.trainer = build(
             "trainer",
@@ -95,27 +94,15 @@ class AllAtOnce(Training):
         self.num_weights = sum(weight[0].numel() for weight in networks.networks.parameters())
         self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
 
-    def _check_ours(self, seed: int) -> None:
-        """Check callbacks whose work the engine does: their arguments, and what a network of any kind is asked for."""
-        shape, classes = self.data.input_shape, self.data.num_classes
-        for name in _OURS:
-            if name not in self.settings["callbacks"]:
-                continue
-            where = {"dirpath": str(self.folder / "checkpoints")} if name == "checkpoint" else {}
-            callback = build(f"callbacks.{name}", self.settings["callbacks"][name], **where)
-            if name in ("sparsity", "gradients") and not isinstance(self._engine, TwoLayerEngine):
-                with as_config_error(f"callbacks.{name}", type(callback)):
-                    model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
-                    counted = {"num_classes": classes} if name == "sparsity" else {}
-                    callback.check(model, example_inputs(shape), **counted)
-
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline
-        others = {name: section for name, section in settings["callbacks"].items() if name not in _OURS}
+        network = None if isinstance(self._engine, TwoLayerEngine) else build_trial(settings, self.data)
+        where: dict[str, Any] = {"folder": self.folder, "network": network, "data": self.data}
+        built = {name: build_callback(settings, name, **where) for name in settings["callbacks"]}
+        given = [callback for name, callback in built.items() if name not in _OURS]
         num_epochs = math.ceil(timeline.num_draws / timeline.n)
         num_replicas = len(self.plan.replicas)
         every = settings["callbacks"].get("checkpoint", {}).get("every_n_epochs", timeline.every_n_epochs)
-        given: list[Callback] = [build(f"callbacks.{name}", section) for name, section in others.items()]
         self._early_end = EarlyEnd(given)
         return [
             LabelCorruption(self.rules, seed=seeds, schedule=build_schedule(settings)),
@@ -142,9 +129,7 @@ class AllAtOnce(Training):
 
     def finish(self) -> list[dict[str, Any]]:
         """Analyse each network, as many at a time as there are threads."""
-        shape, classes, seed = self.data.input_shape, self.data.num_classes, self.plan.replicas[0]["seed"]
-        model = build_model(self.settings, seed, input_shape=shape, num_classes=classes)
-        model.to(self.device, precision(self.settings))
+        model = build_trial(self.settings, self.data).to(self.device, precision(self.settings))
         threads = num_threads(self._engine.threads, self.device)
         with self.console.status("analysing"), one_thread_each(threads) as map_all:
             analyses = list(map_all(partial(self._analyse, model), range(len(self.plan.replicas))))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from noisereg import rng
+from noisereg.callbacks import GradientMonitor, SparsityMonitor
 from noisereg.config.allowed import check_object
 from noisereg.config.arguments import check_arguments, qualify
 from noisereg.config.check import Settings
+from noisereg.config.plan import Plan
 from noisereg.config.sections import built_sections
 from noisereg.datasets import InMemory
-from noisereg.engine.regularizer import Regularizer, why_not_penalised
+from noisereg.engine.regularizer import Regularizer
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
@@ -78,6 +81,36 @@ def build_models(
     return models
 
 
+def build_trial(settings: Settings, data: InMemory) -> torch.nn.Module:
+    """Build a network of which only its kind counts, for trials."""
+    return build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
+
+
+def build_callback(
+    settings: Settings, name: str, *, folder: Path, network: torch.nn.Module | None = None, data: InMemory
+) -> Callback:
+    """Build a callback, and check that it can measure a network.
+
+    Args:
+        settings: the whole configuration.
+        name: of the callback there.
+        folder: of the run.
+        network: of the run, or the module that trains it; None where an engine has checked it.
+        data: of the run.
+    """
+    key, section = f"callbacks.{name}", settings["callbacks"][name]
+    where = {"dirpath": str(folder / "checkpoints")} if name == "checkpoint" else {}
+    callback = build(key, section, **where)
+    if network is not None:
+        inputs = example_inputs(data.input_shape).to(next(network.parameters()).dtype)
+        with as_config_error(key, type(callback)):
+            if isinstance(callback, SparsityMonitor):
+                callback.check(network, inputs, num_classes=data.num_classes)
+            elif isinstance(callback, GradientMonitor):
+                callback.check(network, inputs)
+    return callback
+
+
 def _num_outputs(settings: Settings, num_classes: int) -> int:
     return settings["model"].get("num_outputs") or (1 if num_classes == 2 else num_classes)
 
@@ -113,13 +146,12 @@ def check_training_mode(settings: Settings, data: InMemory) -> None:
     Raises:
         ConfigError: if it does not; naming the size of the batches if two samples would do.
     """
-    model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes).train()
+    model = build_trial(settings, data).train()
     num_outputs = _num_outputs(settings, data.num_classes)
     with as_config_error("model"):
         _check_logits(model, data.input_shape, num_outputs, num=2)
-    num_samples, size, trainer = len(data.epoch_samples(0)), data.batch_size, settings["trainer"]
-    world = trainer["devices"] * trainer.get("num_nodes", 1)
-    if (num_samples % size or size) // world > 1 or trainer.get("sync_batchnorm"):
+    num_samples, size, world = len(data.epoch_samples(0)), data.batch_size, Plan(settings).num_processes
+    if (num_samples % size or size) // world > 1 or settings["trainer"].get("sync_batchnorm"):
         return
     try:
         _check_logits(model, data.input_shape, num_outputs, num=1)
@@ -145,19 +177,6 @@ def build_regularizer(settings: Settings) -> Regularizer:
     """Build what is added to each step; nothing where the configuration is of an older version."""
     with as_config_error("regularizer", Regularizer):
         return Regularizer(**settings.get("regularizer", {}))
-
-
-def check_regularizer(settings: Settings, *, input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Check that the activations of the network can be penalised, if they are to be.
-
-    Raises:
-        ConfigError: if they cannot, saying why.
-    """
-    if not build_regularizer(settings).activity_l1:
-        return
-    model = build_model(settings, 0, input_shape=input_shape, num_classes=num_classes)
-    if reason := why_not_penalised(model, example_inputs(input_shape)):
-        raise ConfigError(f"regularizer.activity_l1 does not fit {type(model).__name__}: {reason}; set it to 0")
 
 
 def build_rule(settings: Settings, p: float, *, num_classes: int) -> Rule:

@@ -13,6 +13,7 @@ from noisereg.config.sections import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine import Blocked, Fused, Stack
 from noisereg.engine.engine import Engine
+from noisereg.engine.regularizer import why_not_penalised
 from noisereg.engine.sgd import Sgd
 from noisereg.engine.slopes import compiled_slope
 from noisereg.engine.stacked import StackedNetworks, why_not
@@ -24,11 +25,10 @@ from noisereg.training.at_once import learning_rates
 from noisereg.training.build import (
     build,
     build_loss,
-    build_model,
     build_models,
     build_optimizer,
     build_regularizer,
-    check_regularizer,
+    build_trial,
     example_inputs,
 )
 from noisereg.training.spread import Amount, Spread
@@ -69,14 +69,17 @@ def choose_engine(plan: Plan, data: InMemory) -> Choice:
     Raises:
         ConfigError: if the one that is named cannot, saying why.
     """
-    check_regularizer(plan.settings, input_shape=data.input_shape, num_classes=data.num_classes)
-    obstacles = _built_obstacles(plan, data) | plan.obstacles()
-    asked = plan.asked
+    network, asked = build_trial(plan.settings, data), plan.asked
+    if build_regularizer(plan.settings).activity_l1 and (
+        reason := why_not_penalised(network, example_inputs(data.input_shape))
+    ):
+        raise ConfigError(f"regularizer.activity_l1 does not fit {type(network).__name__}: {reason}; set it to 0")
+    obstacles = _built_obstacles(plan, data, network) | plan.obstacles()
     if asked == "auto" and (name := plan.foreign_callback()):
         obstacles |= dict.fromkeys(ENGINES[:-1], f"callbacks.{name} may need hooks that engine=single alone calls")
     is_next = asked == "auto" and obstacles.keys() >= {"fused", "blocked"}
-    if "stacked" not in obstacles and (is_next or asked == "stacked") and (reason := _why_not_stacked(plan, data)):
-        obstacles["stacked"] = reason
+    if "stacked" not in obstacles and (is_next or asked == "stacked"):
+        obstacles |= _trial_obstacle(plan, data, network)
     if asked != "auto":
         if reason := obstacles.get(asked):
             raise ConfigError(f"engine={asked} cannot run: {reason}; set engine=auto")
@@ -120,7 +123,7 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
     return StackedEngine(stacked, networks[0], loss, batch_size=batch_size, **measured)
 
 
-def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
+def _built_obstacles(plan: Plan, data: InMemory, network: nn.Module) -> dict[str, str]:
     """Return for each engine what keeps it from the training, as far as the built parts tell."""
     settings, found = plan.settings, dict[str, str]()
     batch_size = settings["dataset"]["batch_size"]
@@ -130,8 +133,7 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
     if settings["trainer"]["accelerator"] != "cpu" and torch.accelerator.is_available():
         found["fused"] = "it runs on CPUs (trainer.accelerator=cpu)"
     if plan.asked == "auto" and batch_size > 1 and "blocked" not in plan.obstacles():
-        model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
-        count = count_multiplications(model, example_inputs(data.input_shape, num=4)) * batch_size
+        count = count_multiplications(network, example_inputs(data.input_shape)) * batch_size
         if count > _MOST_OF_A_LOOP:
             found["fused"] = f"a step of {count / 1e6:,.0f} million multiplications is no slower in blocked"
     try:
@@ -145,16 +147,15 @@ def _built_obstacles(plan: Plan, data: InMemory) -> dict[str, str]:
     return found
 
 
-def _why_not_stacked(plan: Plan, data: InMemory) -> str | None:
-    """Return what keeps the network of a plan from being stacked, or None: a trial, which loads torch's compiler."""
-    model = build_model(plan.settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
+def _trial_obstacle(plan: Plan, data: InMemory, network: nn.Module) -> dict[str, str]:
+    """Return what keeps the network of a plan from being stacked, if a trial shows that: it loads torch's compiler."""
     inputs = example_inputs(data.input_shape, num=4)
-    if reason := why_not(model, inputs):
-        return f"{type(model).__name__} cannot be stacked: {reason}"
-    count = count_multiplications(model, inputs) * plan.settings["dataset"]["batch_size"]
+    if reason := why_not(network, inputs):
+        return {"stacked": f"{type(network).__name__} cannot be stacked: {reason}"}
+    count = count_multiplications(network, inputs) * plan.settings["dataset"]["batch_size"]
     if plan.asked == "auto" and count > _MOST_OF_A_STEP:
-        return f"a step of {count / 1e6:,.0f} million multiplications gains nothing by it"
-    return None
+        return {"stacked": f"a step of {count / 1e6:,.0f} million multiplications gains nothing by it"}
+    return {}
 
 
 def measure_amount(plan: Plan, data: InMemory) -> Amount:
@@ -168,8 +169,7 @@ def measure_amount(plan: Plan, data: InMemory) -> Amount:
     steps = trainer["max_epochs"] * math.ceil(len(data.epoch_samples(0)) / size)
     if trainer["max_steps"] >= 0:
         steps = min(steps, trainer["max_steps"])
-    model = build_model(settings, 0, input_shape=data.input_shape, num_classes=data.num_classes)
-    of_a_sample = count_multiplications(model, example_inputs(data.input_shape))
+    of_a_sample = count_multiplications(build_trial(settings, data), example_inputs(data.input_shape))
     return Amount(len(plan.replicas) * steps, len(plan.replicas) * steps * size * of_a_sample)
 
 

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 from rich.console import Console
 from rich.text import Text
 
-from noisereg.callbacks import EarlyEnd, GradientMonitor, LabelCorruption, SparsityMonitor, StopWhenFitted
+from noisereg.callbacks import EarlyEnd, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.config.same_run import Fingerprint
@@ -26,16 +26,15 @@ from noisereg.runs.reading import read_arrays
 from noisereg.runs.record import RunRecord
 from noisereg.training.analysis import Analysis, analyse
 from noisereg.training.build import (
-    as_config_error,
     as_data_config_error,
     build,
+    build_callback,
     build_loss,
     build_model,
     build_optimizer,
     build_regularizer,
     build_schedule,
     build_scheduler,
-    example_inputs,
     precision,
 )
 from noisereg.training.spread import ALONE, Spread
@@ -69,32 +68,22 @@ class OneNetwork(Training):
     ) -> None:
         super().__init__(plan, data, folder=folder, console=console)
         (replica,), self.engine, settings = plan.replicas, engine, plan.settings
-        world = settings["trainer"]["devices"] * settings["trainer"].get("num_nodes", 1)
         with as_data_config_error(data):
-            check_shares(len(data.epoch_samples(0)), data.batch_size, world=world)
+            check_shares(len(data.epoch_samples(0)), data.batch_size, world=plan.num_processes)
         self.fit_data, self._checkpoints = data, folder / "checkpoints"
         self.module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
         self._logger = ObserverLogger(self.curves, self.observers, replica=number)
         self._stop = StopWhenFitted(settings["stopping"]["extra_epochs"])
-        self._monitor: SparsityMonitor | None = None
         callbacks: list[Callback] = [
             LabelCorruption(self.rules[0], seed=replica["seed"], schedule=build_schedule(settings)),
             RunProgress(display or RunDisplay(console, settings["trainer"]["max_epochs"]), place=number),
             self._logger,
             self._stop,
         ]
-        given: list[Callback] = []
-        for name, section in settings["callbacks"].items():
-            where = {"dirpath": str(self._checkpoints)} if name == "checkpoint" else {}
-            callback = build(f"callbacks.{name}", section, **where)
-            given.append(callback)
-            if isinstance(callback, SparsityMonitor):
-                self._monitor = self._monitor if callback.name else callback
-            if isinstance(callback, SparsityMonitor | GradientMonitor):
-                with as_config_error(f"callbacks.{name}", type(callback)):
-                    inputs = example_inputs(data.input_shape).to(precision(settings))
-                    classes = {"num_classes": data.num_classes} if isinstance(callback, SparsityMonitor) else {}
-                    callback.check(self.module, inputs, **classes)
+        where: dict[str, Any] = {"folder": folder, "network": self.module, "data": data}
+        given = [build_callback(settings, name, **where) for name in settings["callbacks"]]
+        monitors = [callback for callback in given if isinstance(callback, SparsityMonitor) and not callback.name]
+        self._monitor = monitors[-1] if monitors else None
         self._early_end = EarlyEnd(given)
         self.trainer = build(
             "trainer",
