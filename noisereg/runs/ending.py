@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +20,7 @@ from rich.console import Console
 
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.commands import resuming_command
+from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RECORD, remove_refused_folder
 from noisereg.errors import ConfigError, DatasetError, DiskError, WorkerError
 from noisereg.files.atomic import remove_leftovers, write_atomically
@@ -84,25 +84,21 @@ def exit_with_parent() -> None:
 
 
 @contextmanager
-def recorded_failure(record: RunRecord, **known: Any) -> Iterator[None]:
+def recorded_failure(record: RunRecord) -> Iterator[None]:
     """Write to the record why a run ended early, and end the run of W&B as failed.
 
     Bad input leaves nothing behind, but for a job of a sweep, and a run that was to go on for longer as it is.
-
-    Args:
-        record: of the run.
-        known: what else the record holds.
     """
     try:
         yield
     except BaseException as error:
         by = _stopped_by(error)
         with held_signals(dropped=True):
-            _record_end(record, error, by, known)
+            _record_end(record, error, by)
         raise
 
 
-def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | None, known: dict[str, Any]) -> None:
+def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | None) -> None:
     """Write down how a run ended, and end the run of W&B."""
     keeps = record.status == "shorter" or not (record.path.exists() or is_job_of_sweep())
     if record.has_begun or not (keeps and isinstance(error, ConfigError)):
@@ -110,7 +106,7 @@ def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | No
         if not by and (others := _reason_of_others(reason, record)):
             error.add_note(others)
             reason = others
-        _write_end(record, "stopped" if by else "failed", known, reason)
+        _write_end(record, "stopped" if by else "failed", reason)
     if (wandb := sys.modules.get("wandb")) is None:  # whose run it is has loaded it
         return
     if by and wandb.run is not None:
@@ -122,22 +118,11 @@ def _record_end(record: RunRecord, error: BaseException, by: signal.Signals | No
 
 
 def _reason_of_others(reason: str, record: RunRecord) -> str:
-    """Return why another process of the same training failed, if that is why this one lost its connection to it.
-
-    A process that fails leaves its reason in the run's folder, where the first one looks for it. A process that only
-    lost its connection leaves none.
-
-    Args:
-        reason: of this process.
-        record: of the run.
-
-    Returns:
-        The reason of the other process, or that it has left none; an empty text if this process failed by itself.
-    """
-    folder, trainer = record.path.parent, record.config.get("trainer", {})
-    is_alone = trainer.get("devices", 1) * trainer.get("num_nodes", 1) == 1
-    has_lost_others = bool(_CONNECTION.search(reason))
-    if is_alone or has_lost_others != is_first_process():
+    """Return why another process failed, or that it has left no reason, if this one has lost its connection to it."""
+    # A process that fails leaves its reason in the run's folder, where the first one looks for it; one that has only
+    # lost its connection leaves none.
+    folder, is_alone = record.path.parent, Plan(record.config).num_processes == 1
+    if is_alone or bool(_CONNECTION.search(reason)) != is_first_process():
         return ""
     if not is_first_process():
         write_atomically(folder / f"{_REASON}{process_number()}", hide_secrets(reason).encode())
@@ -152,14 +137,15 @@ def _reason_of_others(reason: str, record: RunRecord) -> str:
     return f"another process has ended and left no reason, as one that is killed for its memory ({reason})"
 
 
-def _write_end(record: RunRecord, status: str, known: dict[str, Any], reason: str) -> None:
+def _write_end(record: RunRecord, status: str, reason: str) -> None:
     """Write how a run ended; on a full disk without what came of it, and failing that, say so."""
-    known = known | record.begun_with  # a command that was refused is not what `resume` is to give again
+    record.known |= record.begun_with  # a command that was refused is not what `resume` is to give again
     try:
-        record.write(status, **known, reason=reason)
+        record.write(status, reason=reason)
     except OSError:
+        record.known = {key: value for key, value in record.known.items() if key == "command"}
         try:
-            record.write(status, **{key: known[key] for key in ("command",) if key in known}, reason=reason)
+            record.write(status, reason=reason)
         except OSError as error:
             print(f"{record.path} does not say that the run {status}: {error}", file=sys.stderr)
 

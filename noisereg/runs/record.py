@@ -32,6 +32,7 @@ class RunRecord:
         ConfigError: if another configuration was started in this folder.
 
     Attributes:
+        known: what every record that is written here holds, such as the command, to be added to as it becomes known.
         has_begun: whether this process has written that the run is running.
 
     Example:
@@ -49,6 +50,7 @@ class RunRecord:
         self.identity = identity(config)
         self.found = read_record(folder, config)
         self._fingerprint: Fingerprint = self.found.get("fingerprint", {})
+        self.known: dict[str, Any] = {}
         self.has_begun = False
 
     @property
@@ -77,29 +79,32 @@ class RunRecord:
             self._fingerprint = {**self._fingerprint, arm: fingerprint} if arm else fingerprint
 
     def write(self, status: str, **contents: Any) -> None:
-        """Replace the record; of several processes only the first one does."""
+        """Replace the record by one with what is known and these contents; of several processes the first one does."""
         self.has_begun |= status == "running"
         if not is_first_process():
             return
-        known: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}
+        first: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}
         digests = {"digests": result_digests(self.path.parent, self.config)} if status == "finished" else {}
         data = {"fingerprint": self._fingerprint} if self._fingerprint else {}
         secrets = find_secrets(os.environ).values()
-        told = {key: value if key in _NO_WORDS else hide_known_in(value, secrets) for key, value in contents.items()}
-        text = json.dumps({**known, **data, **told, **digests}, indent=2)
+        told = {
+            key: value if key in _NO_WORDS else hide_known_in(value, secrets)
+            for key, value in {**self.known, **contents}.items()
+        }
+        text = json.dumps({**first, **data, **told, **digests}, indent=2)
         write_atomically(self.path, text.encode())
 
     @contextmanager
-    def finished(self, **contents: Any) -> Iterator[None]:
+    def finished(self) -> Iterator[None]:
         """Write that the run is finished, and after the `with` block, which shows its results, that they are drawn.
 
         A run that is killed in the block has its results, and whoever goes on with it shows them. An error there is no
         reason to do so.
         """
-        self.write("finished", **contents, drawn=False)
+        self.write("finished", drawn=False)
         try:
             yield
         except Exception:
-            self.write("finished", **contents)
+            self.write("finished")
             raise
-        self.write("finished", **contents)
+        self.write("finished")

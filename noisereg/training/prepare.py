@@ -24,7 +24,7 @@ _DEFAULT_THREADS = torch.get_num_threads()
 
 
 def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mapping[str, Any] | None = None) -> Training:
-    """Build the data, the networks and the engine of a run, and what trains them.
+    """Build the data, the networks and the engine of a run, and what trains them, where its folder has room for that.
 
     Args:
         settings: the whole configuration.
@@ -57,19 +57,11 @@ def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mappin
     else:
         training = OneByOne(plan, data, spread=spread, **where)
     training.precision = precision
-    return training
-
-
-def check_disk(training: Training) -> None:
-    """Check that the folder of a training can be written to and has room for its checkpoints.
-
-    Raises:
-        ConfigError: if not.
-    """
     try:
-        check_space(training.folder, _COPIES * training.num_bytes)
+        check_space(folder, _COPIES * training.num_bytes)
     except DiskError as error:
         raise ConfigError(str(error)) from None
+    return training
 
 
 def _num_threads(plan: Plan) -> int:

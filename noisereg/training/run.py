@@ -48,7 +48,7 @@ from noisereg.training.findings import (
 from noisereg.training.libraries import quiet_libraries
 from noisereg.training.loggers import open_loggers
 from noisereg.training.one_by_one import OneByOne
-from noisereg.training.prepare import check_disk, prepare
+from noisereg.training.prepare import prepare
 from noisereg.training.training import Training
 
 
@@ -101,49 +101,41 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     arm = config.arm or ""
     folder = folder / arm
     record = RunRecord(folder, settings)
+    record.known["command"] = command_of_run()
     unread = check_recorded_data(record.found, arms, fingerprint_data, folder=folder)
     if record.status == "finished":
         compared = f" (its data were not compared: {unread})" if unread else ""
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do{compared}")
         return record.found
-    _announce_mending(record, console, has_arms=bool(arms) and arm not in arms)
-    began, command = time.perf_counter(), {"command": command_of_run()}
+    _announce_mending(record, console, has_arms=arm not in arms)
+    began = time.perf_counter()
     experiment = read_experiment(settings)
     quiet_libraries()
-    with recorded_failure(record, **command):
+    with recorded_failure(record):
         for part in arms.values():
             find_parts(part)
     show: Callable[[], None] | None = None
     if not settings["experiment"].get("train", True):
-        outcome: dict[str, Any] = {"environment": describe_environment(torch.device("cpu")), "steps": 0, "replicas": []}
+        record.known |= {"environment": describe_environment(torch.device("cpu")), "steps": 0, "replicas": []}
     elif arm in arms:
-        outcome, show = _train(settings, record, console=console, command=command, arm=arm)
+        show = _train(settings, record, console=console, arm=arm)
     else:
-        outcome = _train_arms(arms, record, console=console, command=command)
-    with recorded_failure(record, **outcome, **command):
+        _train_arms(arms, record, console=console)
+    with recorded_failure(record):
         findings = {"checks": run_checks(settings, console), "experiment": experiment} if experiment else {}
     seconds = round(time.perf_counter() - began, 3)
-    whole = {**outcome, "seconds": seconds, **command, **findings}
-    with held_signals(dropped=True), record.finished(**whole):  # all that takes long is done
+    record.known |= {**findings, "seconds": seconds}
+    with held_signals(dropped=True), record.finished():  # all that takes long is done
         if show:
             show()
         if findings:
             draw_experiment(folder, console)
-    print_lines(console, f"{outcome['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
+    print_lines(console, f"{record.known['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
     return RunRecord(folder, settings).found
 
 
 def _announce_mending(record: RunRecord, console: Console, *, has_arms: bool = False) -> None:
-    """Print which files of a finished run are made anew from its last checkpoint, if some are damaged.
-
-    Args:
-        record: of the run.
-        console: to print on.
-        has_arms: whether each arm has a folder, with checkpoints and a record of its own.
-
-    Raises:
-        ConfigError: if there is no checkpoint to make them from.
-    """
+    """Print which files of a finished run are made anew from its last checkpoint, or refuse that without one."""
     if record.status != "damaged":
         return
     folder, names = record.path.parent, ", ".join(record.found["damaged"])
@@ -158,29 +150,15 @@ def _train(
     record: RunRecord,
     *,
     console: Console,
-    command: dict[str, Any],
     arm: str = "",
     whole: RunRecord | None = None,
     sharing: Sequence[str] = (),
-) -> tuple[dict[str, Any], Callable[[], None]]:
-    """Train the replicas of one configuration.
-
-    Args:
-        settings: that configuration.
-        record: of it.
-        console: to print on.
-        command: that the record names.
-        arm: of an experiment that it is; empty if it is none.
-        whole: record of the experiment whose arms are trained one after the other.
-        sharing: those of its arms that are trained on the same data.
-
-    Returns:
-        What the record is to hold, and what draws the figures and ends the loggers once the record is written.
-    """
+) -> Callable[[], None]:
+    """Train the replicas of a configuration, and return what draws figures and ends loggers once that is recorded."""
+    # `whole` is the record of the experiment that this is an arm of, `sharing` are its arms on the same data
     folder = record.path.parent
-    with recorded_failure(record, **command):
+    with recorded_failure(record):
         training = prepare(settings, folder=folder, console=console, begun=record.found.get("environment"))
-        check_disk(training)
         goes_on = training.start or has_checkpoint(folder)  # one of another run is refused before anything is written
         record.keep_data(training.fingerprint)
         if whole:
@@ -188,10 +166,9 @@ def _train(
         logged = _open_loggers(training, arm)
     chosen = {"precision": training.precision.name, "workers": training.num_workers}
     environment = {**describe_environment(training.device), **chosen}
-    known = {"environment": environment, **command}
-    for begun in (record, whole):
-        if begun:
-            begun.write("running", **known)
+    for begun in filter(None, (record, whole)):
+        begun.known["environment"] = environment
+        begun.write("running")
     print_lines(console, *training.headlines(), f"folder  {folder}")
     if record.status != "new" and not goes_on:
         print_lines(console, "starts  again at epoch 0, as the run that ended early here has left no checkpoint")
@@ -199,7 +176,7 @@ def _train(
     if draws and isinstance(training, AllAtOnce):  # no loader forks this process while libraries are being loaded
         training.observers.append(DrawingBeginner(settings["trainer"]["max_epochs"]))
     began = time.perf_counter()
-    with logged.closed_on_failure(), recorded_failure(record, **known):
+    with logged.closed_on_failure(), recorded_failure(record):
         try:
             training.train()
             seconds = round(time.perf_counter() - began, 3)
@@ -214,34 +191,32 @@ def _train(
         logged.finish(training.curves, rows, figures)
 
     console.print(replica_table(rows), crop=False)  # a number is never cut
-    outcome = {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
-    labels = {"label_file": training.label_file} if training.label_file else {}
-    return {"environment": environment, **labels, **outcome}, show
+    record.known |= {"label_file": training.label_file} if training.label_file else {}
+    record.known |= {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
+    return show
 
 
-def _train_arms(
-    arms: dict[str, Settings], record: RunRecord, *, console: Console, command: dict[str, Any]
-) -> dict[str, Any]:
+def _train_arms(arms: dict[str, Settings], record: RunRecord, *, console: Console) -> None:
     """Train each arm in a folder of its own, but not again one that is finished, and join their replicas."""
     outcomes = {}
-    with recorded_failure(record, **command):
+    with recorded_failure(record):
         for name, settings in arms.items():
             folder = record.path.parent / name
             sharing = [other for other, part in arms.items() if data_sources(part) == data_sources(settings)]
             with exclusive_folder(folder):
                 own = RunRecord(folder, settings)
+                own.known["command"] = record.known["command"]
                 check_recorded_data(own.found, {"": settings}, fingerprint_data, folder=folder)
                 if fingerprint := recorded_fingerprint(own.found):
                     record.keep_data(fingerprint, arms=sharing)
                 if own.status != "finished":
                     print_lines(console, f"\narm     {name}")
                     _announce_mending(own, console)
-                    where: Any = {"arm": name, "whole": record, "sharing": sharing}
-                    outcome, show = _train(settings, own, console=console, command=command, **where)
-                    with held_signals(), own.finished(**outcome, **command):
+                    show = _train(settings, own, console=console, arm=name, whole=record, sharing=sharing)
+                    with held_signals(), own.finished():
                         show()
             outcomes[name] = last = RunRecord(folder, settings).found
-    return {
+    record.known |= {
         "environment": last["environment"],
         "data": last["data"],
         "steps": sum(outcome["steps"] for outcome in outcomes.values()),

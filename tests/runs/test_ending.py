@@ -56,7 +56,8 @@ def wandb(monkeypatch):
 
 def fail(error, record, **known):
     """Let a run end by an error, and return what its record holds then; nothing if there is none."""
-    with pytest.raises(type(error)) as caught, recorded_failure(record, **known):
+    record.known |= known
+    with pytest.raises(type(error)) as caught, recorded_failure(record):
         raise error
     assert caught.value is error
     return json.loads(record.path.read_text()) if record.path.exists() else {}
@@ -319,15 +320,15 @@ class FullDisk(RunRecord):
     room = 0
 
     def write(self, status, **contents):
-        if len(json.dumps(contents)) > self.room:
+        if len(json.dumps([self.known, contents])) > self.room:
             raise DiskError("disk full")
         super().write(status, **contents)
 
 
 def test_of_a_run_that_fails_on_a_full_disk_the_smallest_record_is_written(tmp_path, capsys):
     record = FullDisk(tmp_path, {"seed": 0})
-    record.room = 100
-    with pytest.raises(DiskError, match="of the run"), recorded_failure(record, replicas=[0] * 100, command="x y"):
+    record.room, record.known = 100, {"replicas": [0] * 100, "command": "x y"}
+    with pytest.raises(DiskError, match="of the run"), recorded_failure(record):
         raise DiskError("of the run")
     found = json.loads(record.path.read_text())
     assert (found["status"], found["reason"], found["command"]) == ("failed", "DiskError: of the run", "x y")

@@ -13,7 +13,7 @@ import pytest
 from run_here import start
 
 from noisereg.callbacks import Stopped
-from noisereg.errors import ConfigError
+from noisereg.errors import ConfigError, DiskError
 from noisereg.training import data_fingerprint, training
 from noisereg.training import prepare as preparation
 from noisereg.training import run as story
@@ -82,7 +82,7 @@ def requeue(number, frame):
 
 @pytest.mark.parametrize(
     ("part", "status"),
-    [("prepare", "stopped"), ("check_disk", "stopped"), ("run_checks", "stopped"), ("draw_replicas", "finished")],
+    [("prepare", "stopped"), ("_open_loggers", "stopped"), ("run_checks", "stopped"), ("draw_replicas", "finished")],
 )
 def test_a_signal_that_the_time_is_up_stops_a_run_that_is_not_finished_wherever_it_is(
     part, status, tmp_path, monkeypatch, capsys
@@ -313,10 +313,10 @@ def test_a_shorter_run_that_is_refused_as_it_begins_stays_as_it_is(tmp_path, mon
     start(tmp_path, *line)
     before = (tmp_path / "result.json").read_bytes()
 
-    def refuse(training):
-        raise ConfigError("no room")
+    def refuse(folder, need):
+        raise DiskError("no room")
 
-    monkeypatch.setattr(story, "check_disk", refuse)
+    monkeypatch.setattr(preparation, "check_space", refuse)
     with pytest.raises(ConfigError, match="no room"):
         start(tmp_path, *line, "trainer.max_epochs=3")
     assert (tmp_path / "result.json").read_bytes() == before
