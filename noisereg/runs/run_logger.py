@@ -1,11 +1,13 @@
-"""What a logger of a run is: what it is told of the run, and what it takes."""
+"""What a logger of a run is: what it is told of the run, and what it takes; and one of Lightning, as any other."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import pandas
+from lightning.pytorch.loggers import Logger
 
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
@@ -37,58 +39,50 @@ class RunLogger(Protocol):
         """Close a run that has failed, or that a signal has stopped."""
 
 
-class RunDescription(NamedTuple):
+@dataclass(frozen=True)
+class RunDescription:
     """What a logger is told of a run.
-
-    Attributes:
-        name: shown on a dashboard.
-        project: that the run belongs to.
-        group: of runs that belong together, such as the jobs of a sweep; None for a run by itself.
-        tags: words to find it by.
-        config: the whole configuration.
-        folder: of the run.
-    """
-
-    name: str
-    project: str
-    group: str | None
-    tags: list[str]
-    config: Settings
-    folder: Path
-
-
-def describe_run(plan: Plan, folder: Path, *, arm: str = "", sweep: Any = None) -> RunDescription:
-    """Return what the loggers of a run are told of it.
-
-    Args:
-        plan: of the run; the section "logger" of its configuration has the project, the group and the tags.
-        folder: of the run.
-        arm: of an experiment that the run is; empty if it is none.
-        sweep: Hydra's description of the sweep that the run is a job of, with its folder, which names the group where
-            the configuration names none; None if it is no job.
-    """
-    asked = plan.settings["logger"]
-    return RunDescription(
-        name=run_name(plan, arm, sweep.subdir if sweep else ""),
-        project=asked["project"],
-        group=asked["group"] or (Path(sweep.dir).name if sweep else None),
-        tags=asked["tags"],
-        config=plan.settings,
-        folder=folder,
-    )
-
-
-def run_name(plan: Plan, *more: str) -> str:
-    """Name a run on a dashboard; what spans replicas is shown from its first to its last value.
 
     Args:
         plan: of the run.
-        more: what else sets it apart, such as an arm; what the name has already is left out.
+        folder: of the run.
+        arm: of an experiment that the run is; empty if it is none.
+        sweep: Hydra's description of the sweep that the run is a job of, with its folder; None if it is no job.
     """
-    parts = [model_name(plan.settings["model"]), *(target_name(plan.settings[part]) for part in ("dataset", "noise"))]
-    for letter, values in zip("ps", (plan.axes[key] for key in ("p", "seed")), strict=True):
-        parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
-    return "-".join([*parts, *(part for part in more if not _IN_THE_NAME.fullmatch(part))])
+
+    plan: Plan
+    folder: Path
+    arm: str = ""
+    sweep: Any = None
+
+    @property
+    def config(self) -> Settings:
+        """The whole configuration."""
+        return self.plan.settings
+
+    @property
+    def project(self) -> str:
+        """The project that the run belongs to."""
+        return self.config["logger"]["project"]
+
+    @property
+    def group(self) -> str | None:
+        """Name of the runs that belong with it: what the configuration says, or the sweep; None for a run by itself."""
+        return self.config["logger"]["group"] or (Path(self.sweep.dir).name if self.sweep else None)
+
+    @property
+    def tags(self) -> list[str]:
+        """Words to find it by."""
+        return self.config["logger"]["tags"]
+
+    @property
+    def name(self) -> str:
+        """Its name on a dashboard; what spans replicas is shown from its first to its last value."""
+        parts = [model_name(self.config["model"]), *(target_name(self.config[part]) for part in ("dataset", "noise"))]
+        for letter, values in zip("ps", (self.plan.axes[key] for key in ("p", "seed")), strict=True):
+            parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
+        more = (self.arm, self.sweep.subdir if self.sweep else "")
+        return "-".join([*parts, *(part for part in more if not _IN_THE_NAME.fullmatch(part))])
 
 
 def numbers_of(summary: Mapping[str, Any]) -> dict[str, float]:
@@ -117,3 +111,33 @@ def kept_text(path: Path, make: Callable[[], str]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, f"{text}\n".encode())
     return text
+
+
+class OwnLogger:
+    """Log to a logger of Lightning: the configuration, the values of each step, and how the run ended.
+
+    Args:
+        logger: of any class that derives from Lightning's.
+        config: of the run.
+        key: of the configuration that asks for it.
+    """
+
+    def __init__(self, logger: Logger, config: Mapping[str, Any], *, key: str) -> None:
+        self.key, self._logger = key, logger
+        logger.log_hyperparams(dict(config))
+
+    def log(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
+        """Log the values of a step."""
+        self._logger.log_metrics({"epoch": epoch, **values}, step=int(step))
+        self._logger.save()
+
+    def finish(
+        self, summary: Mapping[str, Any], *, replicas: pandas.DataFrame, figures: Sequence[Path], step: int
+    ) -> None:
+        """Log the numbers of the end; Lightning's loggers have no common way to take a table or a picture."""
+        self._logger.log_metrics(numbers_of(summary), step=int(step))
+        self._logger.finalize("success")
+
+    def fail(self, *, stopped: bool) -> None:
+        """Close the logger."""
+        self._logger.finalize("aborted" if stopped else "failed")

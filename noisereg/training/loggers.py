@@ -8,8 +8,7 @@ from lightning.pytorch.loggers import Logger
 
 from noisereg.errors import ConfigError
 from noisereg.runs.mlflow_run import open_mlflow_run
-from noisereg.runs.own_logger import OwnLogger
-from noisereg.runs.run_logger import RunDescription, RunLogger
+from noisereg.runs.run_logger import OwnLogger, RunDescription, RunLogger
 from noisereg.runs.tensorboard_run import open_tensorboard_run
 from noisereg.runs.trackio_run import open_trackio_run
 from noisereg.secrets import hide_secrets
@@ -23,37 +22,31 @@ _OPENERS: dict[str, _Opener] = {
 }
 
 
-def open_loggers(
-    described: RunDescription, *, announce: Callable[[str], None] = print
-) -> tuple[list[RunLogger], list[str]]:
+def open_loggers(described: RunDescription, *, announce: Callable[[str], None] = print) -> list[RunLogger]:
     """Open the loggers of a run, or go on with those of the run that is resumed.
 
     Args:
         described: the run.
-        announce: prints a line; called with what is being waited for, if that takes long.
-
-    Returns:
-        The loggers, and for each a line that says where to look.
+        announce: prints a line; called with what is being waited for, if that takes long, and where to look.
 
     Raises:
         ConfigError: naming the logger that cannot be opened, without what is secret in the text of its error.
     """
     asked = described.config["logger"]
     loggers: list[RunLogger] = []
-    lines = []
     openers: dict[str, _Opener] = {"wandb": partial(_open_wandb, announce=announce), **_OPENERS}
     for name in (name for name in openers if asked.get(name)):
         logger, line = _open(name, openers[name], described)
         loggers.append(logger)
-        lines.append(hide_secrets(line))
+        announce(hide_secrets(line))
     for name, section in asked.get("own", {}).items():
         key = f"logger.own.{name}"
         own: Any = build(key, section)
         if not isinstance(own, Logger):
             raise ConfigError(f"{key}: {type(own).__name__} must be derived from {Logger.__module__}.{Logger.__name__}")
         loggers.append(OwnLogger(own, described.config, key=key))
-        lines.append(f"logger  {name}: {type(own).__name__}")
-    return loggers, lines
+        announce(f"logger  {name}: {type(own).__name__}")
+    return loggers
 
 
 def _open_wandb(described: RunDescription, *, announce: Callable[[str], None]) -> tuple[RunLogger, str]:

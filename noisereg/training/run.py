@@ -30,7 +30,7 @@ from noisereg.runs.ending import (
 )
 from noisereg.runs.environment import describe_environment, is_first_process
 from noisereg.runs.record import RunRecord
-from noisereg.runs.run_logger import RunLogger, describe_run
+from noisereg.runs.run_logger import RunDescription, RunLogger
 from noisereg.runs.signals import held_signals, stopped_by_signals
 from noisereg.runs.summary import replica_table
 from noisereg.terminal import open_console
@@ -229,11 +229,8 @@ def _open_loggers(training: Training, arm: str) -> LoggedBands:
     loggers: list[RunLogger] = []
     if is_first_process():
         sweep = HydraConfig.get().sweep if is_job_of_sweep() else None
-        described = describe_run(training.plan, training.folder, arm=arm, sweep=sweep)
-        announce = partial(print_lines, training.console)
-        loggers, lines = open_loggers(described, announce=announce)
-        for line in lines:
-            announce(line)
+        described = RunDescription(training.plan, training.folder, arm, sweep)
+        loggers = open_loggers(described, announce=partial(print_lines, training.console))
     logged = LoggedBands(loggers, training.plan.names, at_once=not isinstance(training, OneByOne))
     if loggers:
         training.observers.append(logged)

@@ -9,7 +9,7 @@ from wandb_files import wandb_files
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
 from noisereg.config.same_run import identity
-from noisereg.runs.run_logger import describe_run
+from noisereg.runs.run_logger import RunDescription
 from noisereg.runs.wandb_run import open_wandb_run
 
 CONFIG = compose_settings("noise.p=0.1", "seeds=1", "logger.tags=[a]")
@@ -29,7 +29,7 @@ def _finished():
 
 def log(folder, *, step=0, config=CONFIG, **more):
     """Log one row, and leave the run open."""
-    logger, _ = open_wandb_run(describe_run(Plan(config), folder, **more))
+    logger, _ = open_wandb_run(RunDescription(Plan(config), folder, **more))
     logger.log({"test/error": 0.5}, step=step, epoch=0)
     return wandb.run.id
 
@@ -95,7 +95,7 @@ def test_inputs_that_were_staged_for_a_run_are_looked_for(tmp_path, monkeypatch)
 
 
 def test_the_end_of_several_replicas_is_a_table_and_a_summary(tmp_path):
-    logger, _ = open_wandb_run(describe_run(Plan(CONFIG), tmp_path))
+    logger, _ = open_wandb_run(RunDescription(Plan(CONFIG), tmp_path))
     table = pandas.DataFrame({"p": [0.1, 0.1], "seed": [0, 1], "ended_by": ["budget", "budget"]})
     logger.finish({"test/error": 0.5, "ended_by": "budget"}, replicas=table, figures=[], step=20)
     (part,) = wandb_files(tmp_path)
@@ -105,5 +105,5 @@ def test_the_end_of_several_replicas_is_a_table_and_a_summary(tmp_path):
 
 def test_nothing_is_said_of_waiting_if_there_is_no_wait(tmp_path):
     said = []
-    open_wandb_run(describe_run(Plan(CONFIG), tmp_path), announce=said.append)
+    open_wandb_run(RunDescription(Plan(CONFIG), tmp_path), announce=said.append)
     assert said == []

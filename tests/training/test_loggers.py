@@ -3,7 +3,7 @@ import pytest
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
 from noisereg.errors import ConfigError
-from noisereg.runs.run_logger import describe_run
+from noisereg.runs.run_logger import RunDescription
 from noisereg.runs.wandb_run import WandbRun
 from noisereg.training import loggers
 from noisereg.training.loggers import open_loggers
@@ -12,11 +12,11 @@ ADDRESS = "https://me:hidden@host/track"
 
 
 def described(folder, *overrides):
-    return describe_run(Plan(compose_settings("noise.p=0.1", "seeds=1", *overrides)), folder)
+    return RunDescription(Plan(compose_settings("noise.p=0.1", "seeds=1", *overrides)), folder)
 
 
 def test_no_logger_is_opened_where_none_is_asked_for(tmp_path):
-    assert open_loggers(described(tmp_path, "logger=csv")) == ([], [])
+    assert open_loggers(described(tmp_path, "logger=csv")) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -33,5 +33,6 @@ def test_the_error_of_a_logger_is_one_line_without_a_secret(tmp_path, monkeypatc
 def test_the_line_of_a_logger_holds_no_secret(tmp_path, monkeypatch):
     opened = WandbRun(None), f"MLflow  7 in {ADDRESS}"
     monkeypatch.setitem(loggers._OPENERS, "mlflow", lambda described: opened)
-    _, (line,) = open_loggers(described(tmp_path, "logger=mlflow"))
-    assert line == "MLflow  7 in ***host/track"
+    said = []
+    open_loggers(described(tmp_path, "logger=mlflow"), announce=said.append)
+    assert said == ["MLflow  7 in ***host/track"]
