@@ -20,12 +20,13 @@ from noisereg.config.same_run import (
     why_not_longer,
 )
 from noisereg.errors import ConfigError
-from noisereg.files.disk import check_writable
+from noisereg.files.disk import check_writable, existing_folder
 from noisereg.files.lock import LOCK, locked
 from noisereg.files.reading import read_file
 
 RECORD = "result.json"
-RESULTS = ("metrics.csv", "analysis.npz", "fires.npz")  # files beside the record that a report reads
+CURVES, ANALYSIS, FIRES = _RESULTS = ("metrics.csv", "analysis.npz", "fires.npz")  # what a report reads besides
+REPLICAS = "replicas"  # folder of single replicas, each in a folder of its own below that of their run
 STATUSES = ("finished", "failed", "stopped", "running")
 _KINDS: dict[str, tuple[type, ...]] = {  # of what is read of a record by who goes on with its run
     "config": (dict,),
@@ -38,7 +39,7 @@ _KINDS: dict[str, tuple[type, ...]] = {  # of what is read of a record by who go
     "steps": (int,),
 }
 _LONGEST = 80  # letters of a value in an error
-_WRITTEN = (".hydra", "checkpoints", "figures", "replicas")  # folders of a run that are its own
+_WRITTEN = (".hydra", "checkpoints", "figures", REPLICAS)  # folders of a run that are its own
 _LEFT_AT_THE_START = re.compile(
     r"\.hydra/(config|hydra|overrides)\.yaml|\w+\.log|([\w.-]+/)?(\.lock|\.reason-of-process-\d+)"
 )
@@ -93,7 +94,7 @@ def damaged_results(folder: Path, record: Mapping[str, Any]) -> list[str]:
 
 
 def _result_names(config: Mapping[str, Any]) -> list[str]:
-    return [str(Path(arm) / name) for arm in ("", *arm_names(config)) for name in RESULTS]
+    return [str(Path(arm) / name) for arm in ("", *arm_names(config)) for name in _RESULTS]
 
 
 def _digest(path: Path) -> str:
@@ -213,7 +214,7 @@ def check_writable_folder(folder: Path, *, key: str) -> None:
     Raises:
         ConfigError: with the reason that the system gives.
     """
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    existing = existing_folder(folder)
     try:
         check_writable(existing, num_bytes=0)
     except OSError as error:

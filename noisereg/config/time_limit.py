@@ -75,12 +75,12 @@ def run_within(minutes: float, run: Callable[[], object], *, folder: Path) -> En
     return End(code, is_late, reason)
 
 
-def _be_child(run: Callable[[], object], handlers: Mapping[signal.Signals, Any]) -> NoReturn:
-    """Run, and exit without what the parent has to do at its own end, or as soon as the parent is gone."""
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    os.setpgid(0, 0)  # ctrl-c goes to the parent, which passes it on once
-    parent = os.getppid()
+def exit_with(parent: int) -> None:
+    """Exit as soon as the process that started this one is gone; it may have gone while this one was being loaded.
+
+    Args:
+        parent: number of that process.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -88,6 +88,14 @@ def _be_child(run: Callable[[], object], handlers: Mapping[signal.Signals, Any])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _be_child(run: Callable[[], object], handlers: Mapping[signal.Signals, Any]) -> NoReturn:
+    """Run, and exit without what the parent has to do at its own end, or as soon as the parent is gone."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    os.setpgid(0, 0)  # ctrl-c goes to the parent, which passes it on once
+    exit_with(os.getppid())
     code = 1
     try:
         run()
@@ -105,11 +113,7 @@ def _be_child(run: Callable[[], object], handlers: Mapping[signal.Signals, Any])
 
 
 def _wait(child: int, seconds: float) -> tuple[int, bool]:
-    """Wait for the end of a child, and end it if that takes longer.
-
-    Returns:
-        Its exit code, and whether it was ended before it had finished.
-    """
+    """Wait for a child, end it if that takes longer, and return its exit code and whether it was ended unfinished."""
     deadline, grace = time.monotonic() + seconds, min(_MOST_GRACE, seconds)
     for limit, number in ((deadline, signal.SIGTERM), (deadline + grace, signal.SIGKILL)):
         while time.monotonic() < limit:

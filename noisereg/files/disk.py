@@ -88,7 +88,7 @@ def disk_error(error: OSError, path: Path, *, written: int = 0) -> DiskError | N
     words, mend = _WORDS[code], _MENDS.get(code, _OTHER_MEND)
     where = f"while writing {path}"
     if code in _MENDS:
-        existing = _existing(path.parent)
+        existing = existing_folder(path.parent)
         if code == errno.ENOSPC and _has_no_inode(existing):
             text = f"no room for another file in {path.parent}, whose disk has no free inodes, {where}"
             return DiskError(f"{text}: delete files there and give the same command again", code)
@@ -98,8 +98,13 @@ def disk_error(error: OSError, path: Path, *, written: int = 0) -> DiskError | N
     return DiskError(f"{words} {where}: {mend}", code)
 
 
-def _existing(folder: Path) -> Path:
-    """Return a folder, or the one that it would lie in."""
+def existing_folder(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists.
+
+    Example:
+        >>> existing_folder(Path("/nowhere/at/all"))
+        PosixPath('/')
+    """
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 

@@ -18,6 +18,7 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from noisereg.config.run_folder import REPLICAS
 from noisereg.config.same_run import describe_changes, describe_differing, differing, is_longer
 from noisereg.errors import ConfigError
 from noisereg.files.atomic import write_atomically
@@ -110,7 +111,7 @@ def has_checkpoint(folder: Path) -> bool:
     Args:
         folder: of the run.
     """
-    return any(any(folder.glob(f"{place}checkpoints/*.ckpt")) for place in ("", "replicas/*/"))
+    return any(any(folder.glob(f"{place}checkpoints/*.ckpt")) for place in ("", f"{REPLICAS}/*/"))
 
 
 def find_fault(path: Path, origin: dict[str, Any] | None = None) -> str:

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.commands import resuming_command
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RECORD, remove_refused_folder
+from noisereg.config.time_limit import exit_with
 from noisereg.errors import ConfigError, DatasetError, DiskError, WorkerError
 from noisereg.files.atomic import remove_leftovers, write_atomically
 from noisereg.files.lock import locked
@@ -69,18 +69,8 @@ def named_as_parent() -> Iterator[None]:
 
 
 def exit_with_parent() -> None:
-    """Exit as soon as the process that started this one is gone: killed, it cannot stop the others any more.
-
-    It may have gone while this one was being loaded.
-    """
-    parent = int(os.environ.get(_PARENT, os.getppid()))
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """Exit as soon as the process that started this one is gone: killed, it cannot stop the others any more."""
+    exit_with(int(os.environ.get(_PARENT, os.getppid())))
 
 
 @contextmanager

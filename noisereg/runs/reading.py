@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from noisereg.config.run_folder import RECORD, STATUSES, arm_names, damaged_results
+from noisereg.config.run_folder import ANALYSIS, CURVES, FIRES, RECORD, REPLICAS, STATUSES, arm_names, damaged_results
 from noisereg.config.sections import model_name
 from noisereg.files.arrays import load_arrays
 from noisereg.files.reading import read_file
@@ -24,7 +24,6 @@ from noisereg.secrets import find_secrets, hide_known_in
 _INDEX = ("step", "epoch", "p", "seed")
 _NUMBERS = ("p", "lr", "seed")
 _WITHOUT_NOISE = "NoNoise"
-_REPLICAS = "replicas"  # the folder of single replicas, each in a folder of its own, below that of their run
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class Run:
         Raises:
             ValueError: if the file cannot be read.
         """
-        path = self.folder / (arm or "") / "fires.npz"
+        path = self.folder / (arm or "") / FIRES
         arrays = read_arrays(path)
         if arrays is not None and "train" not in arrays:
             raise ValueError(f"{path} cannot be read (it has no train); delete it")
@@ -192,17 +191,17 @@ class Run:
             ValueError: if the file cannot be read.
         """
         found: dict[int, dict[str, np.ndarray]] = {}
-        for name, array in (read_arrays(self.folder / (arm or "") / "analysis.npz") or {}).items():
+        for name, array in (read_arrays(self.folder / (arm or "") / ANALYSIS) or {}).items():
             number, is_numbered, own = name.partition("/")
             if not is_numbered:  # older versions analysed one network, and named it by no number
                 number, own = "0", name
             if not number.isdecimal():
-                raise ValueError(f"analysis.npz of {self.folder} has {name}, which names no replica by its number")
+                raise ValueError(f"{ANALYSIS} of {self.folder} has {name}, which names no replica by its number")
             found.setdefault(int(number), {})[own] = array
         return found
 
     def _curves(self, folder: Path) -> pd.DataFrame:
-        path = folder / "metrics.csv"
+        path = folder / CURVES
         if not path.exists():
             return pd.DataFrame(columns=list(_INDEX))
         try:
@@ -305,7 +304,7 @@ def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def _is_a_part(folder: Path, folders: Collection[Path], arms: Collection[Path]) -> bool:
     """Return whether a folder holds an arm or a single replica of a run that was found too."""
-    return folder in arms or (folder.parent.name == _REPLICAS and folder.parent.parent in folders)
+    return folder in arms or (folder.parent.name == REPLICAS and folder.parent.parent in folders)
 
 
 def _records(place: Path) -> Sequence[Path]:

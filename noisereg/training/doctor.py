@@ -12,6 +12,7 @@ from rich.console import Console
 from noisereg.datasets import Cifar10, Cifar100, FashionMnist, Mnist
 from noisereg.datasets.download import torchvision_dataset
 from noisereg.files.cache import cache_folder
+from noisereg.files.disk import existing_folder
 from noisereg.parsers import doctor_parser
 from noisereg.runs.environment import describe_environment
 from noisereg.runs.wandb_run import wandb_mode
@@ -74,7 +75,7 @@ def _accelerators() -> list[str]:
 
 
 def _describe_disk(folder: Path) -> str:
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    existing = existing_folder(folder)
     writable = "" if os.access(existing, os.W_OK) else ", NOT WRITABLE"
     return f"{folder}: {shutil.disk_usage(existing).free / _GIB:.1f} GiB free{writable}"
 

@@ -14,7 +14,7 @@ from torch import nn
 from noisereg.config.check import Settings
 from noisereg.config.composing import check_safe
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import RECORD
+from noisereg.config.run_folder import RECORD, REPLICAS
 from noisereg.config.same_run import LABEL_FILE, Fingerprint, recorded_fingerprint, refuse_other_data, result_settings
 from noisereg.datasets import BatchLoader, InMemory
 from noisereg.errors import ConfigError
@@ -82,7 +82,7 @@ class TrainedRun:
         model.to(precision(self.settings))
         choice = choose_engine(self._plan, data)
         if choice.name == "single":
-            single = self.run.folder / "replicas" / self._plan.folder_names()[number]
+            single = self.run.folder / REPLICAS / self._plan.folder_names()[number]
             if single.is_dir():
                 self._load_weights(model, "model.", folder=single, settings=self._plan.settings_of(number))
             else:

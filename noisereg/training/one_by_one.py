@@ -13,6 +13,7 @@ from rich.text import Text
 from noisereg.callbacks import EarlyEnd, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
+from noisereg.config.run_folder import ANALYSIS, CURVES, FIRES, REPLICAS
 from noisereg.config.same_run import Fingerprint
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
@@ -38,7 +39,7 @@ from noisereg.training.build import (
     precision,
 )
 from noisereg.training.spread import ALONE, Spread
-from noisereg.training.training import ANALYSIS, FIRES, Training, build_same_data, save_arrays
+from noisereg.training.training import Training, build_same_data, save_arrays
 from noisereg.training.workers import Outlet, Workers
 
 
@@ -182,7 +183,7 @@ class ReplicaFolders:
 
     def folder_of(self, number: int) -> Path:
         """Return the folder of a replica."""
-        return self.folder / "replicas" / self.plan.folder_names()[number]
+        return self.folder / REPLICAS / self.plan.folder_names()[number]
 
     def record_of(self, number: int) -> RunRecord:
         """Read the record of a replica.
@@ -303,7 +304,7 @@ class OneByOne(Training):
         if record.status == "damaged":
             names = ", ".join(record.found["damaged"])
             self.console.print(Text(f"{folder}: {names} is made anew, as it is damaged"), soft_wrap=True)
-        return record.status == "finished" and (folder / "metrics.csv").exists()
+        return record.status == "finished" and (folder / CURVES).exists()
 
     def _train_one(self, number: int) -> None:
         network = self._first if number == 0 and self._first else self._network(number)
@@ -332,7 +333,7 @@ class OneByOne(Training):
     def _join(self, number: int) -> None:
         """Read what a finished replica has left."""
         record = self._replicas.record_of(number)
-        self.curves.read_replica(record.path.parent / "metrics.csv", number)
+        self.curves.read_replica(record.path.parent / CURVES, number)
         self.curves.write()
         self._rows[number] = record.found["replicas"]
         self.steps = max(self.steps, record.found["steps"])

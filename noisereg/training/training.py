@@ -14,6 +14,7 @@ from rich.console import Console
 
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
+from noisereg.config.run_folder import ANALYSIS, CURVES, FIRES
 from noisereg.config.same_run import Fingerprint, refuse_other_data, result_settings
 from noisereg.config.sections import model_name, target_name
 from noisereg.datasets import InMemory
@@ -33,7 +34,6 @@ from noisereg.training.precision import FLOAT32, ChosenPrecision
 
 # of the network that early stopping would have left
 _SELECTED = ("val/error", "train/active_neurons", "train/active_fraction")
-ANALYSIS, FIRES = "analysis.npz", "fires.npz"
 
 
 class Training(ABC):
@@ -70,7 +70,7 @@ class Training(ABC):
     def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console) -> None:
         self.plan, self.data, self.folder, self.console = plan, data, folder, console
         self.settings, self.fingerprint = plan.settings, fingerprint_of(data, plan.settings)
-        path = folder / "metrics.csv" if self.settings["logger"]["csv"] else None
+        path = folder / CURVES if self.settings["logger"]["csv"] else None
         self.curves = Curves(path, plan.names, journal=Journal(folder / "checkpoints"))
         self.observers: list[Observer] = []
         self.rules = self._build_rules()
