@@ -39,14 +39,7 @@ complete -o default -F _noisereg noisereg noisereg-train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what bash completes the commands by.
-
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code: 0, or 2 for bad input.
-    """
+    """Print what bash completes the commands by."""
     completion_parser().parse_args(arguments)
     print(_BASH.strip())
     return 0

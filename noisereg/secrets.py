@@ -116,9 +116,6 @@ def hide_known_in(node: Any, known: Collection[str]) -> Any:
 def find_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets of the environment and of the file that `wandb login` writes, by what names them.
 
-    Args:
-        environment: names and values of the variables of the process.
-
     Example:
         >>> find_secrets({"MY_TOKEN": "4f2a8812", "SEED": "12345678"})
         {'MY_TOKEN': '4f2a8812'}

@@ -171,9 +171,6 @@ def check_callbacks(settings: dict[str, Any]) -> None:
 
     Of `SparsityMonitor` there may be several, by different names.
 
-    Args:
-        settings: the whole configuration, as plain values.
-
     Raises:
         ConfigError: naming the key of the callback.
 
@@ -198,11 +195,6 @@ def check_callbacks(settings: dict[str, Any]) -> None:
 
 def check_object(key: str, name: str, found: Any) -> None:
     """Check what a name that `check_targets` let pass leads to: it may be another name for something else.
-
-    Args:
-        key: of the part that is built.
-        name: as the configuration has it.
-        found: the object of that name.
 
     Raises:
         ConfigError: if the object is not for this part, or of another package than the trusted one it is named in.

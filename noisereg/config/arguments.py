@@ -20,12 +20,6 @@ def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Co
 
     A type is what the class declares, as far as it is one of plain values; what is itself to be built is not looked at.
 
-    Args:
-        key: of the part of the configuration.
-        section: the part, as plain values.
-        target: the class, or the function.
-        given: names of the arguments that the run gives.
-
     Raises:
         ConfigError: naming the first key that is wrong.
 

@@ -63,9 +63,6 @@ def expand_resume(overrides: Sequence[str]) -> list[str]:
 
     What a run trusts is not taken over from its folder: who resumes it gives it anew.
 
-    Args:
-        overrides: of the command line.
-
     Raises:
         ConfigError: if the folder holds no run.
 
@@ -120,9 +117,6 @@ def check_command_line(arguments: Sequence[str]) -> Sweep | RunFolder | None:
 
 def check_wandb_mode(mode: str) -> None:
     """Refuse a mode that W&B does not have; an empty text is none.
-
-    Args:
-        mode: as the environment names it.
 
     Raises:
         ConfigError: naming the variable.

@@ -45,11 +45,7 @@ def command_of_run() -> str:
 
 
 def resuming_command(folder: Path) -> str:
-    """Return the command that goes on with the run that Hydra has begun, with what it needs besides its record.
-
-    Args:
-        folder: of the run.
-    """
+    """Return the command that goes on with the run that Hydra has begun, with what it needs besides its record."""
     given = [*HydraConfig.get().overrides.hydra, *HydraConfig.get().overrides.task]
     # not parsed, as Hydra writes the folder of a job there as it would not read it again
     needed = [
@@ -64,9 +60,6 @@ def recorded_overrides(folder: Path) -> list[str]:
     """Return the overrides of the command in the record of a run, without what only the user may give.
 
     The record is written whole or not at all, so no override is ever missing; Hydra's own files are not.
-
-    Args:
-        folder: of the run.
 
     Raises:
         ConfigError: if there is no record, or its command cannot be read.

@@ -172,10 +172,6 @@ def compose_run(config: DictConfig, overrides: Sequence[str]) -> ComposedRun:
 
     What the user says on the command line goes over what an arm says. Hydra must be initialised.
 
-    Args:
-        config: of the whole.
-        overrides: of the command line that it was composed from.
-
     Raises:
         ConfigError: naming the first key that is wrong; if an arm cannot be composed, or there is no arm of that name.
     """

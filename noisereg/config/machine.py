@@ -20,9 +20,6 @@ def check_devices(trainer: dict[str, Any]) -> None:
 
     Torch is loaded only where an accelerator is named, or several processes are asked for.
 
-    Args:
-        trainer: section of the configuration, as plain values.
-
     Raises:
         ConfigError: naming the key.
 
@@ -49,10 +46,6 @@ def _check_accelerator(asked: str, devices: int) -> None:
 
 def check_loggers(asked: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Refuse a logger whose package is not installed, and `none` beside another one.
-
-    Args:
-        asked: the section `logger` of the configuration.
-        overrides: of the command line.
 
     Raises:
         ConfigError: naming what to install.
@@ -81,9 +74,6 @@ def _is_installed(name: str) -> bool:
 def check_installed(launcher: Any) -> None:
     """Refuse a launcher whose package is not installed.
 
-    Args:
-        launcher: what the command line says of `hydra/launcher`.
-
     Raises:
         ConfigError: naming what to install.
 
@@ -107,10 +97,6 @@ def ends_with_driver(launcher: dict[str, Any]) -> bool:
 
 def check_launcher(launcher: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> None:
     """Refuse jobs that a launcher cannot start.
-
-    Args:
-        launcher: Hydra's configuration of it, as plain values.
-        jobs: the configuration of each job, as plain values.
 
     Raises:
         ConfigError: if a job is of several processes and the launcher starts one, it has a time limit and is started by

@@ -22,9 +22,6 @@ _TEXTS = ("hydra.run.dir", "hydra.sweep.dir", "dataset.root", "logger.project", 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Read overrides. A glob over options finds them where Hydra is initialised.
 
-    Args:
-        overrides: as they are written.
-
     Raises:
         ConfigError: naming the one that cannot be read.
     """

@@ -59,12 +59,7 @@ def arm_names(config: Mapping[str, Any]) -> list[str]:
 
 
 def result_digests(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 digest of each file that a report reads beside the record, those of the arms too.
-
-    Args:
-        folder: of the run.
-        config: its whole configuration.
-    """
+    """Return the SHA-256 digest of each file that a report reads beside the record, those of the arms too."""
     return {name: _digest(folder / name) for name in _result_names(config) if (folder / name).is_file()}
 
 
@@ -207,10 +202,6 @@ def _make_numbered(path: Path) -> Path:
 def check_writable_folder(folder: Path, *, key: str) -> None:
     """Refuse a folder in which nothing can be written, or below which, if it does not exist; it is not made.
 
-    Args:
-        folder: of a run or a sweep.
-        key: of the configuration that names the folder, for the error.
-
     Raises:
         ConfigError: with the reason that the system gives.
     """
@@ -253,10 +244,6 @@ def _places_of_a_run(folder: Path) -> Iterator[Path]:
 
 def check_unlocked(folder: Path, *, key: str) -> None:
     """Refuse a folder that another process writes in; nothing is written there.
-
-    Args:
-        folder: of a run or a sweep.
-        key: of the configuration that names the folder, for the error.
 
     Raises:
         ConfigError: naming the process.

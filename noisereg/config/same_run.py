@@ -116,12 +116,7 @@ def is_longer(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 
 def why_not_longer(old: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    """Return why a run cannot go on for more epochs as if these had been asked for from the start; None if it can.
-
-    Args:
-        old: the configuration that the run was begun with.
-        keys: in which the one that is wanted differs.
-    """
+    """Return why a run cannot go on for more epochs as if these had been asked for from the start; None if it can."""
     schedule, trainer = old["noise"]["schedule"], old["trainer"]
     end = trainer["max_epochs"]
     every = {
@@ -154,10 +149,6 @@ def data_sources(settings: Settings) -> dict[str, Any]:
 
 def recorded_fingerprint(found: Mapping[str, Any], arm: str = "") -> Fingerprint:
     """Return the fingerprint of the data in a record, or of those of one arm; empty if there is none.
-
-    Args:
-        found: the contents of the record.
-        arm: of the experiment that this is the record of; empty if it is of none.
 
     Raises:
         ConfigError: if it is no section of keys, as no run writes it.

@@ -22,10 +22,6 @@ def check_secrets(settings: Mapping[str, Any], *, environment: Mapping[str, str]
 
     A number may be called a token, as in num_tokens, and a name may be called a key.
 
-    Args:
-        settings: a configuration as plain values, or a part of it.
-        environment: names and values of the variables of the process.
-
     Raises:
         ConfigError: naming the key; the value is not in the text.
 

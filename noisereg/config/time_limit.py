@@ -76,11 +76,7 @@ def run_within(minutes: float, run: Callable[[], object], *, folder: Path) -> En
 
 
 def exit_with(parent: int) -> None:
-    """Exit as soon as the process that started this one is gone; it may have gone while this one was being loaded.
-
-    Args:
-        parent: number of that process.
-    """
+    """Exit as soon as the process that started this one is gone; it may have gone while this one was being loaded."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -24,10 +24,6 @@ def with_project_trust(arguments: Sequence[str], overrides: Sequence[str]) -> li
 
     The file counts in the working directory alone: never in the folder of a run or of data, nor in one above.
 
-    Args:
-        arguments: of the command.
-        overrides: those among them.
-
     Raises:
         ConfigError: if the file is another user's, can be written by others, is no regular file, lies with a run or
             with the data, or cannot be read.

@@ -8,9 +8,6 @@ import numpy as np
 def load_arrays(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file, each by its name.
 
-    Args:
-        file: that is open.
-
     Raises:
         ValueError: if it is damaged, or holds more than arrays of numbers and texts.
 

@@ -74,9 +74,6 @@ def locked(folder: Path, *, key: str = "hydra.run.dir") -> Iterator[None]:
 def released(folder: Path) -> Iterator[None]:
     """Let another process take a folder while the `with` block lasts, if this one has it; then take it back.
 
-    Args:
-        folder: that a child of this process is to work in.
-
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder)), released(Path(folder)):
@@ -100,9 +97,6 @@ def released(folder: Path) -> Iterator[None]:
 
 def find_holder(folder: Path) -> int | None:
     """Return the number of the process of this machine that keeps a folder; None if it is this one, or there is none.
-
-    Args:
-        folder: that may be locked.
 
     Example:
         >>> find_holder(Path("nowhere")) is None

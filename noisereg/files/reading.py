@@ -30,9 +30,6 @@ def read_file(path: Path, *, most: int | None = None) -> bytes:
 def check_regular(path: Path) -> None:
     """Raise an OSError unless a path is that of a file, or of a link to one.
 
-    Args:
-        path: that is about to be opened.
-
     Raises:
         OSError: if it is missing, or no file.
 

@@ -106,11 +106,7 @@ def find_checkpoint(folder: Path, origin: dict[str, Any] | None = None) -> Path 
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Return whether a run has left a checkpoint in its folder, or in that of one of its replicas.
-
-    Args:
-        folder: of the run.
-    """
+    """Return whether a run has left a checkpoint in its folder, or in that of one of its replicas."""
     return any(any(folder.glob(f"{place}checkpoints/*.ckpt")) for place in ("", f"{REPLICAS}/*/"))
 
 

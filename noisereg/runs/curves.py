@@ -151,12 +151,7 @@ class Curves:
         self._num_written = len(written)
 
     def read_replica(self, path: Path, replica: int) -> None:
-        """Read the rows of one replica from the file of a run with that replica alone.
-
-        Args:
-            path: of the file, as `write` left it.
-            replica: its number here.
-        """
+        """Read the rows of one replica from the file of a run with that replica alone."""
         table = pandas.read_csv(path).drop(columns=list(self.replicas[replica]))
         known, self._measurements = self._measurements, []
         columns = {key: table[key].to_numpy() for key in table}

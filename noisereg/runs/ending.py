@@ -146,10 +146,6 @@ def exit_message(console: Console, folder: Path) -> Iterator[None]:
 
     A job of a sweep fails alone, and says why in its log.
 
-    Args:
-        console: to print on.
-        folder: of the run.
-
     Raises:
         SystemExit: with 1 if the run failed, or 128 and the number of the signal that stopped it.
         CompactHydraException: if a job of a sweep failed.

@@ -16,9 +16,6 @@ _PACKAGES = ("noisereg", "torch", "torchvision", "lightning", "torchmetrics", "h
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Describe the code, the libraries and the machine, as plain values.
 
-    Args:
-        device: that the run computes on.
-
     Example:
         >>> describe_environment(torch.device("cpu"))["threads"] == torch.get_num_threads()
         True

@@ -32,9 +32,6 @@ class Mark(NamedTuple):
 class Journal:
     """Lines that are added to two files, of which a checkpoint marks the beginning.
 
-    Args:
-        folder: of the checkpoints.
-
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:

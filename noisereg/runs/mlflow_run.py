@@ -25,12 +25,6 @@ def open_mlflow_run(described: RunDescription) -> tuple["MlflowRun", str]:
     `MLFLOW_TRACKING_URI` says where; without it MLflow takes `mlflow.db` in the working directory. The project is the
     experiment.
 
-    Args:
-        described: the run.
-
-    Returns:
-        The run, and a line that says where to look.
-
     Raises:
         ConfigError: if the run of the folder is not there.
     """
@@ -58,10 +52,6 @@ class MlflowRun:
     """Log to an MLflow run.
 
     MLflow takes no = in a name, so `test/error/p=0.2` is `test/error/p:0.2` there.
-
-    Args:
-        client: of the server or the database.
-        run_id: of the run.
     """
 
     key = "logger.mlflow"

@@ -268,9 +268,6 @@ def find_runs(
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Read the arrays of a file.
 
-    Args:
-        path: of a .npz file.
-
     Returns:
         Each array by its name; None if there is no file.
 

@@ -99,12 +99,7 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def kept_text(path: Path, make: Callable[[], str]) -> str:
-    """Return the text of a small file, by which a resumed run finds its run of a logger; make both where there is none.
-
-    Args:
-        path: of the file.
-        make: returns the text of a new one.
-    """
+    """Return the text of a small file by which a resumed run finds its run of a logger; make it where there is none."""
     if path.exists():
         return path.read_text().strip()
     text = make()
@@ -114,13 +109,7 @@ def kept_text(path: Path, make: Callable[[], str]) -> str:
 
 
 class OwnLogger:
-    """Log to a logger of Lightning: the configuration, the values of each step, and how the run ended.
-
-    Args:
-        logger: of any class that derives from Lightning's.
-        config: of the run.
-        key: of the configuration that asks for it.
-    """
+    """Log to a logger of Lightning: the configuration, the values of each step, and how the run ended."""
 
     def __init__(self, logger: Logger, config: Mapping[str, Any], *, key: str) -> None:
         self.key, self._logger = key, logger

@@ -17,11 +17,7 @@ _OF_SEVERAL_LAYERS = ("test/active_fraction", "train/active_fraction", "test/dea
 
 
 def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Tabulate the mean over the seeds, with half its 95 % t interval, in a row for each p (and learning rate).
-
-    Args:
-        rows: of the replicas, as in result.json.
-    """
+    """Tabulate the mean over the seeds, with half its 95 % t interval, in a row for each p (and learning rate)."""
     frame = pandas.DataFrame(rows)
     by = [name for name in ("lr", "p") if name in frame]
     labels = {metric: label_of(metric) for metric in summary_metrics(frame)}
@@ -43,9 +39,6 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def early_ends_in_words(tables: Iterable[pandas.DataFrame]) -> str:
     """Count how many replicas something else than their plan has ended, and name that; nothing if there are none.
 
-    Args:
-        tables: of replicas, as they ended.
-
     Example:
         >>> early_ends_in_words([pandas.DataFrame({"seed": [0, 1], "ended_by": ["budget", "EarlyStopping"]})])
         '1 of 2 replicas ended early, by EarlyStopping'
@@ -59,9 +52,6 @@ def early_ends_in_words(tables: Iterable[pandas.DataFrame]) -> str:
 
 def summary_metrics(metrics: Iterable[str]) -> list[str]:
     """Return the few metrics that a terminal has room for: errors, which neurons fire, and how many labels changed.
-
-    Args:
-        metrics: names of all that were measured.
 
     Example:
         >>> summary_metrics(["norm/hidden", "train/error", "train/active_neurons"])

@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_tensorboard_run(described: RunDescription) -> tuple["TensorBoardRun", str]:
-    """Open event files in the run's folder; those of a resumed run go on with what lies there.
-
-    Args:
-        described: the run; the files lie in the `tensorboard` of its folder.
-
-    Returns:
-        The run, and a line that says where to look.
-    """
+    """Open event files in the run's folder; those of a resumed run go on with what lies there."""
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra, and slow to load
 
     folder = described.folder / "tensorboard"
@@ -35,11 +28,7 @@ def open_tensorboard_run(described: RunDescription) -> tuple["TensorBoardRun", s
 
 
 class TensorBoardRun:
-    """Log to event files of TensorBoard.
-
-    Args:
-        writer: of the files.
-    """
+    """Log to event files of TensorBoard."""
 
     key = "logger.tensorboard"
 

@@ -14,14 +14,7 @@ from noisereg.runs.run_logger import RunDescription, kept_text, numbers_of
 
 
 def open_trackio_run(described: RunDescription) -> tuple["TrackioRun", str]:
-    """Open a Trackio run, or go on with the one that the run's folder names in its `trackio.run`.
-
-    Args:
-        described: the run.
-
-    Returns:
-        The run, and a line that says where to look.
-    """
+    """Open a Trackio run, or go on with the one that the run's folder names in its `trackio.run`."""
     import trackio  # noqa: PLC0415 - an extra
 
     # Trackio finds a run again by its name, which is therefore no other run's
@@ -41,12 +34,7 @@ def open_trackio_run(described: RunDescription) -> tuple["TrackioRun", str]:
 
 
 class TrackioRun:
-    """Log to a Trackio run.
-
-    Args:
-        run: of Trackio.
-        trackio: the library.
-    """
+    """Log to a Trackio run."""
 
     key = "logger.trackio"
 

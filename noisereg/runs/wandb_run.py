@@ -159,11 +159,7 @@ def _is_reachable() -> bool:
 
 
 class WandbRun:
-    """Log to a W&B run.
-
-    Args:
-        run: of W&B.
-    """
+    """Log to a W&B run."""
 
     key = "logger.wandb"
 

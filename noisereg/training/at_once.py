@@ -42,16 +42,7 @@ _OURS = ("sparsity", "norms", "gradients", "checkpoint")  # callbacks whose work
 
 
 class AllAtOnce(Training):
-    """Train all replicas at once by one engine.
-
-    Args:
-        plan: of the run.
-        data: of the first seed.
-        folder: of the run.
-        console: to print on.
-        networks: the engine with the networks of all replicas.
-        engine: the same in words.
-    """
+    """Train all replicas at once by one engine."""
 
     def __init__(
         self, plan: Plan, data: InMemory, *, folder: Path, console: Console, networks: Engine, engine: str
@@ -138,12 +129,7 @@ class AllAtOnce(Training):
         return self.leave_results(analyses, None if fires is None else fires.cpu().numpy(), status)
 
     def _analyse(self, model: nn.Module, number: int) -> Analysis:
-        """Analyse one network.
-
-        Args:
-            model: one of its kind, whose weights may be any.
-            number: of the replica.
-        """
+        """Analyse one network."""
         if not self.module.finite[number]:
             return Analysis()
         own = deepcopy(model)

@@ -139,10 +139,6 @@ def check_training_mode(settings: Settings, data: InMemory) -> None:
 
     A batch norm of vectors cannot be trained on a batch of one sample, which the last one of an epoch may be.
 
-    Args:
-        settings: the whole configuration.
-        data: of the run.
-
     Raises:
         ConfigError: if it does not; naming the size of the batches if two samples would do.
     """
@@ -218,9 +214,6 @@ def build_scheduler(settings: Settings, optimizer: Optimizer | None = None) -> C
 
 def find_parts(settings: Settings) -> None:
     """Find all that a training is built from, before the data are read, which may take minutes.
-
-    Args:
-        settings: the whole configuration.
 
     Raises:
         ConfigError: naming the first key whose class is not found, or is not what it must be.

@@ -28,10 +28,6 @@ def fingerprint_data(settings: Settings) -> Fingerprint:
 def fingerprint_of(data: InMemory, settings: Settings) -> Fingerprint:
     """Return the fingerprint of data, and of the file that their noise is read from if there is one.
 
-    Args:
-        data: loaded or not.
-        settings: the whole configuration that they are built from.
-
     Raises:
         ConfigError: if the data or the file cannot be read, or the data give no plain values.
     """
@@ -42,10 +38,6 @@ def fingerprint_samples(data: InMemory, settings: Settings) -> Fingerprint:
     """Return the fingerprint of data alone: their own, or else the settings that they are built from.
 
     Where the settings are all that is known, `root` is a whole path, as a relative one is another in another folder.
-
-    Args:
-        data: loaded or not.
-        settings: the whole configuration that they are built from.
 
     Raises:
         ConfigError: if the data cannot be read, or give no plain values.

@@ -23,14 +23,7 @@ _GIB = 2**30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what a run would find.
-
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Print what a run would find."""
     return run_command(_print_findings, parser=doctor_parser(), arguments=arguments)
 
 
@@ -43,9 +36,6 @@ def examine(root: Path) -> list[tuple[str, str]]:
     """Return what a run would find on this machine, line by line.
 
     Of a key for W&B it says only what follows from it: whether runs are online.
-
-    Args:
-        root: folder of the data.
 
     Example:
         >>> [name for name, _ in examine(Path("data"))][:3]

@@ -62,10 +62,6 @@ class Choice:
 def choose_engine(plan: Plan, data: InMemory) -> Choice:
     """Take the engine that the configuration names, or the fastest that can train the replicas.
 
-    Args:
-        plan: of the run.
-        data: of the first seed.
-
     Raises:
         ConfigError: if the one that is named cannot, saying why.
     """
@@ -159,12 +155,7 @@ def _trial_obstacle(plan: Plan, data: InMemory, network: nn.Module) -> dict[str,
 
 
 def measure_amount(plan: Plan, data: InMemory) -> Amount:
-    """Measure how much a run has to do.
-
-    Args:
-        plan: of the run.
-        data: of the first seed.
-    """
+    """Measure how much a run has to do."""
     settings, size, trainer = plan.settings, plan.settings["dataset"]["batch_size"], plan.settings["trainer"]
     steps = trainer["max_epochs"] * math.ceil(len(data.epoch_samples(0)) / size)
     if trainer["max_steps"] >= 0:

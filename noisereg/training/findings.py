@@ -54,10 +54,6 @@ def read_experiment(settings: Settings) -> dict[str, Any]:
 def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
     """Draw the curves of a run, and the end of training against what its replicas differ in, into its folder.
 
-    Args:
-        training: that is finished.
-        rows: of its replicas, as in result.json.
-
     Returns:
         The pictures.
     """
@@ -111,11 +107,7 @@ def run_checks(settings: Settings, console: Console) -> list[dict[str, Any]]:
 
 
 class DrawingBeginner:
-    """Begin drawing beside the last of a training, see `begin_drawing`.
-
-    Args:
-        num_epochs: of the training.
-    """
+    """Begin drawing beside the last of a training, see `begin_drawing`."""
 
     def __init__(self, num_epochs: int) -> None:
         self._from, self._has_begun = _LAST_OF_TRAINING * num_epochs, False

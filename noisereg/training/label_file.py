@@ -47,12 +47,7 @@ def assign_labels(rule: FileLabels, seeds: Sequence[int], build_data: Callable[[
 
 
 def record_labels(rule: FileLabels, assigned: Assigned) -> dict[str, Any]:
-    """Return what the record says of the labels of a file.
-
-    Args:
-        rule: that has them.
-        assigned: of them, to the samples.
-    """
+    """Return what the record says of the labels of a file."""
     return {
         "path": rule.path,
         "column": rule.column,
@@ -64,12 +59,7 @@ def record_labels(rule: FileLabels, assigned: Assigned) -> dict[str, Any]:
 
 
 def describe_labels(rule: FileLabels, assigned: Assigned) -> list[str]:
-    """Describe the labels of a file in a few lines: how many are wrong, and which become which.
-
-    Args:
-        rule: that has them.
-        assigned: of them, to the samples.
-    """
+    """Describe the labels of a file in a few lines: how many are wrong, and which become which."""
     number, law = int(assigned.counts.sum()), assigned.law()
     checked = f"{rule.clean_column} is as in the data" if rule.clean_column else "it has no clean ones to check them by"
     column = f"{rule.column} of " if rule.column else ""

@@ -13,14 +13,7 @@ from noisereg.training.run_arguments import load_asked, replica_asked
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the labels of one replica.
-
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code: 0, or 2 for bad input, which is one line on stderr.
-    """
+    """Write the labels of one replica."""
     return run_command(_write_drawn, parser=labels_parser(), arguments=arguments)
 
 

@@ -68,11 +68,7 @@ def _remove_stand_ins() -> None:
 
 
 class _StandIn(ModuleType):
-    """A module whose parts are loaded when they are used.
-
-    Args:
-        name: of the module.
-    """
+    """A module whose parts are loaded when they are used."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -90,10 +86,6 @@ class _LazyPart:
     """A function, class or module that is loaded when it is called, or looked into.
 
     Nothing is an instance of a class that is not loaded.
-
-    Args:
-        module: that it is in.
-        name: that it has there.
     """
 
     def __init__(self, module: str, name: str) -> None:

@@ -168,12 +168,6 @@ class ReplicaFolders:
     """The replicas of a run, each of which is trained in a folder of its own below that of the run.
 
     A folder is that of a small run: with a record, curves and checkpoints.
-
-    Args:
-        plan: of the run.
-        folder: of the run.
-        fingerprint: of the data.
-        engine: which one trains them, in words.
     """
 
     plan: Plan
@@ -198,14 +192,7 @@ class ReplicaFolders:
     def network(
         self, number: int, *, console: Console, display: Display | None = None, data: InMemory | None = None
     ) -> OneNetwork:
-        """Build the training of a replica.
-
-        Args:
-            number: of the replica.
-            console: to print on.
-            display: of the run.
-            data: of its seed; None to build them.
-        """
+        """Build the training of a replica."""
         plan = Plan(self.plan.settings_of(number), shown=tuple(self.plan.names[0]))
         return OneNetwork(
             plan,
@@ -221,13 +208,7 @@ class ReplicaFolders:
         )
 
     def train(self, network: OneNetwork, number: int, observers: Sequence[Observer]) -> None:
-        """Train a replica, and leave its record in its folder.
-
-        Args:
-            network: its training.
-            number: of the replica.
-            observers: of the run.
-        """
+        """Train a replica, and leave its record in its folder."""
         with exclusive_folder(self.folder_of(number)):
             record = self.record_of(number)
             network.observers[:] = observers
@@ -250,14 +231,6 @@ class OneByOne(Training):
     """Train the replicas of a plan one after the other, or several at a time by workers, each in a folder of its own.
 
     A replica whose record says that it is finished is not trained again.
-
-    Args:
-        plan: of the run.
-        data: of the first seed.
-        folder: of the run.
-        console: to print on.
-        engine: which one trains them, in words.
-        spread: over workers.
     """
 
     def __init__(

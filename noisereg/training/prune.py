@@ -167,11 +167,6 @@ def save_pruned(pruned: Pruned, path: Path, **about: Any) -> None:
 
     It is loaded as tensors and plain values, see `noisereg.pruning.load_pruned`.
 
-    Args:
-        pruned: to write.
-        path: of a new file.
-        about: plain values that say what it is.
-
     Raises:
         FileExistsError: if there is one already.
     """

@@ -23,14 +23,7 @@ from noisereg.training.run_arguments import load_asked, replica_asked
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prune the replicas of a run, or one of them.
-
-    Args:
-        arguments: of the command line; by default those of this process.
-
-    Returns:
-        The exit code: 0; 1 if outputs differ that must not; 2 for bad input. Both are one line on stderr.
-    """
+    """Prune the replicas of a run, or one of them."""
     return run_command(_prune, parser=prune_parser(), arguments=arguments)
 
 
@@ -57,12 +50,7 @@ def _prune(asked: Namespace, console: Console) -> int:
 
 
 def describe(pruned: Pruned, inputs: torch.Tensor) -> Iterator[str]:
-    """Describe in lines what was taken out of a network, and what that changed.
-
-    Args:
-        pruned: the network.
-        inputs: of a batch, to measure the speed on.
-    """
+    """Describe in lines what was taken out of a network, and what that changed."""
     for layer in pruned.found.layers:
         dead, kept = int((pruned.scores[layer.name].fires == 0).sum()), len(pruned.kept[layer.name])
         last = ", as one must stay" if kept == 1 and dead == layer.size else ""

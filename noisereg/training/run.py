@@ -58,9 +58,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     An experiment with arms trains each, or the one that `arm` names, in a folder of its own. A folder that holds the
     finished run of the same configuration is left as it is; one that holds a run which was stopped is gone on with.
 
-    Args:
-        config: as Hydra composes it.
-
     Returns:
         The contents of result.json.
 
@@ -83,12 +80,7 @@ def run(config: DictConfig) -> dict[str, Any]:
 
 
 def run_once(config: DictConfig, *, console: Console) -> dict[str, Any]:
-    """Train what a configuration describes, as `run`, for a caller in Python: any error is raised as it is.
-
-    Args:
-        config: as Hydra composes it.
-        console: to print on.
-    """
+    """Train what a configuration describes, as `run`, for a caller in Python: any error is raised as it is."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with stopped_by_signals(), exclusive_folder(folder / (config.arm or "")), removed_if_refused(folder):
         return _run(config, folder, console=console)

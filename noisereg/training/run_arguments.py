@@ -15,10 +15,6 @@ from noisereg.training.load import TrainedRun, load
 def load_asked(asked: argparse.Namespace, console: Console) -> TrainedRun:
     """Load the run that was asked for, with what the command or else `noisereg.toml` trusts.
 
-    Args:
-        asked: of `noisereg.parsers`.
-        console: to say on what the file trusts.
-
     Raises:
         ConfigError: as `load`, in the words of a command.
     """

@@ -186,12 +186,6 @@ class Training(ABC):
 def build_same_data(settings: Settings, seed: int, *, fingerprint: Fingerprint, folder: Path) -> InMemory:
     """Build the data of another seed of a run.
 
-    Args:
-        settings: of the run.
-        seed: of the data.
-        fingerprint: of the data that the run began with.
-        folder: of the run, for the error.
-
     Raises:
         ConfigError: if the files are others by now: all replicas have the same.
     """

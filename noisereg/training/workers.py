@@ -49,9 +49,6 @@ _LIBRARIES = ["lightning.pytorch", "torchvision", "torchmetrics", "hydra", "pand
 class Outlet:
     """What a worker has in place of the console, the display, the observers and the log of the run.
 
-    Args:
-        link: to the parent.
-
     Attributes:
         console: whose lines the parent prints.
     """
@@ -274,11 +271,7 @@ class Workers:
         print_lines(self._console, f"warning: {self._names[number]}: {words}; {then}")
 
     def _stop(self, *, first: int | None) -> None:
-        """Let each worker save and end, and wait for it; a second SIGINT kills them.
-
-        Args:
-            first: the signal that this is done for, if it is one.
-        """
+        """Let each worker save and end, and wait for it; a second SIGINT kills them."""
         try:
             with held_signals(dropped=True, came=[] if first is None else [first]):
                 for worker in self._workers:
