@@ -121,81 +121,69 @@ def analyse(
 
     try:
         with eval_mode(module), torch.no_grad():
-            return _Analyst(module, data, run).analyse()
+            return _analyse(module, data, run, device)
     finally:
         module.to(home)
 
 
-class _Analyst:
-    """Run the network on the splits, and collect what is found."""
-
-    def __init__(self, module: nn.Module, data: InMemory, run: Callable[[Tensor], Tensor]) -> None:
-        self._module, self._data, self._run = module, data, run
-        self._device = next(module.parameters()).device
-        self._found = Analysis()
-
-    def analyse(self) -> Analysis:
-        ends = self._find_ends()
-        plane, units = self._lay_plane(ends.linear), self._correlate(ends)
-        logits, labels, points = [], [], []
-        watched = ends._replace(linear=ends.linear if plane else None, relu=ends.relu if units else None)
-        with watch_last_layers(watched) as last:
-            for batch_labels, inputs in self._batches("test"):
-                labels.append(batch_labels)
-                logits.append(self._run(inputs))
-                if units is not None:
-                    units.update(last.activations)
-                if plane is not None:
-                    points.append(plane.points(last.features))
-        self._found.add_calibration(torch.cat(logits), torch.cat(labels))
-        if units is not None:
-            self._found.add_distinct(ends.layer, units.distinct())
-        if plane is not None:
-            self._found.add_points("test", torch.cat(points), torch.cat(labels))
-            self._found.add_points("train", *self._train_points(ends, plane))
-        return self._found
-
-    def _train_points(
-        self, ends: LastLayers, plane: Plane
-    ) -> tuple[Float64[Tensor, "samples 2"], Int64[Tensor, " samples"]]:
-        """Project the samples of the three classes, and run the network on no others."""
-        labels, points = [], []
+def _analyse(module: nn.Module, data: InMemory, run: Callable[[Tensor], Tensor], device: torch.device) -> Analysis:
+    found = Analysis()
+    ends = find_last_layers(module, example_inputs(data.input_shape, num=1), run=run)
+    plane, units = _lay_plane(ends.linear, found), _correlate(ends, found)
+    logits, labels, points = [], [], []
+    watched = ends._replace(linear=ends.linear if plane else None, relu=ends.relu if units else None)
+    with watch_last_layers(watched) as last:
+        for batch_labels, inputs in _batches(data, "test", device):
+            labels.append(batch_labels)
+            logits.append(run(inputs))
+            if units is not None:
+                units.update(last.activations)
+            if plane is not None:
+                points.append(plane.points(last.features))
+    found.add_calibration(torch.cat(logits), torch.cat(labels))
+    if units is not None:
+        found.add_distinct(ends.layer, units.distinct())
+    if plane is not None:
+        found.add_points("test", torch.cat(points), torch.cat(labels))
+        train_labels, train_points = [], [plane.origin.new_empty(0, 2)]
         with watch_last_layers(ends) as last:
-            for batch_labels, inputs in self._batches("train"):
-                chosen = batch_labels < _CLASSES
-                labels.append(batch_labels[chosen])
+            for batch_labels, inputs in _batches(data, "train", device):
+                chosen = batch_labels < _CLASSES  # the network is run on no others
+                train_labels.append(batch_labels[chosen])
                 if chosen.any():
-                    self._run(inputs[chosen])
-                    points.append(plane.points(last.features))
-        empty = plane.origin.new_empty(0, 2)
-        return torch.cat([empty, *points]), torch.cat(labels)
+                    run(inputs[chosen])
+                    train_points.append(plane.points(last.features))
+        found.add_points("train", torch.cat(train_points), torch.cat(train_labels))
+    return found
 
-    def _find_ends(self) -> LastLayers:
-        return find_last_layers(self._module, example_inputs(self._data.input_shape, num=1), run=self._run)
 
-    def _lay_plane(self, layer: nn.Linear | None) -> Plane | None:
-        if layer is None or layer.out_features < _CLASSES:
-            return None
-        templates = layer.weight[:_CLASSES]
-        try:
-            plane = Plane(*class_plane(templates))
-        except ValueError as error:
-            self._found.notes.append(f"the plane of three classes: {error}")
-            return None
-        self._found.arrays["plane_classes"] = np.arange(_CLASSES)
-        self._found.arrays["plane_templates"] = plane.points(templates).float().cpu().numpy()
-        return plane
+def _lay_plane(layer: nn.Linear | None, found: Analysis) -> Plane | None:
+    if layer is None or layer.out_features < _CLASSES:
+        return None
+    templates = layer.weight[:_CLASSES]
+    try:
+        plane = Plane(*class_plane(templates))
+    except ValueError as error:
+        found.notes.append(f"the plane of three classes: {error}")
+        return None
+    found.arrays["plane_classes"] = np.arange(_CLASSES)
+    found.arrays["plane_templates"] = plane.points(templates).float().cpu().numpy()
+    return plane
 
-    def _correlate(self, ends: LastLayers) -> UnitCorrelation | None:
-        if ends.num_units > _MAX_UNITS:
-            self._found.notes.append(f"distinct units: {ends.layer} has {ends.num_units:,}, more than {_MAX_UNITS:,}")
-        return UnitCorrelation() if 0 < ends.num_units <= _MAX_UNITS else None
 
-    def _batches(self, split: str) -> Iterator[tuple[Int64[Tensor, " batch"], Float[Tensor, "batch *shape"]]]:
-        """Yield labels and inputs of a whole split, although other processes may have a share of it."""
-        loaders: dict[str, BatchLoader] = dict(zip(self._data.eval_splits, self._data.val_dataloader(), strict=True))
-        loader = loaders[split]
-        loader.batch_size = max(1, loader.batch_size // loader.world)
-        loader.rank, loader.world = 0, 1
-        for batch in loader:
-            yield batch["label"].to(self._device), batch["input"]
+def _correlate(ends: LastLayers, found: Analysis) -> UnitCorrelation | None:
+    if ends.num_units > _MAX_UNITS:
+        found.notes.append(f"distinct units: {ends.layer} has {ends.num_units:,}, more than {_MAX_UNITS:,}")
+    return UnitCorrelation() if 0 < ends.num_units <= _MAX_UNITS else None
+
+
+def _batches(
+    data: InMemory, split: str, device: torch.device
+) -> Iterator[tuple[Int64[Tensor, " batch"], Float[Tensor, "batch *shape"]]]:
+    """Yield labels and inputs of a whole split, although other processes may have a share of it."""
+    loaders: dict[str, BatchLoader] = dict(zip(data.eval_splits, data.val_dataloader(), strict=True))
+    loader = loaders[split]
+    loader.batch_size = max(1, loader.batch_size // loader.world)
+    loader.rank, loader.world = 0, 1
+    for batch in loader:
+        yield batch["label"].to(device), batch["input"]
