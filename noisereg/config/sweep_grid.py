@@ -104,17 +104,14 @@ def _place_folders(config: DictConfig, overrides: Sequence[str], values: dict[st
     placing = [f"hydra.sweep.dir={quote_value(str(folder.absolute()))}"]  # a worker may be in another folder
     same = [value.key_or_group for value in values.values() if not value.is_sweep_override()]
     varied = [value for value in values.values() if value.is_sweep_override()]
-    longest = sum(len(value.key_or_group) + 2 + max(map(len, _texts(value))) for value in varied)
+    longest = sum(  # of the names of the jobs, which have the values as they are written
+        len(value.key_or_group) + 2 + max(len(str(text)) for text in value.sweep_string_iterator()) for value in varied
+    )
     if varied and longest <= _LONGEST_JOB_NAME and not is_named(config, "hydra.sweep.subdir"):
         excluded = ",".join(f"'{key}'" for key in same)
         placing.append("hydra.sweep.subdir=${hydra.job.override_dirname}")
         placing.append(f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]")
     return placing
-
-
-def _texts(override: Override) -> list[str]:
-    """Return the values of an override that is varied, as they are written in the name of a job."""
-    return [str(value) for value in override.sweep_string_iterator()]
 
 
 def _find_folder(overrides: Sequence[str]) -> Path:

@@ -70,9 +70,10 @@ def build_models(
     first, *others = dict.fromkeys(seeds)
     with rng.library_generator(first):  # a network that knows nothing of its seed draws from torch's own generator
         models = {first: build("model", arguments, **given, seed=first)}
-    with as_config_error("model"):
+    with as_config_error("model"), eval_mode(models[first]):
         check_names(models[first])
-    _check_outputs(models[first], input_shape, num_outputs)
+        for num in (2, 1):
+            _check_logits(models[first], input_shape, num_outputs, num=num)
     if others:
         make = build("model", {**arguments, "_partial_": True}, **given, seed=first)
     for seed in others:
@@ -115,14 +116,8 @@ def _num_outputs(settings: Settings, num_classes: int) -> int:
     return settings["model"].get("num_outputs") or (1 if num_classes == 2 else num_classes)
 
 
-def _check_outputs(model: torch.nn.Module, input_shape: tuple[int, ...], num_outputs: int) -> None:
-    """Check that a network maps inputs to logits, also that of one sample, before a training does."""
-    with as_config_error("model"), eval_mode(model):
-        for num in (2, 1):
-            _check_logits(model, input_shape, num_outputs, num=num)
-
-
 def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outputs: int, *, num: int) -> None:
+    """Check that a network maps some inputs to logits."""
     inputs = example_inputs(input_shape, num=num)
     with torch.no_grad(), rng.library_generator(seed=0):
         logits = model(inputs)

@@ -98,7 +98,7 @@ class OneNetwork(Training):
         self.device = self.trainer.strategy.root_device
         self.num_weights = sum(weight.numel() for weight in self.module.model.parameters())
         self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
-        self._failure = ""
+        self.has_diverged = False
 
     @property
     def steps(self) -> int:  # type: ignore[override]
@@ -120,13 +120,8 @@ class OneNetwork(Training):
         try:
             self.train()
         except FloatingPointError as error:
-            self._failure = str(error)
+            self.has_diverged = True
             self.console.print(Text(f"warning: {error}", style="yellow"), soft_wrap=True)
-
-    @property
-    def has_diverged(self) -> bool:
-        """Whether the loss became infinite or nan."""
-        return bool(self._failure)
 
     def finish(self) -> list[dict[str, Any]]:
         """Analyse the network in the first process, and wait there for it: the others read what it writes."""

@@ -57,12 +57,12 @@ class Outlet:
         self._link, self._lock, self._moved = link, threading.Lock(), 0.0
         self.console = Console(file=_Lines(self), width=10_000, markup=False, emoji=False, highlight=False)
 
-    def send(self, name: str, *arguments: Any) -> None:
+    def send(self, name: str, *arguments: Any, **options: Any) -> None:
         """Send a message whole: no signal is obeyed in the middle of it."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             with self._lock:
-                self._link.send((name, arguments))
+                self._link.send((name, arguments, options))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -72,7 +72,7 @@ class Outlet:
 
     def begin(self, place: int, epochs: float, steps: int, *, goes_on: bool) -> None:
         """Let the display begin with a training."""
-        self.send("begin", place, epochs, steps, goes_on)
+        self.send("begin", place, epochs, steps, goes_on=goes_on)
 
     def move(self, place: int, epochs: float, steps: int) -> None:
         """Let the display show how far a training is, if it has not just done so."""
@@ -84,7 +84,7 @@ class Outlet:
         self, place: int, epochs: float, steps: int, means: Mapping[str, Any], measured: Mapping[str, Any]
     ) -> None:
         """Let the display print what was measured."""
-        self.send("print_values", place, epochs, steps, {key: float(value) for key, value in means.items()})
+        self.send("print_values", place, epochs, steps, {key: float(value) for key, value in means.items()}, {})
 
     def end(self, place: int) -> None:
         """Leave the end to the parent, for which a training ends when its record is written."""
@@ -219,20 +219,14 @@ class Workers:
             elif is_dead:
                 self._remove_dead_worker(worker)
 
-    def _handle_message(self, worker: _Worker, name: str, arguments: tuple[Any, ...]) -> None:
+    def _handle_message(self, worker: _Worker, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Act on a message, see `Outlet`."""
         match name:
             case "observe":
                 for observer in self._observers:
                     observer.observe(*arguments)
-            case "begin":
-                place, epochs, steps, goes_on = arguments
-                self._display.begin(place, epochs, steps, goes_on=goes_on)
-            case "move":
-                self._display.move(*arguments)
-            case "print_values":
-                place, epochs, steps, means = arguments
-                self._display.print_values(place, epochs, steps, means, {})
+            case "begin" | "move" | "print_values":
+                getattr(self._display, name)(*arguments, **options)
             case "print":
                 print_lines(self._console, *arguments)
             case "log":
