@@ -186,17 +186,22 @@ class TrainedRun:
             words = " ".join(str(error).split())
             raise ConfigError(f"{path} does not hold the weights of these networks: {words}") from None
 
+    def find_replicas(self, **which: float) -> list[int]:
+        """Return the numbers of the replicas that have certain values, in the order of `replica_names`.
+
+        Args:
+            **which: p, seed or lr, whether or not there are several.
+        """
+        replicas = enumerate(self._plan.replicas)
+        return [number for number, own in replicas if all(own.get(key) == value for key, value in which.items())]
+
     def _find(self, which: dict[str, float]) -> tuple[int, dict[str, Any]]:
-        """Return the number of one replica, and what names it."""
-        found = [
-            (number, replica)
-            for number, replica in enumerate(self._plan.replicas)
-            if all(replica.get(key) == value for key, value in which.items())
-        ]
+        """Return the number of one replica, with its values of p, seed and lr."""
+        found = self.find_replicas(**which)
         if len(found) != 1:
             asked = " ".join(f"{key}={value:g}" for key, value in which.items()) or "nothing more"
             raise ValueError(f"{asked} names {len(found)} of the replicas {', '.join(self._plan.folder_names()[:5])}")
-        return found[0]
+        return found[0], self._plan.replicas[found[0]]
 
 
 def load(

@@ -84,12 +84,8 @@ def describe(pruned: Pruned, inputs: torch.Tensor) -> Iterator[str]:
 
 def _replicas(run: TrainedRun, asked: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what names each replica that was asked for, without those that have diverged."""
-    found = [
-        (name, ended_by)
-        for name, ended_by in zip(run.replica_names, run.ended_by, strict=True)
-        if all(name.get(key) == value for key, value in asked.items())
-    ]
-    left = [name for name, ended_by in found if ended_by not in DIVERGED]
+    found, ended_by = run.find_replicas(**asked), run.ended_by
+    left = [run.replica_names[number] for number in found if ended_by[number] not in DIVERGED]
     if not left:
         words = " ".join(f"--{key} {value:g}" for key, value in asked.items()) or "the run"
         what = "names no replica of" if not found else "has only replicas that diverged, in"

@@ -104,5 +104,6 @@ def test_the_command_refuses_what_it_cannot_do_in_one_line(run, capsys, tmp_path
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "nowhere is no folder" in capsys.readouterr().err
     assert not (run / "pruned").exists()
-    assert main([str(run), "--tau", "0.1", "--p", "0.5", "--output", str(tmp_path / "out")]) == 0
+    lr = str(noisereg.load(run).settings["optimizer"]["lr"])  # of which there is one, so that no replica is named by it
+    assert main([str(run), "--tau", "0.1", "--p", "0.5", "--lr", lr, "--output", str(tmp_path / "out")]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["p=0.5,seed=0,tau=0.1.pt"]
