@@ -36,6 +36,11 @@ def open_console(*, quiet: bool = False) -> Console:
     return _PlainConsole(quiet=quiet, markup=False, emoji=False, highlight=False)
 
 
+def print_lines(console: Console, *lines: str) -> None:
+    """Print lines as they are, on any console, and wrap none."""
+    console.print(*lines, sep="\n", markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 def plain_text(text: str) -> str:
     """Return a text in which what a terminal or a page would obey stands as it is written in Python, without secrets.
 

@@ -6,10 +6,11 @@ import sys
 from argparse import ArgumentParser
 
 import pytest
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.terminal import open_console, plain_text, run_command
+from noisereg.terminal import open_console, plain_text, print_lines, run_command
 
 PRINTS = """
 import sys
@@ -122,3 +123,9 @@ def test_a_command_has_what_its_parser_reads_and_its_own_exit_code(capsys):
         assert run_command(lambda asked, console: asked.code, parser=parser, arguments=given) == code
     with pytest.raises(ZeroDivisionError):  # a fault of ours is no bad input
         run_command(lambda asked, console: 1 // 0, parser=parser, arguments=[])
+
+
+def test_lines_are_printed_one_below_the_other_and_not_wrapped():
+    console = Console(file=io.StringIO(), width=20)
+    print_lines(console, "x" * 50, "two")
+    assert console.file.getvalue() == "x" * 50 + "\ntwo\n"

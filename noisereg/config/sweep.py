@@ -19,6 +19,7 @@ from noisereg.config.check import Settings
 from noisereg.config.run_folder import read_record
 from noisereg.config.same_run import Fingerprint, check_recorded_data, data_sources
 from noisereg.files.lock import find_holder, locked
+from noisereg.terminal import print_lines
 
 _STATUSES = {
     "finished": "done",
@@ -155,9 +156,9 @@ class Sweep:
                 reasons.append(f"{name}: {' '.join(record.get('reason', '').split())}{log}")
         last = ", ".join(f"{count} {status}" for status, count in counts.items())
         again = "" if {"done", "skipped"} >= counts.keys() else "; to go on, give the same command again"
-        console.print(Text(f"\nsweep   {_relative_path(self.folder)}"), soft_wrap=True)
+        print_lines(console, f"\nsweep   {_relative_path(self.folder)}")
         console.print(table)
-        console.print(Text("\n".join([*reasons, last + again])), soft_wrap=True)
+        print_lines(console, *reasons, last + again)
 
 
 def _relative_path(path: Path) -> Path:

@@ -29,6 +29,7 @@ from noisereg.runs.environment import is_first_process, process_number
 from noisereg.runs.record import RunRecord
 from noisereg.runs.signals import held_signals
 from noisereg.secrets import hide_secrets
+from noisereg.terminal import print_lines
 
 _ONE_LINE = (
     FloatingPointError,
@@ -46,11 +47,6 @@ _PATIENCE = 10.0  # seconds; a process closes its connections before it comes to
 _CONNECTION = re.compile(
     r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe|DistBackendError|DistNetworkError"
 )
-
-
-def print_lines(console: Console, *lines: str) -> None:
-    """Print lines as they are."""
-    console.print(*lines, sep="\n", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def is_job_of_sweep() -> bool:

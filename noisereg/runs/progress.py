@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from noisereg.labels import label_of, measured_as
+from noisereg.terminal import print_lines
 
 _LINES = 20
 _MOST_CELLS = 4  # of p and learning rate, beyond which a line shows the first and the last
@@ -88,7 +89,7 @@ class RunDisplay:
         self._line = self._due_lines()
         if goes_on:
             words = f"goes on {self._which(place)}at epoch {epochs:,.0f} of {self._num_epochs:,}"
-            self._console.print(words, highlight=False, soft_wrap=True)
+            print_lines(self._console, words)
         if self._console.is_terminal and not self._bar:
             columns = [
                 TextColumn("{task.description}epoch {task.fields[epoch]:,.0f} of {task.fields[epochs]:,}"),
@@ -136,13 +137,10 @@ class RunDisplay:
         words = self._describe_values(means, measured)
         left = (time.monotonic() - self._began) * (total - done) / max(done - sum(self._resumed.values()), 1e-9)
         mean = ": mean " if self._at_once > 1 and words else ": " if words else ""
-        self._console.print(
+        print_lines(
+            self._console,
             f"{self._which(place)}epoch {epochs:,.0f} of {self._num_epochs:,}{mean}{', '.join(words)}; "
             f"{self._speed()}, {left:,.0f} s left",
-            markup=False,
-            emoji=False,
-            highlight=False,
-            soft_wrap=True,
         )
 
     def pause(self, place: int) -> None:

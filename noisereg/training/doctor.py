@@ -16,7 +16,7 @@ from noisereg.files.disk import existing_folder
 from noisereg.parsers import doctor_parser
 from noisereg.runs.environment import describe_environment
 from noisereg.runs.wandb_run import wandb_mode
-from noisereg.terminal import run_command
+from noisereg.terminal import print_lines, run_command
 from noisereg.training.precision import bfloat16_speed
 
 _GIB = 2**30
@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_findings(asked: Namespace, console: Console) -> None:
-    for name, value in examine(asked.root):
-        console.print(f"{name:<9} {value}", soft_wrap=True)
+    print_lines(console, *(f"{name:<9} {value}" for name, value in examine(asked.root)))
 
 
 def examine(root: Path) -> list[tuple[str, str]]:

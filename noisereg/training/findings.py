@@ -17,6 +17,7 @@ from noisereg.config.sections import model_name, target_name
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.runs.reading import find_runs
+from noisereg.terminal import print_lines
 from noisereg.training.build import build
 from noisereg.training.training import Training
 
@@ -139,7 +140,7 @@ def _save(chart: "Figure", path: Path, console: Console) -> bool:
     try:
         save(chart, path)
     except DrawingError as error:
-        console.print(Text(f"not drawn: {path}: {error}"), soft_wrap=True)
+        print_lines(console, f"not drawn: {path}: {error}")
         return False
     return True
 

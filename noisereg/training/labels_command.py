@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from noisereg.parsers import labels_parser
-from noisereg.terminal import run_command
+from noisereg.terminal import print_lines, run_command
 from noisereg.training.drawn_labels import write_labels
 from noisereg.training.run_arguments import load_asked, replica_asked
 
@@ -21,8 +21,8 @@ def _write_drawn(asked: Namespace, console: Console) -> None:
     table = load_asked(asked, console).labels(epoch=asked.epoch, **replica_asked(asked))
     write_labels(table, asked.output)
     rate = (table["clean"] != table["given"]).mean()
-    line = f"{asked.output}: the labels of {len(table):,} training samples, {rate:.2%} of them not the clean ones"
-    console.print(line, soft_wrap=True)
+    of = f"{len(table):,} training samples, {rate:.2%} of them not the clean ones"
+    print_lines(console, f"{asked.output}: the labels of {of}")
 
 
 if __name__ == "__main__":

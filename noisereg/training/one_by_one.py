@@ -25,6 +25,7 @@ from noisereg.runs.lightning_logger import ObserverLogger
 from noisereg.runs.progress import Display, RunDisplay, RunProgress
 from noisereg.runs.reading import read_arrays
 from noisereg.runs.record import RunRecord
+from noisereg.terminal import print_lines
 from noisereg.training.analysis import Analysis, analyse
 from noisereg.training.build import (
     as_data_config_error,
@@ -271,7 +272,7 @@ class OneByOne(Training):
         folder = record.path.parent
         if record.status == "damaged":
             names = ", ".join(record.found["damaged"])
-            self.console.print(Text(f"{folder}: {names} is made anew, as it is damaged"), soft_wrap=True)
+            print_lines(self.console, f"{folder}: {names} is made anew, as it is damaged")
         return record.status == "finished" and (folder / CURVES).exists()
 
     def _train_one(self, number: int) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from noisereg.labels import DIVERGED
 from noisereg.parsers import prune_parser
-from noisereg.terminal import plain_text, run_command
+from noisereg.terminal import plain_text, print_lines, run_command
 from noisereg.training.load import TrainedRun
 from noisereg.training.prune import Pruned, prune, save_pruned
 from noisereg.training.run_arguments import load_asked, replica_asked
@@ -44,8 +44,7 @@ def _prune(asked: Namespace, console: Console) -> int:
             print(plain_text(f"error: {error}"), file=sys.stderr)
             return 1
         save_pruned(pruned, path, replica=which, tau=asked.tau)
-        for line in (_name(which, asked.tau), *lines, f"  {path}"):
-            console.print(line, soft_wrap=True)
+        print_lines(console, _name(which, asked.tau), *lines, f"  {path}")
     return 0
 
 

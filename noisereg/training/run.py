@@ -24,7 +24,6 @@ from noisereg.runs.ending import (
     exit_with_parent,
     is_job_of_sweep,
     named_as_parent,
-    print_lines,
     recorded_failure,
     removed_if_refused,
 )
@@ -33,7 +32,7 @@ from noisereg.runs.record import RunRecord
 from noisereg.runs.run_logger import RunDescription, RunLogger
 from noisereg.runs.signals import held_signals, stopped_by_signals
 from noisereg.runs.summary import replica_table
-from noisereg.terminal import open_console
+from noisereg.terminal import open_console, print_lines
 from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import find_parts
 from noisereg.training.data_fingerprint import fingerprint_data

@@ -26,6 +26,7 @@ from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.journal import Journal
+from noisereg.terminal import print_lines
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_data, build_rule
 from noisereg.training.data_fingerprint import count_samples, fingerprint_of
@@ -154,7 +155,7 @@ class Training(ABC):
             status: how long each replica was trained, and what ended that.
         """
         for note in dict.fromkeys(note for analysis in analyses for note in analysis.notes):
-            self.console.print(f"not analysed: {note}", markup=False, emoji=False, highlight=False, soft_wrap=True)
+            print_lines(self.console, f"not analysed: {note}")
         if is_first_process():
             named = {
                 f"{number}/{name}": array

@@ -33,9 +33,9 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.engine.measurement import Measurement, Observer
 from noisereg.errors import WorkerError
-from noisereg.runs.ending import print_lines
 from noisereg.runs.progress import RunDisplay
 from noisereg.runs.signals import held_signals, stopped_by_signals
+from noisereg.terminal import print_lines
 from noisereg.training.libraries import quiet_libraries
 
 _SECONDS_BETWEEN_MOVES = 0.1  # of the display

@@ -21,7 +21,6 @@ from noisereg.runs.ending import (
     exit_message,
     exit_with_parent,
     named_as_parent,
-    print_lines,
     recorded_failure,
     removed_if_refused,
 )
@@ -306,12 +305,6 @@ def test_a_process_exits_at_once_if_the_one_that_started_it_went_while_it_was_lo
     began = time.monotonic()
     assert in_a_child(start) == 1
     assert time.monotonic() - began < 20
-
-
-def test_lines_are_printed_one_below_the_other_and_not_wrapped():
-    console = Console(file=io.StringIO(), width=20)
-    print_lines(console, "x" * 50, "two")
-    assert console.file.getvalue() == "x" * 50 + "\ntwo\n"
 
 
 class FullDisk(RunRecord):
