@@ -129,7 +129,7 @@ def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outp
         raise ValueError(f"{type(model).__name__} must return logits of shape {shape}{where}, got {found}{mend}")
 
 
-def check_training_mode(settings: Settings, data: InMemory) -> None:
+def check_training_mode(settings: Settings, data: InMemory, network: torch.nn.Module) -> None:
     """Check that a network maps inputs to logits in training mode too, in batches as small as the smallest one.
 
     A batch norm of vectors cannot be trained on a batch of one sample, which the last one of an epoch may be.
@@ -137,19 +137,19 @@ def check_training_mode(settings: Settings, data: InMemory) -> None:
     Raises:
         ConfigError: if it does not; naming the size of the batches if two samples would do.
     """
-    model = build_trial(settings, data).train()
+    network.train()
     num_outputs = _num_outputs(settings, data.num_classes)
     with as_config_error("model"):
-        _check_logits(model, data.input_shape, num_outputs, num=2)
+        _check_logits(network, data.input_shape, num_outputs, num=2)
     num_samples, size, world = len(data.epoch_samples(0)), data.batch_size, Plan(settings).num_processes
     if (num_samples % size or size) // world > 1 or settings["trainer"].get("sync_batchnorm"):
         return
     try:
-        _check_logits(model, data.input_shape, num_outputs, num=1)
+        _check_logits(network, data.input_shape, num_outputs, num=1)
     except Exception as error:
         batch = "each training batch" if size // world == 1 else "the last training batch of an epoch"
         raise ConfigError(
-            f"dataset.batch_size={size} leaves one sample for {batch}, on which {type(model).__name__} cannot be "
+            f"dataset.batch_size={size} leaves one sample for {batch}, on which {type(network).__name__} cannot be "
             f"trained ({' '.join(str(error).split())}); take another dataset.batch_size or dataset.train_size"
         ) from error
 

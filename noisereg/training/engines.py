@@ -28,7 +28,6 @@ from noisereg.training.build import (
     build_models,
     build_optimizer,
     build_regularizer,
-    build_trial,
     example_inputs,
 )
 from noisereg.training.spread import Amount, Spread
@@ -59,18 +58,22 @@ class Choice:
         return f"{self.name}: {what}" + (f"; {self.passed_over}" if self.passed_over else "")
 
 
-def choose_engine(plan: Plan, data: InMemory) -> Choice:
+def choose_engine(plan: Plan, data: InMemory, network: nn.Module) -> Choice:
     """Take the engine that the configuration names, or the fastest that can train the replicas.
+
+    Args:
+        plan: of the run.
+        data: of the first seed.
+        network: of the kind that is trained, to be tried; it stays as it is.
 
     Raises:
         ConfigError: if the one that is named cannot, saying why.
     """
-    network, asked = build_trial(plan.settings, data), plan.asked
     if build_regularizer(plan.settings).activity_l1 and (
         reason := why_not_penalised(network, example_inputs(data.input_shape))
     ):
         raise ConfigError(f"regularizer.activity_l1 does not fit {type(network).__name__}: {reason}; set it to 0")
-    obstacles = _built_obstacles(plan, data, network) | plan.obstacles()
+    asked, obstacles = plan.asked, _built_obstacles(plan, data, network) | plan.obstacles()
     if asked == "auto" and (name := plan.foreign_callback()):
         obstacles |= dict.fromkeys(ENGINES[:-1], f"callbacks.{name} may need hooks that engine=single alone calls")
     is_next = asked == "auto" and obstacles.keys() >= {"fused", "blocked"}
@@ -154,13 +157,13 @@ def _trial_obstacle(plan: Plan, data: InMemory, network: nn.Module) -> dict[str,
     return {}
 
 
-def measure_amount(plan: Plan, data: InMemory) -> Amount:
+def measure_amount(plan: Plan, data: InMemory, network: nn.Module) -> Amount:
     """Measure how much a run has to do."""
-    settings, size, trainer = plan.settings, plan.settings["dataset"]["batch_size"], plan.settings["trainer"]
+    size, trainer = plan.settings["dataset"]["batch_size"], plan.settings["trainer"]
     steps = trainer["max_epochs"] * math.ceil(len(data.epoch_samples(0)) / size)
     if trainer["max_steps"] >= 0:
         steps = min(steps, trainer["max_steps"])
-    of_a_sample = count_multiplications(build_trial(settings, data), example_inputs(data.input_shape))
+    of_a_sample = count_multiplications(network, example_inputs(data.input_shape))
     return Amount(len(plan.replicas) * steps, len(plan.replicas) * steps * size * of_a_sample)
 
 

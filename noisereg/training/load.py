@@ -80,7 +80,7 @@ class TrainedRun:
         shape, classes = data.input_shape, data.num_classes
         model = build_model(self.settings, replica["seed"], input_shape=shape, num_classes=classes)
         model.to(precision(self.settings))
-        choice = choose_engine(self._plan, data)
+        choice = choose_engine(self._plan, data, model)
         if choice.name == "single":
             single = self.run.folder / REPLICAS / self._plan.folder_names()[number]
             if single.is_dir():

@@ -12,7 +12,7 @@ from noisereg.config.plan import Plan
 from noisereg.errors import ConfigError, DiskError
 from noisereg.files.disk import check_space
 from noisereg.training.at_once import AllAtOnce
-from noisereg.training.build import build_data, check_training_mode
+from noisereg.training.build import build_data, build_trial, check_training_mode
 from noisereg.training.engines import build_engine, choose_engine, measure_amount
 from noisereg.training.one_by_one import OneByOne, OneNetwork
 from noisereg.training.precision import choose_precision, device_type
@@ -40,12 +40,13 @@ def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mappin
     plan = Plan({**settings, "trainer": {**settings["trainer"], "precision": precision.name}})
     torch.set_num_threads(_num_threads(plan))
     data = build_data(settings, plan.replicas[0]["seed"])
-    check_training_mode(settings, data)
-    choice = choose_engine(plan, data)
+    network = build_trial(settings, data)
+    check_training_mode(settings, data, network)
+    choice = choose_engine(plan, data, network)
     spread = ALONE
     if choice.name == "single" and len(plan.replicas) > 1:
         num_gpus = torch.cuda.device_count() if device_type(settings["trainer"]["accelerator"]) == "cuda" else 0
-        threads, amount = torch.get_num_threads(), measure_amount(plan, data)
+        threads, amount = torch.get_num_threads(), measure_amount(plan, data, network)
         spread = choose_spread(plan, amount, threads=threads, num_gpus=num_gpus, begun=begun)
         torch.set_num_threads(spread.threads)  # as the record says
     where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan, spread)}

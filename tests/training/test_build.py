@@ -18,6 +18,7 @@ from noisereg.training.build import (
     build_models,
     build_rule,
     build_schedule,
+    build_trial,
     check_training_mode,
 )
 
@@ -216,7 +217,7 @@ def _check_plain(returns, *, num_samples, batch_size, **trainer):
     data = Hypercube(d=5, train_size=num_samples, test_size=4, batch_size=batch_size)
     data.setup()
     settings = {"model": {"_target_": "noisereg.models.Plain", "returns": returns}, "trainer": {"devices": 1} | trainer}
-    check_training_mode(settings, data)
+    check_training_mode(settings, data, build_trial(settings, data))
 
 
 @pytest.mark.usefixtures("_plain")

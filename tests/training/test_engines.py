@@ -10,7 +10,7 @@ from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
 from noisereg.models import MLP, TwoLayer
 from noisereg.training import engines
-from noisereg.training.build import build_data
+from noisereg.training.build import build_data, build_trial
 from noisereg.training.engines import Choice, build_engine, choose_engine
 from noisereg.training.spread import ALONE
 
@@ -23,8 +23,12 @@ def make(*overrides):
     return Plan(settings), build_data(settings, 0)
 
 
+def choose_for(plan, data):
+    return choose_engine(plan, data, build_trial(plan.settings, data))
+
+
 def choose(*overrides):
-    return choose_engine(*make(*overrides))
+    return choose_for(*make(*overrides))
 
 
 class Steep(losses.Loss):
@@ -96,10 +100,10 @@ def test_a_loss_that_is_not_compiled_is_not_for_fused(monkeypatch):
     monkeypatch.setattr(Steep, "__module__", "noisereg.losses")
     plan, data = make()
     plan.settings["loss"] = {"_target_": "noisereg.losses.Steep"}
-    assert choose_engine(plan, data) == Choice("blocked", "not fused, as loss Steep is not compiled")
+    assert choose_for(plan, data) == Choice("blocked", "not fused, as loss Steep is not compiled")
     plan.settings["engine"] = "fused"
     with pytest.raises(ConfigError, match=r"^engine=fused cannot run: loss Steep is not compiled; set engine=auto$"):
-        choose_engine(plan, data)
+        choose_for(plan, data)
 
 
 def test_a_step_of_many_multiplications_is_not_stacked_unless_that_is_asked_for(monkeypatch):
@@ -108,18 +112,18 @@ def test_a_step_of_many_multiplications_is_not_stacked_unless_that_is_asked_for(
     monkeypatch.setattr(Large, "__module__", "noisereg.models")
     plan, data = make(*MLP_OF_TWO)
     plan.settings["model"] = {"_target_": "noisereg.models.Large"}
-    choice = choose_engine(plan, data)
+    choice = choose_for(plan, data)
     assert choice.name == "single"
     # 3,000 times 3,000 for each of the four samples of a step
     assert choice.passed_over == "not stacked, as a step of 36 million multiplications gains nothing by it"
     plan.settings["engine"] = "stacked"
-    assert choose_engine(plan, data).name == "stacked"
+    assert choose_for(plan, data).name == "stacked"
 
 
 def test_streamed_data_are_for_one_network_after_the_other():
     plan, data = make(*MLP_OF_TWO)
     data.streamed = True
-    assert choose_engine(plan, data) == Choice("single", "not stacked, as dataset.stream reads images batch by batch")
+    assert choose_for(plan, data) == Choice("single", "not stacked, as dataset.stream reads images batch by batch")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
-from noisereg.training.build import build_data
+from noisereg.training.build import build_data, build_trial
 from noisereg.training.engines import measure_amount
 from noisereg.training.spread import Amount, Spread, choose_spread
 
@@ -85,5 +85,6 @@ def test_the_amount_is_that_of_all_steps_of_all_replicas():
     lengths = {"trainer.max_epochs=5": 15, "trainer.max_steps=7": 7}
     for length, steps in lengths.items():
         settings = compose_settings(*sizes, "seeds=3", "noise.p=[0,0.1]", length)
-        amount = measure_amount(Plan(settings), build_data(settings, 0))
+        data = build_data(settings, 0)
+        amount = measure_amount(Plan(settings), data, build_trial(settings, data))
         assert amount == (6 * steps, 6 * steps * 4 * (8 * 6 + 6 * 1))
