@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noisereg.datasets import InMemory
 from noisereg.errors import ConfigError
-from noisereg.noise import Assigned, FileLabels
+from noisereg.noise import FileLabels, Rule
 from noisereg.training.build import as_config_error
 
 _MOST_PRINTED = 10  # classes of a matrix that is printed whole
@@ -46,9 +46,11 @@ def assign_labels(rule: FileLabels, seeds: Sequence[int], build_data: Callable[[
     return [of_seed[seed] for seed in seeds]
 
 
-def record_labels(rule: FileLabels, assigned: Assigned) -> dict[str, Any]:
-    """Return what the record says of the labels of a file."""
-    return {
+def record_labels(rule: Rule) -> dict[str, Any]:
+    """Return what the record says of the file that a rule has its labels from; nothing of another rule."""
+    if not (isinstance(rule, FileLabels) and (assigned := rule.assigned)):
+        return {}
+    found = {
         "path": rule.path,
         "column": rule.column,
         "clean_column": rule.clean_column,
@@ -56,10 +58,13 @@ def record_labels(rule: FileLabels, assigned: Assigned) -> dict[str, Any]:
         "rate": round(assigned.rate, _DIGITS),
         "transition": [[round(entry, _DIGITS) for entry in row] for row in assigned.law().tolist()],
     }
+    return {"label_file": found}
 
 
-def describe_labels(rule: FileLabels, assigned: Assigned) -> list[str]:
-    """Describe the labels of a file in a few lines: how many are wrong, and which become which."""
+def describe_labels(rule: Rule) -> list[str]:
+    """Describe the labels that a rule has from a file: how many are wrong, and which become which; else nothing."""
+    if not (isinstance(rule, FileLabels) and (assigned := rule.assigned)):
+        return []
     number, law = int(assigned.counts.sum()), assigned.law()
     checked = f"{rule.clean_column} is as in the data" if rule.clean_column else "it has no clean ones to check them by"
     column = f"{rule.column} of " if rule.column else ""

@@ -44,6 +44,7 @@ from noisereg.training.findings import (
     read_experiment,
     run_checks,
 )
+from noisereg.training.label_file import record_labels
 from noisereg.training.libraries import quiet_libraries
 from noisereg.training.loggers import open_loggers
 from noisereg.training.one_by_one import OneByOne
@@ -182,7 +183,7 @@ def _train(
         logged.finish(training.curves, rows, figures)
 
     console.print(replica_table(rows), crop=False)  # a number is never cut
-    record.known |= {"label_file": training.label_file} if training.label_file else {}
+    record.known |= record_labels(training.rules[0])
     record.known |= {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
     return show
 

@@ -30,7 +30,7 @@ from noisereg.terminal import print_lines
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_data, build_rule
 from noisereg.training.data_fingerprint import count_samples, fingerprint_of
-from noisereg.training.label_file import assign_labels, describe_labels, record_labels
+from noisereg.training.label_file import assign_labels, describe_labels
 from noisereg.training.precision import FLOAT32, ChosenPrecision
 
 # of the network that early stopping would have left
@@ -120,18 +120,11 @@ class Training(ABC):
         assigned = assign_labels(rules[0], seeds, self.build_data)
         return [replace(rule, p=replica["p"]) for rule, replica in zip(assigned, replicas, strict=True)]
 
-    @property
-    def label_file(self) -> dict[str, Any]:
-        """What the record says of the file that labels are read from; empty if there is none."""
-        rule = self.rules[0]
-        return record_labels(rule, rule.assigned) if isinstance(rule, FileLabels) and rule.assigned else {}
-
     def headlines(self) -> list[str]:
         """Describe in a few lines what is about to be trained."""
         settings, rule = self.settings, self.rules[0]
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.data.splits.items())
         model, loss = model_name(settings["model"]), target_name(settings["loss"])
-        file = describe_labels(rule, rule.assigned) if isinstance(rule, FileLabels) and rule.assigned else []
         rates = dict.fromkeys(f"{rule.effective_rate(self.data.num_classes):g}" for rule in self.rules)
         return [
             f"data    {self.data.source}: {sizes} samples, {self.data.num_classes} classes",
@@ -139,7 +132,7 @@ class Training(ABC):
             f"noise   {describe(rule)}"
             + ("" if isinstance(rule, NoNoise) else f" p = {', '.join(f'{p:g}' for p in self.plan.axes['p'])}")
             + f": a label changes with probability {', '.join(rates)}",
-            *file,
+            *describe_labels(rule),
             f"engine  {self.engine}",
             *([f"numbers precision {self.precision.name}: {self.precision.reason}"] if self.precision.reason else []),
         ]

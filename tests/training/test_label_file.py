@@ -5,6 +5,7 @@ from rich.console import Console
 from noisereg.config.composing import compose_settings
 from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
+from noisereg.training.label_file import record_labels
 from noisereg.training.prepare import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
@@ -78,7 +79,7 @@ def test_the_record_and_the_headlines_say_how_many_labels_are_wrong_and_which_be
     training = make(tmp_path, path)
     clean, given = clean_labels(), given_labels()
     law = [[float(((clean == y) & (given == z)).sum() / (clean == y).sum()) for z in (0, 1)] for y in (0, 1)]
-    found = training.label_file
+    found = record_labels(training.rules[0])["label_file"]
     assert found == {
         "path": str(path),
         "column": "given",
