@@ -152,7 +152,7 @@ def _record_hung(config: DictConfig, reason: str) -> None:
     from noisereg.runs.record import RunRecord  # noqa: PLC0415 - loads torch
 
     hydra = HydraConfig.get()
-    settings = compose_run(config, list(hydra.overrides.task)).settings
+    settings = compose_run(config, list(hydra.overrides.task), name=str(hydra.job.config_name)).settings
     record = RunRecord(Path(hydra.runtime.output_dir, config.arm or ""), settings)
     if record.status == "new":
         record.write("stopped", reason=reason, command=command_of_run())

@@ -227,7 +227,7 @@ def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> Compose
     folder = OmegaConf.select(config, key)
     with_hydra = OmegaConf.to_container(config, resolve=False)
     ours = OmegaConf.create({part: value for part, value in with_hydra.items() if part != "hydra"})  # type: ignore[union-attr]
-    composed = compose_run(ours, overrides)
+    composed = compose_run(ours, overrides, name=config.hydra.job.config_name)
     for arm in composed.arms.values():
         if arm["experiment"].get("train", True):
             Plan(arm).check_engine()

@@ -93,7 +93,8 @@ def compose_with_hydra(name: str, overrides: list[str], *, alike: DictConfig | N
     except OverrideParseException as error:
         raise ConfigError(describe_unreadable(error)) from None
     except ConfigCompositionException as error:
-        raise ConfigError(_find_misuse(overrides) or _find_unknown_key(overrides, alike) or first_line(error)) from None
+        fault = _find_misuse(overrides) or _find_unknown_key(overrides, alike or _compose_options(name, overrides))
+        raise ConfigError(fault or first_line(error)) from None
     except _FAULTS as error:
         raise ConfigError(_find_misuse(overrides) or first_line(error)) from None
     except RecursionError:
@@ -167,10 +168,15 @@ class ComposedRun(NamedTuple):
     arms: dict[str, Settings]
 
 
-def compose_run(config: DictConfig, overrides: Sequence[str]) -> ComposedRun:
+def compose_run(config: DictConfig, overrides: Sequence[str], *, name: str = "train") -> ComposedRun:
     """Compose and check what a configuration stands for: a run, or one for each arm of its experiment.
 
     What the user says on the command line goes over what an arm says. Hydra must be initialised.
+
+    Args:
+        config: of the whole.
+        overrides: of the command line that it was composed from.
+        name: of the primary configuration that it was composed from, as the arms are.
 
     Raises:
         ConfigError: naming the first key that is wrong; if an arm cannot be composed, or there is no arm of that name.
@@ -186,10 +192,10 @@ def compose_run(config: DictConfig, overrides: Sequence[str]) -> ComposedRun:
         if is_for_user_only(override):
             raise ConfigError(f"experiment: an arm cannot set {override.input_line}; give it on the command line")
     if not arms:
-        settings = _compose_part(fast, overrides) if fast else whole
+        settings = _compose_part(name, fast, overrides) if fast else whole
         return ComposedRun(settings, {"": settings})
     chosen = arms if config.arm is None else {config.arm: arms[config.arm]}
-    parts = {name: _compose_part([*arm, *fast], overrides) for name, arm in chosen.items()}
+    parts = {key: _compose_part(name, [*arm, *fast], overrides) for key, arm in chosen.items()}
     for part in parts.values():
         part |= {"experiment": {}, "arm": None}
         part["logger"] = {**part["logger"], "group": part["logger"]["group"] or experiment.get("id")}
@@ -230,9 +236,9 @@ def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:
     return settings
 
 
-def _compose_part(lines: Sequence[str], overrides: Sequence[str]) -> Settings:
+def _compose_part(name: str, lines: Sequence[str], overrides: Sequence[str]) -> Settings:
     try:
-        part = compose("train", overrides=[*lines, *overrides])
+        part = compose(name, overrides=[*lines, *overrides])
     except _FAULTS as error:
         raise ConfigError(f"experiment: {_find_misuse([*lines, *overrides]) or first_line(error)}") from None
     except RecursionError:
@@ -293,13 +299,19 @@ def _groups() -> list[str]:
     return [str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*") if path.is_dir()]
 
 
-def _find_unknown_key(overrides: list[str], alike: DictConfig | None) -> str | None:
-    """Return what is wrong with the first override whose group or key does not exist; None if there is none."""
-    given, groups = parse_overrides(overrides), _groups()
+def _compose_options(name: str, overrides: list[str]) -> DictConfig | None:
+    """Compose a configuration by the options of groups alone; None if it is one of them that is wrong."""
     try:
-        chosen = compose("train", overrides=chosen_options(overrides)) if alike is None else alike
+        return compose(name, overrides=chosen_options(overrides))
     except (HydraException, OmegaConfBaseException):
-        return None  # it is an option that is wrong, and not an override
+        return None
+
+
+def _find_unknown_key(overrides: list[str], chosen: DictConfig | None) -> str | None:
+    """Return what is wrong with the first override whose group or key is in nothing that is chosen; None if none is."""
+    if chosen is None:
+        return None
+    given, groups = parse_overrides(overrides), _groups()
     ours = {part: value for part, value in OmegaConf.to_container(chosen).items() if part != "hydra"}  # type: ignore[union-attr]
     keys = (key for key, _ in walk(ours, into=(dict,)) if key)
     known = list(dict.fromkeys([*keys, *groups]))
@@ -312,8 +324,8 @@ def _find_unknown_key(overrides: list[str], alike: DictConfig | None) -> str | N
             return f"{override.input_line}: {key} stands in no file; add it with a plus: +{override.input_line}"
         hint = _suggest_key(key, meant)
         if not hint and (target := _target_beside(key, chosen)):
-            name = str(target).rpartition(".")[2]
-            hint = f"; if it is an argument of {name}, add it with a plus: +{override.input_line}"
+            kind = str(target).rpartition(".")[2]
+            hint = f"; if it is an argument of {kind}, add it with a plus: +{override.input_line}"
         return f"{override.input_line}: there is no key or group {key}{hint}"
     return None
 

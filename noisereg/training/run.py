@@ -88,8 +88,8 @@ def run_once(config: DictConfig, *, console: Console) -> dict[str, Any]:
 
 def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any]:
     """Train, check and judge what is not finished yet, and return its record."""
-    overrides = list(HydraConfig.get().overrides.task)
-    settings, arms = compose_run(config, overrides)
+    hydra = HydraConfig.get()
+    settings, arms = compose_run(config, list(hydra.overrides.task), name=str(hydra.job.config_name))
     arm = config.arm or ""
     folder = folder / arm
     record = RunRecord(folder, settings)

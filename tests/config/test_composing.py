@@ -1,3 +1,4 @@
+import shutil
 import sys
 from contextlib import suppress
 
@@ -96,3 +97,10 @@ def test_the_help_is_word_for_word_that_which_hydra_composes_itself(monkeypatch,
     with suppress(SystemExit):
         train()
     assert capsys.readouterr().out == compose_help() + "\n"
+
+
+def test_arms_are_composed_from_the_primary_configuration_that_the_command_names(tmp_path):
+    folder = shutil.copytree(conf_dir(), tmp_path / "conf")
+    (folder / "mine.yaml").write_text("defaults: [train, _self_]\nseeds: 3\n")
+    found = check_command_line(["--config-path", str(folder), "--config-name", "mine", "experiment=fig2_neuron"])
+    assert [part["seeds"] for part in found.arms.values()] == [3, 3]
