@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 
 from noisereg import __version__
 from noisereg.config.command_line import check_command_line, complete_arguments
-from noisereg.config.commands import command_of_run, program_name, split_options
+from noisereg.config.commands import command_of_run, overrides_of_run, program_name, split_options
 from noisereg.config.composing import compose_help, compose_run, conf_dir
 from noisereg.config.overrides import quote_value
 from noisereg.config.run_folder import RECORD, RunFolder, remove_refused_folder
@@ -152,7 +152,7 @@ def _record_hung(config: DictConfig, reason: str) -> None:
     from noisereg.runs.record import RunRecord  # noqa: PLC0415 - loads torch
 
     hydra = HydraConfig.get()
-    settings = compose_run(config, list(hydra.overrides.task), name=str(hydra.job.config_name)).settings
+    settings = compose_run(config, overrides_of_run(), name=str(hydra.job.config_name)).settings
     record = RunRecord(Path(hydra.runtime.output_dir, config.arm or ""), settings)
     if record.status == "new":
         record.write("stopped", reason=reason, command=command_of_run())

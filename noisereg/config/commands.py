@@ -44,6 +44,12 @@ def command_of_run() -> str:
     return f"{program_name()} {shlex.join([*_given_options(), *HydraConfig.get().overrides.task])}"
 
 
+def overrides_of_run() -> list[str]:
+    """Return the overrides of the run that Hydra has begun, those that say where groups are looked for among them."""
+    given = HydraConfig.get().overrides
+    return [*(line for line in given.hydra if line.lstrip("+").startswith("hydra.searchpath=")), *given.task]
+
+
 def resuming_command(folder: Path) -> str:
     """Return the command that goes on with the run that Hydra has begun, with what it needs besides its record."""
     given = [*HydraConfig.get().overrides.hydra, *HydraConfig.get().overrides.task]

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from noisereg.config.check import Settings
-from noisereg.config.commands import command_of_run
+from noisereg.config.commands import command_of_run, overrides_of_run
 from noisereg.config.composing import compose_run
 from noisereg.config.same_run import check_recorded_data, data_sources, recorded_fingerprint
 from noisereg.errors import ConfigError
@@ -88,8 +88,7 @@ def run_once(config: DictConfig, *, console: Console) -> dict[str, Any]:
 
 def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any]:
     """Train, check and judge what is not finished yet, and return its record."""
-    hydra = HydraConfig.get()
-    settings, arms = compose_run(config, list(hydra.overrides.task), name=str(hydra.job.config_name))
+    settings, arms = compose_run(config, overrides_of_run(), name=str(HydraConfig.get().job.config_name))
     arm = config.arm or ""
     folder = folder / arm
     record = RunRecord(folder, settings)

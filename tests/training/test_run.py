@@ -218,6 +218,15 @@ def test_arms_are_trained_in_folders_of_their_own_and_joined(tmp_path, pictures)
     assert pictures == [tmp_path]  # of the experiment, not of each arm
 
 
+def test_arms_have_the_options_of_a_search_path(tmp_path, pictures):
+    (tmp_path / "mine" / "optimizer").mkdir(parents=True)
+    section = "_target_: torch.optim.SGD\n_partial_: true\nlr: 0.05\n"
+    (tmp_path / "mine" / "optimizer" / "mine.yaml").write_text(section)
+    found = [f"hydra.searchpath=[file://{tmp_path}/mine]", "optimizer=mine"]
+    record = start(tmp_path / "run", *ALONE, *ARMS, *found)
+    assert [row["arm"] for row in record["replicas"]] == ["slow", "quick"]
+
+
 def test_an_arm_that_is_finished_is_not_trained_again(tmp_path):
     start(tmp_path, *ALONE, *ARMS)
     before = (tmp_path / "slow" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
