@@ -157,7 +157,7 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     # several processes read the clock each for itself, and the others know of no number
     is_numbered = not ranks and not is_named(config, "hydra.run.dir")
     if not is_numbered:
-        check_links(folder, key="hydra.run.dir", parts=[folder / arm for arm in arms if arm])
+        check_links(folder, key="hydra.run.dir", parts=[folder / arm / name for name in arms])
         read_record(folder / arm, settings)
         check_unlocked(folder / arm, key="hydra.run.dir")
     return RunFolder(folder, arm, settings, is_numbered=is_numbered, arms=arms)
@@ -193,7 +193,7 @@ def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
     if is_here(launcher):
         for job in jobs.values():
             check_devices(job.settings["trainer"])
-    parts = [part for job in jobs.values() for part in (job.folder, *(job.folder / arm for arm in job.arms if arm))]
+    parts = [part for job in jobs.values() for part in {job.folder, *(job.folder / name for name in job.arms)}]
     check_links(folder, key="hydra.sweep.dir", parts=parts)
     check_unlocked(folder, key="hydra.sweep.dir")
     for job in jobs.values():

@@ -160,8 +160,8 @@ class ComposedRun(NamedTuple):
 
     Attributes:
         settings: of the run: of the arm that `arm` chooses, else of the whole.
-        arms: the configuration of each arm that is trained by its name, without the experiment; if there are no arms,
-            that of the run by the name "".
+        arms: the configuration of each part that is trained, without the experiment, by the name of its folder in that
+            of the run: of each arm; or of the run itself, which may be one arm that was chosen, by the name "".
     """
 
     settings: Settings
@@ -194,12 +194,12 @@ def compose_run(config: DictConfig, overrides: Sequence[str], *, name: str = "tr
     if not arms:
         settings = _compose_part(name, fast, overrides) if fast else whole
         return ComposedRun(settings, {"": settings})
-    chosen = arms if config.arm is None else {config.arm: arms[config.arm]}
+    chosen = arms if config.arm is None else {"": arms[config.arm]}
     parts = {key: _compose_part(name, [*arm, *fast], overrides) for key, arm in chosen.items()}
     for part in parts.values():
         part |= {"experiment": {}, "arm": None}
         part["logger"] = {**part["logger"], "group": part["logger"]["group"] or experiment.get("id")}
-    return ComposedRun(parts.get(config.arm or "", whole), parts)
+    return ComposedRun(parts.get("", whole), parts)
 
 
 def check_safe(config: DictConfig, overrides: Sequence[str]) -> Settings:

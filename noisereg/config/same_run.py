@@ -206,7 +206,7 @@ def check_recorded_data(
 
     Args:
         found: the contents of its record.
-        arms: the configuration of each arm by its name; if there are no arms, that of the run by the name "".
+        arms: the configuration of each part of the run, see `ComposedRun`.
         fingerprint: reads that of the data of a configuration.
         folder: of the run.
         key: of the configuration that names the folder, for the error.

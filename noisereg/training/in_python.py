@@ -76,7 +76,7 @@ def _check_one_process(found: RunFolder) -> None:
         raise ConfigError(
             f"trainer.devices={trainer['devices']}: a network that several processes share is trained by the command"
         )
-    if arms := [arm for arm in found.arms if arm != found.arm]:
+    if arms := [arm for arm in found.arms if arm]:
         raise ConfigError(f"the experiment has several arms, each a run of its own: give arm={arms[0]}, or another one")
 
 

@@ -98,7 +98,7 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
         compared = f" (its data were not compared: {unread})" if unread else ""
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do{compared}")
         return record.found
-    _announce_mending(record, console, has_arms=arm not in arms)
+    _announce_mending(record, console, has_arms="" not in arms)
     began = time.perf_counter()
     experiment = read_experiment(settings)
     quiet_libraries()
@@ -108,7 +108,7 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     show: Callable[[], None] | None = None
     if not settings["experiment"].get("train", True):
         record.known |= {"environment": describe_environment(torch.device("cpu")), "steps": 0, "replicas": []}
-    elif arm in arms:
+    elif "" in arms:
         show = _train(settings, record, console=console, arm=arm)
     else:
         _train_arms(arms, record, console=console)

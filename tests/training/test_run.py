@@ -191,6 +191,13 @@ def test_a_run_on_other_data_is_refused_whether_it_is_finished_or_not_and_its_re
     assert "nothing to do (its data were not compared: dataset: the images cannot be read)" in capsys.readouterr().out
 
 
+def test_an_arm_that_is_finished_alone_is_compared_with_its_data_too(tmp_path, read_data):
+    start(tmp_path, *ALONE, *ARMS, "arm=quick")
+    read_data["images"] = 5
+    with pytest.raises(ConfigError, match=r"quick holds a run on other data \(images was 4 and is 5\)"):
+        start(tmp_path, *ALONE, *ARMS, "arm=quick")
+
+
 def test_arms_are_not_trained_on_data_that_changed_after_another_arm(tmp_path, read_data):
     start(tmp_path, *ALONE, *ARMS)
     record = read(tmp_path)
