@@ -1,6 +1,5 @@
 """`noisereg completion`: what bash completes the commands by."""
 
-import sys
 from collections.abc import Sequence
 
 from noisereg.parsers import completion_parser
@@ -43,7 +42,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     completion_parser().parse_args(arguments)
     print(_BASH.strip())
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

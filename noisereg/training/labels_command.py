@@ -1,6 +1,5 @@
 """`noisereg labels RUN --output FILE`: the labels that a rule drew for the samples of a run, for other tools."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -23,7 +22,3 @@ def _write_drawn(asked: Namespace, console: Console) -> None:
     rate = (table["clean"] != table["given"]).mean()
     of = f"{len(table):,} training samples, {rate:.2%} of them not the clean ones"
     print_lines(console, f"{asked.output}: the labels of {of}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

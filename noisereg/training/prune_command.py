@@ -94,7 +94,3 @@ def _replicas(run: TrainedRun, asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _name(which: dict[str, Any], tau: float | None) -> str:
     return ",".join(f"{key}={value}" for key, value in {**which, **({} if tau is None else {"tau": tau})}.items())
-
-
-if __name__ == "__main__":
-    sys.exit(main())
