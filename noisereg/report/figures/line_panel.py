@@ -16,7 +16,9 @@ from noisereg.report.figures.panel_values import LINE_COLUMNS
 _FEWEST_FOR_A_BAND = 3  # places; between two, a band would say more than is known
 FEWEST_FOR_AN_INTERVAL = 3  # replicas; of two it is 9 standard deviations wide either side, and the two say more
 _MOST_TICKS = 5
-_FEWEST_FOR_A_LINE = 5  # of layers, which stand in an order
+_FEWEST_BELOW_EACH_OTHER = 5  # layers, each of which has a row with its values
+_MOST_WITH_VALUES = 4  # lines whose values stand beside a row, as a table
+_ROW, _CELL = 16, 38  # height of a row and width of a value, in dots
 _NAMES_ITSELF = ("arm", "metric")  # along an axis
 _FEW_PLACES = 8  # each has its tick
 _WHOLE = ("seed", "n", "replicas")
@@ -49,6 +51,8 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
     if "quantity" in rows and rows["quantity"].nunique() == 1:  # which the title names
         rows, singles = rows.drop(columns="quantity"), singles.drop(columns="quantity", errors="ignore")
     form = _form(spec, rows)
+    if form == "rows":
+        return _row_chart(spec, rows, style=style, singles=singles)
     x = _ordered_axis(spec, rows) if form == "points" or not _is_numeric(rows) else _x_axis(spec, rows)
     base = alt.Chart(chart_parts.inline(rows)).encode(x=x, color=style.colours(rows))
     if "line" in rows:
@@ -64,11 +68,11 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
     ]
     if style.choice:  # filter each layer: a filter around layers misses those that have data of their own
         marks = [mark.transform_filter(style.choice) for mark in marks]
-    return chart_parts.layered([*_reference(spec, y=y), *marks], spec.title)
+    return chart_parts.layered([*_reference(spec, "y", y), *marks], spec.title)
 
 
 def _form(spec: PanelSpec, rows: pd.DataFrame) -> str:
-    """Choose between a line in a band, a line of points with bars, points with bars, and points alone."""
+    """Choose between a line in a band, points with bars, points alone, and a row of points for each layer."""
     places = rows["x"].nunique()
     if spec.kind == "scatter":
         return "scatter"
@@ -76,7 +80,42 @@ def _form(spec: PanelSpec, rows: pd.DataFrame) -> str:
         return "band"
     if _is_numeric(rows):
         return "band" if places >= _FEWEST_FOR_A_BAND else "points"
-    return "line" if spec.along == "metric" and places >= _FEWEST_FOR_A_LINE else "points"
+    return "rows" if spec.along == "metric" and places >= _FEWEST_BELOW_EACH_OTHER else "points"
+
+
+def _row_chart(spec: PanelSpec, rows: pd.DataFrame, *, style: LineStyle, singles: pd.DataFrame) -> alt.LayerChart:
+    """Draw a row for each layer: a point a line, joined from the least to the greatest, and the values beside it."""
+    places = list(dict.fromkeys(rows["x"]))
+    y = alt.Y("x:O", title=None, scale=alt.Scale(domain=places), axis=alt.Axis(labelLimit=160, grid=True))
+    along = alt.Scale(type="log" if spec.log else "linear", zero=False, nice=False, padding=6)
+
+    def x(name: str) -> alt.X:
+        return alt.X(f"{name}:Q", title=None, scale=along, axis=alt.Axis(format=chart_parts.NUMBER, grid=False))
+
+    base = alt.Chart(chart_parts.inline(rows)).encode(y=y, color=style.colours(rows))
+    ends = rows.groupby("x", sort=False)["mean"].agg(least="min", greatest="max").reset_index()
+    joined = alt.Chart(chart_parts.inline(ends)).mark_rule(strokeWidth=3, color="#ccc")
+    shapes = style.dashes(rows, of_points=True)
+    points = base.mark_point(size=50, filled=True, opacity=1).encode(x=x("mean"), tooltip=_hover(rows), **shapes)
+    marks = [points]
+    if rows["low"].notna().any():
+        marks.insert(0, base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(x=x("low"), x2="high"))
+    if len(singles):
+        faint = base.mark_circle(size=14, opacity=0.25)
+        faint.data = chart_parts.inline(singles)
+        marks.insert(0, faint.encode(x=x("value"), tooltip=_hover(singles)))
+    names = list(dict.fromkeys(rows[style.key])) if style.key else [None]
+    if "line" not in rows and len(names) <= _MOST_WITH_VALUES:
+        for place, name in enumerate(names):
+            values = base.mark_text(align="right", fontSize=9)
+            values.data = chart_parts.inline(rows if name is None else rows[rows[style.key] == name])
+            right = alt.value(chart_parts.WIDTH + (place + 1) * _CELL)
+            marks.append(values.encode(x=right, text=alt.Text("mean:Q", format=",.4~r")))
+    if style.choice:
+        marks = [mark.transform_filter(style.choice) for mark in marks]
+    behind = [*_reference(spec, "x", x), joined.encode(y=y, x=x("least"), x2="greatest")]
+    chart = chart_parts.layered([*behind, *marks], spec.title)
+    return chart.properties(height=len(places) * _ROW)
 
 
 def _drawable(spec: PanelSpec, rows: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +139,7 @@ def _means(
     if form in _WITHOUT_A_LINE:
         return [base.mark_point(size=60, filled=True, opacity=1).encode(y=y("mean"), tooltip=hover, **by_line)]
     line = base.mark_line(strokeWidth=1.8).encode(y=y("mean"), **by_line)
-    return [line, base.mark_circle(size=60, opacity=0 if form == "band" else 1).encode(y=y("mean"), tooltip=hover)]
+    return [line, base.mark_circle(size=60, opacity=0).encode(y=y("mean"), tooltip=hover)]
 
 
 def _extremes(
@@ -125,8 +164,8 @@ def _single_marks(base: alt.Chart, singles: pd.DataFrame, *, y: Callable[[str], 
     return marks.encode(y=y("value"), tooltip=_hover(singles))
 
 
-def _reference(spec: PanelSpec, *, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
-    """Draw values that the panel names across it."""
+def _reference(spec: PanelSpec, channel: str, axis: Callable[[str], Any]) -> list[alt.Chart]:
+    """Draw values that the panel names across it, along the axis of the values."""
     if not spec.lines:
         return []
     if unknown := [line.label for line in spec.lines if isinstance(line.value, dict)]:
@@ -136,7 +175,10 @@ def _reference(spec: PanelSpec, *, y: Callable[[str], alt.Y]) -> list[alt.Chart]
         raise ValueError(
             f"panel {spec.title!r}: lines on a logarithmic axis must lie above 0, got {rows['value'].min():g}"
         )
-    base = alt.Chart(chart_parts.inline(rows)).encode(y=y("value"))
+    base = alt.Chart(chart_parts.inline(rows)).encode(**{channel: axis("value")})
+    if channel == "x":
+        words = base.mark_text(align="left", baseline="top", dx=2, color=_GREY).encode(y=alt.value(0), text="label:N")
+        return [base.mark_rule(strokeDash=[4, 3], color=_GREY), words]
     words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY, limit=chart_parts.WIDTH)
     return [
         base.mark_rule(strokeDash=[4, 3], color=_GREY),

@@ -44,11 +44,33 @@ def test_between_two_values_of_p_no_band_is_drawn(places, drawn):
     assert marks(draw(table, kind="end")) == drawn
 
 
-@pytest.mark.parametrize(("layers", "drawn"), [(2, ["rule", "point"]), (5, ["rule", "line", "circle"])])
-def test_many_layers_are_joined_by_a_line(layers, drawn):
+@pytest.mark.parametrize(("layers", "drawn"), [(2, ["rule", "point"]), (5, ["rule", "rule", "point", "text"])])
+def test_many_layers_have_a_row_each(layers, drawn):
     panel = draw(points([f"relu{place}" for place in range(layers)], 1.0), kind="end", x="metric")
     assert marks(panel) == drawn
-    assert axis(panel, "x")["scale"]["domain"] == [f"relu{place}" for place in range(layers)]
+    along = axis(panel, "x" if layers == 2 else "y")
+    assert along["scale"]["domain"] == [f"relu{place}" for place in range(layers)]
+
+
+def test_a_row_joins_the_arms_from_the_least_to_the_greatest_and_has_their_values_beside_it():
+    layers = [f"relu{place}" for place in range(5)]
+    arms = ["none", "noise", "smoothing"]
+    table = points(layers * 3, [1.0] * 5 + [0.25] * 5 + [0.5] * 5, arm=[arm for arm in arms for _ in layers])
+    panel = draw(table, kind="end", x="metric", lines=[{"label": "half", "value": 0.5}])
+    assert marks(panel) == ["rule", "text", "rule", "rule", "point", "text", "text", "text"]
+    data = panel_data(panel, panel)
+    assert data[2].iloc[0].to_dict() == {"x": "relu0", "least": 0.25, "greatest": 1.0}
+    assert [rows["mean"].tolist() for rows in data[5:]] == [[1.0] * 5, [0.25] * 5, [0.5] * 5]
+    places = [layer["encoding"]["x"]["value"] for layer in panel["layer"][5:]]
+    assert places == sorted(set(places)) and places[0] > panel["width"]
+    assert panel["height"] == 5 * 16
+    assert "<svg" in vl_convert.vegalite_to_svg(panel)
+
+
+def test_more_lines_than_have_room_stand_without_their_values():
+    layers = [f"relu{place}" for place in range(5)]
+    panel = draw(points(layers * 5, 1.0, p=[0.1 * p for p in range(5) for _ in layers]), kind="end", x="metric")
+    assert marks(panel) == ["rule", "rule", "point"]
 
 
 def test_points_of_different_colours_stand_beside_one_another():
