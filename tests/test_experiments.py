@@ -34,6 +34,10 @@ NOT_SPOKEN_OF = {  # about epochs or p that a short form lacks, or outside a the
     "fig1_hypercube": {"F1d"},
     "fig3_no_bias": {"F3c"},
     "fig4_bias": {"F4a.3", "F4a.4"},
+    "fig7_resnet20": {
+        *("F7.1", "F7.1-smoothing", "F7.1-best", "F7.1-best-smoothing", "F7.1-selected", "F7.1-selected-smoothing"),
+        *("F7.2", "F7.2-train", "F7.3", "F7.4"),
+    },
     "thm1": {"T1-resnet", "T1-biases"},
     "thm2": {"T2a-time"},
     "why_regulariser": {"W1.2", "W1.3", "W1.6", "W1.7"},
