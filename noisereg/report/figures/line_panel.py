@@ -50,6 +50,8 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
     rows = rows.assign(**{end: rows[end].where(rows["n"] >= FEWEST_FOR_AN_INTERVAL) for end in ("low", "high")})
     if "quantity" in rows and rows["quantity"].nunique() == 1:  # which the title names
         rows, singles = rows.drop(columns="quantity"), singles.drop(columns="quantity", errors="ignore")
+    if spec.log and len(singles):
+        singles = singles[singles["value"] > 0]
     form = _form(spec, rows)
     if form == "rows":
         return _row_chart(spec, rows, style=style, singles=singles)
@@ -61,7 +63,7 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
         base = base.encode(xOffset=style.beside())
     y = _y_axis(spec, rows)
     marks = [
-        *([_single_marks(base, singles[singles["value"] > 0] if spec.log else singles, y=y)] if len(singles) else []),
+        *([_single_marks(base, singles, y=y)] if len(singles) else []),
         *([_spread(base, rows, form=form, y=y)] if rows["low"].notna().any() else []),
         *_means(base, rows, form=form, style=style, y=y),
         *([_extremes(base, rows, mark=spec.mark, style=style, y=y)] if spec.mark else []),
@@ -99,7 +101,7 @@ def _row_chart(spec: PanelSpec, rows: pd.DataFrame, *, style: LineStyle, singles
     points = base.mark_point(size=50, filled=True, opacity=1).encode(x=x("mean"), tooltip=_hover(rows), **shapes)
     marks = [points]
     if rows["low"].notna().any():
-        marks.insert(0, base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(x=x("low"), x2="high"))
+        marks.insert(0, base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(x=x(_lower_end(rows)), x2="high"))
     if len(singles):
         faint = base.mark_circle(size=14, opacity=0.25)
         faint.data = chart_parts.inline(singles)
@@ -155,7 +157,12 @@ def _extremes(
 
 def _spread(base: alt.Chart, rows: pd.DataFrame, *, form: str, y: Callable[[str], alt.Y]) -> alt.Chart:
     marks = base.mark_area(opacity=0.2) if form == "band" else base.mark_rule(strokeWidth=2)
-    return marks.encode(y=y("floor" if "floor" in rows else "low"), y2="high")
+    return marks.encode(y=y(_lower_end(rows)), y2="high")
+
+
+def _lower_end(rows: pd.DataFrame) -> str:
+    """Return the column of the lower ends of intervals, which a logarithmic axis cannot show below zero."""
+    return "floor" if "floor" in rows else "low"
 
 
 def _single_marks(base: alt.Chart, singles: pd.DataFrame, *, y: Callable[[str], alt.Y]) -> alt.Chart:

@@ -67,6 +67,16 @@ def test_a_row_joins_the_arms_from_the_least_to_the_greatest_and_has_their_value
     assert "<svg" in vl_convert.vegalite_to_svg(panel)
 
 
+def test_a_row_on_a_logarithmic_axis_shows_nothing_at_or_below_zero():
+    layers = [f"relu{place}" for place in range(5)]
+    single = pd.DataFrame({"x": "relu0", "value": [0.0, 2.0]})
+    panel = draw(points(layers, 0.5), kind="end", x="metric", log=True, singles=single)
+    assert marks(panel) == ["rule", "circle", "rule", "point", "text"]
+    _, faint, intervals, *_ = panel_data(panel, panel)
+    assert faint["value"].tolist() == [2.0]
+    assert panel["layer"][2]["encoding"]["x"]["field"] == "floor" and (intervals["floor"] == 0.5).all()
+
+
 def test_more_lines_than_have_room_stand_without_their_values():
     layers = [f"relu{place}" for place in range(5)]
     panel = draw(points(layers * 5, 1.0, p=[0.1 * p for p in range(5) for _ in layers]), kind="end", x="metric")
