@@ -22,20 +22,13 @@ def test_an_accelerator_that_is_not_there_is_refused(asked, monkeypatch):
     check_devices({"accelerator": "auto", "devices": 1})
 
 
-def test_more_gpus_than_there_are_are_refused(monkeypatch):
+@pytest.mark.parametrize(("asked", "too_many", "named"), [("cuda", 3, "cuda"), ("gpu", 3, "gpu"), ("auto", 4, "gpu")])
+def test_more_devices_than_there_are_gpus_are_refused(asked, too_many, named, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    check_devices({"accelerator": "gpu", "devices": 2})
-    with pytest.raises(ConfigError, match=r"^trainer.devices=3: torch finds 2 of cuda on this machine$"):
-        check_devices({"accelerator": "cuda", "devices": 3})
-
-
-def test_more_devices_than_gpus_are_refused_under_auto_too(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    check_devices({"accelerator": "auto", "devices": 2})
-    with pytest.raises(ConfigError, match=r"^trainer.devices=4: torch finds 2 of gpu on this machine$"):
-        check_devices({"accelerator": "auto", "devices": 4})
+    check_devices({"accelerator": asked, "devices": 2})
+    with pytest.raises(ConfigError, match=rf"^trainer.devices={too_many}: torch finds 2 of {named} on this machine$"):
+        check_devices({"accelerator": asked, "devices": too_many})
 
 
 @pytest.mark.parametrize("asked", ["cpu", "auto"])
