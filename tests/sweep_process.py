@@ -48,12 +48,12 @@ def kill_sweep(cwd: Path, seconds: float, *more: str) -> dict[str, int]:
 
 
 def finished_jobs(cwd: Path) -> dict[str, int]:
-    """Return the names of the finished jobs, and when the record of each was written, in nanoseconds."""
+    """Return the names of the jobs that are finished with their figures, and when each record was written (ns)."""
     records = {path: json.loads(path.read_text()) for path in (cwd / "sweep").glob("*/result.json")}
     return {
         path.parent.name: os.stat(path).st_mtime_ns
         for path, record in records.items()
-        if record["status"] == "finished"
+        if record["status"] == "finished" and record.get("drawn", True)
     }
 
 
