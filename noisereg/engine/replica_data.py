@@ -159,9 +159,14 @@ class ReplicaData(LightningDataModule):
     def _all_training(self) -> Split:
         """Return the training samples of every seed, one data set after the other."""
         if self._pool is None:
-            parts = [self.rows(data, data.splits["train"]) for data in map(self._data, range(len(self._makers)))]
-            pool = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
-            self._pool = Split(*pool).to(self._device)
+            groups, n = range(len(self._makers)), self._timeline.n
+            for group, data in zip(groups, map(self._data, groups), strict=True):
+                inputs, labels = self.rows(data, data.splits["train"])
+                if group == 0:  # whole at once: small tensors kept among large ones that come and go scatter the heap
+                    pool = Split(*(tensor.new_empty((len(groups) * n, *tensor.shape[1:])) for tensor in (inputs, labels)))
+                for kept, made in zip(_parts(pool), (inputs, labels), strict=True):
+                    kept[group * n : (group + 1) * n] = made
+            self._pool = pool.to(self._device)
         return self._pool
 
     def _fresh_rows(
