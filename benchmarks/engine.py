@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     calls = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in first.items())
     console.print(machine["text"])
     console.print(f"{options.rounds} rounds of {100 * options.share:g} % of the usual size; first call: {calls}\n")
-    console.print(table(found))
+    console.print(table(found), crop=False)
     console.print(LEGEND if jax else f"{LEGEND}\n  (its rows are missing: jax is not installed)")
     if options.json:
         record = {"machine": machine, "share": options.share, "first_call": first, "rows": found}

@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console, machine = Console(highlight=False), describe_machine()
     console.print(machine["text"])
     console.print(f"{options.networks} networks, threads: {options.threads}, {options.rounds} rounds\n")
-    console.print(table(found, unit="us each"))
+    console.print(table(found, unit="us each"), crop=False)
     console.print(LEGEND)
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "threads": options.threads, "rows": found}, indent=1))

@@ -51,15 +51,20 @@ def results(rows: dict[str, Row], seconds: dict[str, list[float]]) -> list[dict[
 
 
 def table(found: list[dict[str, Any]], *, unit: str = "us a step") -> Table:
-    """Lay out what `results` returns, in less than 80 characters."""
-    headers = ("", unit, "", "ratio", "", "goal")
-    columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
-    lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
+    """Lay out what `results` returns; a narrow terminal gets long lines, never half a number."""
+    headers = ["", unit, "", "ratio", "", "goal"]
+    cells = []
     for row in found:
-        cells = [row["row"], *spread([1e6 * value for value in row["seconds"]])]
-        cells += spread(row["ratio"]) if "ratio" in row else ["", ""]
-        cells += [f">= {row['goal']:g} {'met' if row['met'] else 'missed'}"] if "goal" in row else []
-        lines.add_row(*cells)
+        ratio = spread(row["ratio"]) if "ratio" in row else ("", "")
+        goal = f">= {row['goal']:g} {'met' if row['met'] else 'missed'}" if "goal" in row else ""
+        cells.append([row["row"], *spread([1e6 * value for value in row["seconds"]]), *ratio, goal])
+    columns = [
+        Column(header, no_wrap=True, justify="right" if header else "left", min_width=max(map(len, column)))
+        for header, column in zip(headers, zip(headers, *cells, strict=True), strict=True)
+    ]
+    lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
+    for line in cells:
+        lines.add_row(*line)
     return lines
 
 

@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(
         f"{options.rounds} rounds of {100 * options.share:g} % of the usual size, {options.threads} threads\n"
     )
-    console.print(table(found))
+    console.print(table(found), crop=False)
     console.print(LEGEND if jax else f"{LEGEND}\n  (its rows are missing: jax is not installed)")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "share": options.share, "rows": found}, indent=1))
