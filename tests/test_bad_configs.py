@@ -149,7 +149,7 @@ def wrong_overrides(draw):
     return key, f"{'' if key in PARTS else '++'}{key}={format_value(draw(WRONG[key]))}"
 
 
-@pytest.mark.parametrize("number", [20, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [8, pytest.param(500, marks=pytest.mark.slow)])
 def test_wrong_values_of_known_keys_and_unknown_keys_are_refused_by_their_names(number, empty_folder):
     @settings(max_examples=number, derandomize=True, database=None, deadline=None, suppress_health_check=HealthCheck)
     @given(wrong_overrides())

@@ -107,7 +107,7 @@ def test_an_interrupted_run_goes_on_with_its_own_run_and_a_sync_makes_one_of_its
     with wandb_server() as server:
         command = [WANDB, "sync", str(finished.folder), str(stopped.folder)]
         environment = {**os.environ, **server.environment}
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     ((run, synced),) = server.history.items()
     assert run == killed.id

@@ -18,7 +18,7 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("engine") / "numbers.json"
     command = [sys.executable, ROOT / "benchmarks" / "engine.py", *QUICK, "--json", path]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(path.read_text())
 
