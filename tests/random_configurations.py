@@ -49,7 +49,7 @@ HOSTILE = (
 )
 _PLAIN = ("cpu", "mean", "relu", "zeros", "min", "max", "test/error", "epoch", "l1_unstructured", "a", "simple", "auto")
 _GIVEN = ("params", "optimizer", "seed", "input_shape", "num_outputs")  # by the run itself
-_SLOW = ("noisereg.theory.verify_", "noisereg.theory.basis", "noisereg.theory.train_", "noisereg.theory.visit_")
+_SLOW = ("verify_", "basis", "train_", "visit_")  # of noisereg.theory; some compile, which loads pickles of numba's own
 _SMALL = ("squeezenet1_1", "mobilenet_v2", "shufflenet_v2_x0_5", "mnasnet0_5")  # the others take seconds to make
 _PACKAGES = {
     "noise": ("noisereg.noise",),
@@ -83,7 +83,7 @@ def exported_names(part: str) -> tuple[str, ...]:
         found += [f"{package}.{name}" for name in exported if callable(getattr(module, name))]
     large = {f"torchvision.models.{name}" for name in import_module("torchvision.models").list_models()}
     small = {f"torchvision.models.{name}" for name in _SMALL}
-    return tuple(name for name in found if name not in large - small and not name.startswith(_SLOW))
+    return tuple(name for name in found if name not in large - small and not _is_slow(name))
 
 
 @cache
@@ -96,7 +96,11 @@ def neighbours(part: str) -> tuple[str, ...]:
         for name, value in sorted(vars(sys.modules[module]).items())
         if callable(value)
     ]
-    return tuple(name for name in names if not name.rpartition(".")[2].startswith("__"))
+    return tuple(name for name in names if not name.rpartition(".")[2].startswith("__") and not _is_slow(name))
+
+
+def _is_slow(name: str) -> bool:
+    return name.startswith("noisereg.theory.") and name.rpartition(".")[2].startswith(_SLOW)
 
 
 def random_section(part: str, draw: random.Random, *, depth: int = 0) -> dict[str, Any]:
