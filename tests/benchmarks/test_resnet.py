@@ -19,7 +19,8 @@ def printed(table):
 
 
 def test_the_program_prints_and_writes_every_row_for_its_number_of_threads(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, value in {"PYTHONPATH": str(ROOT), "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}.items():
+        monkeypatch.setenv(name, value)  # a CPU without bfloat16
     path, quick = tmp_path / "numbers.json", ["--rounds", "1", "--steps", "2", "--batch-size", "4", "--samples", "4"]
     resnet.main([*quick, "--threads", "1", "--json", str(path)])
     text, progress = capfd.readouterr()
@@ -28,6 +29,7 @@ def test_the_program_prints_and_writes_every_row_for_its_number_of_threads(tmp_p
     assert [row["row"] for row in found["rows"]] == names and found["threads"] == 1
     assert all(text.count(f"\n{name}  ") for name in (*names, "epoch, ours"))
     assert "random bytes, batch size 4" in text and "every 5 epochs" in text
+    assert "precision 32-true: a convolution in bfloat16 has" in text and ">= 1.2 " in text
     assert [line.split(":")[1].split(",", 1)[1].strip() for line in progress.splitlines()] == 2 * names
     seconds = {row["row"]: row["seconds"][0] for row in found["rows"]}
     ratios = {row["row"]: row["ratio"][0] for row in found["rows"] if "ratio" in row}
