@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from noisereg.config.check import Settings
+from noisereg.config.run_folder import REPLICAS
 from noisereg.config.sections import same_target, target_name
 from noisereg.errors import ConfigError
 
@@ -71,13 +73,24 @@ class Plan:
         return [{key: replica[key] for key in shown} for replica in self.replicas]
 
     def folder_names(self) -> list[str]:
-        """Name the folder of each replica, where each has one.
+        """Name the folder of each replica, where each has one; 0 and 0.0 are one strength, and name one folder.
 
         Example:
-            >>> Plan({"noise": {"p": 0.1}, "seed": 5, "seeds": 1, "optimizer": {"lr": 0.1}}).folder_names()
-            ['p=0.1,seed=5']
+            >>> Plan({"noise": {"p": [0.0, 0.1]}, "seed": 5, "seeds": 1, "optimizer": {"lr": 0.1}}).folder_names()
+            ['p=0,seed=5', 'p=0.1,seed=5']
         """
-        return [",".join(f"{key}={value}" for key, value in name.items()) for name in self.names]
+        return [",".join(f"{key}={_as_whole(value)}" for key, value in name.items()) for name in self.names]
+
+    def replica_folder(self, replica: int, run: Path) -> Path:
+        """Return the folder of a replica below that of its run.
+
+        Args:
+            replica: number of it.
+            run: folder of the run; one of an older version may have named a replica p=0.0, and that folder is kept.
+        """
+        words = [(f"{key}={_as_whole(value)}", f"{key}={float(value)}") for key, value in self.names[replica].items()]
+        places = [run / REPLICAS / ",".join(parts) for parts in product(*words)]
+        return next((place for place in places if place.exists()), places[0])
 
     def settings_of(self, replica: int) -> Settings:
         """Return the configuration of one replica as a run of its own.
@@ -138,6 +151,10 @@ class Plan:
         """
         if reason := self.obstacles().get(self.asked):
             raise ConfigError(f"engine={self.asked} cannot run: {reason}; set engine=auto")
+
+
+def _as_whole(value: Any) -> Any:
+    return int(value) if float(value).is_integer() else value
 
 
 def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[str, bool]:

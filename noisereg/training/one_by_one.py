@@ -13,7 +13,7 @@ from rich.text import Text
 from noisereg.callbacks import EarlyEnd, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import ANALYSIS, CURVES, FIRES, REPLICAS
+from noisereg.config.run_folder import ANALYSIS, CURVES, FIRES
 from noisereg.config.same_run import Fingerprint
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
@@ -173,7 +173,7 @@ class ReplicaFolders:
 
     def folder_of(self, number: int) -> Path:
         """Return the folder of a replica."""
-        return self.folder / REPLICAS / self.plan.folder_names()[number]
+        return self.plan.replica_folder(number, self.folder)
 
     def record_of(self, number: int) -> RunRecord:
         """Read the record of a replica.

@@ -144,3 +144,17 @@ def test_a_callback_that_is_not_ours_is_found_by_its_class():
     assert _plan("+callbacks.own={_target_: lightning.pytorch.callbacks.EarlyStopping}").foreign_callback() == "own"
     replaced = "callbacks.sparsity._target_=lightning.pytorch.callbacks.EarlyStopping"
     assert _plan(replaced).foreign_callback() == "sparsity"
+
+
+@pytest.mark.parametrize("written", ["noise.p=[0]", "noise.p=[0.0]"])
+def test_a_replica_has_one_folder_however_its_values_are_written(written, tmp_path):
+    plan = _plan(written, "optimizer.lr=[1.0,0.5]", "seed=3", "seeds=1")
+    assert plan.folder_names() == ["p=0,seed=3,lr=1", "p=0,seed=3,lr=0.5"]
+    assert plan.replica_folder(1, tmp_path) == tmp_path / "replicas" / "p=0,seed=3,lr=0.5"
+
+
+@pytest.mark.parametrize("former", ["p=0.0,seed=3,lr=1.0", "p=0,seed=3,lr=1.0", "p=0.0,seed=3,lr=1"])
+def test_a_replica_keeps_the_folder_that_an_older_version_named(former, tmp_path):
+    (tmp_path / "replicas" / former).mkdir(parents=True)
+    plan = _plan("noise.p=[0]", "optimizer.lr=[1,0.5]", "seed=3", "seeds=1")
+    assert plan.replica_folder(0, tmp_path).name == former
