@@ -1,8 +1,9 @@
 """What a metric is called where people read it, its unit, its possible values, and how many digits are shown."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 INTERVAL = "mean ± 95 % t interval, [its ends] where cut"  # what `Label.format_mean` writes
@@ -195,6 +196,31 @@ def label_of(metric: str) -> Label:
         return Label(metric)
     words = label.words.format(split=_SPLITS.get(first), group=group) + above
     return replace(label, words=f"{words}, {layer}" if layer else words)
+
+
+def in_words(value: Any) -> str:
+    """Return the value of a setting as words or a number: a whole one with all its digits, another with twelve.
+
+    Example:
+        >>> in_words(0.1 + 0.2), in_words(240.0), in_words(20240101), in_words("MLP")
+        ('0.3', '240', '20240101', 'MLP')
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    if isinstance(value, Integral):
+        return str(int(value))
+    number = float(value)
+    return str(int(number)) if number.is_integer() else f"{number:.12g}"
+
+
+def name_replica(values: Mapping[str, Any], *, between: str = " ") -> str:
+    """Return the name of a replica, or of several, by what tells it from the others.
+
+    Example:
+        >>> name_replica({"p": 0.2, "seed": 20240101}), name_replica({"p": 0, "lr": 1e-05}, between="/")
+        ('p=0.2 seed=20240101', 'p=0/lr=1e-05')
+    """
+    return between.join(f"{key}={in_words(value)}" for key, value in values.items())
 
 
 def without_threshold(metric: str) -> str:

@@ -343,11 +343,11 @@ def _cells(replicas: pd.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, An
 def _of_columns(values: Float64[np.ndarray, "rows columns"], names: Sequence[str]) -> dict[str, np.ndarray]:
     """Return mean, ends of the interval and number of values of each column, under four names; nan is left out."""
     n = np.count_nonzero(~np.isnan(values), axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # of no value there is no mean, of one no deviation
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # no value, one alone, or what is infinite
         mean = np.nansum(values, axis=0) / n
         deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (n - 1))
         half = half_width(np.where(n > 1, deviation, np.nan), n)
-    return dict(zip(names, (mean, mean - half, mean + half, n), strict=False))
+        return dict(zip(names, (mean, mean - half, mean + half, n), strict=False))
 
 
 def _partners(

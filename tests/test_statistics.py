@@ -123,6 +123,8 @@ def test_an_infinite_value_leaves_no_interval():
     mean, low, high, n = mean_interval([1.0, math.inf])
     assert (mean, n) == (math.inf, 2)
     assert math.isnan(low) and math.isnan(high)
+    (row,) = paired_means(pd.DataFrame({"p": 0.2, "seed": [0, 1], "x": [1.0, math.inf]}), ["x"]).to_dict("records")
+    assert (row["mean"], row["n"]) == (math.inf, 2) and math.isnan(row["low"])
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():

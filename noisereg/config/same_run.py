@@ -37,13 +37,20 @@ def result_settings(config: dict[str, Any]) -> dict[str, Any]:
     Example:
         >>> result_settings({"noise": {"p": [0, 0.2]}, "dataset": {"d": 60, "workers": 4}, "logger": {"csv": True}})
         {'noise.p': [0, 0.2], 'dataset.d': 60}
+        >>> result_settings({"optimizer": {"momentum": 0.0}})  # one value, however it is written
+        {'optimizer.momentum': 0}
     """
     left_out = (*WITHOUT_EFFECT, _LABEL_PATH) if label_path(config) else WITHOUT_EFFECT
     return {
-        key: json.loads(json.dumps(value))
+        key: json.loads(json.dumps(value), parse_float=_number)
         for key, value in walk(config, into=(dict,))
         if not isinstance(value, dict) and not any(is_below(key, part) for part in left_out)
     }
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def label_path(config: Mapping[str, Any]) -> str | None:

@@ -11,17 +11,16 @@ from rich.text import Text
 
 from noisereg.config.composing import compose_settings
 from noisereg.files.atomic import write_atomically
-from noisereg.labels import INTERVAL
 from noisereg.parsers import report_parser
 from noisereg.report import export
 from noisereg.report.figures.chart_process import DrawingError
 from noisereg.report.figures.files import images_of
 from noisereg.report.groups.reading import find_groups
 from noisereg.report.groups.run_group import RunGroup, describe_ends
-from noisereg.report.page.comparison_table import compare_groups, result_tables
+from noisereg.report.page.comparison_table import compare_groups, print_means
 from noisereg.report.page.html import DrawnFigure, render
 from noisereg.report.page.results import claim_rows, comparison_rows, csv_text, difference_rows, result_rows
-from noisereg.report.page.terminal import kinds_table, overview_table, print_table
+from noisereg.report.page.terminal import kinds_table, overview_table
 from noisereg.runs.reading import Run
 from noisereg.terminal import run_command
 
@@ -91,13 +90,7 @@ def _print_results(groups: Sequence[RunGroup], console: Console) -> None:
     if judged := [group for group in groups if group.judgements]:
         console.print(overview_table(judged))
         console.print(kinds_table(judged))
-    others = [group for group in groups if not group.judgements]
-    for table in result_tables(others)[:_MOST_TABLES]:
-        print_table(table, console)
-    if others:
-        console.print(f"{INTERVAL}; differences seed by seed", soft_wrap=True)
-    if len(others) > _MOST_TABLES:
-        console.print(f"{len(others) - _MOST_TABLES} more groups of runs are in results.csv and on the page")
+    print_means(groups, console, most=_MOST_TABLES, elsewhere="in results.csv and on the page")
     if not judged and (ends := describe_ends(groups)):
         console.print(Text(ends), soft_wrap=True)
 

@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.files.atomic import write_atomically
-from noisereg.labels import label_of
+from noisereg.labels import in_words, label_of
 from noisereg.parsers import EXPORTED, export_parser
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_parts, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison
-from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.reading import compute_or_explain, find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noisereg.files.atomic import write_atomically
-from noisereg.labels import INTERVAL, label_of
+from noisereg.labels import INTERVAL, in_words, label_of
 from noisereg.parsers import plot_parser
 from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import specification_of
@@ -23,7 +23,6 @@ from noisereg.report.figures.panel import Kind, PanelSpec
 from noisereg.report.figures.panel_values import evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison, varies_within
-from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.reading import find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
@@ -31,6 +30,7 @@ from noisereg.terminal import run_command
 
 _OVER_TRAINING = ("epoch", "step")
 _OF_PANELS = {"noise.p": "p", "optimizer.lr": "lr"}  # what figures have colours from dark to light for
+_ARMS = "arms"  # along the axis, as the column of that name has what tells lines apart
 _BAR = 32  # characters
 _MOST_ROWS = 24  # of the terminal for each line of a plot
 
@@ -44,6 +44,8 @@ def _plot(asked: Namespace, console: Console) -> None:
     if asked.output and asked.output.suffix.removeprefix(".") not in IMAGES:
         raise ValueError(f"--output must end in .{', .'.join(IMAGES)}, got {asked.output}")
     y = _names(asked.y)
+    if not y:
+        raise ValueError(f"--y must name what was measured, such as test/error, got {asked.y!r}")
     width = width_of(asked.width or ("page" if len(y) > 1 else "column"))
     form = Form(width, asked.font) if asked.output else None
     groups, left_out = find_finished(asked.paths, console)
@@ -125,7 +127,7 @@ class Plot:
         if not is_measured:
             _check_alone(compared, rows, [*settings.values(), *([] if is_over_training else [along])])
         kind: Kind = "curves" if is_over_training else "scatter" if is_measured else "end"
-        column = _OF_PANELS.get(x, x)
+        column = _OF_PANELS.get(x, x) if x != "arm" else _ARMS
         frames = [_for_panels(compared, frame, x=x, by=[*settings]) for frame in (rows, curves)]
         for metric in y:
             _check_measured(metric, compared, curves if is_over_training else rows)
@@ -171,10 +173,11 @@ class Plot:
         means = means.sort_values([*lines, "x"], kind="stable") if panel.kind == "scatter" else means
         parts = [part for _, part in means.groupby(lines, sort=False)] if lines else [means]
         rows = pd.concat([part.iloc[evenly_spaced(len(part), _MOST_ROWS)] for part in parts])
+        left_out = f"; {len(rows)} of {len(means)} rows, evenly spaced" if len(rows) < len(means) else ""
         label = label_of(next(iter(panel.metrics)))
         has_interval = (rows["n"] >= FEWEST_FOR_AN_INTERVAL) & rows["low"].notna()
         low, high = rows["low"].where(has_interval, rows["mean"]), rows["high"].where(has_interval, rows["mean"])
-        table = Table(title=Text(panel.title), title_justify="left", box=SIMPLE, padding=0)
+        table = Table(title=Text(f"{panel.title}{left_out}"), title_justify="left", box=SIMPLE, padding=0)
         for name in (*lines, panel.along):
             table.add_column(label_of(name).title if name != "arm" else "", justify="right")
         for name in ("n", "mean"):
@@ -279,8 +282,7 @@ def _for_panels(compared: Comparison, frame: pd.DataFrame, *, x: str, by: Sequen
     words = [key for key in by if key not in _OF_PANELS]
     texts = [_line_words(key, compared.column(key, frame)) for key in words]
     order = [compared.column(key, frame).rename(key) for key in words if key in frame or key in compared.keys]
-    named = frame.drop(columns="arm", errors="ignore") if x != "arm" else frame
-    named = named.rename(columns=_OF_PANELS)
+    named = frame.rename(columns={**_OF_PANELS, "arm": _ARMS})
     if x not in frame and x not in _OVER_TRAINING:
         named = named.assign(**{x: compared.column(x, frame)})
     if texts:

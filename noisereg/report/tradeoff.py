@@ -27,7 +27,8 @@ def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
 
     Three times: the strength with the lowest validation error; of those whose validation error is at most that of the
     reference so chosen, the one with the fewest active neurons; and of those with at most as many active neurons as the
-    reference, the one with the lowest validation error. Replicas that diverged are left out.
+    reference, the one with the lowest validation error. Replicas that diverged are left out, and so are strengths
+    without values of both.
 
     Early stopping is a method too, where the reference has replicas at p = 0 and the columns are there: these replicas
     at the epoch of their lowest validation error.
@@ -52,10 +53,10 @@ def choose_strengths(replicas: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     """
     if missing := [column for column in ("arm", "p", _VAL, _TEST, _ACTIVE) if column not in replicas]:
         raise ValueError(f"no replica has the column {missing[0]}")
-    cells = split_by_strength(replicas)
+    cells = [cell for cell in split_by_strength(replicas) if cell[2][[_VAL, _ACTIVE]].notna().any().all()]
     methods = list(dict.fromkeys(method for method, _, _ in cells))
     if reference not in methods:
-        raise ValueError(f"reference must be a method, one of {', '.join(methods)}, got {reference}")
+        raise ValueError(f"reference must be a method with values, one of {', '.join(methods)}, got {reference}")
     mine = [cell for cell in cells if cell[0] == reference]
     best = min(mine, key=lambda cell: cell[2][_VAL].mean())[2]
     error, active = best[_VAL].mean(), best[_ACTIVE].mean()

@@ -9,7 +9,7 @@ from typing import Any
 import pandas
 
 from noisereg.engine.measurement import Measurement
-from noisereg.labels import DIVERGED, measured_as
+from noisereg.labels import DIVERGED, measured_as, name_replica
 from noisereg.runs.curves import PLACE, Curves
 from noisereg.runs.run_logger import RunLogger
 from noisereg.runs.signals import held_signals
@@ -49,7 +49,7 @@ class LoggedBands:
         if self._at_once:
             values = self._bands(names.join(pandas.DataFrame(dict(measurement.values))))
         else:
-            name = "/".join(f"{column}={value:g}" for column, value in names.iloc[0].items())
+            name = name_replica(dict(names.iloc[0]), between="/")
             live = measured_as(_LIVE, measurement.values)
             values = {f"{key}/{name}": float(measurement.values[key][0]) for key in live}
         self._log(values, step=measurement.step, epoch=measurement.epoch)
@@ -101,7 +101,7 @@ class LoggedBands:
         failed = table["ended_by"].isin(DIVERGED) if "ended_by" in table else pandas.Series(False, index=table.index)
         counts: dict[str, int] = {}
         for values, own in failed.groupby([table[column] for column in self._by]) if failed.any() else ():
-            place = "/".join(f"{column}={value:g}" for column, value in zip(self._by, values, strict=True))
+            place = name_replica(dict(zip(self._by, values, strict=True)), between="/")
             counts |= {f"diverged/{place}": int(own.sum()), f"replicas/{place}": len(own)}
         return counts
 
@@ -110,7 +110,8 @@ class LoggedBands:
         table = replicas.drop(columns=[*self._names.columns.difference(self._by)]).melt(self._by, var_name="metric")
         logged: dict[str, float] = {}
         for row in bands(table.dropna(), "value", by=["metric", *self._by]).to_dict("records"):
-            name = "/".join([row["metric"], *(f"{column}={row[column]:g}" for column in self._by)])
+            place = name_replica({column: row[column] for column in self._by}, between="/")
+            name = f"{row['metric']}/{place}"
             if self._is_one_cell:
                 logged[row["metric"]] = row["mean"]
             if len(self._names) > 1:

@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from noisereg.labels import label_of, measured_as
+from noisereg.labels import label_of, measured_as, name_replica
 from noisereg.terminal import print_lines
 
 _LINES = 20
@@ -165,7 +165,7 @@ class RunDisplay:
 
     def _describe_values(self, means: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
         """Return the values in words: those of each p and learning rate, or the first and the last of many."""
-        cells = [_format_name(name, without="seed") for name in self._names]
+        cells = [name_replica({key: name[key] for key in name if key != "seed"}) for name in self._names]
         distinct = list(dict.fromkeys(cells))
         if len(distinct) > _MOST_CELLS:
             distinct = [distinct[0], distinct[-1]]
@@ -190,7 +190,7 @@ class RunDisplay:
             numbers = ", ".join(str(place + 1) for place in places)
             which = f"replicas {numbers}" if len(places) <= _MOST_PLACES else f"{len(places)} replicas"
             return f"{which} of {self._num_trainings}, "
-        name = f" ({_format_name(self._names[places[0]])})" if self._names else ""
+        name = f" ({name_replica(self._names[places[0]])})" if self._names else ""
         return f"replica {places[0] + 1} of {self._num_trainings}{name}, "
 
     def _done(self) -> float:
@@ -250,10 +250,6 @@ class RunProgress(Callback):
         if trainer.is_global_zero:
             measured = getattr(pl_module, "measured", {})
             self._display.print_values(self._place, *_done_by(pl_module), trainer.callback_metrics, measured)
-
-
-def _format_name(name: Mapping[str, Any], *, without: str = "") -> str:
-    return " ".join(f"{key}={value:g}" for key, value in name.items() if key != without)
 
 
 def _done_by(module: Any) -> tuple[float, int]:

@@ -13,6 +13,7 @@ from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
 from noisereg.config.sections import model_name, target_name
 from noisereg.files.atomic import write_atomically
+from noisereg.labels import in_words
 
 _IN_THE_NAME = re.compile(r"(noise\.p=[\d.]+|seed=\d+|,)*")  # of a job
 
@@ -80,7 +81,7 @@ class RunDescription:
         """Its name on a dashboard; what spans replicas is shown from its first to its last value."""
         parts = [model_name(self.config["model"]), *(target_name(self.config[part]) for part in ("dataset", "noise"))]
         for letter, values in zip("ps", (self.plan.axes[key] for key in ("p", "seed")), strict=True):
-            parts.append(f"{letter}{values[0]:g}" + (f"..{values[-1]:g}" if len(values) > 1 else ""))
+            parts.append(letter + "..".join(map(in_words, dict.fromkeys((values[0], values[-1])))))
         more = (self.arm, self.sweep.subdir if self.sweep else "")
         return "-".join([*parts, *(part for part in more if not _IN_THE_NAME.fullmatch(part))])
 

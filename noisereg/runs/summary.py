@@ -7,12 +7,13 @@ import pandas
 from rich.box import SIMPLE
 from rich.table import Table
 
-from noisereg.labels import DIVERGED, INTERVAL, Label, label_of, measured_as, without_threshold
+from noisereg.labels import DIVERGED, INTERVAL, Label, in_words, label_of, measured_as, without_threshold
 from noisereg.statistics import mean_interval
 
 _ERRORS = ("test/error", "val/error", "train/error")
 _PLANNED_ENDS = ("budget", "zero train error", *DIVERGED)
 _OF_ONE_LAYER = ("test/active_neurons", "train/active_neurons", "train/associated_neurons")
+_MOST_OTHERS = 3  # metrics, where none of these was measured
 _OF_SEVERAL_LAYERS = ("test/active_fraction", "train/active_fraction", "test/dead_fraction")
 
 
@@ -24,7 +25,7 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     caption = "\n".join(filter(None, (INTERVAL, early_ends_in_words([frame]))))
     table = Table(box=SIMPLE, caption=caption, padding=0)  # within 80 columns
     lines = [
-        [*(f"{value:g}" for value in values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
+        [*(in_words(value) for value in values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
         for values, group in frame.groupby(by)
     ]
     headings = (*by, "n", *(label.title for label in labels.values()))
@@ -53,6 +54,8 @@ def early_ends_in_words(tables: Iterable[pandas.DataFrame]) -> str:
 def summary_metrics(metrics: Iterable[str]) -> list[str]:
     """Return the few metrics that a terminal has room for: errors, which neurons fire, and how many labels changed.
 
+    Where none of these was measured, the first ones that were stand in their place.
+
     Example:
         >>> summary_metrics(["norm/hidden", "train/error", "train/active_neurons"])
         ['train/error', 'train/active_neurons']
@@ -60,7 +63,7 @@ def summary_metrics(metrics: Iterable[str]) -> list[str]:
     measured = list(metrics)
     has_layers = any(without_threshold(name).startswith("test/active_fraction/") for name in measured)
     shown = (*_ERRORS, *(_OF_SEVERAL_LAYERS if has_layers else _OF_ONE_LAYER), "noise/measured_rate")
-    return measured_as(shown, measured)
+    return measured_as(shown, measured) or [name for name in measured if "/" in name][:_MOST_OTHERS]
 
 
 def _cell(values: pandas.Series, label: Label) -> str:

@@ -23,6 +23,7 @@ from noisereg.engine.replica_data import ReplicaData
 from noisereg.engine.replicas import Replicas
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
+from noisereg.labels import name_replica
 from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.lightning_logger import ObserverLogger
 from noisereg.runs.progress import RunDisplay, RunProgress
@@ -59,7 +60,7 @@ class AllAtOnce(Training):
                 settings, [replica["lr"] for replica in plan.replicas], num_epochs=self.timeline.num_epochs
             ),
             extra_epochs=settings["stopping"]["extra_epochs"],
-            names=[" ".join(f"{key}={value:g}" for key, value in replica.items()) for replica in plan.replicas],
+            names=list(map(name_replica, plan.replicas)),
         ).to(precision(settings))
         self.fit_data = ReplicaData(
             self.build_data,

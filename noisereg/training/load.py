@@ -14,10 +14,11 @@ from torch import nn
 from noisereg.config.check import Settings
 from noisereg.config.composing import check_safe
 from noisereg.config.plan import Plan
-from noisereg.config.run_folder import RECORD, REPLICAS
+from noisereg.config.run_folder import RECORD
 from noisereg.config.same_run import LABEL_FILE, Fingerprint, recorded_fingerprint, refuse_other_data, result_settings
 from noisereg.datasets import BatchLoader, InMemory
 from noisereg.errors import ConfigError
+from noisereg.labels import name_replica
 from noisereg.noise import FileLabels
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.reading import Run, find_runs
@@ -82,7 +83,7 @@ class TrainedRun:
         model.to(precision(self.settings))
         choice = choose_engine(self._plan, data, model)
         if choice.name == "single":
-            single = self.run.folder / REPLICAS / self._plan.folder_names()[number]
+            single = self._plan.replica_folder(number, self.run.folder)
             if single.is_dir():
                 self._load_weights(model, "model.", folder=single, settings=self._plan.settings_of(number))
             else:
@@ -199,7 +200,7 @@ class TrainedRun:
         """Return the number of one replica, with its values of p, seed and lr."""
         found = self.find_replicas(**which)
         if len(found) != 1:
-            asked = " ".join(f"{key}={value:g}" for key, value in which.items()) or "nothing more"
+            asked = name_replica(which) or "nothing more"
             raise ValueError(f"{asked} names {len(found)} of the replicas {', '.join(self._plan.folder_names()[:5])}")
         return found[0], self._plan.replicas[found[0]]
 

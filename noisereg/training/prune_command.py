@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from noisereg.labels import DIVERGED
+from noisereg.labels import DIVERGED, in_words
 from noisereg.parsers import prune_parser
 from noisereg.terminal import plain_text, print_lines, run_command
 from noisereg.training.load import TrainedRun
@@ -86,7 +86,7 @@ def _replicas(run: TrainedRun, asked: dict[str, Any]) -> list[dict[str, Any]]:
     found, ended_by = run.find_replicas(**asked), run.ended_by
     left = [run.replica_names[number] for number in found if ended_by[number] not in DIVERGED]
     if not left:
-        words = " ".join(f"--{key} {value:g}" for key, value in asked.items()) or "the run"
+        words = " ".join(f"--{key} {in_words(value)}" for key, value in asked.items()) or "the run"
         what = "names no replica of" if not found else "has only replicas that diverged, in"
         raise ValueError(f"{words} {what} {run.run.folder}")
     return left

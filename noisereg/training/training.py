@@ -20,7 +20,7 @@ from noisereg.config.sections import model_name, target_name
 from noisereg.datasets import InMemory
 from noisereg.engine.measurement import Observer
 from noisereg.files.atomic import write_atomically
-from noisereg.labels import DIVERGED
+from noisereg.labels import DIVERGED, in_words
 from noisereg.noise import FileLabels, NoNoise, Rule
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.curves import Curves
@@ -130,7 +130,7 @@ class Training(ABC):
             f"data    {self.data.source}: {sizes} samples, {self.data.num_classes} classes",
             f"model   {model}, {self.num_weights:,} weights; loss {loss}",
             f"noise   {describe(rule)}"
-            + ("" if isinstance(rule, NoNoise) else f" p = {', '.join(f'{p:g}' for p in self.plan.axes['p'])}")
+            + ("" if isinstance(rule, NoNoise) else f" p = {', '.join(in_words(p) for p in self.plan.axes['p'])}")
             + f": a label changes with probability {', '.join(rates)}",
             *describe_labels(rule),
             f"engine  {self.engine}",

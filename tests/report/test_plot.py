@@ -76,6 +76,26 @@ def test_a_line_is_told_by_a_setting_that_the_axis_decides(tmp_path):
     assert found[["x", "arm"]].values.tolist() == [[0, "model.hidden = 8"], [0.2, "model.hidden = 16"]]
 
 
+def test_arms_along_the_axis_and_another_setting_as_lines(tmp_path):
+    for hidden in (8, 16):
+        rows = [
+            {"arm": arm, "p": p, "seed": s, "test/error": value(hidden, p, s)}
+            for arm, p in (("none", 0.0), ("noise", 0.2))
+            for s in SEEDS
+        ]
+        config = {"model": CONFIG["model"] | {"hidden": hidden}, "experiment": {"arms": {"none": [], "noise": []}}}
+        write_run(tmp_path / str(hidden), config=config, replicas=rows)
+    found = means(tmp_path, x="arm", by=["model.hidden"]).set_index(["arm", "x"])["mean"]
+    assert found.to_dict() == pytest.approx(
+        {
+            ("model.hidden = 8", "none"): 59,
+            ("model.hidden = 8", "noise"): 39,
+            ("model.hidden = 16", "none"): 67,
+            ("model.hidden = 16", "noise"): 47,
+        }
+    )
+
+
 def test_curves_are_drawn_over_epochs(sweep):
     found = means(sweep, x="epoch", by=["model.hidden", "noise.p"])
     assert len(found) == 8 and found["x"].unique().tolist() == [0, 1]
@@ -101,6 +121,7 @@ def test_other_replicas_are_left_out(sweep):
         (["--x", "p", "--by", "model"], "differ in model.hidden too: name them in --by, or choose one value: --where"),
         (["--x", "loss"], "--x loss is no setting of these runs"),
         (["--x", "optimizer.lr"], "--x optimizer.lr is 0.1 in all replicas; they differ in model.hidden, noise.p"),
+        (["--x", "p", "--y", ","], "--y must name what was measured, such as test/error, got ','"),
         (["--x", "p", "--where", "model.hidden"], "--where must be KEY=VALUE, got model.hidden"),
         (["--x", "p", "--where", "model.hidden=9"], "no replica has this; there are 8, 16"),
         (["--x", "p", "--output", "a.jpg"], "--output must end in .pdf, .svg, .png, got a.jpg"),
@@ -132,6 +153,12 @@ def test_the_terminal_gets_a_drawing_of_each_panel(sweep, capsys):
     assert "test error (%)" in printed and "active fraction, train (%)" in printed
     assert "59.00±2.48" in printed and printed.count("|--o--|") + printed.count("|-o-") > 0
     assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_drawing_without_room_for_all_points_says_how_many_it_has(tmp_path, capsys):
+    write_run(tmp_path, replicas=[{"p": p / 100, "seed": 0, "test/error": p / 100} for p in range(30)])
+    assert main([str(tmp_path), "--x", "p"]) == 0
+    assert "test error (%); 24 of 30 rows, evenly spaced" in capsys.readouterr().out
 
 
 def test_a_bar_stands_where_its_value_is():

@@ -72,7 +72,7 @@ def test_a_mean_says_of_how_many_replicas_it_is():
 
 
 def test_a_method_or_column_that_is_not_there_is_an_error():
-    with pytest.raises(ValueError, match="reference must be a method, one of noise, l1, lr, got dropout"):
+    with pytest.raises(ValueError, match="reference must be a method with values, one of noise, l1, lr, got dropout"):
         choose_strengths(rows_of(*CELLS), reference="dropout")
     with pytest.raises(ValueError, match="no replica has the column val/error"):
         choose_strengths(rows_of(*CELLS).drop(columns="val/error"), reference="noise")
@@ -98,3 +98,11 @@ def test_runs_of_several_settings_have_no_common_table(tmp_path, capsys):
     assert "| noise | 0.2 |" in capsys.readouterr().out
     assert main([str(tmp_path)]) == 2
     assert "holds runs of 2 settings, and a table is of one" in capsys.readouterr().err
+
+
+def test_a_strength_without_validation_error_is_not_chosen():
+    rows = rows_of(("noise", 0.1, None, 0.1, 10.0), *CELLS)
+    assert choose_strengths(rows, reference="noise").equals(choose_strengths(rows_of(*CELLS), reference="noise"))
+    rows = rows[(rows["arm"] != "noise") | (rows["p"] == 0.1)]
+    with pytest.raises(ValueError, match="reference must be a method with values, one of l1, lr, got noise"):
+        choose_strengths(rows, reference="noise")

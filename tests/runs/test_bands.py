@@ -65,6 +65,17 @@ def test_one_replica_logs_as_one_network_does():
     assert logged(grid([0.5], [3]), [0.25]) == {"test/error": 0.25}
 
 
+def test_seeds_of_many_digits_have_names_of_their_own():
+    replicas = grid([0.5], [20240101, 20240102])
+    names = [next(iter(logged(replicas, [0.25], measured=[number], at_once=False))) for number in (0, 1)]
+    assert names == ["test/error/p=0.5/seed=20240101", "test/error/p=0.5/seed=20240102"]
+
+
+def test_strengths_that_differ_in_the_eighth_digit_have_names_of_their_own():
+    row = logged(grid([0.12345678, 0.12345679], [0]), [0.25, 0.5])
+    assert row == {"test/error/p=0.12345678": 0.25, "test/error/p=0.12345679": 0.5}
+
+
 def test_replicas_that_have_stopped_are_left_out_of_the_mean():
     assert logged(grid([0.0, 0.5], [0, 1]), [0.5], measured=[0]) == {"test/error/p=0": 0.5}
 

@@ -63,3 +63,8 @@ def cells_of(rows):
     Console(file=stream, width=80).print(replica_table(rows))
     (line,) = [line for line in stream.getvalue().splitlines() if line.strip().startswith("0.2")]
     return line.split()
+
+
+def test_where_no_usual_metric_was_measured_the_first_others_are_shown():
+    assert summary_metrics(["p", "train/loss", "ended_by", "norm/hidden"]) == ["train/loss", "norm/hidden"]
+    assert cells_of([{"p": 0.2, "seed": 0, "train/loss": 0.25}]) == ["0.2", "1", "0.2500"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from noisereg.labels import DIVERGED
+from noisereg.labels import DIVERGED, in_words
 from noisereg.statistics import CELL
 
 REPLICA = (*CELL, "seed")  # the columns that tell one replica from another, as far as there are several
@@ -87,7 +87,7 @@ class Selection:
     @property
     def words(self) -> str:
         """Which replicas, at which moment, in words."""
-        moment = f"at epoch {self.at:g}" if _is_number(self.at) else _MOMENTS[str(self.at)]
+        moment = f"at epoch {in_words(self.at)}" if _is_number(self.at) else _MOMENTS[str(self.at)]
         return ", ".join(part for part in (self.metric, self.place, moment) if part)
 
     @property
@@ -98,7 +98,7 @@ class Selection:
             >>> Selection({"p": 0.2}, at=100).during, Selection().during
             ('p = 0.2, from epoch 100 on', 'over the whole training')
         """
-        since = f"from epoch {self.at:g} on" if _is_number(self.at) else "over the whole training"
+        since = f"from epoch {in_words(self.at)} on" if _is_number(self.at) else "over the whole training"
         return ", ".join(part for part in (self.place, since) if part)
 
     @property
@@ -109,7 +109,7 @@ class Selection:
             >>> Selection({"arm": "hinge", "p": 0.2}).place
             'arm = hinge, p = 0.2'
         """
-        return ", ".join(f"{column} = {_shown(value)}" for column, value in self.where.items())
+        return ", ".join(f"{column} = {in_words(value)}" for column, value in self.where.items())
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of these replicas, at whatever moment.
@@ -127,8 +127,8 @@ class Selection:
                 raise NothingSelectedError(f"no replica has the column {column}")
             kept = frame[frame[column].isin([found for found in frame[column].unique() if _equal(found, value)])]
             if kept.empty:
-                found = ", ".join(_shown(other) for other in frame[column].drop_duplicates()) or "no replicas"
-                raise NothingSelectedError(f"no replica has {column} = {_shown(value)}; there are {found}")
+                found = ", ".join(in_words(other) for other in frame[column].drop_duplicates()) or "no replicas"
+                raise NothingSelectedError(f"no replica has {column} = {in_words(value)}; there are {found}")
             frame = kept
         return frame
 
@@ -245,11 +245,11 @@ def check_only_seeds_differ(rows: pd.DataFrame) -> None:
     for column in CELL:
         found = rows[column].drop_duplicates() if column in rows else pd.Series(dtype=object)
         if len(found) > 1:
-            values = ", ".join(_shown(value) for value in found)
+            values = ", ".join(in_words(value) for value in found)
             raise ValueError(f"a mean must be over seeds alone, got {column} = {values}; name one {column}")
     seeds = rows["seed"] if "seed" in rows else pd.Series(dtype=object)
     if not seeds.is_unique:
-        twice = _shown(seeds[seeds.duplicated()].iloc[0])
+        twice = in_words(seeds[seeds.duplicated()].iloc[0])
         raise ValueError(f"a mean must be over different seeds, got seed {twice} twice")
 
 
@@ -302,7 +302,7 @@ def _correlation(ranks: np.ndarray) -> float:
 def _next_epoch(rows: pd.DataFrame, metric: str, at: str | float) -> str:
     """Return in words at which epoch after a moment a metric was measured; empty if at none."""
     later = rows["epoch"][(rows["epoch"] > at) & rows[metric].notna()]
-    return "" if later.empty else f", but at {_shown(later.min())}"
+    return "" if later.empty else f", but at {in_words(later.min())}"
 
 
 def _equal(found: Any, value: Any) -> bool:
@@ -313,10 +313,6 @@ def _equal(found: Any, value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:g}" if _is_number(value) else str(value)
 
 
 def _value(value: Any, key: str) -> Any:

@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from noisereg.labels import in_words
 from noisereg.report.claims.selection import REPLICA, Selection, have_diverged
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.check_panel import check_chart
@@ -26,7 +27,7 @@ from noisereg.report.figures.panel_values import (
 from noisereg.report.figures.plane_panel import plane_charts
 from noisereg.report.figures.reliability_panel import reliability_chart
 from noisereg.report.figures.tradeoff_panel import tradeoff_chart
-from noisereg.report.figures.usual import usual_panels
+from noisereg.report.figures.usual import end_panels, usual_panels
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.report.groups.run_group import RunGroup
 
@@ -120,7 +121,10 @@ def draw_figure(
         ['hypercube', 'one seed, no interval']
     """
     if not panels:
-        raise ValueError("a figure needs at least one panel, got none: no error, active neurons or norm was measured")
+        why = "no error, active neurons or norm was measured"
+        if curves.empty and end_panels(replicas):
+            why = "its replicas have one p, learning rate and arm, and no run wrote metrics.csv (logger=csv writes it)"
+        raise ValueError(f"a figure needs at least one panel, got none: {why}")
     draw: dict[str, Callable[[PanelSpec], Sequence[Any]]] = {
         "histograms": lambda panel: _histograms(panel, replicas, fires),
         "check": lambda panel: [check_chart(panel, checks)],
@@ -215,12 +219,14 @@ def _singles(panel: PanelSpec, table: pd.DataFrame, *, replicas: pd.DataFrame, c
 def _histograms(panel: PanelSpec, replicas: pd.DataFrame, fires: Fires) -> list[alt.FacetChart]:
     """Draw one replica of each p: that with the first seed."""
     rows, charts = panel.selected.rows(replicas), []
+    if rows.empty:
+        raise ValueError(f"panel {panel.title!r} shows replicas, and there is none")
     for p, group in rows.groupby("p"):
         (first,) = group.sort_values("seed", kind="stable").head(1).to_dict("records")
         counts = fires(Selection({name: first[name] for name in REPLICA if name in rows}))
         if counts is None:
             raise ValueError(f"panel {panel.title!r} needs fires.npz, which the run does not have")
-        title = panel.title if rows["p"].nunique() == 1 else f"{panel.title}, p = {p:g}"
+        title = panel.title if rows["p"].nunique() == 1 else f"{panel.title}, p = {in_words(p)}"
         charts.append(histogram_chart(counts[0], neurons=panel.neurons, title=title))
     return charts
 

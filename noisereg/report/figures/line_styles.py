@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from noisereg.labels import label_of
+from noisereg.labels import in_words, label_of
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.panel_values import LINE_COLUMNS
 
@@ -97,7 +97,7 @@ def name_lines(table: pd.DataFrame) -> pd.DataFrame:
     names = _differing(table)[1:]
     if not names:
         return table
-    words = ([_in_words(name, value) for value in table[name]] for name in names)
+    words = ([_line_words(name, value) for value in table[name]] for name in names)
     return table.assign(line=[", ".join(parts) for parts in zip(*words, strict=True)])
 
 
@@ -134,5 +134,5 @@ def _differing(table: pd.DataFrame) -> list[str]:
     return [name for name in LINE_COLUMNS if name in table and table[name].nunique() > 1]
 
 
-def _in_words(name: str, value: Any) -> str:
-    return f"{label_of(name).words} {value:g}" if name in _ON_A_SCALE else str(value)
+def _line_words(name: str, value: Any) -> str:
+    return f"{label_of(name).words} {in_words(value)}" if name in _ON_A_SCALE else str(value)

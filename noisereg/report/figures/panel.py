@@ -10,7 +10,7 @@ from noisereg.report.claims.selection import Selection
 from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text, must_be
 
 Kind = Literal["curves", "end", "scatter", "histograms", "check", "reliability", "plane", "tradeoff"]
-_MOST_METRICS = 40
+_MOST_METRICS = 200  # of a panel: the layers of a deep network
 
 
 class ReferenceLine(Stated):
@@ -111,7 +111,7 @@ class PanelSpec(Stated):
         """Return the columns of some rows that are shown, with their labels.
 
         Raises:
-            ValueError: if the rows have none of them.
+            ValueError: if the rows have none of them, or more than have room.
 
         Example:
             >>> rows = pd.DataFrame({"p": [0.0], "norm/hidden": 1.0, "norm/output": 2.0})
@@ -128,4 +128,6 @@ class PanelSpec(Stated):
         shown = {column: label for column, label in found.items() if frame[column].notna().any()}
         if not shown:
             raise ValueError(f"panel {self.title!r} needs {', '.join(self.metrics)}; no run measured it")
-        return dict(list(shown.items())[:_MOST_METRICS])
+        if len(shown) > _MOST_METRICS:
+            raise ValueError(f"panel {self.title!r} has room for {_MOST_METRICS} columns, got {len(shown)}; name some")
+        return shown

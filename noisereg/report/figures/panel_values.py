@@ -8,8 +8,9 @@ import pandas as pd
 from noisereg.labels import label_of
 from noisereg.report.claims.selection import REPLICA, have_diverged
 from noisereg.report.figures.panel import PanelSpec
+from noisereg.report.groups.comparison import varies_within
 from noisereg.report.groups.naming import differing_columns
-from noisereg.statistics import bands
+from noisereg.statistics import CELL, bands
 
 LINE_COLUMNS = ("p", "lr", "arm", "quantity")  # that tell the lines of a panel apart, the first that differs by colour
 _MOST_POINTS_A_LINE = 300
@@ -164,10 +165,20 @@ def stops_early(curves: pd.DataFrame) -> bool:
 
 
 def _line_columns(spec: PanelSpec, rows: pd.DataFrame) -> list[str]:
-    """Return the columns that tell the lines of a panel apart: those it names, or those in which replicas differ."""
-    if spec.by:
-        return [column for column in spec.by if rows[column].nunique() > 1]
-    return differing_columns(rows, known="" if spec.kind == "curves" else spec.along)
+    """Return the columns that tell the lines of a panel apart: those it names, or those in which replicas differ.
+
+    Raises:
+        ValueError: if those it names leave out one in which the replicas of a mean differ.
+    """
+    along = "" if spec.kind == "curves" else spec.along
+    if not spec.by:
+        return differing_columns(rows, known=along)
+    named = [column for column in (*spec.by, along) if column in rows]
+    others = [column for column in CELL if column in rows and column not in named]
+    hidden = [column for column in others if varies_within(rows[column], [rows[name] for name in named])]
+    if hidden and spec.kind != "scatter":
+        raise ValueError(f"panel {spec.title!r}: a mean would be over several {hidden[0]}; name {hidden[0]} in by")
+    return [column for column in spec.by if column in rows and rows[column].nunique() > 1]
 
 
 def _clipped(spec: PanelSpec, table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -202,39 +213,59 @@ def _over_training(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFr
     _check_rows(rows, needed=("step", "epoch", "p", "seed"), once="step")
     keys = _line_columns(spec, rows)
     columns = spec.columns(rows)
-    rows = rows.assign(diverged=from_diverged(rows, replicas))
+    rows = rows.assign(diverged=from_diverged(rows, replicas), moment=_moments(rows))
     parts = []
     for column, label in columns.items():
         for arm, part in rows.groupby("arm", sort=False) if "arm" in keys else [("", rows)]:
             if not part[column].notna().any():
                 continue
             table = _curve_means(part, spec.factor * part[column])
-            place = table["epoch"].map(part.groupby("epoch")["step"].max()) if spec.along == "step" else table["epoch"]
+            place = table["moment"].map(part.groupby("moment")[spec.along].max())
             parts.append(table.assign(x=place, quantity=label, arm=arm))
     return pd.concat(parts, ignore_index=True)[["x", *keys, "quantity", "mean", "low", "high", "n", "replicas"]]
 
 
-def _curve_means(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
-    """Average a quantity over the seeds of each p and learning rate, at every epoch it was measured at.
+def has_moments_in_an_epoch(curves: pd.DataFrame) -> bool:
+    """Return whether a replica was measured twice in an epoch, as one that is trained for less than one.
 
-    Curves may have epochs of their own. A replica that stopped before the others of its curve keeps its last value, and
-    a curve goes on to the end of the longest one. One that diverged has no value from then on.
+    Example:
+        >>> has_moments_in_an_epoch(pd.DataFrame({"p": 0.2, "seed": 0, "step": [0, 9], "epoch": 0}))
+        True
+    """
+    place = [column for column in (*REPLICA, "epoch") if column in curves]
+    return "epoch" in place and bool(curves.duplicated(place).any())
+
+
+def _moments(rows: pd.DataFrame) -> pd.Series:
+    """Return of each measurement its epoch and, below the point, which one of its replica in that epoch it is."""
+    own = [column for column in (*REPLICA, "epoch") if column in rows]
+    number = rows.sort_values("step", kind="stable").groupby(own, dropna=False).cumcount()
+    return rows["epoch"] + number / (number.max() + 1)
+
+
+def _curve_means(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """Average a quantity over the seeds of each p and learning rate, at every moment it was measured at.
+
+    Curves may have moments of their own. A replica that stopped before the others of its curve keeps its last value,
+    and a curve goes on to the end of the longest one. One that diverged has no value from then on.
     """
     curve = [column for column in ("p", "lr") if column in rows]
     replica = [*curve, "seed"]
-    wide = rows[[*replica, "epoch"]].assign(value=values).groupby([*replica, "epoch"])["value"].last().unstack("epoch")
+    wide = (
+        rows[[*replica, "moment"]].assign(value=values).groupby([*replica, "moment"])["value"].last().unstack("moment")
+    )
     wide = wide.loc[:, wide.notna().any()]
-    end = rows.groupby(replica)["epoch"].max()
-    epochs = wide.columns.to_numpy()
-    last = np.searchsorted(epochs, end.to_numpy(), side="right") - 1  # the newest epoch measured before its end
-    newest = np.minimum(np.arange(len(epochs)), last.clip(0)[:, None])
+    end = rows.groupby(replica)["moment"].max()
+    moments = wide.columns.to_numpy()
+    last = np.searchsorted(moments, end.to_numpy(), side="right") - 1  # the newest moment measured before its end
+    newest = np.minimum(np.arange(len(moments)), last.clip(0)[:, None])
     held = pd.DataFrame(np.take_along_axis(wide.to_numpy(), newest, axis=1), index=wide.index, columns=wide.columns)
     own = wide.notna().groupby(level=curve).transform("any")
     failed = rows.groupby(replica)["diverged"].any().to_numpy()[:, None]
-    held = held.mask(failed & (epochs > end.to_numpy()[:, None]))
-    over = epochs > end.groupby(level=curve).transform("max").to_numpy()[:, None]
+    held = held.mask(failed & (moments > end.to_numpy()[:, None]))
+    over = moments > end.groupby(level=curve).transform("max").to_numpy()[:, None]
     long = held.where(own | over).melt(ignore_index=False, value_name="value").reset_index()
-    table = bands(long, "value", by=[*curve, "epoch"])
+    table = bands(long, "value", by=[*curve, "moment"])
     return table[table["n"] > 0].reset_index(drop=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from noisereg.labels import label_of
+from noisereg.labels import in_words, label_of
 from noisereg.report.claims.selection import have_diverged
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.panel import PanelSpec
@@ -31,7 +31,7 @@ def split_by_strength(replicas: pd.DataFrame) -> list[tuple[str, str, pd.DataFra
         arm = str(rows["arm"].iloc[0]) if "arm" in rows else "p"
         named = _STRENGTH.search(arm)
         method = arm[: named.start()] if named else arm
-        parts.append((method, named[1] if named else f"{rows['p'].iloc[0]:g}", rows))
+        parts.append((method, named[1] if named else in_words(rows["p"].iloc[0]), rows))
     return parts
 
 

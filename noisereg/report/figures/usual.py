@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from noisereg.labels import label_of, measured_as
+from noisereg.labels import in_words, label_of, measured_as
 from noisereg.report.claims.selection import Selection
 from noisereg.report.figures.panel import Kind, PanelSpec
+from noisereg.report.figures.panel_values import has_moments_in_an_epoch
 
 _ERRORS = ("test/error", "train/error")
 _SPLITS = ("train", "test")
@@ -32,13 +33,19 @@ def curve_panels(curves: pd.DataFrame) -> list[PanelSpec]:
         ['test error (%)', 'weight norm, hidden']
     """
     shown = [*_ERRORS, *_active(curves), *_few_layers(curves, "norm")]
-    panels = [_panel(metric, "curves") for metric in shown if _is_measured(curves, metric)]
-    panels += [_layers_panel(stem, "curves") for stem in _fractions(curves) if len(_few_layers(curves, stem)) > 1]
+    along = "step" if has_moments_in_an_epoch(curves) else ""
+    panels = [_panel(metric, "curves", x=along) for metric in shown if _is_measured(curves, metric)]
+    stems = [stem for stem in _fractions(curves) if len(_few_layers(curves, stem)) > 1]
+    panels += [_layers_panel(stem, "curves", x=along) for stem in stems]
     if not all(_varies(curves, column) for column in ("p", "lr")):
         return panels
     return [
         panel.model_copy(
-            update={"title": f"{panel.title}, lr {rate:g}", "chosen": Selection({"lr": rate}), "row": panel.title}
+            update={
+                "title": f"{panel.title}, lr {in_words(rate)}",
+                "chosen": Selection({"lr": rate}),
+                "row": panel.title,
+            }
         )
         for panel in panels
         for rate in sorted(curves["lr"].unique())
@@ -60,7 +67,9 @@ def end_panels(replicas: pd.DataFrame) -> list[PanelSpec]:
     shown = [*_ERRORS, *active, *_few_layers(replicas, "norm")]
     panels = [_panel(metric, "end", x=along) for metric in shown if _is_measured(replicas, metric)]
     stems = (*_fractions(replicas), "norm")
-    return panels + [_layers_panel(stem, "end") for stem in stems if len(_layers(replicas, stem)) > _MOST_LAYERS]
+    return panels + [
+        _layers_panel(stem, "end", x="metric") for stem in stems if len(_layers(replicas, stem)) > _MOST_LAYERS
+    ]
 
 
 def varying_column(replicas: pd.DataFrame) -> str:
@@ -80,12 +89,10 @@ def _panel(metric: str, kind: Kind, *, x: str = "") -> PanelSpec:
     )
 
 
-def _layers_panel(stem: str, kind: Kind) -> PanelSpec:
+def _layers_panel(stem: str, kind: Kind, *, x: str) -> PanelSpec:
     """Return a panel of all layers: a line each over training, or along the axis at the end of it."""
-    label, is_end = label_of(f"{stem}/each layer"), kind == "end"
-    return PanelSpec(
-        title=label.title, kind=kind, x="metric" if is_end else "", metrics={f"{stem}/*": ""}, factor=label.factor
-    )
+    label = label_of(f"{stem}/each layer")
+    return PanelSpec(title=label.title, kind=kind, x=x, metrics={f"{stem}/*": ""}, factor=label.factor)
 
 
 def _active(rows: pd.DataFrame) -> list[str]:

@@ -140,8 +140,8 @@ class Comparison:
     def _rated(self, number: int, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a group with its number, and the learning rate that all its runs have."""
         rate = learning_rate_of(self.groups[number].runs[0])
-        if "lr" not in table and isinstance(rate, int | float):
-            table = table.assign(lr=float(rate))
+        if "lr" not in table and rate is not None:
+            table = table.assign(lr=rate)
         return table.assign(**{GROUP: number})
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

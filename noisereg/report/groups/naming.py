@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from noisereg.labels import label_of
+from noisereg.labels import in_words, label_of
 
 _COLUMNS = ("p", "lr", "arm")  # that tell replicas apart, beside their seed
 _WORDS = {"arm": "{}", "p": "p = {}", "lr": f"{label_of('lr').words} {{}}"}
@@ -24,16 +24,6 @@ class AnalysedNetwork(NamedTuple):
     replica: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     classes: Sequence[str] = ()
-
-
-def in_words(value: Any) -> str:
-    """Return the value of a setting as words or a number, of which two are told apart to twelve digits.
-
-    Example:
-        >>> in_words(0.1 + 0.2), in_words(240.0), in_words(1234567), in_words("MLP")
-        ('0.3', '240', '1234567', 'MLP')
-    """
-    return f"{value:.12g}" if isinstance(value, int | float) else str(value)
 
 
 def differing_columns(rows: pd.DataFrame, *, known: str = "") -> list[str]:

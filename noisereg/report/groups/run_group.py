@@ -16,6 +16,7 @@ from jaxtyping import Int64
 
 from noisereg.config.same_run import LABEL_FILE, result_settings
 from noisereg.config.sections import is_below
+from noisereg.labels import in_words
 from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection, have_diverged
 from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork
@@ -224,8 +225,11 @@ class RunGroup:
     def _rates(self) -> list[tuple[Run, dict[str, Any]]]:
         """Each run with its learning rate, for rows that do not have theirs; empty where all runs have the same."""
         rates = [learning_rate_of(run) for run in self.runs]
-        differ = len(set(map(str, rates))) > 1
-        return [(run, {"lr": rate} if differ else {}) for run, rate in zip(self.runs, rates, strict=True)]
+        differ = len(set(rates)) > 1
+        return [
+            (run, {} if rate is None or not differ else {"lr": rate})
+            for run, rate in zip(self.runs, rates, strict=True)
+        ]
 
 
 def describe_ends(groups: Iterable[RunGroup]) -> str:
@@ -367,12 +371,22 @@ def _titles(runs: Sequence[Run], settings: Sequence[Mapping[str, str]]) -> list[
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the keys of settings that have the most different values, if they have several; data only if need be."""
-    without_data = {json.dumps([item for item in own.items() if item[0] != _DATA]) for own in settings}
-    shown = [_DATA] if len(without_data) < len(settings) else []
-    keys = dict.fromkeys(key for own in settings for key in own if key != _DATA or shown)
-    kinds = {key: len({own.get(key) for own in settings}) for key in keys}
-    return sorted((key for key in kinds if kinds[key] > 1), key=lambda key: -kinds[key])[:_KEYS_IN_A_TITLE]
+    """Return the few keys of settings with the most different values, and those that tell apart what these leave alike.
+
+    Data are only among them where nothing else tells settings apart.
+    """
+
+    def count_kinds(*keys: str) -> int:
+        return len({tuple(own.get(key) for key in keys) for own in settings})
+
+    kinds = {key: count_kinds(key) for key in dict.fromkeys(key for own in settings for key in own)}
+    ordered = sorted((key for key in kinds if kinds[key] > 1), key=lambda key: (key == _DATA, -kinds[key]))
+    shown: list[str] = []
+    for key in ordered:
+        is_among_the_first = len(shown) < _KEYS_IN_A_TITLE and key != _DATA
+        if is_among_the_first or count_kinds(*shown, key) > count_kinds(*shown):
+            shown.append(key)
+    return shown
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -400,11 +414,12 @@ def _selected(selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _missing(rows: pd.DataFrame, keys: Sequence[str]) -> Iterable[str]:
     """Yield a line for each cell that lacks seeds which others of the rows have."""
+    rows = rows[rows["seed"].notna()]
     for cell, part in rows.groupby(list(keys)):
         lacking = sorted(set(rows["seed"]) - set(part["seed"]))
         if lacking:
             place = Selection(dict(zip(keys, cell, strict=True))).place
-            yield f"{place}: seeds {', '.join(map(str, lacking))}"
+            yield f"{place}: seeds {', '.join(map(in_words, lacking))}"
 
 
 def _once(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
@@ -413,7 +428,16 @@ def _once(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
     return rows[~is_double].reset_index(drop=True) if is_double.any() else rows
 
 
-def learning_rate_of(run: Run) -> Any:
-    """Return the learning rate of a run's configuration, a number or whatever stands there; None if it has none."""
+def learning_rate_of(run: Run) -> float | None:
+    """Return the learning rate of a run's configuration; None if it has none, or several, which its rows have then.
+
+    Example:
+        >>> from pathlib import Path
+        >>> rates = (0.1, [0.1], [0.1, 0.2])
+        >>> [learning_rate_of(Run(Path(), "finished", record={"config": {"optimizer": {"lr": lr}}})) for lr in rates]
+        [0.1, 0.1, None]
+    """
     optimizer = run.config.get("optimizer")
-    return optimizer.get("lr") if isinstance(optimizer, Mapping) else None
+    given = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
+    (rate,) = given if isinstance(given, list) and len(given) == 1 else (given,)
+    return float(rate) if isinstance(rate, int | float) else None

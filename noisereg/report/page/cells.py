@@ -12,12 +12,7 @@ from noisereg.runs.reading import Run
 
 
 def count_verdicts(judgements: Sequence[Judgement]) -> dict[str, int]:
-    """Count verdicts, in the order from reproduced to not applicable.
-
-    Example:
-        >>> list(count_verdicts([]))
-        ['reproduced', 'direction only', 'not reproduced', 'undecided', 'not judged', 'not applicable']
-    """
+    """Count verdicts, in the order from reproduced to not applicable."""
     found = Counter(judgement.verdict for judgement in judgements)
     return {verdict: found[verdict] for verdict in VERDICTS}
 

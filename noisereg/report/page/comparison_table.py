@@ -1,18 +1,17 @@
 """Groups of runs side by side as tables: means for each combination of what differs, and paired differences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from noisereg.labels import INTERVAL, label_of
+from noisereg.labels import INTERVAL, in_words, label_of
 from noisereg.report.groups.comparison import Comparison
-from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
-from noisereg.report.page.means_table import cells_of_metrics, page_rows, with_interval
+from noisereg.report.page.means_table import cells_of_metrics, page_table, with_interval
 from noisereg.report.page.terminal import WITHOUT_ROOM, means_table, print_table, table_of_lines
 from noisereg.runs.reading import Run
 from noisereg.runs.summary import summary_metrics
@@ -37,21 +36,28 @@ def result_tables(groups: Sequence[RunGroup]) -> list[Table]:
     compared = compare_groups(groups)
     if compared and compared.has_several_settings:
         return [comparison_table(compared)]
-    return [means_table(group) for group in groups]
+    return [means_table(group) for group in groups if not group.means.empty]
 
 
 def print_results(runs: Sequence[Run], console: Console) -> None:
-    """Print the means of a sweep's runs by what differs between them, with their intervals and paired differences.
+    """Print the means of a sweep's runs, as `print_means` does; those that cannot be read are left out."""
+    print_means(read_groups(runs)[0], console, most=_MOST_TABLES, elsewhere="by noisereg report")
 
-    Those that cannot be read, and those with claims, are left out.
+
+def print_means(groups: Sequence[RunGroup], console: Console, *, most: int, elsewhere: str) -> None:
+    """Print the means of groups without claims by what differs between them, with intervals and paired differences.
+
+    Args:
+        groups: of runs; those with claims are left out.
+        console: to print on.
+        most: tables that are printed.
+        elsewhere: where the others are, in words.
     """
-    groups, _ = read_groups(runs)
-    own = [group for group in groups if not group.judgements and not group.means.empty]
-    tables = result_tables(own)
-    for table in tables[:_MOST_TABLES]:
+    tables = result_tables([group for group in groups if not group.judgements])
+    for table in tables[:most]:
         print_table(table, console)
     if tables:
-        more = f"; {len(tables) - _MOST_TABLES} more tables by noisereg report" if len(tables) > _MOST_TABLES else ""
+        more = f"; {len(tables) - most} more tables {elsewhere}" if len(tables) > most else ""
         console.print(f"{INTERVAL}; differences seed by seed{more}", soft_wrap=True)
 
 
@@ -93,30 +99,22 @@ def comparison_table(compared: Comparison) -> Table:
 
 
 def comparison_cells(compared: Comparison) -> dict[str, Any]:
-    """Return the means as cells of a table, in the units that are shown: a row for each metric and combination."""
-    rows = [
-        [
-            label_of(str(row["metric"])).title,
-            *(in_words(row[key]) for key in compared.keys),
-            *with_interval(row, MEAN),
-            replicas_in_words(row["n"], row["replicas"]),
-        ]
-        for row in page_rows(compared.means)
-    ]
-    return {"header": ["metric", *compared.keys, "mean", "95 % interval", "n"], "rows": rows}
+    """Return the means as a table of the page: a row for each metric and combination."""
+
+    def row_of(row: Mapping[str, Any]) -> list[str]:
+        place = [in_words(row[key]) for key in compared.keys]
+        return [*place, *with_interval(row, MEAN), replicas_in_words(row["n"], row["replicas"])]
+
+    header = [*compared.keys, "mean", "95 % interval", "n"]
+    return page_table(compared.means, header, row_of, file="comparison.csv")
 
 
 def difference_cells(compared: Comparison) -> dict[str, Any]:
-    """Return the paired differences to the first values as cells of a table, in the units that are shown."""
-    rows = [
-        [
-            label_of(str(row["metric"])).title,
-            *(in_words(row[key]) for key in compared.keys),
-            f"{row['key']} = {in_words(row['than'])}",
-            *with_interval(row, DIFFERENCE),
-            f"{row['pairs']:,}",
-        ]
-        for row in page_rows(compared.differences_to_the_first)
-    ]
-    header = ["metric", *compared.keys, LESS_THE_SAME, "difference", "95 % interval", "pairs"]
-    return {"header": header, "rows": rows}
+    """Return the paired differences to the first values as a table of the page."""
+
+    def row_of(row: Mapping[str, Any]) -> list[str]:
+        place = [*(in_words(row[key]) for key in compared.keys), f"{row['key']} = {in_words(row['than'])}"]
+        return [*place, *with_interval(row, DIFFERENCE), f"{row['pairs']:,}"]
+
+    header = [*compared.keys, LESS_THE_SAME, "difference", "95 % interval", "pairs"]
+    return page_table(compared.differences_to_the_first, header, row_of, file="differences.csv")

@@ -154,7 +154,7 @@ def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] |
         "claims": [claim_cells(judgement) for judgement in group.judgements],
         "counts_in_words": kinds_in_words(count_by_kind(group.judgements)),
         "means": means,
-        "are_means_open": means is not None and not group.judgements and len(means["rows"]) <= _MOST_OPEN_ROWS,
+        "are_means_open": not group.judgements and len(means["rows"]) <= _MOST_OPEN_ROWS,
         "layers": layer_tables(group.replicas),
         "missing": [*(f"Missing: {line}" for line in group.missing), *group.notes, *figure.notes],
         "runs": [run_facts(run) for run in group.runs],

@@ -5,12 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from noisereg.labels import label_of, without_threshold
+from noisereg.labels import label_of
 from noisereg.report.groups.naming import rows_by_name
 from noisereg.report.page.cells import replicas_in_words
+from noisereg.report.page.means_table import FEWEST_LAYERS, fraction_stem, shown_means, with_interval
 from noisereg.statistics import DIFFERENCE, MEAN, paired_means
-
-FEWEST_LAYERS = 5  # layers; the means of fewer stand in the other tables
 
 
 def layer_tables(replicas: pd.DataFrame) -> list[dict[str, Any]]:
@@ -32,23 +31,12 @@ def layer_tables(replicas: pd.DataFrame) -> list[dict[str, Any]]:
     return [table for stem in ordered if (table := _table(replicas, stem))]
 
 
-def fraction_stem(metric: str) -> str:
-    """Return what stands before the layer in the name of an active fraction of a layer; "" for other metrics.
-
-    Example:
-        >>> fraction_stem("test/active_fraction_above_0.1/relu1"), fraction_stem("test/error")
-        ('test/active_fraction_above_0.1/', '')
-    """
-    is_one = without_threshold(metric).startswith(("test/active_fraction/", "train/active_fraction/"))
-    return "/".join([*metric.split("/")[:2], ""]) if is_one else ""
-
-
 def _table(replicas: pd.DataFrame, stem: str) -> dict[str, Any] | None:
     layers = [str(name) for name in replicas if str(name).startswith(stem) and replicas[name].notna().any()]
     networks = list(rows_by_name(replicas))
     if len(layers) < FEWEST_LAYERS or len(networks) < 2:
         return None
-    means = paired_means(replicas, layers)
+    means = shown_means(paired_means(replicas, layers))
     cells = {name: rows.set_index("metric").to_dict("index") for name, rows in rows_by_name(means).items()}
     heads = {name: f"{name} (%{_lacking_in_words(cells[name].values())})" for name in networks}
     changed = [name for name in networks if any(cell["pairs"] for cell in cells[name].values())]
@@ -63,7 +51,7 @@ def _table(replicas: pd.DataFrame, stem: str) -> dict[str, Any] | None:
     header = ["layer", *heads.values(), *(f"{name} less p = 0 (points)" for name in changed)]
     seeds = "one seed" if means["n"].max() == 1 else f"95 % t intervals over {means['n'].max()} seeds"
     what = label_of(stem.removesuffix("/")).words.removeprefix("active fraction, ")
-    return {"title": f"Active units of each layer, {what} ({seeds})", "header": header, "rows": body}
+    return {"title": f"Active units of each layer, {what} ({seeds})", "header": header, "rows": body, "more": ""}
 
 
 def _lacking_in_words(cells: Iterable[Mapping[str, Any]]) -> str:
@@ -74,6 +62,5 @@ def _lacking_in_words(cells: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(cell: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Return a share in percent, with its interval if it has one."""
-    numbers = [f"{100 * cell[key]:.4g}" for key in names[:3] if not pd.isna(cell[key])]
-    return f"{numbers[0]} ({numbers[1]} to {numbers[2]})" if len(numbers) == 3 else "".join(numbers)
+    mean, interval = with_interval(cell, names)
+    return f"{mean} ({interval})" if interval else mean

@@ -2,47 +2,54 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from noisereg.labels import label_of, without_threshold
-from noisereg.report.groups.naming import in_words
+from noisereg.labels import in_words, label_of, without_threshold
 from noisereg.report.page.cells import number, replicas_in_words
-from noisereg.report.page.layer_table import FEWEST_LAYERS, fraction_stem
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
-_MOST_ROWS = 400  # results.csv has them all
+_MOST_ROWS = 400
+FEWEST_LAYERS = 5  # that have a table of their own
 
 
-def means_table(means: pd.DataFrame) -> dict[str, list[Any]] | None:
-    """Return `RunGroup.means` as header and rows of cells, in the units that are shown: a row for each metric and p.
-
-    None if no replica has a metric that is shown.
-    """
+def means_table(means: pd.DataFrame) -> dict[str, Any]:
+    """Return `RunGroup.means` as a table of the page: a row for each metric and p."""
     cells = [column for column in CELL if column in means]
-    rows = [
-        [
-            label_of(str(row["metric"])).title,
+
+    def row_of(row: Mapping[str, Any]) -> list[str]:
+        return [
             *(in_words(row[cell]) for cell in cells),
             *with_interval(row, MEAN),
             replicas_in_words(row["n"], row["replicas"], row["diverged"]),
             *with_interval(row, DIFFERENCE),
             replicas_in_words(row["pairs"], row["replicas"] if row["pairs"] else 0),
         ]
-        for row in page_rows(means)
-    ]
+
     last = ("mean", "95 % interval", "n", "difference to p = 0", "95 % interval", "pairs")
-    return {"header": ["metric", *cells, *last], "rows": rows} if rows else None
+    return page_table(means, [*cells, *last], row_of, file="results.csv")
 
 
-def page_rows(means: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of the metrics that a page shows, metric by metric, as `shown_means` has them."""
+def page_table(
+    means: pd.DataFrame, header: Sequence[str], row_of: Callable[[Mapping[str, Any]], list[str]], *, file: str
+) -> dict[str, Any]:
+    """Return a table of the page, in the units that are shown: a row for each metric that it shows and each place.
+
+    Args:
+        means: with the columns of `MEAN`, of `DIFFERENCE` or both.
+        header: of the columns behind that of the metrics.
+        row_of: makes the cells below it of a row of `shown_means`.
+        file: that has all rows, for what is said where the table has not.
+    """
     place = {metric: place for place, metric in enumerate(sweep_metrics(means["metric"].unique()))}
     own = means[means["metric"].isin(place)].sort_values("metric", key=lambda names: names.map(place), kind="stable")
-    return shown_means(own.head(_MOST_ROWS)).to_dict("records")
+    shown = shown_means(own.head(_MOST_ROWS)).to_dict("records")
+    more = f"{len(own) - _MOST_ROWS:,} more rows are in {file}" if len(own) > _MOST_ROWS else ""
+    rows = [[label_of(str(row["metric"])).title, *row_of(row)] for row in shown]
+    return {"header": ["metric", *header], "rows": rows, "more": more}
 
 
 def shown_means(means: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +83,8 @@ def shown_means(means: pd.DataFrame) -> pd.DataFrame:
 def sweep_metrics(metrics: Iterable[str]) -> list[str]:
     """Return the metrics that the page shows: errors (last, best and selected), active neurons and fractions, norms.
 
-    Of many layers only the whole network's fraction is among them: the layers have a table of their own.
+    Of many layers only the whole network's fraction is among them: the layers have a table of their own. Where none of
+    these was measured, all others are shown.
 
     Example:
         >>> sweep_metrics(["test/error", "norm/hidden", "test/loss"])
@@ -91,7 +99,18 @@ def sweep_metrics(metrics: Iterable[str]) -> list[str]:
     names = list(map(str, metrics))
     num_layers = Counter(filter(None, map(fraction_stem, names)))
     names = [name for name in names if num_layers[fraction_stem(name)] < FEWEST_LAYERS]
-    return [name for fits in kinds for name in names if fits(name)]
+    return [name for fits in kinds for name in names if fits(name)] or [name for name in names if "/" in name]
+
+
+def fraction_stem(metric: str) -> str:
+    """Return what stands before the layer in the name of an active fraction of a layer; "" for other metrics.
+
+    Example:
+        >>> fraction_stem("test/active_fraction_above_0.1/relu1"), fraction_stem("test/error")
+        ('test/active_fraction_above_0.1/', '')
+    """
+    is_one = without_threshold(metric).startswith(("test/active_fraction/", "train/active_fraction/"))
+    return "/".join([*metric.split("/")[:2], ""]) if is_one else ""
 
 
 def cells_of_metrics(rows: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) -> tuple[int, list[str]]:

@@ -8,10 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.labels import INTERVAL, is_even, label_of
+from noisereg.labels import INTERVAL, in_words, is_even, label_of
 from noisereg.report.claims.correction import changed_by_holm
 from noisereg.report.claims.verdicts import VERDICTS, Judgement
-from noisereg.report.groups.naming import in_words
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number, replicas_in_words
 from noisereg.report.page.means_table import cells_of_metrics
@@ -31,14 +30,7 @@ _STYLES = {
 
 
 def judgement_table(judgements: Iterable[Judgement]) -> Table:
-    """Return a row for each claim: the paper's number beside ours, and the verdict; why, where it is not judged.
-
-    Example:
-        >>> judgement = Judgement(id="F1", says="It falls.", place="figure 1", paper=0.2, theory=None, mean=0.2,
-        ...                       low=0.1, high=0.3, n=5, verdict="reproduced", why="")
-        >>> judgement_table([judgement]).row_count
-        1
-    """
+    """Return a row for each claim: the paper's number beside ours, and the verdict; why, where it is not judged."""
     table = Table(box=SIMPLE, caption=f"ours: {INTERVAL}", padding=(0, 1, 0, 0))
     table.add_column("claim", min_width=22)
     for name in ("paper or\ntheory", "ours", "n"):
@@ -93,10 +85,6 @@ def table_of_lines(
         title: of the table.
         settings: how many columns come before n.
         difference: how a cell begins by which a line of differences is told, which is faint.
-
-    Example:
-        >>> table_of_lines([["0.2", "3", "25.00±1.00"]], ["p", "n", "test error (%)"], title="A", settings=1).row_count
-        1
     """
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, padding=0)
     lines = [[cell.replace(" [", "\n[") for cell in line] for line in lines]  # the ends of an interval
@@ -144,10 +132,6 @@ def overview_table(groups: Sequence[RunGroup]) -> Table:
 
     What holds by construction is counted apart. Below stands how many replicas diverged or ended early, if any
     did, and how many directions would change under a correction for many claims.
-
-    Example:
-        >>> overview_table([]).row_count
-        0
     """
     table = Table(
         "experiment",
@@ -170,12 +154,7 @@ def overview_table(groups: Sequence[RunGroup]) -> Table:
 
 
 def holm_in_words(groups: Iterable[RunGroup]) -> str:
-    """Return how many directions would change under Holm's correction within each experiment, in words; or nothing.
-
-    Example:
-        >>> holm_in_words([])
-        ''
-    """
+    """Return how many directions would change under Holm's correction within each experiment, in words; or nothing."""
     changes = [changed_by_holm(group.judgements) for group in groups]
     decided, changed = sum(number for _, number in changes), [name for names, _ in changes for name in names]
     if not decided:
@@ -185,12 +164,7 @@ def holm_in_words(groups: Iterable[RunGroup]) -> str:
 
 
 def kinds_table(groups: Sequence[RunGroup]) -> Table:
-    """Return a row for each kind of claim, with the number of claims of it that have each verdict.
-
-    Example:
-        >>> kinds_table([]).row_count
-        0
-    """
+    """Return a row for each kind of claim, with the number of claims of it that have each verdict."""
     table = Table("kind of claim", "claims", "verdicts")
     counts = count_by_kind(judgement for group in groups for judgement in group.judgements)
     for words, own in counts.items():
@@ -209,7 +183,8 @@ def _ours(judgement: Judgement) -> str:
         return ""
     words = [shown["mean"]]
     if shown["low"] and shown["high"]:
-        half = f"± {judgement.factor * (judgement.high - judgement.low) / 2:.2g}"
+        half = judgement.factor * (judgement.high - judgement.low) / 2
+        digits = ",.0f" if 99.5 <= half < 1e7 else ".2g"
         lies_evenly = is_even(judgement.mean, judgement.low, judgement.high)
-        words.append(half if lies_evenly else f"[{shown['low']}, {shown['high']}]")
+        words.append(f"± {half:{digits}}" if lies_evenly else f"[{shown['low']}, {shown['high']}]")
     return " ".join([*words, judgement.unit]).rstrip()

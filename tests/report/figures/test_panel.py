@@ -63,3 +63,10 @@ def test_a_star_stands_for_the_layers():
 def test_a_metric_that_no_run_measured_is_named():
     with pytest.raises(ValueError, match="panel 'norm' needs norm/hidden; no run measured it"):
         PanelSpec(title="norm", metrics=METRICS).columns(pd.DataFrame({"test/error": [0.5]}))
+
+
+def test_a_panel_shows_all_layers_or_says_that_it_has_no_room():
+    norms, layers = PanelSpec(title="norms", metrics={"norm/*": ""}), [f"norm/layer{place}" for place in range(201)]
+    assert list(norms.columns(pd.DataFrame(1.0, index=[0], columns=layers[:110]))) == layers[:110]
+    with pytest.raises(ValueError, match="panel 'norms' has room for 200 columns, got 201; name some"):
+        norms.columns(pd.DataFrame(1.0, index=[0], columns=layers))

@@ -253,3 +253,29 @@ def test_two_result_rows_of_a_replica_are_refused():
     found = pd.DataFrame([{"p": 0.1, "seed": 3, "lr": lr, "x": 1.0} for lr in (0.1, 0.2, 0.2)])
     with pytest.raises(ValueError, match=r"one row, got two for lr=0.2, p=0.1, seed=3"):
         panel_means(PanelSpec(title="x", kind="end", metrics={"x": "x"}), replicas=found, curves=found[:0])
+
+
+def test_each_measurement_of_an_epoch_has_its_own_mean():
+    curves = pd.DataFrame(
+        [
+            {"p": 0.2, "seed": seed, "step": step, "epoch": step // 240, "test/error": 0.1 * seed + step / 1000}
+            for seed in (0, 1)
+            for step in (0, 100, 240, 300)
+        ]
+    )
+    for x, places in (("step", [0, 100, 240, 300]), ("epoch", [0, 0, 1, 1])):
+        found = panel_means(PanelSpec(title="error", metrics=ERROR, x=x), replicas=curves[:0], curves=curves)
+        assert found["x"].tolist() == places
+        assert found["mean"].tolist() == pytest.approx([0.05, 0.15, 0.29, 0.35])
+
+
+@pytest.mark.parametrize("kind", ["curves", "end"])
+def test_lines_that_leave_out_what_replicas_differ_in_are_refused(kind):
+    spec = PanelSpec(title="error", kind=kind, metrics=ERROR, by=["arm"])
+    assert set(table(spec, ends(arms=("a", "b"), strengths=(0.2,)))["arm"]) == {"a", "b"}
+    rows = ends(arms=("a", "b"))
+    if kind == "end":  # along p, which is told by the axis
+        assert len(table(spec, rows)) == 4
+        rows = rows.assign(lr=[0.1, 0.2] * 6, seed=range(12))
+    with pytest.raises(ValueError, match=r"panel 'error': a mean would be over several (p|lr); name (p|lr) in by"):
+        table(spec, rows)

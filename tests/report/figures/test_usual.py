@@ -8,7 +8,8 @@ import pytest
 import vl_convert
 from PIL import Image
 
-from noisereg.report import against_p, curves, run_figures, save
+from noisereg.report import run_figures, save
+from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.usual import curve_panels, usual_panels
 
 METRICS = ("test/error", "train/error", "train/active_neurons", "test/active_neurons", "norm/hidden", "norm/output")
@@ -27,6 +28,16 @@ def run(*, strengths=(0.0, 0.2), seeds=3, epochs=3, rates=(0.1,), metrics=METRIC
 def ends(frame):
     """Return the result rows of a run."""
     return frame[frame["epoch"] == frame["epoch"].max()].to_dict("records")
+
+
+def curves(frame, **words):
+    """Return the figure of the curves alone."""
+    return run_figures([], frame, **words)["curves"]
+
+
+def against_p(rows):
+    """Return the figure of the end alone."""
+    return run_figures(rows, pd.DataFrame())["against_p"]
 
 
 def panels(chart):
@@ -59,11 +70,11 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_a_run_of_any_shape_has_both_figures(shape, tmp_path):
+def test_a_run_of_any_shape_has_its_figures(shape, tmp_path):
     frame = run(**shape)
-    for draw, data in ((curves, frame), (against_p, ends(frame))):
-        save(draw(data, title="Any", subtitle="shape"), tmp_path / draw.__name__)
-        image = Image.open(tmp_path / f"{draw.__name__}.png")
+    for name, figure in run_figures(ends(frame), frame, title="Any", subtitle="shape").items():
+        save(figure, tmp_path / name)
+        image = Image.open(tmp_path / f"{name}.png")
         assert image.width > 1000
         assert len(image.convert("RGB").getcolors(2**24)) > 20  # a page without marks has fewer
 
@@ -163,10 +174,16 @@ def test_the_same_rows_give_the_same_figure():
     assert curves(frame).to_dict() == curves(frame.sample(frac=1, random_state=0)).to_dict()
 
 
-@pytest.mark.parametrize("draw", [curves, against_p])
-def test_rows_without_a_known_metric_are_refused(draw):
-    with pytest.raises(ValueError, match="at least one panel, got none: no error, active neurons or norm was measured"):
-        draw(run(epochs=1, metrics=("val/error",)))
+def test_curves_of_less_than_an_epoch_are_drawn_over_steps():
+    rows = run().assign(epoch=0)
+    assert {panel.x for panel in curve_panels(rows)} == {"step"}
+    assert {panel.x for panel in curve_panels(run())} == {""}
+
+
+def test_replicas_of_one_cell_without_curves_are_refused_with_that_reason():
+    rows = pd.DataFrame({"p": 0.2, "seed": [0, 1], "test/error": [0.3, 0.4]})
+    with pytest.raises(ValueError, match=r"have one p, learning rate and arm, and no run wrote metrics\.csv"):
+        draw_figure(usual_panels(rows, rows[:0]), replicas=rows, curves=rows[:0])
 
 
 def titles(panels):

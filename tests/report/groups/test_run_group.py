@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,29 @@ def test_a_list_of_rates_and_a_single_one_share_a_column(tmp_path):
     assert group.curves[["lr", "x"]].values.tolist() == [[0.1, 5], [0.3, 6], [0.5, 7]]
 
 
+def test_a_list_of_one_rate_is_that_rate(tmp_path):
+    for p, lr in ((0.0, [0.1]), (0.2, 0.1), (0.3, 0.5)):
+        write_run(tmp_path / str(p), config=noise([p]) | rate(lr), replicas=replicas(p, 0))
+    (group,) = grouped(tmp_path)
+    assert group.replicas[["p", "lr"]].values.tolist() == [[0, 0.1], [0.2, 0.1], [0.3, 0.5]]
+
+
+def test_a_value_is_the_same_however_it_is_written(tmp_path):
+    for name, momentum in (("0", 0), ("1", 0.0), ("2", 0.5)):
+        optimizer = {"optimizer": CONFIG["optimizer"] | {"momentum": momentum}}
+        write_run(tmp_path / name, config=optimizer, replicas=replicas(0.2, int(name)))
+    assert [len(group.runs) for group in grouped(tmp_path)] == [2, 1]
+
+
+def test_no_two_groups_have_one_title(tmp_path):
+    keys = ("momentum", "dampening", "weight_decay", "nesterov")
+    for name, values in enumerate(product((0.1, 0.2), repeat=len(keys))):
+        optimizer = CONFIG["optimizer"] | dict(zip(keys, values, strict=True))
+        write_run(tmp_path / str(name), config={"optimizer": optimizer}, replicas=[])
+    titles = [group.title for group in grouped(tmp_path)]
+    assert len(titles) == len(set(titles)) == 16
+
+
 def test_other_settings_make_other_groups_with_titles_and_names_of_their_own(tmp_path):
     for hidden in (240, 100):
         write_run(tmp_path / str(hidden), config={"model": CONFIG["model"] | {"hidden": hidden}})
@@ -204,6 +228,11 @@ def test_missing_seeds_are_those_that_another_p_of_the_arm_has(tmp_path):
     ]
     write_run(tmp_path, replicas=rows)
     assert grouped(tmp_path)[0].missing == ["arm = a, p = 0.2: seeds 0, 2"]
+
+
+def test_missing_seeds_are_whole_numbers_that_a_replica_has(tmp_path):
+    write_run(tmp_path, replicas=[*replicas(0.0, 20240101, 20240102), *replicas(0.2, 20240102), {"p": 0.0, "x": 1.0}])
+    assert grouped(tmp_path)[0].missing == ["p = 0.2: seeds 20240101"]
 
 
 @pytest.mark.parametrize("rows", [replicas(0.0, 0, 1) + replicas(0.2, 0, 1), replicas(0.0, 3), []])

@@ -126,6 +126,13 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(tmp_path):
     assert "vegaEmbed =" not in page  # without figures, no library
 
 
+def test_histograms_of_no_replica_are_a_sentence_too(tmp_path):
+    figure = [{"title": "neurons", "kind": "histograms"}]
+    write_run(tmp_path, replicas=[], experiment={"id": "F6", "figure": figure})
+    (group,) = group_runs(find_runs([tmp_path]))
+    assert DrawnFigure.of(group).fault == "No figure: panel 'neurons' shows replicas, and there is none"
+
+
 @pytest.mark.parametrize(
     "figure", [["x"], [{"title": "a", "metrics": {"b": 1}}], {"title": 1}, [{"title": "a", "lines": 3}]]
 )

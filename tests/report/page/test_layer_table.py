@@ -29,6 +29,12 @@ def test_tables_have_a_row_for_each_layer_in_the_order_of_the_network():
     assert test["rows"][0][1] == "52 (47.03 to 56.97)"  # 4.303 standard errors of 1.155 either side
 
 
+def test_an_interval_ends_at_what_is_possible():
+    """Of 0 and 10 % it is 5 ± 12.706 · 5; of the differences to 50 % likewise."""
+    (row, *_), _ = (table["rows"] for table in layer_tables(arms(quiet=[0.5, 0.5], noisy=[0.0, 0.1])))
+    assert row == ["relu", "50 (50 to 50)", "5 (0 to 68.53)", "-45 (-100 to 18.53)"]
+
+
 def test_one_seed_has_no_interval():
     table = layer_tables(arms(quiet=[0.5], noisy=[0.25]))[0]
     assert table["title"].endswith("(one seed)")

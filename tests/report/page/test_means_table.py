@@ -46,7 +46,19 @@ def test_the_errors_of_a_sweep_say_when_they_were_measured():
 
 
 def test_runs_without_metrics_have_no_table():
-    assert tabulate([{"p": 0.0, "seed": 0, "steps": 3}]) is None
+    assert tabulate([{"p": 0.0, "seed": 0, "steps": 3}])["rows"] == []
+
+
+def test_where_no_usual_metric_was_measured_the_others_are_shown():
+    table = tabulate([{"p": 0.0, "seed": 0, "test/loss": 0.5, "steps": 3}])
+    assert [row[:3] for row in table["rows"]] == [["test loss", "0", "0.5"]]
+
+
+def test_a_table_without_room_for_all_rows_says_where_they_are():
+    rows = [{"p": p / 1000, "seed": 0, "test/error": 0.5, "norm/hidden": 3.0} for p in range(300)]
+    assert tabulate(rows[:200])["more"] == ""
+    table = tabulate(rows)
+    assert (len(table["rows"]), table["more"]) == (400, "200 more rows are in results.csv")
 
 
 def test_the_metrics_of_a_sweep_are_errors_active_fractions_and_norms():
