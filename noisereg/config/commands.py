@@ -1,6 +1,5 @@
 """The command of a run as text: how it is written for a shell, and read again from the record."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from noisereg.config.composing import conf_dir
 from noisereg.config.overrides import is_for_user_only, parse_overrides, states_by_hand
-from noisereg.config.run_folder import RECORD
+from noisereg.config.run_folder import RECORD, load_record
 from noisereg.errors import ConfigError
-from noisereg.files.reading import read_file
 
 _PROGRAMS = ("python", "train.py", "noisereg-train")
 _PLACED = ("hydra.run.dir", "hydra.sweep.dir")  # who resumes a run names its folder
@@ -76,10 +74,10 @@ def recorded_overrides(folder: Path) -> list[str]:
         hint = f"it holds the runs {', '.join(others[:3])}" if others else "give its whole command, with hydra.run.dir"
         raise ConfigError(f"resume={folder}: no run can be found there, as {path} does not exist; {hint}")
     try:
-        words = shlex.split(json.loads(read_file(path))["command"])
+        words = shlex.split(load_record(path)["command"])
         if not words:
             raise ValueError("it is empty")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ConfigError(
             f"resume={folder}: {path} has no command that can be read ({reason}); "

@@ -49,13 +49,13 @@ def arm_names(config: Mapping[str, Any]) -> list[str]:
     """Return the names of an experiment's arms, each of which has a folder in the run's; none of a run without.
 
     Example:
-        >>> arm_names({"experiment": {"arms": {"noise": ["noise.p=0.2"], "../x": []}}})
+        >>> arm_names({"experiment": {"arms": {"noise": ["noise.p=0.2"], "../x": [], "a\\0": []}}})
         ['noise']
     """
     experiment = config.get("experiment")
     arms = experiment.get("arms") if isinstance(experiment, Mapping) else None
     names = map(str, arms) if isinstance(arms, Mapping) else ()
-    return [name for name in names if name == Path(name).name != ".."]
+    return [name for name in names if name == Path(name).name != ".." and "\0" not in name]
 
 
 def result_digests(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
@@ -63,10 +63,24 @@ def result_digests(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     return {name: _digest(folder / name) for name in _result_names(config) if (folder / name).is_file()}
 
 
-def _check_kinds(found: Any) -> None:
-    """Refuse a record whose parts are not of their kinds, which would be a traceback somewhere else."""
+def load_record(path: Path) -> dict[str, Any]:
+    """Return the contents of a result.json, whatever its parts are.
+
+    Raises:
+        OSError: if it cannot be read, or is no file.
+        ValueError: if it is no section of keys.
+    """
+    try:
+        found = json.loads(read_file(path))
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
     if not isinstance(found, dict):
-        raise TypeError("it is no section of keys")
+        raise ValueError("it is no section of keys")
+    return found
+
+
+def _check_kinds(found: dict[str, Any]) -> None:
+    """Refuse a record whose parts are not of their kinds, which would be a traceback somewhere else."""
     if found.get("status", "running") not in STATUSES:
         raise ValueError(f"its status must be one of {', '.join(STATUSES)}, got {found['status']!r}")
     for key, kinds in _KINDS.items():
@@ -118,7 +132,7 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     if not path.exists():
         return {}
     try:
-        found = json.loads(read_file(path))
+        found = load_record(path)
         _check_kinds(found)
         old, keys = found["config"], differing(found["config"], config)
         longer = is_longer(old, config)

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from hydra.errors import CompactHydraException
 
-from noisereg.config.run_folder import RECORD, arm_names
+from noisereg.config.run_folder import RECORD, arm_names, load_record
 from noisereg.files.atomic import write_atomically
-from noisereg.files.reading import read_file
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _MOST_GRACE = 60.0  # seconds for a step or an evaluation to finish, and for the save
@@ -144,7 +143,6 @@ def _reason(folder: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(read_file(path))
+        return load_record(path)
     except (OSError, ValueError):  # it has not begun
         return {}
-    return record if isinstance(record, dict) else {}

@@ -15,7 +15,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from noisereg.config.run_folder import ANALYSIS, CURVES, FIRES, RECORD, REPLICAS, STATUSES, arm_names, damaged_results
+from noisereg.config.run_folder import (
+    ANALYSIS,
+    CURVES,
+    FIRES,
+    RECORD,
+    REPLICAS,
+    STATUSES,
+    arm_names,
+    damaged_results,
+    load_record,
+)
 from noisereg.config.sections import model_name
 from noisereg.files.arrays import load_arrays
 from noisereg.files.reading import read_file
@@ -273,10 +283,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
 
     Raises:
         ValueError: if the file cannot be read, or holds objects.
-
-    Example:
-        >>> read_arrays(Path("nowhere/analysis.npz")) is None
-        True
     """
     if not path.exists():
         return None
@@ -314,20 +320,18 @@ def _records(place: Path) -> Sequence[Path]:
 
 def _read(path: Path, shared: "_Shared") -> Run:
     try:
-        record = json.loads(read_file(path))
-    except (OSError, ValueError, RecursionError) as error:
-        return Run(path.parent, "unreadable", f"{path.name} cannot be read: {error}")
-    status = record.get("status") if isinstance(record, dict) else None
-    if status not in STATUSES:
-        return Run(path.parent, "unreadable", f"{path.name} is no record of a run: it has no status that is known")
-    if damaged := damaged_results(path.parent, record):
-        names = ", ".join(damaged)
-        return Run(path.parent, "unreadable", f"{names} is not what the run has left; resume={path.parent} mends it")
-    try:
-        shown = shared.of_record(record)
-    except RecursionError as error:
-        return Run(path.parent, "unreadable", f"{path.name} cannot be read: {error}")
-    return Run(path.parent, status, str(shown.get("reason") or ""), shown)
+        record = load_record(path)
+        status = record.get("status")
+        if status not in STATUSES:
+            reason = f"{path.name} is no record of a run: it has no status that is known"
+        elif damaged := damaged_results(path.parent, record):
+            reason = f"{', '.join(damaged)} is not what the run has left; resume={path.parent} mends it"
+        else:
+            shown = shared.of_record(record)
+            return Run(path.parent, status, str(shown.get("reason") or ""), shown)
+    except (OSError, ValueError, RecursionError) as error:  # a stranger's may be wrong in any way
+        reason = f"{path.name} cannot be read: {error}"
+    return Run(path.parent, "unreadable", reason)
 
 
 class _Shared:

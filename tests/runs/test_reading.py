@@ -41,7 +41,7 @@ def test_the_status_is_what_the_record_says(tmp_path, status):
     [
         ('{"status": "finis', "result.json cannot be read: Unterminated string"),
         ("", "result.json cannot be read: Expecting value"),
-        ("[1, 2]", "result.json is no record of a run: it has no status that is known"),
+        ("[1, 2]", "result.json cannot be read: it is no section of keys"),
         ('{"steps": 3}', "result.json is no record of a run: it has no status that is known"),
         ('{"status": ["finished"]}', "result.json is no record of a run: it has no status that is known"),
         ("[" * 100_000, "result.json cannot be read: maximum recursion depth"),
