@@ -22,8 +22,9 @@ _ROW, _CELL = 16, 38  # height of a row and width of a value, in dots
 _NAMES_ITSELF = ("arm", "metric")  # along an axis
 _FEW_PLACES = 8  # each has its tick
 _WHOLE = ("seed", "n", "replicas")
-_WITHOUT_A_LINE = ("points", "scatter")
+_WITHOUT_A_LINE = ("points", "scatter", "rows")
 _GREY = "#666"
+Place = Callable[..., dict[str, Any]]
 
 
 def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, singles: pd.DataFrame) -> alt.LayerChart:
@@ -53,24 +54,29 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
     if spec.log and len(singles):
         singles = singles[singles["value"] > 0]
     form = _form(spec, rows)
-    if form == "rows":
-        return _row_chart(spec, rows, style=style, singles=singles)
-    x = _ordered_axis(spec, rows) if form == "points" or not _is_numeric(rows) else _x_axis(spec, rows)
-    base = alt.Chart(chart_parts.inline(rows)).encode(x=x, color=style.colours(rows))
+    place, value = ("y", "x") if form == "rows" else ("x", "y")
+    along, at = {place: _place_axis(spec, rows, form=form)}, _value_axis(spec, rows, channel=value)
+    base = alt.Chart(chart_parts.inline(rows)).encode(**along, color=style.colours(rows))
     if "line" in rows:
         base = base.encode(detail="line:N")
     if style.key and form == "points":
         base = base.encode(xOffset=style.beside())
-    y = _y_axis(spec, rows)
     marks = [
-        *([_single_marks(base, singles, y=y)] if len(singles) else []),
-        *([_spread(base, rows, form=form, y=y)] if rows["low"].notna().any() else []),
-        *_means(base, rows, form=form, style=style, y=y),
-        *([_extremes(base, rows, mark=spec.mark, style=style, y=y)] if spec.mark else []),
+        *([_single_marks(base, singles, at=at)] if len(singles) else []),
+        *([_spread(base, rows, form=form, at=at)] if rows["low"].notna().any() else []),
+        *_means(base, rows, form=form, style=style, at=at),
+        *([_extremes(base, rows, mark=spec.mark, at=at)] if spec.mark else []),
+        *(_values_beside(base, rows, style=style) if form == "rows" else []),
     ]
     if style.choice:  # filter each layer: a filter around layers misses those that have data of their own
         marks = [mark.transform_filter(style.choice) for mark in marks]
-    return chart_parts.layered([*_reference(spec, "y", y), *marks], spec.title)
+    if form != "rows":
+        return chart_parts.layered([*_reference(spec, value, at), *marks], spec.title)
+    ends = rows.groupby("x", sort=False)["mean"].agg(least="min", greatest="max").reset_index()
+    joined = alt.Chart(chart_parts.inline(ends)).mark_rule(strokeWidth=3, color="#ccc")
+    joined = joined.encode(**along, **at("least", "greatest"))
+    chart = chart_parts.layered([*_reference(spec, value, at), joined, *marks], spec.title)
+    return chart.properties(height=_ROW * len(ends))
 
 
 def _form(spec: PanelSpec, rows: pd.DataFrame) -> str:
@@ -83,41 +89,6 @@ def _form(spec: PanelSpec, rows: pd.DataFrame) -> str:
     if _is_numeric(rows):
         return "band" if places >= _FEWEST_FOR_A_BAND else "points"
     return "rows" if spec.along == "metric" and places >= _FEWEST_BELOW_EACH_OTHER else "points"
-
-
-def _row_chart(spec: PanelSpec, rows: pd.DataFrame, *, style: LineStyle, singles: pd.DataFrame) -> alt.LayerChart:
-    """Draw a row for each layer: a point a line, joined from the least to the greatest, and the values beside it."""
-    places = list(dict.fromkeys(rows["x"]))
-    y = alt.Y("x:O", title=None, scale=alt.Scale(domain=places), axis=alt.Axis(labelLimit=160, grid=True))
-    along = alt.Scale(type="log" if spec.log else "linear", zero=False, nice=False, padding=6)
-
-    def x(name: str) -> alt.X:
-        return alt.X(f"{name}:Q", title=None, scale=along, axis=alt.Axis(format=chart_parts.NUMBER, grid=False))
-
-    base = alt.Chart(chart_parts.inline(rows)).encode(y=y, color=style.colours(rows))
-    ends = rows.groupby("x", sort=False)["mean"].agg(least="min", greatest="max").reset_index()
-    joined = alt.Chart(chart_parts.inline(ends)).mark_rule(strokeWidth=3, color="#ccc")
-    shapes = style.dashes(rows, of_points=True)
-    points = base.mark_point(size=50, filled=True, opacity=1).encode(x=x("mean"), tooltip=_hover(rows), **shapes)
-    marks = [points]
-    if rows["low"].notna().any():
-        marks.insert(0, base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(x=x(_lower_end(rows)), x2="high"))
-    if len(singles):
-        faint = base.mark_circle(size=14, opacity=0.25)
-        faint.data = chart_parts.inline(singles)
-        marks.insert(0, faint.encode(x=x("value"), tooltip=_hover(singles)))
-    names = list(dict.fromkeys(rows[style.key])) if style.key else [None]
-    if "line" not in rows and len(names) <= _MOST_WITH_VALUES:
-        for place, name in enumerate(names):
-            values = base.mark_text(align="right", fontSize=9)
-            values.data = chart_parts.inline(rows if name is None else rows[rows[style.key] == name])
-            right = alt.value(chart_parts.WIDTH + (place + 1) * _CELL)
-            marks.append(values.encode(x=right, text=alt.Text("mean:Q", format=",.4~r")))
-    if style.choice:
-        marks = [mark.transform_filter(style.choice) for mark in marks]
-    behind = [*_reference(spec, "x", x), joined.encode(y=y, x=x("least"), x2="greatest")]
-    chart = chart_parts.layered([*behind, *marks], spec.title)
-    return chart.properties(height=len(places) * _ROW)
 
 
 def _drawable(spec: PanelSpec, rows: pd.DataFrame) -> pd.DataFrame:
@@ -133,45 +104,52 @@ def _drawable(spec: PanelSpec, rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _means(
-    base: alt.Chart, rows: pd.DataFrame, *, form: str, style: LineStyle, y: Callable[[str], alt.Y]
-) -> list[alt.Chart]:
+def _means(base: alt.Chart, rows: pd.DataFrame, *, form: str, style: LineStyle, at: Place) -> list[alt.Chart]:
     by_line = style.dashes(rows, of_points=form in _WITHOUT_A_LINE) if "line" in rows else {}
     hover = _hover(rows)
     if form in _WITHOUT_A_LINE:
-        return [base.mark_point(size=60, filled=True, opacity=1).encode(y=y("mean"), tooltip=hover, **by_line)]
-    line = base.mark_line(strokeWidth=1.8).encode(y=y("mean"), **by_line)
-    return [line, base.mark_circle(size=60, opacity=0).encode(y=y("mean"), tooltip=hover)]
+        return [base.mark_point(size=60, filled=True, opacity=1).encode(**at("mean"), tooltip=hover, **by_line)]
+    line = base.mark_line(strokeWidth=1.8).encode(**at("mean"), **by_line)
+    return [line, base.mark_circle(size=60, opacity=0).encode(**at("mean"), tooltip=hover)]
 
 
-def _extremes(
-    base: alt.Chart, rows: pd.DataFrame, *, mark: str, style: LineStyle, y: Callable[[str], alt.Y]
-) -> alt.Chart:
+def _extremes(base: alt.Chart, rows: pd.DataFrame, *, mark: str, at: Place) -> alt.Chart:
     """Mark the point of each line where its mean is lowest, or highest."""
     names = [column for column in LINE_COLUMNS if column in rows]
     ordered = rows.sort_values(["mean", "x"], ascending=[mark == "lowest", True], kind="stable")
     marks = base.mark_point(shape="diamond", size=90, filled=True, opacity=1, stroke="black", strokeWidth=1)
     marks.data = chart_parts.inline(ordered.drop_duplicates(names) if names else ordered.head(1))
-    return marks.encode(y=y("mean"), tooltip=_hover(rows))
+    return marks.encode(**at("mean"), tooltip=_hover(rows))
 
 
-def _spread(base: alt.Chart, rows: pd.DataFrame, *, form: str, y: Callable[[str], alt.Y]) -> alt.Chart:
-    marks = base.mark_area(opacity=0.2) if form == "band" else base.mark_rule(strokeWidth=2)
-    return marks.encode(y=y(_lower_end(rows)), y2="high")
+def _spread(base: alt.Chart, rows: pd.DataFrame, *, form: str, at: Place) -> alt.Chart:
+    marks = base.mark_area(opacity=0.2)
+    if form != "band":
+        marks = base.mark_rule(strokeWidth=2, opacity=0.5 if form == "rows" else 1)
+    return marks.encode(**at("floor" if "floor" in rows else "low", "high"))
 
 
-def _lower_end(rows: pd.DataFrame) -> str:
-    """Return the column of the lower ends of intervals, which a logarithmic axis cannot show below zero."""
-    return "floor" if "floor" in rows else "low"
-
-
-def _single_marks(base: alt.Chart, singles: pd.DataFrame, *, y: Callable[[str], alt.Y]) -> alt.Chart:
+def _single_marks(base: alt.Chart, singles: pd.DataFrame, *, at: Place) -> alt.Chart:
     marks = base.mark_circle(size=18, opacity=0.25)
     marks.data = chart_parts.inline(singles)
-    return marks.encode(y=y("value"), tooltip=_hover(singles))
+    return marks.encode(**at("value"), tooltip=_hover(singles))
 
 
-def _reference(spec: PanelSpec, channel: str, axis: Callable[[str], Any]) -> list[alt.Chart]:
+def _values_beside(base: alt.Chart, rows: pd.DataFrame, *, style: LineStyle) -> list[alt.Chart]:
+    """Write the means beside the rows, a column for each of a few lines."""
+    names = list(dict.fromkeys(rows[style.key])) if style.key else [None]
+    if "line" in rows or len(names) > _MOST_WITH_VALUES:
+        return []
+    columns = []
+    for number, name in enumerate(names, start=1):
+        values = base.mark_text(align="right", fontSize=9)
+        values.data = chart_parts.inline(rows if name is None else rows[rows[style.key] == name])
+        right = alt.value(chart_parts.WIDTH + number * _CELL)
+        columns.append(values.encode(x=right, text=alt.Text("mean:Q", format=",.4~r")))
+    return columns
+
+
+def _reference(spec: PanelSpec, channel: str, at: Place) -> list[alt.Chart]:
     """Draw values that the panel names across it, along the axis of the values."""
     if not spec.lines:
         return []
@@ -182,21 +160,23 @@ def _reference(spec: PanelSpec, channel: str, axis: Callable[[str], Any]) -> lis
         raise ValueError(
             f"panel {spec.title!r}: lines on a logarithmic axis must lie above 0, got {rows['value'].min():g}"
         )
-    base = alt.Chart(chart_parts.inline(rows)).encode(**{channel: axis("value")})
+    base = alt.Chart(chart_parts.inline(rows)).encode(**at("value"))
     if channel == "x":
         words = base.mark_text(align="left", baseline="top", dx=2, color=_GREY).encode(y=alt.value(0), text="label:N")
-        return [base.mark_rule(strokeDash=[4, 3], color=_GREY), words]
-    words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY, limit=chart_parts.WIDTH)
-    return [
-        base.mark_rule(strokeDash=[4, 3], color=_GREY),
-        words.encode(x=alt.value("width"), text="label:N"),
-    ]
+    else:
+        words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY, limit=chart_parts.WIDTH)
+        words = words.encode(x=alt.value("width"), text="label:N")
+    return [base.mark_rule(strokeDash=[4, 3], color=_GREY), words]
 
 
-def _ordered_axis(spec: PanelSpec, rows: pd.DataFrame) -> alt.X:
-    """Return an axis on which each place has the same room."""
-    angle, places = (0, chart_parts.rounded(rows["x"])) if _is_numeric(rows) else (-40, list(dict.fromkeys(rows["x"])))
-    axis = alt.Axis(labelAngle=angle, labelLimit=160)
+def _place_axis(spec: PanelSpec, rows: pd.DataFrame, *, form: str) -> alt.X | alt.Y:
+    """Return the axis along which the means stand; names, and the few places of points, have the same room each."""
+    if _is_numeric(rows) and form != "points":
+        return _x_axis(spec, rows)
+    places = chart_parts.rounded(rows["x"]) if _is_numeric(rows) else list(dict.fromkeys(rows["x"]))
+    if form == "rows":
+        return alt.Y("x:O", title=None, axis=alt.Axis(labelLimit=160, grid=True), scale=alt.Scale(domain=places))
+    axis = alt.Axis(labelAngle=0 if _is_numeric(rows) else -40, labelLimit=160)
     return alt.X("x:O", title=_x_title(spec), axis=axis, scale=alt.Scale(domain=places))
 
 
@@ -234,17 +214,20 @@ def _x_scale(spec: PanelSpec, rows: pd.DataFrame) -> alt.Scale:
     return alt.Scale(nice=False, zero=False, padding=padding)
 
 
-def _y_axis(spec: PanelSpec, rows: pd.DataFrame) -> Callable[[str], alt.Y]:
+def _value_axis(spec: PanelSpec, rows: pd.DataFrame, *, channel: str) -> Place:
+    """Return what encodes the column of a value on its axis, and that of another end of it."""
+    axis = alt.Axis(format=chart_parts.NUMBER, labelOverlap=True)
     if spec.log:
         decades = math.log10(rows["mean"].max() / rows["floor"].fillna(rows["mean"]).min())
         axis = alt.Axis(format="~g", labelOverlap=True, tickCount=min(5, max(1, int(decades))))
-        scale = alt.Scale(type="log", nice=False, padding=6)
-    else:
-        axis, scale = (
-            alt.Axis(format=chart_parts.NUMBER, labelOverlap=True),
-            alt.Scale(zero=False, nice=False, padding=6),
-        )
-    return lambda name: alt.Y(f"{name}:Q", title=None, axis=axis, scale=scale)
+    scale = alt.Scale(type="log" if spec.log else "linear", zero=False, nice=False, padding=6)
+    kind = alt.X if channel == "x" else alt.Y
+
+    def at(column: str, end: str = "") -> dict[str, Any]:
+        encoded = {channel: kind(f"{column}:Q", title=None, axis=axis, scale=scale)}
+        return {**encoded, f"{channel}2": end} if end else encoded
+
+    return at
 
 
 def _hover(table: pd.DataFrame) -> list[alt.Tooltip]:
