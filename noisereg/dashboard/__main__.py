@@ -29,12 +29,7 @@ def _show_or_save(asked: Namespace, console: Console) -> None:
 
 
 def sections_table(sections: Sequence[WorkspaceSection]) -> Table:
-    """Return a row for every panel, below the title of its section.
-
-    Example:
-        >>> sections_table(SECTIONS[:1]).row_count
-        9
-    """
+    """Return a row for every panel, below the title of its section."""
     table = Table("panel", box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=_CAPTION, caption_justify="left")
     for name in ("shows", "against", "as"):
         table.add_column(name, no_wrap=True)

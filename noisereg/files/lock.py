@@ -96,12 +96,7 @@ def released(folder: Path) -> Iterator[None]:
 
 
 def find_holder(folder: Path) -> int | None:
-    """Return the number of the process of this machine that keeps a folder; None if it is this one, or there is none.
-
-    Example:
-        >>> find_holder(Path("nowhere")) is None
-        True
-    """
+    """Return the number of the process of this machine that keeps a folder; None if it is this one or none."""
     if (os.getpid(), folder.resolve()) in _held:
         return None
     with suppress(OSError, ValueError, KeyError, TypeError), (folder / LOCK).open("r+") as file:

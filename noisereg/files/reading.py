@@ -28,13 +28,6 @@ def read_file(path: Path, *, most: int | None = None) -> bytes:
 
 
 def check_regular(path: Path) -> None:
-    """Raise an OSError unless a path is that of a file, or of a link to one.
-
-    Raises:
-        OSError: if it is missing, or no file.
-
-    Example:
-        >>> check_regular(Path(__file__))
-    """
+    """Raise an OSError unless a path is that of a file, or of a link to one."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is no regular file")

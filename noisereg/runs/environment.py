@@ -34,22 +34,12 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def process_number() -> int:
-    """Return the number of this process among those that share a training; 0 is the first.
-
-    Example:
-        >>> process_number()
-        0
-    """
+    """Return the number of this process among those that share a training; 0 is the first."""
     return rank_zero_only.rank  # type: ignore[attr-defined]
 
 
 def is_first_process() -> bool:
-    """Return whether this is the process that prints and writes, of those that share a training.
-
-    Example:
-        >>> is_first_process()
-        True
-    """
+    """Return whether this is the process that prints and writes, of those that share a training."""
     return process_number() == 0
 
 
