@@ -163,7 +163,9 @@ class ReplicaData(LightningDataModule):
             for group, data in zip(groups, map(self._data, groups), strict=True):
                 inputs, labels = self.rows(data, data.splits["train"])
                 if group == 0:  # whole at once: small tensors kept among large ones that come and go scatter the heap
-                    pool = Split(*(tensor.new_empty((len(groups) * n, *tensor.shape[1:])) for tensor in (inputs, labels)))
+                    pool = Split(
+                        *(tensor.new_empty((len(groups) * n, *tensor.shape[1:])) for tensor in (inputs, labels))
+                    )
                 for kept, made in zip(_parts(pool), (inputs, labels), strict=True):
                     kept[group * n : (group + 1) * n] = made
             self._pool = pool.to(self._device)
