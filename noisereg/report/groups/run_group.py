@@ -397,12 +397,17 @@ def _names(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         stem = re.sub(r"[^\w-]+", "-", str((run.experiment or {}).get("id") or "sweep"))[:_LONGEST_STEM]
         candidate = stem
-        while not numbers[stem] or candidate in taken:
+        while not numbers[stem] or not taken.isdisjoint(_files(candidate)):
             numbers[stem] += 1
             candidate = stem if numbers[stem] == 1 else f"{stem}-{numbers[stem]}"
-        taken.add(candidate)
+        taken |= _files(candidate)
         names.append(candidate)
     return names
+
+
+def _files(name: str) -> set[str]:
+    """Return the names of the files that an export writes of a group, without what tells their kind."""
+    return {name, f"{name}-claims", f"{name}-figure"}
 
 
 def _selected(selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:

@@ -365,6 +365,7 @@ def test_a_group_without_replicas_has_nothing_to_say(tmp_path):
         (["é" * 300, "é" * 299], ["é" * 50, f"{'é' * 50}-2"]),  # no file system has such long names
         (["comparison", "differences"], ["comparison-2", "differences-2"]),  # which an export writes itself
         (["..", "/", "../../x"], ["-", "--2", "-x"]),
+        (["x", "x-claims", "y-figure", "y"], ["x", "x-claims-2", "y-figure", "y-2"]),  # of which an export writes both
     ],
 )
 def test_a_group_has_a_name_that_a_file_can_have(names, wanted):
