@@ -88,7 +88,7 @@ class Label:
         return f"{text} [{', '.join(ends)}]" if is_seen and not is_even(mean, low, high) else f"{text}±{half}"
 
     def _digits(self, value: float) -> str:
-        return f"{self.factor * value:,.{self.digits}f}"
+        return f"{self.factor * value:z,.{self.digits}f}"  # z: no -0.0
 
 
 def is_even(mean: float, low: float, high: float) -> bool:

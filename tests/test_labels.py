@@ -98,6 +98,7 @@ def test_a_metric_is_shown_with_all_its_thresholds():
 def test_values_are_written_in_the_unit_that_is_shown():
     assert label_of("test/error").format(0.5) == "50.00 %"
     assert label_of("test/active_neurons").format(1234.56) == "1,234.6"
+    assert label_of("test/active_neurons").format_mean(-0.04, -1, 0.92, is_difference=True) == "0.0±1.0"
     assert label_of("test/error").title == "test error (%)"
     assert label_of("norm/hidden").title == "weight norm, hidden"
 
