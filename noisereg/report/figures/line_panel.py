@@ -55,7 +55,8 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
         singles = singles[singles["value"] > 0]
     form = _form(spec, rows)
     place, value = ("y", "x") if form == "rows" else ("x", "y")
-    along, at = {place: _place_axis(spec, rows, form=form)}, _value_axis(spec, rows, channel=value)
+    along: dict[str, Any] = {place: _place_axis(spec, rows, form=form)}
+    at = _value_axis(spec, rows, channel=value)
     base = alt.Chart(chart_parts.inline(rows)).encode(**along, color=style.colours(rows))
     if "line" in rows:
         base = base.encode(detail="line:N")
