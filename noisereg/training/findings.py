@@ -71,14 +71,22 @@ def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
 
 
 def draw_experiment(folder: Path, console: Console) -> None:
-    """Draw the figure of a finished experiment and print its verdicts, as a report of its folder does."""
+    """Draw the figure of a finished experiment and print its verdicts, as a report of its folder does.
+
+    A figure that the run does not allow, as one of curves that were not kept, is a line that says why.
+    """
     from noisereg.report.figures.figure import figure_of, panels_of  # noqa: PLC0415
+    from noisereg.report.groups.reading import compute_or_explain  # noqa: PLC0415
     from noisereg.report.groups.run_group import group_runs  # noqa: PLC0415
     from noisereg.report.page.terminal import judgement_table  # noqa: PLC0415
 
     (group,) = group_runs(find_runs([folder / "result.json"]))
-    if panels_of(group):
-        _save(figure_of(group), folder / "figures" / "experiment", console)
+    path = folder / "figures" / "experiment"
+    figure, fault = compute_or_explain(lambda: figure_of(group)) if panels_of(group) else (None, "")
+    if figure:
+        _save(figure, path, console)
+    if fault:
+        print_lines(console, f"not drawn: {path}: {fault}")
     if group.judgements:
         console.print(judgement_table(group.judgements))
 

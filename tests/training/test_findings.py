@@ -2,11 +2,12 @@ import io
 
 import pytest
 from rich.console import Console
+from runs.run_folders import write_run
 
 from noisereg.engine.measurement import Measurement
 from noisereg.errors import ConfigError
 from noisereg.training import findings
-from noisereg.training.findings import DrawingBeginner, read_experiment, run_checks
+from noisereg.training.findings import DrawingBeginner, draw_experiment, read_experiment, run_checks
 
 QUIET = Console(file=io.StringIO())
 PERCEPTRON = {"_target_": "noisereg.theory.verify_perceptron", "seeds": 1, "n": 10, "d": 3}
@@ -79,3 +80,16 @@ def test_drawing_begins_once_beside_the_last_fifth_of_a_training(monkeypatch):
     for epoch in (0, 5, 9, 10):
         beginner.observe(Measurement(epoch, epoch, [0], {}))
     assert begun == [9]
+
+
+def test_a_figure_that_a_run_does_not_allow_is_a_line_and_its_verdicts_are_printed(tmp_path):
+    """As of an experiment with logger=none, which keeps no curves."""
+    figure = [{"title": "error", "metrics": {"test/error": "test"}}]
+    claims = [{"id": "F1", "says": "It falls.", "metric": "test/error", "below": 0.5}]
+    rows = [{"p": 0.2, "seed": seed, "test/error": 0.2} for seed in range(3)]
+    write_run(tmp_path, replicas=rows, experiment={"id": "F1", "figure": figure, "claims": claims})
+    console = Console(file=io.StringIO(), width=200)
+    draw_experiment(tmp_path, console)
+    printed = console.file.getvalue()
+    assert "experiment: panel 'error' needs metrics.csv, which no run wrote (logger=csv writes it)" in printed
+    assert "F1 It falls." in printed and "reproduced" in printed

@@ -121,7 +121,7 @@ class Comparison:
     def _settings(self) -> pd.DataFrame:
         """A row for each group, a column for each setting that any of them has; a part stands for what it builds."""
         tables = [_in_words(group.settings) for group in self.groups]
-        names = dict.fromkeys(name for table in tables for name in table)
+        names = dict.fromkeys(name for table in tables for name in table if name not in (GROUP, *_OF_A_REPLICA, "seed"))
         return pd.DataFrame({name: _of_one_kind([table.get(name) for table in tables]) for name in names})
 
     @cached_property
