@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
-from benchmarks.rows import describe_machine, run_apart, silence, threads
+from benchmarks.rows import describe_machine, lay_out, run_apart, silence, threads
 from benchmarks.training import Fit, hypercube, replicate, train
 from noisereg.engine import Fused
 from noisereg.losses import Logistic
@@ -73,17 +72,12 @@ def measure(points: Sequence[Point], *, epochs: int) -> list[dict[str, float]]:
 def table(found: list[dict[str, float]]) -> Table:
     """Show time and memory of each point, and whether the goals are met."""
     headers = ("replicas", "seeds", "hidden", "us", "to 100", "goal", "before", "MB", "goal")
-    lines = Table(
-        *(Column(header, justify="right", no_wrap=True) for header in headers),
-        box=box.SIMPLE,
-        show_edge=False,
-        padding=0,
-    )
+    cells = []
     hundred = next((row["seconds"] for row in found if row["replicas"] == 100), None)
     largest = max(row["replicas"] for row in found)
     for row in found:
         growth = row["seconds"] / hundred if hundred and row["hidden"] == 240 and row["replicas"] >= 100 else None
-        lines.add_row(
+        line = [
             *(f"{row[key]:,}" for key in Point._fields),
             f"{1e6 * row['seconds']:.2f}",
             "" if growth is None else f"{growth:.2f}",
@@ -91,8 +85,9 @@ def table(found: list[dict[str, float]]) -> Table:
             f"{row['megabytes_before']:,.0f}",
             f"{row['megabytes']:,.0f}",
             _verdict(row["megabytes"] - row["megabytes_before"], MOST_MEGABYTES) if row["replicas"] == largest else "",
-        )
-    return lines
+        ]
+        cells.append(line)
+    return lay_out(headers, cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
+from benchmarks.rows import lay_out
 from noisereg import rng
 from noisereg.datasets import Cifar10, Split
 from noisereg.datasets.loader import Batch
@@ -74,15 +74,15 @@ def measure(data: Cifar10, *, steps: int) -> Times:
 def table(times: Times) -> Table:
     """Lay out medians and extremes beside the share of the step that is the goal, with whether it is met."""
     headers = ("", "ms, median", "min", "max", "of a step", "goal", "")
-    rows = Table(*(Column(header, no_wrap=True) for header in headers), box=box.SIMPLE)
+    rows = []
     step = statistics.median(times[STEP])
     for name, seconds in times.items():
         median = statistics.median(seconds)
         cells = [f"{1000 * value:,.{0 if value > 0.1 else 3}f}" for value in (median, min(seconds), max(seconds))]
         if goal := GOALS.get(name):
             cells += [f"{median / step:.2%}", f"< {goal:.0%}", "met" if median / step < goal else "missed"]
-        rows.add_row(name, *cells)
-    return rows
+        rows.append([name, *cells, *[""] * (len(headers) - 1 - len(cells))])
+    return lay_out(headers, rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

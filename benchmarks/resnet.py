@@ -20,13 +20,12 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from benchmarks.image_training import WARM_UP, PlainLoop, Training, evaluate
 from benchmarks.pipeline import RandomImages
-from benchmarks.rows import Row, describe_machine, measure, results, run_apart, silence, spread
+from benchmarks.rows import Row, describe_machine, lay_out, measure, results, run_apart, silence, spread, table
 from noisereg.datasets import Cifar10
 from noisereg.training.precision import AUTO, FLOAT32, choose_precision
 
@@ -97,26 +96,20 @@ def monitoring(found: list[dict[str, Any]], *, every_n_epochs: int) -> list[dict
 
 def speed_table(found: list[dict[str, Any]]) -> Table:
     """Show the images a second of each training, in less than 80 characters."""
-    lines = _table("", "images/s", "", "ratio", "", "goal")
-    for row in (row for row in found if row["row"] not in (EVALUATION, COUNTED)):
-        cells = [row["row"], *spread([1 / value for value in row["seconds"]])]
-        cells += spread(row["ratio"]) if "ratio" in row else ["", ""]
-        cells += [f">= {row['goal']:g} {'met' if row['met'] else 'missed'}"] if "goal" in row else []
-        lines.add_row(*cells)
-    return lines
+    trained = [row for row in found if row["row"] not in (EVALUATION, COUNTED)]
+    return table(trained, unit="images/s", shown=lambda seconds: 1 / seconds)
 
 
 def monitoring_table(found: list[dict[str, Any]]) -> Table:
     """Show what `monitoring` gives."""
-    lines = _table("", "seconds", "", "share, %", "", "goal")
+    cells = []
     for row in found:
-        cells = [row["row"], *spread(row["seconds"])]
+        share = ["", "", ""]
         if shares := row.get("share"):
-            met = statistics.median(shares) <= MOST_MONITORING
-            cells += [*spread([100 * share for share in shares]), f"<= {100 * MOST_MONITORING:g} "]
-            cells[-1] += "met" if met else "missed"
-        lines.add_row(*cells)
-    return lines
+            verdict = "met" if statistics.median(shares) <= MOST_MONITORING else "missed"
+            share = [*spread([100 * share for share in shares]), f"<= {100 * MOST_MONITORING:g} {verdict}"]
+        cells.append([row["row"], *spread(row["seconds"]), *share])
+    return lay_out(["", "seconds", "", "share, %", "", "goal"], cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -153,11 +146,6 @@ def _tell(name: str, measured: Callable[[], float], *, threads: int) -> float:
 
 def _warm_up(seconds: dict[str, float]) -> str:
     return "first steps: " + ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-
-
-def _table(*headers: str) -> Table:
-    columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
-    return Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
 
 
 def _data(options: argparse.Namespace) -> Cifar10:

@@ -21,11 +21,19 @@ from noisereg.runs.environment import describe_environment
 
 
 class Row(NamedTuple):
-    """A line of the table; `run` returns the seconds of a step of one replica, `peer` is the name of another row."""
+    """A line of the table.
+
+    Args:
+        run: returns the seconds of a step of one replica, or of whatever is timed.
+        peer: name of another row.
+        goal: the least ratio of the peer's seconds to its own.
+        is_ceiling: whether the ratio is of its own to the peer's instead, and the goal the most that it may be.
+    """
 
     run: Callable[[], float]
     peer: str | None = None
     goal: float | None = None
+    is_ceiling: bool = False
 
 
 def measure(rows: dict[str, Row], *, rounds: int) -> dict[str, list[float]]:
@@ -40,24 +48,37 @@ def measure(rows: dict[str, Row], *, rounds: int) -> dict[str, list[float]]:
 def results(rows: dict[str, Row], seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Return for each row its seconds, its ratios to its peer, round by round, and whether it meets its goal."""
     found = []
-    for name, (_, peer, goal) in rows.items():
+    for name, (_, peer, goal, is_ceiling) in rows.items():
         row: dict[str, Any] = {"row": name, "seconds": seconds[name]}
         if peer:
-            ratios = [other / mine for other, mine in zip(seconds[peer], seconds[name], strict=True)]
+            sides = (seconds[name], seconds[peer]) if is_ceiling else (seconds[peer], seconds[name])
+            ratios = [above / below for above, below in zip(*sides, strict=True)]
             row |= {"peer": peer, "ratio": ratios}
-            row |= {"goal": goal, "met": statistics.median(ratios) >= goal} if goal else {}
+        if peer and goal:
+            middle = statistics.median(ratios)
+            row |= {"goal": goal, "sign": "<=" if is_ceiling else ">="}
+            row["met"] = middle <= goal if is_ceiling else middle >= goal
         found.append(row)
     return found
 
 
-def table(found: list[dict[str, Any]], *, unit: str = "us a step") -> Table:
-    """Lay out what `results` returns; a narrow terminal gets long lines, never half a number."""
-    headers = ["", unit, "", "ratio", "", "goal"]
+def table(
+    found: list[dict[str, Any]],
+    *,
+    unit: str = "us a step",
+    shown: Callable[[float], float] = lambda seconds: 1e6 * seconds,
+) -> Table:
+    """Lay out what `results` returns, the seconds as they are shown in some unit."""
     cells = []
     for row in found:
         ratio = spread(row["ratio"]) if "ratio" in row else ("", "")
-        goal = f">= {row['goal']:g} {'met' if row['met'] else 'missed'}" if "goal" in row else ""
-        cells.append([row["row"], *spread([1e6 * value for value in row["seconds"]]), *ratio, goal])
+        goal = f"{row['sign']} {row['goal']:g} {'met' if row['met'] else 'missed'}" if "goal" in row else ""
+        cells.append([row["row"], *spread([shown(value) for value in row["seconds"]]), *ratio, goal])
+    return lay_out(["", unit, "", "ratio", "", "goal"], cells)
+
+
+def lay_out(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    """Lay out a table; a narrow terminal gets long lines, never half a number."""
     columns = [
         Column(header, no_wrap=True, justify="right" if header else "left", min_width=max(map(len, column)))
         for header, column in zip(headers, zip(headers, *cells, strict=True), strict=True)

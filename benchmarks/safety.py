@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.profilers import SimpleProfiler
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
-from benchmarks.rows import describe_machine, silence
+from benchmarks.rows import describe_machine, lay_out, silence
 from noisereg.callbacks import FiniteLoss, RunCheckpoint
 from noisereg.config.composing import compose_settings
 from noisereg.files.disk import check_space
@@ -114,16 +113,16 @@ def shares(rounds: Sequence[dict[str, Cost]], *, times: float) -> dict[str, list
 
 def table(found: dict[str, list[dict[str, Cost]]], *, times: dict[str, float]) -> Table:
     """Lay out the shares of each training in rows, with whether those of the whole training are small enough."""
-    headers = ("", "", "median", "least", "most", "goal")
-    lines = Table(*(Column(header, justify="right" if header else "left") for header in headers), box=box.SIMPLE)
+    cells = []
     for name, rounds in found.items():
-        lines.add_row(name, "seconds", *(f"{value:.2f}" for value in _spread([costs["with"].wall for costs in rounds])))
+        seconds = _spread([costs["with"].wall for costs in rounds])
+        cells.append([name, "seconds", *(f"{value:.2f}" for value in seconds), ""])
         for kind, values in shares(rounds, times=times[name]).items():
             goal = (
                 f"<= {MOST:.0%} {'met' if statistics.median(values) <= MOST else 'missed'}" if kind == "whole" else ""
             )
-            lines.add_row("", kind, *(f"{value:.2%}" for value in _spread(values)), goal)
-    return lines
+            cells.append(["", kind, *(f"{value:.2%}" for value in _spread(values)), goal])
+    return lay_out(("", "", "median", "least", "most", "goal"), cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

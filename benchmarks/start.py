@@ -9,18 +9,18 @@ that slows down slows both sides of it. A first round, which reads the libraries
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+
+from benchmarks import rows
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 
@@ -79,32 +79,11 @@ def wait_for(start: Start) -> float:
 
 def measure(starts: dict[str, Start], *, rounds: int) -> list[dict[str, Any]]:
     """Start all programs in turn, and return the seconds of each and its ratios to its peer, a value a round."""
-    seconds: dict[str, list[float]] = {name: [] for name in starts}
-    for _ in range(rounds + 1):
-        for name, start in starts.items():
-            seconds[name].append(wait_for(start))
-    found = []
-    for name, start in starts.items():
-        row: dict[str, Any] = {"row": name, "seconds": seconds[name][1:]}
-        if start.peer:
-            ratios = [mine / other for mine, other in zip(seconds[name][1:], seconds[start.peer][1:], strict=True)]
-            row |= {"peer": start.peer, "ratio": ratios, "goal": start.goal}
-            row["met"] = start.goal is not None and statistics.median(ratios) <= start.goal
-        found.append(row)
-    return found
-
-
-def table(found: list[dict[str, Any]]) -> Table:
-    """Show what `measure` returns."""
-    headers = ("", "seconds", "", "ratio", "", "goal")
-    columns = [Column(header, no_wrap=True, justify="right" if header else "left") for header in headers]
-    lines = Table(*columns, box=box.SIMPLE, show_edge=False, padding=0)
-    for row in found:
-        cells = [row["row"], *_spread(row["seconds"])]
-        if "ratio" in row:
-            cells += [*_spread(row["ratio"]), f"<= {row['goal']:g} {'met' if row['met'] else 'missed'}"]
-        lines.add_row(*cells)
-    return lines
+    timed = {
+        name: rows.Row(partial(wait_for, start), start.peer, start.goal, is_ceiling=True)
+        for name, start in starts.items()
+    }
+    return rows.results(timed, rows.measure(timed, rounds=rounds))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -119,14 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = {*options.rows, *(STARTS[name].peer for name in options.rows)}
     found = measure({name: start for name, start in STARTS.items() if name in names}, rounds=options.rounds)
     console = Console(highlight=False)
-    console.print(table(found))
+    console.print(rows.table(found, unit="seconds", shown=float))
     console.print("seconds and ratio: the median over the rounds (least-most); the ratio to the imports above")
     if options.json:
         options.json.write_text(json.dumps({"rows": found}, indent=1))
-
-
-def _spread(values: Sequence[float]) -> tuple[str, str]:
-    return f"{statistics.median(values):.2f}", f"({min(values):.2f}-{max(values):.2f})"
 
 
 if __name__ == "__main__":

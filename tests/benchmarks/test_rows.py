@@ -9,9 +9,11 @@ from benchmarks import rows
 def test_a_goal_is_met_by_the_median_over_the_rounds_of_the_ratio_within_a_round():
     timed = {"slow": rows.Row(float), "quick": rows.Row(float, "slow", 3.0), "same": rows.Row(float, "slow", 3.0)}
     seconds = {"slow": [4.0, 8.0, 1.0], "quick": [1.0, 2.0, 1.0], "same": [2.0, 2.0, 1.0]}
-    _, quick, same = rows.results(timed, seconds)
+    timed["ceiling"] = rows.Row(float, "slow", 0.5, is_ceiling=True)
+    _, quick, same, ceiling = rows.results(timed, seconds | {"ceiling": seconds["same"]})
     assert (quick["ratio"], quick["met"]) == ([4.0, 4.0, 1.0], True)
     assert (same["ratio"], same["met"]) == ([2.0, 4.0, 1.0], False)
+    assert (ceiling["ratio"], ceiling["met"], ceiling["sign"]) == ([0.5, 0.25, 1.0], True, "<=")
 
 
 def test_the_first_round_is_dropped_and_the_rows_take_turns():
@@ -28,6 +30,6 @@ def test_the_first_round_is_dropped_and_the_rows_take_turns():
 def test_the_table_of_a_slow_machine_is_never_cut(width):
     row = {"row": "20 replicas: figure 1", "seconds": [9e-3, 8e-3, 9.9e-3], "ratio": [1234.0, 1111.0, 1345.0]}
     console = Console(width=width, file=io.StringIO())
-    console.print(rows.table([row | {"goal": 600.0, "met": False}]), crop=False)
+    console.print(rows.table([row | {"goal": 600.0, "sign": ">=", "met": False}]), crop=False)
     text = console.file.getvalue()
     assert "9,000" in text and "(8,000-9,900)" in text and "(1,111-1,345)" in text and ">= 600 missed" in text
