@@ -230,7 +230,7 @@ def _chosen(compared: Comparison, frame: pd.DataFrame, where: Sequence[str]) -> 
         key, sign, value = line.partition("=")
         if not sign:
             raise ValueError(f"--where must be KEY=VALUE, got {line}")
-        column = _known("--where", key, compared, frame)
+        column = _known("--where", compared.full_name(key), compared, frame)
         kept = frame[[_is_meant(found, value) for found in column]]
         if kept.empty and not frame.empty:
             kinds = column.drop_duplicates()

@@ -110,6 +110,7 @@ def test_of_two_things_that_were_measured_each_replica_is_a_point_in_the_unit_th
 def test_other_replicas_are_left_out(sweep):
     found = means(sweep, x="noise.p", where=["model.hidden=8"])
     assert found["mean"].tolist() == pytest.approx([59, 39])
+    assert means(sweep, x="model.hidden", where=["p=0.2"])["mean"].tolist() == pytest.approx([39, 47])
 
 
 @pytest.mark.parametrize(

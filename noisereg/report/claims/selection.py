@@ -205,12 +205,11 @@ class Selection:
         if _is_number(self.at):
             rows = rows[rows["epoch"] >= self.at]
         names = [column for column in dict.fromkeys([*REPLICA, *self.where]) if column in rows]
-        ranks = rows.groupby(names)[[metric, other]].rank()
-        parts = [
-            {**dict(zip(names, name, strict=True)), "value": _correlation(ranks.loc[part.index].to_numpy())}
+        values = [
+            (*name, part[[metric, other]].rank().corr(min_periods=_FEWEST_RANKS).iloc[0, 1])
             for name, part in rows.groupby(names)
         ]
-        return pd.DataFrame(parts, columns=[*names, "value"]).astype({"value": float})  # also where there is no part
+        return pd.DataFrame(values, columns=[*names, "value"]).astype({"value": float})  # also where there is no part
 
     def _at_moment(self, rows: pd.DataFrame, metric: str, names: Sequence[str]) -> pd.DataFrame:
         if self.at == "end":
@@ -290,13 +289,6 @@ def _with_mean(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     if not columns:
         return frame
     return pd.concat([frame, frame[columns].mean(axis=1, skipna=False).rename(metric)], axis=1)
-
-
-def _correlation(ranks: np.ndarray) -> float:
-    """Compute Pearson's correlation of two columns; nan if there are too few rows, or one is constant."""
-    if len(ranks) < _FEWEST_RANKS or not np.ptp(ranks, axis=0).all():
-        return math.nan
-    return float(np.corrcoef(ranks.T)[0, 1])
 
 
 def _next_epoch(rows: pd.DataFrame, metric: str, at: str | float) -> str:

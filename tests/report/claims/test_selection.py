@@ -227,6 +227,12 @@ def test_the_rank_correlation_of_two_courses_is_scipys(at, first):
         assert value == pytest.approx(scipy.stats.spearmanr(mine["x"], mine["y"]).statistic)
 
 
+def test_an_infinite_value_has_the_highest_rank():
+    rows = COURSES[:4].assign(x=[1.0, math.inf, 3.0, 4.0], y=[1.0, 2.0, 3.0, 4.0])
+    (value,) = Selection().rank_correlations("x", "y", curves=rows)["value"]
+    assert value == pytest.approx(0.4)  # ranks 1, 4, 2, 3 beside 1, 2, 3, 4: 1 - 6 · 6 / (4 · 15)
+
+
 def test_there_is_no_rank_correlation_of_two_measurements_or_of_a_constant():
     few = Selection().but({"at": 3}).rank_correlations("x", "y", curves=COURSES)
     assert few["value"].isna().all()
