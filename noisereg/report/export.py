@@ -4,7 +4,7 @@ import re
 import sys
 import textwrap
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,31 +43,28 @@ def _export(asked: Namespace, console: Console) -> None:
     form = Form(width_of(asked.width or ("column" if asked.each else "page")), asked.font, asked.each)
     formats = _formats_of(asked.format)
     groups, lines = find_finished(asked.paths, console)
-    num_files = 0
-    for what, make in _parts(groups, form, formats):
+    written: list[str] = []
+
+    def write(what: str, make: Callable[[], dict[str, bytes]]) -> None:
         with console.status(Text(f"exporting the {what}")):
             made, fault = compute_or_explain(make)
-        lines += [f"no {what}: {fault}"] if fault else []
+        lines.extend([f"no {what}: {fault}"] if fault else [])
         for name, content in (made or {}).items():
             write_atomically(asked.out / name, content)
             console.print(str(asked.out / name), soft_wrap=True)
-            num_files += 1
-    if not num_files:
+            written.append(name)
+
+    for group in groups:
+        write(f"figure of {group.title}", partial(figure_files, group, form=form, formats=formats))
+        write(f"tables of {group.title}", partial(table_files, group, formats=formats))
+        lines += group.curve_faults if group.judgements or {*IMAGES} & {*formats} else []
+        group.forget_curves()
+    if compared := compare_groups([group for group in groups if not group.judgements]):
+        write("tables of groups side by side", partial(comparison_files, compared, formats=formats))
+    if not written:
         raise ValueError(lines[0] if lines else f"no {asked.format} of {asked.paths[0]}: nothing was measured")
     for line in lines:
         console.print(line, soft_wrap=True)
-
-
-def _parts(
-    groups: Sequence[RunGroup], form: Form, formats: Sequence[str]
-) -> Iterator[tuple[str, Callable[[], dict[str, bytes]]]]:
-    """Yield what is exported, in words, and what makes its files."""
-    for group in groups:
-        yield f"figure of {group.title}", partial(figure_files, group, form=form, formats=formats)
-        yield f"tables of {group.title}", partial(table_files, group, formats=formats)
-        group.forget_curves()
-    if compared := compare_groups([group for group in groups if not group.judgements]):
-        yield "tables of groups side by side", partial(comparison_files, compared, formats=formats)
 
 
 def figure_files(group: RunGroup, *, form: Form, formats: Sequence[str]) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.line_panel import FEWEST_FOR_AN_INTERVAL
 from noisereg.report.figures.panel import Kind, PanelSpec
-from noisereg.report.figures.panel_values import evenly_spaced, panel_means
+from noisereg.report.figures.panel_values import WITHOUT_CURVES, evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.groups.comparison import Comparison, varies_within
 from noisereg.report.groups.reading import find_finished
@@ -58,6 +58,8 @@ def _plot(asked: Namespace, console: Console) -> None:
         for table in plot.tables():
             console.print(table, crop=False)
         console.print(plot.interval_in_words)
+    if asked.x in _OVER_TRAINING:
+        left_out += [fault for group in groups for fault in group.curve_faults]
     for line in left_out:
         console.print(line, soft_wrap=True)
 
@@ -114,7 +116,8 @@ class Plot:
         is_over_training = x in _OVER_TRAINING
         curves = _chosen(compared, compared.curves, where) if is_over_training else rows[:0]
         if is_over_training and curves.empty:
-            raise ValueError(f"--x {x} needs metrics.csv, which no run wrote (logger=csv writes it)")
+            faults = [fault for group in groups for fault in group.curve_faults]
+            raise ValueError(f"--x {x} needs metrics.csv, {faults[0] if faults else WITHOUT_CURVES}")
         along = _known("--x", x, compared, curves if is_over_training else rows)
         is_measured = x in compared.metrics
         settings = {key: _known("--by", key, compared, rows) for key in (compared.keys if by is None else by)}

@@ -59,7 +59,14 @@ def test_images_a_second_are_set_beside_the_ratio_and_the_goal():
 
 
 def test_the_tables_and_the_legend_fit_a_narrow_terminal_on_a_slow_machine():
-    row = {"row": resnet.COMPILED, "seconds": [1e-4, 9e-5], "ratio": [11.5, 12.5], "goal": 2.5, "sign": ">=", "met": False}
+    row = {
+        "row": resnet.COMPILED,
+        "seconds": [1e-4, 9e-5],
+        "ratio": [11.5, 12.5],
+        "goal": 2.5,
+        "sign": ">=",
+        "met": False,
+    }
     line = {"row": f"epoch, {resnet.COMPILED}", "seconds": [9999.0, 9998.0], "share": [0.99, 0.98]}
     text = [*printed(resnet.speed_table([row])), *printed(resnet.monitoring_table([line])), *resnet.LEGEND.splitlines()]
     assert max(map(len, text)) <= 80 and "…" not in "".join(text)

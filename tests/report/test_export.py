@@ -196,6 +196,12 @@ def test_a_run_that_is_not_finished_is_left_out_by_name(runs, capsys):
     assert re.search(r"left out, failed: .*/b no memory", capsys.readouterr().out)
 
 
+def test_curves_that_cannot_be_read_are_a_line(runs, capsys):
+    (runs / "a" / "metrics.csv").write_text("step,epoch,p,seed,test/error\n0,0,0,0,low\n")
+    export(runs, "--format", "svg,csv")
+    assert re.search(r"no curves of a run: .*metrics.csv cannot be read", capsys.readouterr().out)
+
+
 def test_runs_side_by_side_are_a_table_with_their_paired_differences(tmp_path):
     """The change of each seed is 0.1, so that the interval of the difference has no length."""
     for hidden in (8, 16):

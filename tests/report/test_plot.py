@@ -101,6 +101,15 @@ def test_curves_are_drawn_over_epochs(sweep):
     assert len(found) == 8 and found["x"].unique().tolist() == [0, 1]
 
 
+def test_curves_that_cannot_be_read_are_a_line(sweep, capsys):
+    (sweep / "8,0.0" / "metrics.csv").write_text("step,epoch,p,seed,test/error\n0,0,0,0,low\n")
+    assert main([str(sweep), "--x", "epoch"]) == 0
+    fault = "metrics.csv cannot be read (its column test/error has more than numbers); delete it, or its run"
+    assert f"{sweep / '8,0.0'}/{fault}" in capsys.readouterr().out
+    assert main([str(sweep / "8,0.0"), "--x", "epoch"]) == 2
+    assert fault in capsys.readouterr().err
+
+
 def test_of_two_things_that_were_measured_each_replica_is_a_point_in_the_unit_that_is_shown(sweep):
     found = means(sweep, x="train/active_fraction", by=[])
     assert len(found) == 12 and found["n"].eq(1).all()

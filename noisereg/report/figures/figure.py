@@ -123,7 +123,7 @@ def draw_figure(
     if not panels:
         why = "no error, active neurons or norm was measured"
         if curves.empty and end_panels(replicas):
-            why = "its replicas have one p, learning rate and arm, and no run wrote metrics.csv (logger=csv writes it)"
+            why = "its replicas have one p, learning rate and arm, and there are no curves (logger=csv writes them)"
         raise ValueError(f"a figure needs at least one panel, got none: {why}")
     draw: dict[str, Callable[[PanelSpec], Sequence[Any]]] = {
         "histograms": lambda panel: _histograms(panel, replicas, fires),

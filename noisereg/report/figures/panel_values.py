@@ -13,6 +13,7 @@ from noisereg.report.groups.naming import differing_columns
 from noisereg.statistics import CELL, bands
 
 LINE_COLUMNS = ("p", "lr", "arm", "quantity")  # that tell the lines of a panel apart, the first that differs by colour
+WITHOUT_CURVES = "which no run wrote (logger=csv writes it)"
 _MOST_POINTS_A_LINE = 300
 _MOST_POINTS_A_PANEL = 2500
 _FEWEST_POINTS_A_LINE = 25
@@ -206,7 +207,7 @@ def _count_replicas(spec: PanelSpec, table: pd.DataFrame, replicas: pd.DataFrame
 def _over_training(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Average curve by curve; a replica that stopped early keeps its last values, but not one that diverged."""
     if curves.empty:
-        raise ValueError(f"panel {spec.title!r} needs metrics.csv, which no run wrote (logger=csv writes it)")
+        raise ValueError(f"panel {spec.title!r} needs metrics.csv, {WITHOUT_CURVES}")
     if spec.along not in ("epoch", "step"):
         raise ValueError(f"panel {spec.title!r}: x of curves must be epoch or step, got {spec.along}")
     rows = spec.selected.rows(curves)

@@ -182,7 +182,7 @@ def test_curves_of_less_than_an_epoch_are_drawn_over_steps():
 
 def test_replicas_of_one_cell_without_curves_are_refused_with_that_reason():
     rows = pd.DataFrame({"p": 0.2, "seed": [0, 1], "test/error": [0.3, 0.4]})
-    with pytest.raises(ValueError, match=r"have one p, learning rate and arm, and no run wrote metrics\.csv"):
+    with pytest.raises(ValueError, match=r"have one p, learning rate and arm, and there are no curves"):
         draw_figure(usual_panels(rows, rows[:0]), replicas=rows, curves=rows[:0])
 
 
