@@ -134,7 +134,7 @@ class Plot:
         frames = [_for_panels(compared, frame, x=x, by=[*settings]) for frame in (rows, curves)]
         for metric in y:
             _check_measured(metric, compared, curves if is_over_training else rows)
-        lines = list(dict.fromkeys(_OF_PANELS.get(key, "arm") for key in settings))
+        lines: list[Any] = list(dict.fromkeys(_OF_PANELS.get(key, "arm") for key in settings))
         panels = [
             PanelSpec(
                 title=label_of(metric).title,

@@ -1,5 +1,6 @@
 """One panel of a figure, as data."""
 
+from collections import Counter
 from typing import Annotated, ClassVar, Literal, get_args
 
 import pandas as pd
@@ -80,7 +81,7 @@ class PanelSpec(Stated):
     neurons: Annotated[int, must_be("a whole number, at least 1", ge=1)] = 30
     check: Annotated[str, must_be("the id of a check")] = ""
     split: Annotated[Literal["train", "test"], must_be("train or test")] = "test"
-    by: Annotated[list[str], must_be("a list of columns")] = Field(default_factory=list)
+    by: Annotated[list[Literal["p", "lr", "arm"]], must_be("a list of p, lr and arm")] = Field(default_factory=list)
     mark: Annotated[Literal["", "lowest", "highest"], must_be("lowest or highest")] = ""
     row: Annotated[str, must_be("a text")] = ""
 
@@ -111,7 +112,7 @@ class PanelSpec(Stated):
         """Return the columns of some rows that are shown, with their labels.
 
         Raises:
-            ValueError: if the rows have none of them, or more than have room.
+            ValueError: if the rows have none of them, or more than have room, or two have one label.
 
         Example:
             >>> rows = pd.DataFrame({"p": [0.0], "norm/hidden": 1.0, "norm/output": 2.0})
@@ -130,4 +131,7 @@ class PanelSpec(Stated):
             raise ValueError(f"panel {self.title!r} needs {', '.join(self.metrics)}; no run measured it")
         if len(shown) > _MOST_METRICS:
             raise ValueError(f"panel {self.title!r} has room for {_MOST_METRICS} columns, got {len(shown)}; name some")
+        for label, number in Counter(shown.values()).items():
+            if number > 1:  # their values would be one line, or one mean
+                raise ValueError(f"panel {self.title!r} calls {number} columns {label!r}; give each a name of its own")
         return shown

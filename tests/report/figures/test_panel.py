@@ -70,3 +70,12 @@ def test_a_panel_shows_all_layers_or_says_that_it_has_no_room():
     assert list(norms.columns(pd.DataFrame(1.0, index=[0], columns=layers[:110]))) == layers[:110]
     with pytest.raises(ValueError, match="panel 'norms' has room for 200 columns, got 201; name some"):
         norms.columns(pd.DataFrame(1.0, index=[0], columns=layers))
+
+
+def test_two_columns_of_one_label_are_refused():
+    """Their values would be one mean."""
+    rows = pd.DataFrame({"norm/hidden": [1.0], "bias_mean/hidden": [2.0]})
+    for metrics in ({"norm/hidden": "W1", "bias_mean/hidden": "W1"}, {"norm/*": "", "bias_mean/*": ""}):
+        label = "W1" if "norm/hidden" in metrics else "hidden"
+        with pytest.raises(ValueError, match=f"panel 'norms' calls 2 columns '{label}'; give each a name of its own"):
+            PanelSpec(title="norms", metrics=metrics).columns(rows)
