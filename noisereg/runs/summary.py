@@ -6,6 +6,7 @@ from typing import Any
 import pandas
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from noisereg.labels import DIVERGED, INTERVAL, Label, in_words, label_of, measured_as, without_threshold
 from noisereg.statistics import mean_interval
@@ -13,6 +14,7 @@ from noisereg.statistics import mean_interval
 _ERRORS = ("test/error", "val/error", "train/error")
 _PLANNED_ENDS = ("budget", "zero train error", *DIVERGED)
 _OF_ONE_LAYER = ("test/active_neurons", "train/active_neurons", "train/associated_neurons")
+LESS = "less"  # in front of what a line of differences is to
 _MOST_OTHERS = 3  # metrics, where none of these was measured
 _OF_SEVERAL_LAYERS = ("test/active_fraction", "train/active_fraction", "test/dead_fraction")
 
@@ -22,18 +24,37 @@ def replica_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     frame = pandas.DataFrame(rows)
     by = [name for name in ("lr", "p") if name in frame]
     labels = {metric: label_of(metric) for metric in summary_metrics(frame)}
-    caption = "\n".join(filter(None, (INTERVAL, early_ends_in_words([frame]))))
-    table = Table(box=SIMPLE, caption=caption, padding=0)  # within 80 columns
     lines = [
-        [*(in_words(value) for value in values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
+        [*map(in_words, values), str(len(group)), *(_cell(group[key], labels[key]) for key in labels)]
         for values, group in frame.groupby(by)
     ]
-    headings = (*by, "n", *(label.title for label in labels.values()))
-    for words, cells in zip(headings, zip(*lines, strict=True), strict=True):
-        longest = max(len(part) for cell in cells for part in cell.splitlines())
-        table.add_column(words, justify="right", overflow="fold", min_width=longest, max_width=max(longest, 10))
+    table = table_of_lines(lines, (*by, "n", *(label.title for label in labels.values())), settings=len(by))
+    table.caption = "\n".join(filter(None, (INTERVAL, early_ends_in_words([frame]))))
+    return table
+
+
+def table_of_lines(lines: Sequence[Sequence[str]], headings: Sequence[str], *, settings: int, title: str = "") -> Table:
+    """Return a table within 80 columns in which no number is cut: some settings, n, then a column for each metric.
+
+    Args:
+        lines: of cells; one of differences, in which a setting is "less" another, is faint.
+        headings: of the columns.
+        settings: how many columns come before n.
+        title: of the table.
+    """
+    table = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE, padding=0)
+    lines = [[cell.replace(" [", "\n[") for cell in line] for line in lines]  # the ends of an interval
+    for column, words in enumerate(headings):
+        longest = max((len(part) for line in lines for part in line[column].splitlines()), default=0)
+        is_metric = column > settings  # whose numbers stay whole
+        heading = words if is_metric else words.replace(".", ".\n")  # noise.p, callbacks.sparsity.every_n_epochs
+        limits: dict[str, Any] = {"max_width": longest if longest > 8 else 10} if is_metric else {}
+        shown = longest if is_metric else max(longest, *map(len, heading.splitlines()))
+        limits |= {"min_width": shown} if column != settings else {}
+        table.add_column(heading, justify="right", overflow="fold", **limits)
     for line in lines:
-        table.add_row(*line)
+        is_difference = any(cell.startswith(f"{LESS} ") for cell in line[:settings])
+        table.add_row(*map(Text, line), style="dim" if is_difference else "")
     return table
 
 
@@ -70,4 +91,4 @@ def _cell(values: pandas.Series, label: Label) -> str:
     """Return a mean with its interval, and of how many replicas it is if some have no value."""
     mean, low, high, n = mean_interval(values)
     missing = f"\n({n} of {len(values)})" if n < len(values) else ""
-    return (label.format_mean(mean, low, high).replace(" [", "\n[") or "nan") + missing
+    return (label.format_mean(mean, low, high) or "nan") + missing

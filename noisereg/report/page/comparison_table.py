@@ -12,16 +12,15 @@ from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
 from noisereg.report.page.means_table import cells_of_metrics, page_table, with_interval
-from noisereg.report.page.terminal import WITHOUT_ROOM, means_table, print_table, table_of_lines
+from noisereg.report.page.terminal import WITHOUT_ROOM, means_table, print_table
 from noisereg.runs.reading import Run
-from noisereg.runs.summary import summary_metrics
+from noisereg.runs.summary import LESS, summary_metrics, table_of_lines
 from noisereg.statistics import DIFFERENCE, MEAN
 
 _MOST_KEYS = 5  # of a table: groups that differ in more have little to do with one another
 _MOST_LINES = 120  # of the terminal
 _MOST_TABLES = 12  # at the end of a sweep
 LESS_THE_SAME = "less the same with"  # heading of what a difference is to
-_LESS = "less"
 
 
 def compare_groups(groups: Sequence[RunGroup]) -> Comparison | None:
@@ -88,14 +87,14 @@ def comparison_table(compared: Comparison) -> Table:
         less_others = changes.iloc[of_cell.get(tuple(place), [])]
         for (key, than), part in less_others.groupby(["key", "than"], sort=False):
             pairs, cells = cells_of_metrics(part, shown, DIFFERENCE)
-            less = [f"{_LESS} {in_words(than)}" if name == key else "" for name in keys]
+            less = [f"{LESS} {in_words(than)}" if name == key else "" for name in keys]
             lines.append([*less, f"{pairs} pairs", *cells])
         if len(lines) > _MOST_LINES:
             break
     headings = (*keys, "n", *(label_of(metric).title for metric in shown))
     left_out = f", the first {_MOST_LINES} lines" if len(lines) > _MOST_LINES else ""
     title = f"by what differs: {', '.join(keys)}{left_out}"
-    return table_of_lines(lines[:_MOST_LINES], headings, title=title, settings=len(keys), difference=_LESS)
+    return table_of_lines(lines[:_MOST_LINES], headings, title=title, settings=len(keys))
 
 
 def comparison_cells(compared: Comparison) -> dict[str, Any]:

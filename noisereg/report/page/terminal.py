@@ -1,7 +1,6 @@
 """Results and verdicts as tables for the terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -14,10 +13,10 @@ from noisereg.report.claims.verdicts import VERDICTS, Judgement
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, count_verdicts, number, replicas_in_words
 from noisereg.report.page.means_table import cells_of_metrics
-from noisereg.runs.summary import summary_metrics
+from noisereg.runs.summary import LESS, summary_metrics, table_of_lines
 from noisereg.statistics import CELL, DIFFERENCE, MEAN
 
-_DIFFERENCE = "less p = 0"
+_DIFFERENCE = f"{LESS} p = 0"
 WITHOUT_ROOM = "train/associated_neurons"  # beside the words for the differences, in 80 columns
 _STYLES = {
     "reproduced": "green",
@@ -74,34 +73,6 @@ def means_table(group: RunGroup) -> Table:
     return table_of_lines(lines, headings, title=group.title, settings=len(cells))
 
 
-def table_of_lines(
-    lines: Sequence[Sequence[str]], headings: Sequence[str], *, title: str, settings: int, difference: str = _DIFFERENCE
-) -> Table:
-    """Return a table within 80 columns in which no number is cut: some settings, n, then a column for each metric.
-
-    Args:
-        lines: of cells.
-        headings: of the columns.
-        title: of the table.
-        settings: how many columns come before n.
-        difference: how a cell begins by which a line of differences is told, which is faint.
-    """
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE, padding=0)
-    lines = [[cell.replace(" [", "\n[") for cell in line] for line in lines]  # the ends of an interval
-    for column, words in enumerate(headings):
-        longest = max((len(part) for line in lines for part in line[column].splitlines()), default=0)
-        is_metric = column > settings  # whose numbers stay whole
-        heading = words if is_metric else words.replace(".", ".\n")  # noise.p, callbacks.sparsity.every_n_epochs
-        limits: dict[str, Any] = {"max_width": longest if longest > 8 else 10} if is_metric else {}
-        shown = longest if is_metric else max(longest, *map(len, heading.splitlines()))
-        limits |= {"min_width": shown} if column != settings else {}
-        table.add_column(heading, justify="right", overflow="fold", **limits)
-    for line in lines:
-        is_difference = any(cell.startswith(difference) for cell in line[:settings])
-        table.add_row(*map(Text, line), style="dim" if is_difference else "")
-    return table
-
-
 def print_table(table: Table, console: Console) -> None:
     """Print a table of metrics, on a terminal without the last ones if it has no room for them: no number is cut.
 
@@ -112,7 +83,7 @@ def print_table(table: Table, console: Console) -> None:
     Example:
         >>> from io import StringIO
         >>> lines = [["0.2", "3", "25.00±1.00", "7±1"]]
-        >>> table = table_of_lines(lines, ["p", "n", "error", "norm"], title="", settings=1)
+        >>> table = table_of_lines(lines, ["p", "n", "error", "norm"], settings=1)
         >>> print_table(table, Console(width=18, force_terminal=True, color_system=None, file=StringIO()))
         >>> [column.header for column in table.columns]
         ['p', 'n', 'error']

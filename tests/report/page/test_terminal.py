@@ -12,9 +12,9 @@ from noisereg.report.page.terminal import (
     means_table,
     overview_table,
     print_table,
-    table_of_lines,
 )
 from noisereg.runs.reading import find_runs
+from noisereg.runs.summary import table_of_lines
 
 CLAIMS = [
     {"id": "F1", "says": "It is [b]half[/b].", "metric": "test/error", "paper": 0.5},
@@ -158,7 +158,7 @@ def test_a_terminal_has_the_metrics_for_which_there_is_room_and_a_file_has_all(i
     numbers = [f"{place}0.00±1.00" for place in range(1, 10)]
     lines = [["8", "2", "3", *numbers], ["less 4", "", "3 pairs", *numbers]]
     console = Console(width=width, force_terminal=is_terminal, color_system=None, file=io.StringIO())
-    print_table(table_of_lines(lines, [*settings, "n", *metrics], title="", settings=2, difference="less"), console)
+    print_table(table_of_lines(lines, [*settings, "n", *metrics], settings=2), console)
     *rows, _, last = console.file.getvalue().splitlines()
     row = next(line.split() for line in rows if line.split()[:1] == ["8"])
     shown = [number for number in numbers if number in row]
