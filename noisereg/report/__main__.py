@@ -74,8 +74,8 @@ def make_report(groups: Sequence[RunGroup], others: Sequence[Run], folder: Path,
         write_atomically(folder / "report.html", page.encode())
     _print_results(groups, console)
     for group in drawn:
-        for line in (figures[group.name].fault, *figures[group.name].notes):
-            if line:
+        for line in (figures[group.name].fault, *figures[group.name].notes, *group.notes):
+            if line and line != describe_ends([group]):  # which stands below the tables
                 console.print(Text(f"{group.title}: {line}"), soft_wrap=True)
     for run in others:
         console.print(Text(f"{run.status}: {run.folder} {run.reason}"), soft_wrap=True)

@@ -110,6 +110,15 @@ def test_a_figure_that_the_chart_library_dies_of_is_a_line(tmp_path, capsys, mon
     assert line in (tmp_path / "report.html").read_text()
 
 
+def test_replicas_that_two_runs_hold_are_a_line(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_run(tmp_path / name, replicas=[{"p": 0.2, "seed": 0, "test/error": 0.2, "ended_by": "Mine"}])
+    assert main([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "TwoLayer on Hypercube under Resample: replicas that two runs hold: 1; the later folder's count\n" in printed
+    assert printed.count("1 of 1 replicas ended early, by Mine") == 1
+
+
 def test_the_title_speaks_of_claims_where_there_are_some_alone(tmp_path):
     rows = [{"p": 0.0, "seed": seed, "test/error": 0.25} for seed in range(3)]
     write_run(tmp_path / "own", replicas=rows)
