@@ -219,8 +219,8 @@ def _value_axis(spec: PanelSpec, rows: pd.DataFrame, *, channel: str) -> Place:
     """Return what encodes the column of a value on its axis, and that of another end of it."""
     axis = alt.Axis(format=chart_parts.NUMBER, labelOverlap=True)
     if spec.log:
-        decades = math.log10(rows["mean"].max() / rows["floor"].fillna(rows["mean"]).min())
-        axis = alt.Axis(format="~g", labelOverlap=True, tickCount=min(5, max(1, int(decades))))
+        decades = math.log10(rows["mean"].max()) - math.log10(rows["floor"].fillna(rows["mean"]).min())
+        axis = alt.Axis(format="~g", labelOverlap=True, tickCount=int(min(5, max(1, decades))))
     scale = alt.Scale(type="log" if spec.log else "linear", zero=False, nice=False, padding=6)
     kind = alt.X if channel == "x" else alt.Y
 

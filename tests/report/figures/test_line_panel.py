@@ -188,3 +188,9 @@ def test_the_extreme_point_of_each_curve_is_marked(mark, places):
     panel = draw(table, mark=mark)
     assert marks(panel)[-1] == "point"
     assert sorted(panel_data(panel, panel)[-1]["x"]) == places
+
+
+@pytest.mark.parametrize("largest", [1e308, math.inf])
+def test_a_logarithmic_axis_reaches_as_far_as_there_are_numbers(largest):
+    panel = draw(points([0, 1], [1e-300, largest], low=math.nan, high=math.nan), log=True)
+    assert axis(panel, "y")["axis"]["tickCount"] == 5
