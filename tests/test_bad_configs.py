@@ -270,10 +270,12 @@ hydra/launcher=ray2 | hydra/launcher=ray2: there is no such hydra/launcher
 model.hidden=${nowhere} | model.hidden: Interpolation key 'nowhere' not found
 seed=${seed} | seed: Recursive interpolation
 noise.p | noise.p: cannot be read
+hydra.run=3 | hydra.run=3: Invalid type assigned: int is not a subclass of RunDir
 +x | +x: cannot be read
 -m noise.p=0,2 | noise.p must be
 -m seed=range(0) | -m seed=range(0): this is no run at all
 -m model=glob(x*) | -m model=glob(x*): this is no run at all
+--config-name nowhere | --config-name=nowhere: there is no nowhere.yaml; name the folder that it lies in
 --config-dir /no/such/folder | --config-dir=/no/such/folder: there is no such folder
 """
 CASES = [tuple(line.split(" | ")) for line in LINES.strip("\n").splitlines()]

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -133,6 +134,36 @@ def test_another_primary_configuration_is_checked_as_ours_is(marker):
     with pytest.raises(ConfigError, match=r"^hydra.callbacks can be set on the command line only"):
         check_command_line(["--config-path", str(folder)])
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("option", ["--config-path", "--config-dir"])
+def test_another_primary_configuration_names_no_package_to_look_into(option, marker):
+    folder = shutil.copytree(conf_dir(), marker.parent / "theirs")
+    (folder / "mine.yaml").write_text("hydra: {searchpath: ['pkg://evil']}")
+    with pytest.raises(ConfigError, match=r"^hydra.searchpath can be set on the command line only, and .*mine.yaml"):
+        check_command_line([option, str(folder), "--config-name", "mine"])
+    assert not marker.exists()
+
+
+def test_a_primary_configuration_beside_ours_sets_no_launcher_for_a_shell(marker):
+    folder = marker.parent / "theirs"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("defaults: [train, _self_]\nhydra: {launcher: {setup: ['touch x']}}")
+    with pytest.raises(ConfigError, match=r"^hydra.launcher.setup can be set on the command line only"):
+        check_command_line(
+            ["-m", "--config-dir", str(folder), "--config-name", "mine", "hydra/launcher=submitit_slurm"]
+        )
+
+
+def test_options_are_checked_as_hydra_finds_them_in_two_folders(marker):
+    for name, text in {"theirs": "hydra: {callbacks: {a: {_target_: evil.Net}}}", "mine": "seed: 1"}.items():
+        (marker.parent / name / "experiment").mkdir(parents=True)
+        (marker.parent / name / "experiment" / "x.yaml").write_text(f"# @package _global_\n{text}\n")
+    places = [f"--config-dir={marker.parent / 'theirs'}", f"hydra.searchpath=[file://{marker.parent / 'mine'}]"]
+    with pytest.raises(ConfigError, match=r"^hydra.callbacks can be set on the command line only"):
+        check_command_line([*places, "experiment=x"])
+    (marker.parent / "theirs" / "experiment" / "x.yaml").unlink()
+    assert check_command_line([*places, "experiment=x"]).settings["seed"] == 1
 
 
 def test_a_package_is_built_from_once_the_command_line_trusts_it(plain, marker):

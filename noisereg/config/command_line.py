@@ -2,12 +2,17 @@
 
 import os
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import initialize_config_dir
+from hydra._internal.hydra import Hydra  # initialize_config_dir takes one folder, and hydra.main a second one
 from hydra._internal.utils import get_args_parser  # what hydra.main reads the options with; it has no public name
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
@@ -102,15 +107,14 @@ def check_command_line(arguments: Sequence[str]) -> Sweep | RunFolder | None:
     overrides = list(options.overrides)
     for override in parse_overrides(overrides):  # a secret is refused before anything is printed or written
         check_secrets({override.key_or_group: override.value()})
+    check_secrets({"--config-dir": options.config_dir, "--config-path": options.config_path})
     shows = any((options.help, options.hydra_help, options.cfg, options.info, options.shell_completion))
     if shows and not (options.config_dir or options.config_path):
         return None
-    if options.config_dir:
-        overrides.append(f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]")
     name = options.config_name or "train"
-    with initialize_config_dir(options.config_path or str(conf_dir()), version_base="1.3"):
+    with _initialize_hydra(options):
         if options.multirun and not shows:
-            return _check_sweep(name, overrides)
+            return _check_sweep(name, overrides, chosen_from=name if options.config_path else "train")
         config = compose_with_hydra(name, overrides)
         return None if shows else _check_run(config, overrides)
 
@@ -124,6 +128,19 @@ def check_wandb_mode(mode: str) -> None:
     if mode and mode not in WANDB_MODES:
         hint = suggest_name(mode.lower(), WANDB_MODES[:4])
         raise ConfigError(f"WANDB_MODE={mode} must be one of {', '.join(WANDB_MODES[:4])}, or empty{hint}")
+
+
+@contextmanager
+def _initialize_hydra(options: Namespace) -> Iterator[None]:
+    """Initialise Hydra with the folders that `hydra.main` looks in for these options, in its order."""
+    with initialize_config_dir(options.config_path or str(conf_dir()), version_base="1.3"):
+        if options.config_dir:
+            places = GlobalHydra.instance().config_loader().get_search_path()
+            place = f"file://{Path(options.config_dir).absolute()}"
+            places.prepend("command-line", place, SearchPathQuery(provider="schema"))
+            GlobalHydra.instance().clear()  # places are read once, as it is made
+            Hydra.create_main_hydra2("app", places)
+        yield
 
 
 def _check_options(options: Namespace) -> None:
@@ -142,6 +159,18 @@ def _check_options(options: Namespace) -> None:
         raise ConfigError(f"{asked[0]} does not go with {asked[1]}: leave one of them out")
     if "/" in (options.config_name or ""):
         raise ConfigError(f"--config-name must be a name without a slash, got {options.config_name}")
+    for folder in filter(None, (options.config_path, options.config_dir)):
+        _check_places(Path(folder, f"{(options.config_name or 'train').removesuffix('.yaml')}.yaml"))
+
+
+def _check_places(primary: Path) -> None:
+    """Refuse a primary configuration that names places of files: to look into pkg:// would run a package's code."""
+    try:
+        hydra = yaml.safe_load(primary.read_bytes()).get("hydra")
+    except (OSError, AttributeError, RecursionError, ValueError, yaml.YAMLError):  # Hydra says what is wrong with it
+        return
+    if isinstance(hydra, str) or (isinstance(hydra, dict) and hydra.get("searchpath")):
+        raise ConfigError(f"hydra.searchpath can be set on the command line only, and {primary} sets it")
 
 
 def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
@@ -163,14 +192,14 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     return RunFolder(folder, arm, settings, is_numbered=is_numbered, arms=arms)
 
 
-def _check_sweep(name: str, overrides: list[str]) -> Sweep | None:
-    """Check each job of a multirun, and that each can have its folder."""
+def _check_sweep(name: str, overrides: list[str], *, chosen_from: str) -> Sweep | None:
+    """Check each job of a multirun, and that each can have its folder; see `check_as_chosen`."""
     fixed = shared_overrides(overrides)
     for override in parse_overrides(fixed):
         if override.key_or_group == "hydra/launcher":
             check_installed(override.value())
     shared = compose_with_hydra(name, fixed)
-    check_as_chosen(shared, name=name, overrides=fixed)
+    check_as_chosen(shared, name=chosen_from, overrides=fixed)
     if has_other_sweeper(shared):
         _check_job(shared, fixed, key="hydra.sweep.dir")
         return None

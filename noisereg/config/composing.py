@@ -6,6 +6,7 @@ from string import Template
 from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -89,14 +90,14 @@ def compose_with_hydra(name: str, overrides: list[str], *, alike: DictConfig | N
     try:
         config = compose(name, overrides=overrides, return_hydra_config=True)
     except MissingConfigException as error:
-        raise ConfigError(_describe_unknown_option(error)) from None
+        raise ConfigError(_describe_unknown_option(error, name)) from None
     except OverrideParseException as error:
         raise ConfigError(describe_unreadable(error)) from None
     except ConfigCompositionException as error:
         fault = _find_misuse(overrides) or _find_unknown_key(overrides, alike or _compose_options(name, overrides))
-        raise ConfigError(fault or first_line(error)) from None
+        raise ConfigError(fault or _describe_composition(error)) from None
     except _FAULTS as error:
-        raise ConfigError(_find_misuse(overrides) or first_line(error)) from None
+        raise ConfigError(_find_misuse(overrides) or _find_broken_file(error) or first_line(error)) from None
     except RecursionError:
         raise ConfigError("a file of options is nested too deep, or holds or includes itself") from None
     hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
@@ -135,7 +136,7 @@ def check_as_chosen(config: DictConfig, *, name: str, overrides: Sequence[str]) 
 
     Args:
         config: with Hydra's part.
-        name: of the primary configuration.
+        name: of the primary configuration whose settings count as chosen: the program's own, or that of --config-path.
         overrides: of the command line that it was composed from.
 
     Raises:
@@ -144,8 +145,8 @@ def check_as_chosen(config: DictConfig, *, name: str, overrides: Sequence[str]) 
     sections = ("hydra.launcher", "hydra.sweeper")
     given_here = parse_overrides(overrides)
     choosing = [item for item in given_here if item.key_or_group.replace("/", ".").startswith(sections)]
-    if len(choosing) == len(given_here):  # no other file is chosen: the same would be composed again
-        return
+    if len(choosing) == len(given_here) and config.hydra.job.config_name == name:
+        return  # no other file is chosen: the same would be composed again
     chosen = compose(name, overrides=[str(item.input_line) for item in choosing], return_hydra_config=True)
     for section in sections:
         given: Any = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
@@ -246,10 +247,32 @@ def _compose_part(name: str, lines: Sequence[str], overrides: Sequence[str]) -> 
     return check_safe(part, overrides)
 
 
-def _describe_unknown_option(error: MissingConfigException) -> str:
+def _describe_unknown_option(error: MissingConfigException, primary: str) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if not group and name == primary:
+        return f"--config-name={name}: there is no {name}.yaml; name the folder that it lies in: --config-dir FOLDER"
     options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))  # none of a list
     return f"{group}={name}: there is no such {group}{suggest_name(name, options)} (known: {', '.join(options)})"
+
+
+def _describe_composition(error: ConfigCompositionException) -> str:
+    line = first_line(error)
+    override = line.removeprefix("Error merging override ")
+    return line if override == line else f"{override}: {first_line(error.__cause__ or error)}"
+
+
+def _find_broken_file(error: BaseException) -> str | None:
+    """Return what is wrong with the first file that is no YAML, if it is that: the error does not name the file."""
+    if not isinstance(error, YAMLError | UnicodeDecodeError):
+        return None
+    folders = [place.path for place in GlobalHydra.instance().config_loader().get_search_path().get_path()]
+    for folder in (folder.removeprefix("file://") for folder in folders if "://" not in folder.removeprefix("file://")):
+        for path in sorted(Path(folder).rglob("*.yaml")):
+            try:
+                OmegaConf.load(path)
+            except (YAMLError, UnicodeDecodeError) as fault:
+                return f"{path} is no YAML: {' '.join(str(fault).split())}"
+    return None
 
 
 def _find_misuse(overrides: list[str]) -> str | None:

@@ -174,6 +174,21 @@ def test_options_of_a_folder_of_ones_own_are_found(tmp_path):
         check_command_line(["model=mine"])
 
 
+@pytest.mark.parametrize("content", [b"hidden: [1\n", b"a: 1\na: 2\n", b"\xff\xfe\x00"], ids=["open", "twice", "bytes"])
+def test_a_file_of_ones_own_that_is_no_yaml_is_named(content, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/model/mine.yaml is no YAML: "):
+        check_command_line(["--config-dir", str(tmp_path), "model=mine"])
+
+
+def test_a_launcher_of_ones_own_is_found(tmp_path):
+    (tmp_path / "hydra" / "launcher").mkdir(parents=True)
+    (tmp_path / "hydra" / "launcher" / "mine.yaml").write_text("defaults: [submitit_slurm]\npartition: mine\n")
+    options = ["-m", "--config-dir", str(tmp_path), "hydra/launcher=mine"]
+    assert len(check_command_line([*options, "noise.p=0,0.1"]).jobs) == 2
+
+
 def test_a_job_of_one_arm_is_found_in_the_folder_of_that_arm(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep = check_command_line(["-m", "experiment=fig7_resnet20", "arm=none,smoothing", "hydra.sweep.dir=fig7"])

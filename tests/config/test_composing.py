@@ -104,3 +104,13 @@ def test_arms_are_composed_from_the_primary_configuration_that_the_command_names
     (folder / "mine.yaml").write_text("defaults: [train, _self_]\nseeds: 3\n")
     found = check_command_line(["--config-path", str(folder), "--config-name", "mine", "experiment=fig2_neuron"])
     assert [part["seeds"] for part in found.arms.values()] == [3, 3]
+
+
+def test_the_primary_configuration_may_lie_in_a_folder_beside_ours(tmp_path):
+    (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\nseeds: 3\n")
+    options = ["--config-dir", str(tmp_path), "--config-name", "mine"]
+    assert check_command_line(options).settings["seeds"] == 3
+    arms = check_command_line([*options, "experiment=fig2_neuron"]).arms
+    assert [part["seeds"] for part in arms.values()] == [3, 3]
+    jobs = check_command_line(["-m", *options, "noise.p=0,0.1"]).jobs
+    assert [job.settings["seeds"] for job in jobs] == [3, 3]
