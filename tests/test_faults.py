@@ -119,7 +119,7 @@ def test_a_cache_that_was_cut_off_is_built_anew(share, tmp_path, monkeypatch, ca
 
 
 LINES = """
-dataset.d=0 | dataset.d must be a positive whole number, got 0
+dataset.d=0 | dataset.d must be a whole number, at least 1, got 0
 dataset.eps=2 | dataset.eps must be in (0, 1), got 2
 dataset.eps=nan | dataset.eps must be in (0, 1), got nan
 dataset.val_size=20 | dataset.val_size must be at least 0 and below dataset.train_size=20

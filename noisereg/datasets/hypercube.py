@@ -7,8 +7,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from noisereg import rng
-from noisereg.datasets.in_memory import Common, InMemory, require_positive
+from noisereg.datasets.in_memory import Common, InMemory
 from noisereg.datasets.split import Split
+from noisereg.errors import require_positive
 from noisereg.rng import Stream
 
 

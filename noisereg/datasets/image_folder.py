@@ -25,11 +25,10 @@ from noisereg.datasets.image_files import (
     tree_identity,
 )
 from noisereg.datasets.images import Images, Sized, build_splits, channel_statistics
-from noisereg.datasets.in_memory import require_positive
 from noisereg.datasets.loader import BatchLoader
 from noisereg.datasets.split import Split
 from noisereg.datasets.streamed import Pictures, StreamLoader
-from noisereg.errors import DatasetError
+from noisereg.errors import DatasetError, require_positive
 from noisereg.files.cache import Arrays, cached
 
 RESIZED_CROP = "resized_crop"

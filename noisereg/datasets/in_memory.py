@@ -12,6 +12,7 @@ from torch import Tensor
 from noisereg import rng
 from noisereg.datasets.loader import BatchLoader, Transform
 from noisereg.datasets.split import Split
+from noisereg.errors import require_positive
 from noisereg.noise import Samples
 from noisereg.rng import Stream
 
@@ -227,19 +228,6 @@ class InMemory(LightningDataModule, ABC):
 
     def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-
-def require_positive(**sizes: int) -> None:
-    """Raise ValueError for a size that is not a positive whole number, by the name of its argument.
-
-    Example:
-        >>> require_positive(batch_size=0)
-        Traceback (most recent call last):
-        ValueError: batch_size must be a positive whole number, got 0
-    """
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a positive whole number, got {size}")
 
 
 def _check_val_size(val_size: int, train_size: int | None) -> None:

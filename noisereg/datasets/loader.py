@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noisereg import rng
 from noisereg.datasets.split import Split
+from noisereg.errors import require_positive
 from noisereg.rng import Stream
 
 ORDERS = ("shuffle", "replacement", "sequential")
@@ -72,8 +73,7 @@ class BatchLoader:
         self.batch_size, self.order, self.seed = batch_size, order, seed
         self.transform, self.rank, self.world = transform, rank, world
         self.epoch, self._start, self._batches = 0, 0, 0
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        require_positive(batch_size=batch_size)
         if order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order}")
         if even:

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from noisereg import rng
-from noisereg.datasets.in_memory import InMemory, require_positive
+from noisereg.datasets.in_memory import InMemory
 from noisereg.datasets.split import Split
+from noisereg.errors import require_positive
 from noisereg.rng import Stream
 
 

@@ -7,33 +7,8 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 
-def check_positive(**sizes: int) -> None:
-    """Raise ValueError for sizes below one.
-
-    Args:
-        sizes: values by the argument's name.
-
-    Raises:
-        ValueError: a size is below 1.
-
-    Example:
-        >>> check_positive(hidden=240, num_outputs=1)
-    """
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
-
-
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Raise ValueError for a value that is not among the choices.
-
-    Args:
-        name: of the argument.
-        value: that came.
-        choices: that are known.
-
-    Raises:
-        ValueError: the value is none of the choices.
+    """Raise ValueError for a value of an argument that is not among the choices.
 
     Example:
         >>> check_choice("bias", "zero", ["zero", "none"])
@@ -45,13 +20,6 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
 def check_append_one(append_one: bool, bias: str) -> None:
     """Raise ValueError for an appended one beside biases: it takes their place.
 
-    Args:
-        append_one: whether the input is (x, 1).
-        bias: the law of the biases, "none" for layers without.
-
-    Raises:
-        ValueError: both are asked for.
-
     Example:
         >>> check_append_one(True, "none")
     """
@@ -60,11 +28,7 @@ def check_append_one(append_one: bool, bias: str) -> None:
 
 
 def describe_tokens(tokens: Int64[Tensor, "*shape"], num_kinds: int) -> str:
-    """Return the text of the error for tokens that are out of range.
-
-    Args:
-        tokens: of which at least one is.
-        num_kinds: size of the vocabulary.
+    """Return the text of the error for tokens of which one is not in [0, num_kinds).
 
     Example:
         >>> import torch
@@ -82,13 +46,8 @@ def describe_tokens(tokens: Int64[Tensor, "*shape"], num_kinds: int) -> str:
 def check_names(model: nn.Module) -> None:
     """Raise ValueError for a name of a layer, weight or buffer that a compiler could not write into code as it is.
 
-    torch.fx and torch.compile make source of the names. One that holds a quote would be read as code.
-
-    Args:
-        model: the network.
-
-    Raises:
-        ValueError: a name holds another sign than letters, digits, _ and -, and the dots between the parts.
+    torch.fx and torch.compile make source of the names. One that holds a quote would be read as code. What passes is of
+    letters, digits, _ and -, and the dots between the parts.
 
     Example:
         >>> check_names(nn.Sequential(nn.Linear(2, 1)))

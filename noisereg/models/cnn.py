@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from noisereg.errors import require_positive
 from noisereg.models.acts import build_act
-from noisereg.models.checks import check_positive
 from noisereg.models.init import initialize, make_layer
 
 
@@ -47,7 +47,7 @@ class CNN(nn.Module):
         super().__init__()
         if len(input_shape) != 3 or min(input_shape) < 1:
             raise ValueError(f"input_shape must be (channels, height, width), got {input_shape}; an MLP takes vectors")
-        check_positive(num_outputs=num_outputs, hidden=hidden, channels=min(channels, default=0))
+        require_positive(num_outputs=num_outputs, hidden=hidden, channels=min(channels, default=0))
         sizes = [size // 2 ** len(channels) for size in input_shape[1:]]
         if not all(sizes):
             raise ValueError(f"channels must halve images of {input_shape[1]} x {input_shape[2]}, got {len(channels)}")
@@ -65,14 +65,7 @@ class CNN(nn.Module):
         initialize(self, init="he", bias="zero", seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
-        """Compute the logits.
-
-        Args:
-            inputs: (batch, *input_shape).
-
-        Returns:
-            (batch, num_outputs).
-        """
+        """Compute the logits."""
         hidden = inputs
         for layer in self.children():
             hidden = layer(hidden)

@@ -12,7 +12,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from noisereg.models.checks import check_positive, describe_tokens
+from noisereg.errors import require_positive
+from noisereg.models.checks import describe_tokens
 from noisereg.rng import library_generator
 
 # Auxiliary heads make them return a tuple of several logits in training.
@@ -52,7 +53,7 @@ def torchvision_model(
         >>> model(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
-    check_positive(num_outputs=num_outputs)
+    require_positive(num_outputs=num_outputs)
     if len(input_shape) != 3 or input_shape[0] != 3:
         raise ValueError(f"input_shape must be (3, height, width) for a model of torchvision, got {input_shape}")
     import torchvision.models  # noqa: PLC0415
@@ -101,7 +102,7 @@ def timm_model(
     Source: Wightman, "PyTorch image models", 2019, https://github.com/huggingface/pytorch-image-models
     """
     timm, layers = _import("timm", extra="timm"), _import("timm.layers", extra="timm")
-    check_positive(num_outputs=num_outputs)
+    require_positive(num_outputs=num_outputs)
     if len(input_shape) != 3:
         raise ValueError(f"input_shape must be (channels, height, width) for a model of timm, got {input_shape}")
     _check_name(name, [*timm.list_models(), *timm.list_pretrained()], "a network of timm", where="timm.list_models()")
@@ -190,7 +191,7 @@ def transformers_model(
     transformers = _import("transformers", extra="transformers")
     known = _import("transformers.models.auto.modeling_auto", extra="transformers")
     acts = _import("transformers.activations", extra="transformers").ACT2FN
-    check_positive(num_outputs=num_outputs, num_tokens=1 if num_tokens is None else num_tokens)
+    require_positive(num_outputs=num_outputs, num_tokens=1 if num_tokens is None else num_tokens)
     if len(input_shape) not in (1, 3):
         raise ValueError(
             f"input_shape must be (channels, height, width) or (context,) for transformers, got {input_shape}"

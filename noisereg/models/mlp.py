@@ -6,8 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noisereg import rng
+from noisereg.errors import require_positive
 from noisereg.models.acts import build_act
-from noisereg.models.checks import check_append_one, check_positive
+from noisereg.models.checks import check_append_one
 from noisereg.models.dropout import Dropout
 from noisereg.models.init import initialize, make_layer
 from noisereg.models.vector import ToVector
@@ -61,13 +62,13 @@ class MLP(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_positive(num_outputs=num_outputs, depth=depth)
+        require_positive(num_outputs=num_outputs, depth=depth)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         if depth > 1 and not isinstance(hidden, int):
             raise ValueError(f"depth={depth} needs one width in hidden, such as 512, got {list(hidden)}")
         widths = [hidden] * depth if isinstance(hidden, int) else list(hidden)
-        check_positive(hidden=min(widths, default=0))
+        require_positive(hidden=min(widths, default=0))
         check_append_one(append_one, bias)
         self.vector = ToVector(input_shape, append_one=append_one)
         fan_ins = [self.vector.num_features, *widths]
@@ -82,14 +83,7 @@ class MLP(nn.Module):
         initialize(self, init=init, bias=bias, seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
-        """Compute the logits.
-
-        Args:
-            inputs: (batch, *input_shape).
-
-        Returns:
-            (batch, num_outputs).
-        """
+        """Compute the logits."""
         hidden = inputs
         for layer in self.children():
             hidden = layer(hidden)

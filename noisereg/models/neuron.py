@@ -49,12 +49,5 @@ class Neuron(nn.Module):
         initialize(self, init=init, bias=bias, seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch 1"]:
-        """Compute the logits.
-
-        Args:
-            inputs: (batch, *input_shape).
-
-        Returns:
-            (batch, 1); positive for the class +1.
-        """
+        """Compute the logits, positive for the class +1."""
         return self.output(self.vector(inputs))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 from torch.nn.utils import skip_init
 
-from noisereg.models.checks import check_positive
+from noisereg.errors import require_positive
 from noisereg.models.init import initialize
 
 _WIDTHS = (16, 32, 64)
@@ -39,7 +39,7 @@ class ResNet(nn.Module):
 
     def __init__(self, input_shape: tuple[int, ...], num_outputs: int, *, depth: int = 20, seed: int = 0) -> None:
         super().__init__()
-        check_positive(num_outputs=num_outputs)
+        require_positive(num_outputs=num_outputs)
         if len(input_shape) != 3 or min(input_shape) < 1:
             raise ValueError(f"input_shape must be (channels, height, width), got {input_shape}; an MLP takes vectors")
         num_blocks, rest = divmod(depth - 2, 6)
@@ -56,14 +56,7 @@ class ResNet(nn.Module):
         initialize(self, init="he", bias="torch", seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
-        """Compute the logits.
-
-        Args:
-            inputs: (batch, *input_shape).
-
-        Returns:
-            (batch, num_outputs).
-        """
+        """Compute the logits."""
         hidden = self.relu(self.bn1(self.conv1(inputs)))
         hidden = self.layer3(self.layer2(self.layer1(hidden)))
         return self.fc(self.pool(hidden).flatten(start_dim=1))
@@ -96,14 +89,7 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, inputs: Float[Tensor, "batch in_channels _ _"]) -> Float[Tensor, "batch out_channels _ _"]:
-        """Compute the block.
-
-        Args:
-            inputs: (batch, in_channels, height, width).
-
-        Returns:
-            (batch, out_channels, height / stride, width / stride), sizes rounded up.
-        """
+        """Compute the block; height and width are divided by the stride and rounded up."""
         hidden = self.relu1(self.bn1(self.conv1(inputs)))
         hidden = self.bn2(self.conv2(hidden))
         hidden += shortcut(inputs, num_channels=hidden.shape[1], stride=self.stride)
@@ -119,12 +105,9 @@ def shortcut(
     does not, and all that is computed from a gradient of another layout takes ten times as long on a CPU.
 
     Args:
-        inputs: (batch, in_channels, height, width).
+        inputs: whose height and width are divided by the stride and rounded up.
         num_channels: of the result, at least those of the inputs.
         stride: in both directions.
-
-    Returns:
-        (batch, num_channels, height / stride, width / stride), sizes rounded up.
 
     Example:
         >>> import torch

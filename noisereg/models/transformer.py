@@ -7,8 +7,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
+from noisereg.errors import require_positive
 from noisereg.models.acts import build_act
-from noisereg.models.checks import check_positive, describe_tokens
+from noisereg.models.checks import describe_tokens
 from noisereg.models.init import initialize
 from noisereg.rng import Stream, normal
 
@@ -106,14 +107,7 @@ class ViT(nn.Module):
         initialize(self, init="torch", bias="zero", seed=seed)
 
     def forward(self, inputs: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
-        """Compute the logits.
-
-        Args:
-            inputs: (batch, *input_shape).
-
-        Returns:
-            (batch, num_outputs).
-        """
+        """Compute the logits."""
         missing = (self.columns * self.patch - inputs.shape[3], self.rows * self.patch - inputs.shape[2])
         images = pad(inputs, (0, missing[0], 0, missing[1]))
         patches = images.unflatten(3, (self.columns, self.patch)).unflatten(2, (self.rows, self.patch))
@@ -194,7 +188,7 @@ class GPT(nn.Module):
 
 
 def _check_sizes(width: int, heads: int, **sizes: int) -> None:
-    check_positive(width=width, heads=heads, **sizes)
+    require_positive(width=width, heads=heads, **sizes)
     if width % heads:
         raise ValueError(f"width must be a multiple of heads={heads}, got {width}")
 

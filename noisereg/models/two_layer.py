@@ -1,12 +1,11 @@
 """A network with one hidden layer, in the variants of the paper."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noisereg.models.checks import check_append_one, check_choice, check_positive
+from noisereg.errors import require_above_zero, require_positive
+from noisereg.models.checks import check_append_one, check_choice
 from noisereg.models.init import initialize, make_layer
 from noisereg.models.vector import ToVector
 
@@ -59,9 +58,8 @@ class TwoLayer(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_positive(hidden=hidden, num_outputs=num_outputs)
-        if not 0 < output_scale < math.inf:
-            raise ValueError(f"output_scale must be a finite number above 0, got {output_scale}")
+        require_positive(hidden=hidden, num_outputs=num_outputs)
+        require_above_zero(output_scale=output_scale)
         check_choice("trained", trained, _TRAINED)
         check_append_one(append_one, bias)
         if output_signs:
@@ -80,14 +78,7 @@ class TwoLayer(nn.Module):
         self.output.requires_grad_(trained != "hidden")
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
-        """Compute the logits.
-
-        Args:
-            inputs: (batch, *input_shape).
-
-        Returns:
-            (batch, num_outputs).
-        """
+        """Compute the logits."""
         return self.output(self.relu(self.hidden(self.vector(inputs))))
 
 

@@ -37,14 +37,7 @@ class ToVector(nn.Module):
         self.num_features = math.prod(input_shape) + append_one
 
     def forward(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch features"]:
-        """Flatten a batch.
-
-        Args:
-            inputs: (batch, *input_shape).
-
-        Returns:
-            (batch, num_features).
-        """
+        """Flatten a batch."""
         vectors = inputs.flatten(start_dim=1)
         return pad(vectors, (0, 1), value=1.0) if self.append_one else vectors
 

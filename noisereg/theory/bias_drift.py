@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from noisereg import rng
+from noisereg.errors import require_positive
 from noisereg.models import TwoLayer
 from noisereg.rng import Stream
 from noisereg.theory.agreement import check_bound
@@ -62,6 +63,7 @@ def verify_bias_drift(
         >>> [check.holds for check in verify_bias_drift(networks=2, samples=500)]
         [True, False]
     """
+    require_positive(d=d, hidden=hidden, networks=networks, samples=samples)
     inputs = rng.normal(seed, Stream.TRAIN_DATA, 0, torch.arange(samples * d)).view(samples, d)
     models = (TwoLayer((d,), 1, hidden=hidden, seed=seed + number).double() for number in range(networks))
     steps = torch.cat([bias_steps(model, inputs) for model in models])

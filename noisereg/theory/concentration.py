@@ -16,6 +16,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from noisereg import rng
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.rng import Stream
 from noisereg.theory.agreement import check_bound
 from noisereg.theory.check import Check
@@ -76,6 +77,8 @@ def verify_concentration(
         >>> [check.holds for check in verify_concentration(replicas=4, steps=50, draws=100)]
         [True, True, True, True, True]
     """
+    require_positive(d=d, replicas=replicas, steps=steps, draws=draws)
+    require_above_zero(lr=lr)
     row: dict[str, Any] = {"place": _PLACE}
     radius = {(d, h): 100 * d * math.sqrt(h) / _M for d, h in _PLACES}
     pull = max(_M * d * math.sqrt(h) / 4 / -logistic_pull(radius[d, h]) for d, h in _PLACES)
@@ -114,7 +117,7 @@ def _measure_tail(draws: int, *, seed: int) -> tuple[float, float]:
 
 
 def _measure_lowering_share(d: int, lr: float, *, replicas: int, steps: int, seed: int) -> float:
-    """Return the share of the steps that lower the norm, of those that change it, down to a norm of 10 d h."""
+    """Return the share of the steps that lower the norm, of those that change it, down to a norm of 10 d h; or nan."""
     start = rng.normal(seed, Stream.INIT, 0, torch.arange(replicas * d)).view(replicas, d)
     weights = start / start.norm(dim=1, keepdim=True) * math.sqrt(d)
     lowered = changed = 0
@@ -126,7 +129,7 @@ def _measure_lowering_share(d: int, lr: float, *, replicas: int, steps: int, see
         changed += int(far.sum())
         lowered += int((far & (after.norm(dim=1) < weights.norm(dim=1))).sum())
         weights = after
-    return lowered / changed
+    return lowered / changed if changed else math.nan
 
 
 def _take_step(

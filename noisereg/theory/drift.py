@@ -8,6 +8,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from noisereg.engine import Blocked, Stack
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.losses import Hinge
 from noisereg.theory.agreement import build_curve_of_means, check_bound
 from noisereg.theory.check import Check
@@ -38,8 +39,7 @@ def neuron_drift(mu: float, s: float) -> float:
 
     Source: arXiv 2111.02154, section 5, proof of theorem 2 in expectation.
     """
-    if s <= 0:
-        raise ValueError(f"s must be positive, got {s}")
+    require_above_zero(s=s)
     return -s / math.sqrt(2 * math.pi) * math.exp(-(mu**2) / (2 * s**2)) - mu / 2 * math.erf(mu / (math.sqrt(2) * s))
 
 
@@ -64,6 +64,9 @@ def verify_drift(
 
     Source: arXiv 2111.02154, section 5, proof of theorem 2 in expectation.
     """
+    require_positive(d=d, angles=angles)
+    require_positive(at_least=2, samples=samples)
+    require_above_zero(lr=lr)
     if d * lr >= DRIFT_C:
         raise ValueError(f"d * lr must be below C = {DRIFT_C:.3f} for ||W|| = 1, got {d * lr:.3f}; take a smaller lr")
     places = [(math.sin(angle), math.cos(angle)) for angle in torch.linspace(0, math.pi / 2, angles + 1)[:-1].tolist()]

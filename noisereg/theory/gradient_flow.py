@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from noisereg import rng
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.losses import Hinge, Loss
 from noisereg.models import MLP
 from noisereg.noise import Resample
@@ -129,6 +130,9 @@ def verify_gradient_flow(
         >>> [check.holds for check in verify_gradient_flow(depth=2, duration=0.1, steps=50)]
         [True, True, True, True]
     """
+    require_positive(hidden=hidden, d=d, n=n, steps=steps)
+    require_positive(at_least=2, depth=depth)
+    require_above_zero(duration=duration)
     model = MLP((d,), 1, hidden=[hidden] * (depth - 1), init="he", bias="none", append_one=True, seed=seed).double()
     inputs = rng.normal(seed, Stream.TRAIN_DATA, 0, torch.arange(n * d)).view(n, d)
     labels = (rng.uniform(seed, Stream.TRAIN_LABEL, 0, torch.arange(n)) < 0.5).long()

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from noisereg.engine import Fused, Stack
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.losses import CrossEntropy, Hinge, Logistic, Loss
 from noisereg.models import Neuron
 from noisereg.theory.agreement import build_curve_of_means, check_bound, check_mean
@@ -63,6 +64,7 @@ def neuron_slope(lr: float, loss: Loss, *, steps: int = 1) -> float:
         '-4.433e-04'
     """
     _steepness(loss)
+    require_above_zero(lr=lr)
     return -steps * lr / math.sqrt(2 * math.pi)
 
 
@@ -83,6 +85,7 @@ def neuron_equilibrium(d: int, lr: float, *, loss: Loss) -> float:
         0.1291
     """
     _steepness(loss)
+    require_above_zero(lr=lr)
     return d * lr * math.sqrt(2 * math.pi) / 4 if isinstance(loss, Hinge) else math.sqrt(d * lr / 2)
 
 
@@ -102,6 +105,7 @@ def hinge_rest(d: int, lr: float, *, beta: float) -> float:
         >>> round(hinge_rest(30, 1 / 900, beta=0.0), 4), round(hinge_rest(30, 1 / 900, beta=1.0), 2)
         (0.0209, 0.46)
     """
+    require_above_zero(lr=lr)
 
     def excess(s: float) -> float:
         a = beta / s
@@ -135,8 +139,7 @@ def neuron_norm(steps: Sequence[float], norm: float, *, d: int, lr: float, loss:
         >>> [round(value, 3) for value in neuron_norm([0, 5000, 20000], 5.5, d=30, lr=1 / 900, loss=Hinge())]
         [5.5, 3.294, 0.021]
     """
-    if norm <= 0:
-        raise ValueError(f"norm must be positive, got {norm}")
+    require_above_zero(norm=norm)
     p, weight = _build_normal_cells()
 
     def change(_: float, state: np.ndarray) -> list[float]:
@@ -173,6 +176,7 @@ def neuron_bound(d: int, lr: float, *, norm: float, loss: Loss) -> NeuronBound:
     Source: arXiv 2111.02154, appendix D, where the names (a) and (b) are exchanged.
     """
     m = _steepness(loss)
+    require_above_zero(lr=lr)
     if isinstance(loss, Hinge):
         return NeuronBound(math.ceil(3 * norm / (m * lr)), 100 * d * lr * max(1 / m, 1))
     return NeuronBound(math.ceil(7 * norm / (m * d * lr**1.5)), 100 * d * math.sqrt(lr) * max(1 / m, 1))
@@ -225,6 +229,12 @@ def verify_neuron(
 
     Source: arXiv 2111.02154, theorem 2, appendix D and figure 2.
     """
+    require_positive(d=d, dims=min(dims, default=0))
+    require_positive(at_least=2, replicas=replicas)
+    for rate in (lr, *rates):
+        require_above_zero(lr=lr, rates=rate)
+    if len(set(dims)) < 2 or len(set(rates)) < 2:
+        raise ValueError(f"dims and rates must have 2 values or more, for exponents, got {dims} and {rates}")
     checks = _check_decay(d, lr, replicas=replicas, seed=seed)
     checks.append(_check_hitting_time(_LOGISTIC, d=2, lr=0.25, replicas=replicas, seed=seed))
     checks.append(_check_margin(d, lr, replicas=replicas, seed=seed))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from noisereg import rng
+from noisereg.errors import require_positive
 from noisereg.losses import Hinge, Logistic, Surrogate
 from noisereg.models import MLP, Neuron, ResNet, initialize
 from noisereg.models.init import make_layer
@@ -152,6 +153,7 @@ def verify_threshold(
         >>> [check.holds for check in verify_threshold(seeds=1, samples=2, depths=[2])][:3]
         [True, True, True]
     """
+    require_positive(seeds=seeds, samples=samples, depths=min(depths, default=0))
     inputs, each = _draw_inputs(samples, _IMAGE, seed=seed), range(seed, seed + seeds)
     models = [build_chain(depth, leaky=leaky, seed=s) for s in each for depth in depths for leaky in (False, True)]
     models += [build_shared_net(seed=s) for s in each]

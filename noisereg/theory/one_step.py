@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noisereg import rng
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.losses import Hinge, Loss
 from noisereg.models import Neuron, TwoLayer
 from noisereg.rng import Stream
@@ -90,6 +91,8 @@ def verify_one_step(
         >>> [check.holds for check in verify_one_step(seeds=3)]
         [True, True, True, True]
     """
+    require_positive(seeds=seeds, d=d, hidden=hidden)
+    require_above_zero(lr=lr)
     loss, each = loss or Hinge(), range(seed, seed + seeds)
     neurons = [_measure_neuron_error(s, d, lr=lr, loss=loss) for s in each]
     nets = [_measure_net_errors(s, d, hidden=hidden, lr=lr, loss=loss) for s in each]

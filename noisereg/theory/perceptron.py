@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from noisereg import rng
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.losses import Hinge, Loss
 from noisereg.rng import Stream
 from noisereg.theory.agreement import check_bound
@@ -109,6 +110,8 @@ def verify_perceptron(
         >>> all(check.holds for check in verify_perceptron(seeds=2, n=20, d=5))
         True
     """
+    require_positive(seeds=seeds, n=n, d=d)
+    require_above_zero(margin=margin, lr=lr)
     return check_perceptron(Hinge(), range(seed, seed + seeds), n=n, d=d, margin=margin, lr=lr)
 
 

@@ -19,6 +19,7 @@ from torch.nn.functional import one_hot
 
 from noisereg import rng
 from noisereg.engine import Blocked, Stack
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.losses import Logistic, Loss
 from noisereg.models import TwoLayer
 from noisereg.noise import Flip, Resample, Rule
@@ -181,6 +182,9 @@ def verify_polynomial(
         >>> [check.holds for check in verify_polynomial(n=2, steps=2, replicas=200)]
         [True, True, True, True]
     """
+    require_positive(n=n, steps=steps, d=d, hidden=hidden)
+    require_positive(at_least=2, replicas=replicas)
+    require_above_zero(lr=lr)
     inputs = rng.normal(seed, Stream.TRAIN_DATA, 0, torch.arange(n * d)).view(n, d)
     model = TwoLayer((d,), 1, hidden=hidden, seed=seed)
     task = Task(model=model, inputs=inputs, labels=torch.arange(n) % 2, loss=Logistic(), lr=lr, steps=steps)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from noisereg import rng
+from noisereg.errors import require_positive
 from noisereg.losses import CrossEntropy, Logistic, Loss
 from noisereg.models import MLP
 from noisereg.rng import Stream
@@ -64,6 +65,7 @@ def verify_outputs(*, seeds: int = 20, samples: int = 50, d: int = 20, hidden: i
         >>> [check.holds for check in verify_outputs(seeds=2, samples=10)]
         [True, True, True]
     """
+    require_positive(seeds=seeds, samples=samples, d=d, hidden=hidden)
     own, shared = [], []
     for s in range(seed, seed + seeds):
         model = MLP((d,), _CLASSES, hidden=hidden, init="he", bias="none", append_one=True, seed=s).double()

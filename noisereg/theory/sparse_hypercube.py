@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from noisereg import rng
 from noisereg.datasets.hypercube import surface_points
+from noisereg.errors import require_positive
 from noisereg.metrics.predictions import predictions
 from noisereg.models import TwoLayer
 from noisereg.rng import Stream
@@ -118,6 +119,8 @@ def verify_hypercube_net(
         >>> {check.id: check.holds for check in verify_hypercube_net(samples=1000)}["F1f-exact"]
         True
     """
+    require_positive(d=d, hidden=4 * d if hidden is None else hidden)
+    require_positive(at_least=2, samples=samples)
     outer, inner = (
         _draw_surface(samples, d, radius=1.0, seed=seed),
         _draw_surface(samples, d, radius=1 - eps, seed=seed + 1),
@@ -125,7 +128,7 @@ def verify_hypercube_net(
     exact, paper = hypercube_net(d, eps), hypercube_net(d, eps, output_bias=_PAPER_BIAS)
     wrong = torch.cat([_is_wrong(exact, outer, label=1), _is_wrong(exact, inner, label=0)])
     missed, active = _is_wrong(paper, outer, label=1), _count_active(exact, outer)
-    model = TwoLayer((d,), 1, hidden=hidden or 4 * d)
+    model = TwoLayer((d,), 1, hidden=4 * d if hidden is None else hidden)
     size, square = sum(parameter.numel() for parameter in model.parameters()), 4.0 * d**2
     share, count = hypercube_error(d, eps, output_bias=_PAPER_BIAS), hypercube_active(d, eps)
     row: dict[str, Any] = {"tolerance": _TOLERANCE, "place": _PLACE}

@@ -15,6 +15,7 @@ from scipy.stats import binom, norm
 from torch import Tensor
 
 from noisereg import rng
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.rng import Stream
 from noisereg.theory.agreement import build_curve_of_means, check_bound, check_mean
 from noisereg.theory.check import Check, Curve
@@ -145,8 +146,7 @@ def silent_share(k: int, lr: float) -> float:
         >>> [round(silent_share(1000, lr), 3) for lr in (0.001, 0.1, 0.5, 1.0)]
         [0.503, 0.528, 0.75, 1.0]
     """
-    if lr <= 0:
-        raise ValueError(f"lr must be positive, got {lr}")
+    require_above_zero(lr=lr)
     if lr >= 1:
         return 1.0
     deviation = math.sqrt(5 * k / 24)
@@ -180,6 +180,7 @@ def verify_dead_output(
 
     Source: arXiv 2111.02154, theorem 3, proof in appendix D.
     """
+    require_positive(ks=min(ks, default=0), d=d, visits=visits)
     cases = [(k, lr) for k in ks for lr in (1 / k, 2 / k, 0.1, 0.5)]
     spent = max(_measure_updates(_draw_weights(init, k, d, seed=seed), lr) for k, lr in cases for init in _INITS)
     weights = [_draw_weights(_INITS[0], k, d, seed=seed) for k, _ in cases]
@@ -230,6 +231,10 @@ def verify_learning_rates(
 
     Source: arXiv 2111.02154, theorem 4, appendix E; the curve between is ours.
     """
+    require_positive(k=k, d=d)
+    require_positive(at_least=2, replicas=replicas)
+    for rate in rates or [0.0]:
+        require_above_zero(rates=rate)
     each: dict[str, Any] = {"k": k, "d": d, "replicas": replicas, "seed": seed}
     return [
         *_check_large_rates(**each),

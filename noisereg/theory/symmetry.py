@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from noisereg.engine import Blocked, Stack
+from noisereg.errors import require_above_zero, require_positive
 from noisereg.losses import Logistic, Loss
 from noisereg.models import TwoLayer
 from noisereg.theory.agreement import check_bound
@@ -78,6 +79,8 @@ def verify_half_active(
 
     Source: arXiv 2111.02154, section 5.
     """
+    require_positive(d=d, hidden=hidden, replicas=replicas, steps=steps, samples=samples)
+    require_above_zero(lr=lr)
     models = [TwoLayer((d,), 1, hidden=hidden, bias="none", seed=seed + replica) for replica in range(replicas)]
     stack, engine, rates = Stack.of(models), Blocked(loss or Logistic()), torch.full((replicas,), lr)
     points, _ = gaussian_noise(seed, _TIMES, count=samples, d=d)

@@ -27,5 +27,5 @@ def test_evaluation_is_on_epoch_zero_and_on_a_fixed_sample_apart_from_it():
 
 
 def test_test_size_must_be_positive():
-    with pytest.raises(ValueError, match=r"^test_size must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match=r"^test_size must be a whole number, at least 1, got 0"):
         Gaussian(test_size=0)

@@ -76,5 +76,5 @@ def test_eps_must_lie_between_the_cubes(eps):
 
 @pytest.mark.parametrize("key", ["d", "train_size", "test_size"])
 def test_sizes_must_be_positive(key):
-    with pytest.raises(ValueError, match=f"^{key} must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match=f"^{key} must be a whole number, at least 1, got 0"):
         Hypercube(**{key: 0})

@@ -101,7 +101,7 @@ def test_training_and_test_classes_must_agree(tmp_path, make_tree):
 
 
 def test_image_size_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match=r"^image_size must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match=r"^image_size must be a whole number, at least 1, got 0"):
         ImageFolder(tmp_path, image_size=0)
 
 

@@ -154,7 +154,7 @@ def test_a_trainer_resumes_after_any_batch_with_the_next_one(tmp_path, order):
 @pytest.mark.parametrize("key", ["train_size", "test_size", "train_eval_size", "batch_size", "eval_batch_size"])
 @pytest.mark.parametrize("size", [0, -3, True])
 def test_sizes_must_be_positive(key, size):
-    with pytest.raises(ValueError, match=f"^{key} must be a positive whole number, got {size}"):
+    with pytest.raises(ValueError, match=f"^{key} must be a whole number, at least 1, got {size}"):
         Numbered(**{key: size})
 
 

@@ -182,7 +182,7 @@ def test_resume_refuses_an_order_that_is_not_the_same(key, other):
 
 
 def test_batch_size_must_be_positive():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number, at least 1, got 0"):
         BatchLoader(make_split(), 0)
 
 

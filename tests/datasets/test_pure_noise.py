@@ -42,7 +42,7 @@ def test_training_goes_through_the_sample_of_its_epoch_in_order(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("key", ["d", "train_size"])
 def test_sizes_must_be_positive(kind, key):
-    with pytest.raises(ValueError, match=f"^{key} must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match=f"^{key} must be a whole number, at least 1, got 0"):
         kind(**{key: 0})
 
 

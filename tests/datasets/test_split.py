@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +28,14 @@ def test_moving_to_where_it_is_copies_nothing():
 def test_labels_are_class_indices(labels):
     with pytest.raises(ValueError, match=r"^labels must be class indices, int64 of shape \(3,\), got (float32|int)"):
         Split(torch.zeros(3, 4), labels)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_tensor_is_refused_with_the_way_to_one():
+    with pytest.raises(ValueError, match=r"^inputs must be a tensor, got ndarray; torch.as_tensor makes one of it$"):
+        Split(np.zeros((3, 4)), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"^labels must be a tensor, got list"):
+        Split(torch.zeros(3, 4), [0, 1, 2])
 
 
 @pytest.mark.parametrize(("label", "sample"), [(-1, 0), (3, 2), (255, 1)])

@@ -4,13 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisereg.models.checks import check_append_one, check_choice, check_names, check_positive
-
-
-def test_sizes_of_one_pass_and_smaller_ones_are_named():
-    check_positive(hidden=1, num_outputs=1)
-    with pytest.raises(ValueError, match="num_outputs must be at least 1, got 0"):
-        check_positive(hidden=1, num_outputs=0)
+from noisereg.models.checks import check_append_one, check_choice, check_names
 
 
 def test_an_unknown_choice_is_refused_with_the_known_ones():

@@ -26,7 +26,7 @@ def test_weights_are_a_function_of_the_seed():
     [
         ((60,), {}, r"input_shape must be \(channels, height, width\), got \(60,\)"),
         ((1, 3, 3), {}, "channels must halve images of 3 x 3, got 2"),
-        ((1, 8, 8), {"channels": []}, "channels must be at least 1, got 0"),
+        ((1, 8, 8), {"channels": []}, "channels must be a whole number, at least 1, got 0"),
     ],
 )
 def test_arguments_out_of_range_are_errors(shape, options, message):

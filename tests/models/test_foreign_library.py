@@ -208,7 +208,7 @@ def test_tokens_that_transformers_does_not_have_are_refused(token):
             {},
             r"^input_shape must be .* or \(context,\) for transformers, got \(2, 2\)",
         ),
-        (CONTEXT, {"num_tokens": 0}, "^num_tokens must be at least 1, got 0"),
+        (CONTEXT, {"num_tokens": 0}, "^num_tokens must be a whole number, at least 1, got 0"),
     ],
 )
 def test_what_transformers_must_not_or_cannot_make_is_refused_in_one_line(shape, kwargs, message):

@@ -78,5 +78,5 @@ def test_images_of_a_size_the_network_cannot_take_are_refused(name):
 
 
 def test_no_outputs_are_refused():
-    with pytest.raises(ValueError, match="num_outputs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_outputs must be a whole number, at least 1, got 0"):
         torchvision_model((3, 32, 32), 0)

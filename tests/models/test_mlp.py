@@ -59,9 +59,9 @@ def test_the_network_of_equation_two_is_homogeneous_in_each_layer(layer):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": []}, "hidden must be at least 1, got 0"),
-        ({"hidden": [8, 0]}, "hidden must be at least 1, got 0"),
-        ({"hidden": -1}, "hidden must be at least 1, got -1"),
+        ({"hidden": []}, "hidden must be a whole number, at least 1, got 0"),
+        ({"hidden": [8, 0]}, "hidden must be a whole number, at least 1, got 0"),
+        ({"hidden": -1}, "hidden must be a whole number, at least 1, got -1"),
         ({"hidden": 8, "append_one": True}, "requires bias='none', got 'same'"),
         ({"hidden": 8, "init": "zeros"}, "init must be one of"),
     ],

@@ -154,5 +154,5 @@ def test_inputs_that_are_no_images_are_refused(shape):
 
 
 def test_no_outputs_are_refused():
-    with pytest.raises(ValueError, match="num_outputs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_outputs must be a whole number, at least 1, got 0"):
         ResNet((3, 32, 32), 0)

@@ -66,7 +66,7 @@ def test_transformers_are_a_function_of_the_seed_and_can_be_stacked(act):
         (lambda: ViT((1, 8, 8), 3, act="tanh"), "act must be one of relu, relu2, leaky_relu, gelu, silu, got 'tanh'"),
         (lambda: GPT((60,), 1), r"input_shape must be \(context,\) of at least 3 kinds of tokens"),
         (lambda: GPT((1, 8, 8), 10), r"input_shape must be \(context,\) of at least 3 kinds of tokens"),
-        (lambda: GPT((8,), 10, depth=0), "depth must be at least 1, got 0"),
+        (lambda: GPT((8,), 10, depth=0), "depth must be a whole number, at least 1, got 0"),
     ],
 )
 def test_arguments_out_of_range_are_errors(make, message):

@@ -99,8 +99,8 @@ def test_a_step_moves_only_the_trained_layers(trained, moving):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": 0}, "hidden must be at least 1, got 0"),
-        ({"num_outputs": 0}, "num_outputs must be at least 1, got 0"),
+        ({"hidden": 0}, "hidden must be a whole number, at least 1, got 0"),
+        ({"num_outputs": 0}, "num_outputs must be a whole number, at least 1, got 0"),
         ({"trained": "none"}, "trained must be one of both, hidden, output, got 'none'"),
         ({"append_one": True}, "append_one=True takes the place of the biases and requires bias='none', got 'zero'"),
         ({"output_signs": True, "trained": "hidden", "hidden": 7}, "output_signs=True requires an even hidden, got 7"),

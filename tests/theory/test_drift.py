@@ -32,7 +32,7 @@ def test_the_drift_is_below_the_bound_at_every_ratio():
 
 
 def test_a_norm_of_zero_is_refused():
-    with pytest.raises(ValueError, match="s must be positive, got 0"):
+    with pytest.raises(ValueError, match="s must be a finite number above 0, got 0"):
         neuron_drift(1.0, 0.0)
 
 

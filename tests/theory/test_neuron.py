@@ -102,7 +102,7 @@ def test_a_loss_without_closed_form_is_refused():
 
 
 def test_a_norm_of_zero_is_refused():
-    with pytest.raises(ValueError, match="norm must be positive, got 0"):
+    with pytest.raises(ValueError, match="norm must be a finite number above 0, got 0"):
         neuron_norm([0, 1], 0, d=D, lr=LR, loss=Hinge())
 
 

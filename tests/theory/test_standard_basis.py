@@ -99,7 +99,7 @@ def test_all_are_silent_from_a_rate_of_one_on():
 
 
 def test_a_rate_of_zero_is_refused():
-    with pytest.raises(ValueError, match="lr must be positive, got 0"):
+    with pytest.raises(ValueError, match="lr must be a finite number above 0, got 0"):
         silent_share(10, 0)
 
 

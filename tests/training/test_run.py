@@ -118,7 +118,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
 
 
 def test_bad_input_leaves_no_folder(tmp_path):
-    with pytest.raises(ConfigError, match=r"^dataset.d must be a positive whole number, got 0"):
+    with pytest.raises(ConfigError, match=r"^dataset.d must be a whole number, at least 1, got 0"):
         start(tmp_path / "run", *ALONE, "dataset.d=0")
     assert list(tmp_path.iterdir()) == []
 
