@@ -19,7 +19,7 @@ from noisereg.metrics.last_layers import LastBatch, LastLayers, find_last_layers
 from noisereg.metrics.layer_names import short_names
 from noisereg.metrics.layer_values import check_by_layer, collect_layer_values, select_layers
 from noisereg.metrics.memorization import GROUPS, Memorization, activity_by_group, is_wrong
-from noisereg.metrics.norms import bias_quantiles, bias_statistics, collect_norms, frobenius_norm, weight_norms
+from noisereg.metrics.norms import bias_quantiles, collect_norms, frobenius_norm
 from noisereg.metrics.predictions import predictions
 from noisereg.metrics.processes import gather_parts, own_part
 from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
@@ -42,7 +42,6 @@ __all__ = [
     "associated",
     "associated_by_rate",
     "bias_quantiles",
-    "bias_statistics",
     "calibration",
     "check_by_layer",
     "class_plane",
@@ -71,5 +70,4 @@ __all__ = [
     "tightness",
     "trained_layers",
     "watch_last_layers",
-    "weight_norms",
 ]

@@ -15,65 +15,36 @@ from noisereg.metrics.layer_values import LAST
 _QUANTILES = {"min": 0.0, "q10": 0.1, "q50": 0.5, "q90": 0.9, "max": 1.0}
 
 
-def weight_norms(module: nn.Module) -> dict[str, Float[Tensor, ""]]:
-    """Compute the Frobenius norm of each weight with at least two axes (so none of a normalisation layer).
+def collect_norms(module: nn.Module, *, by_layer: str = "all") -> dict[str, Float[Tensor, ""]]:
+    """Compute the Frobenius norm of each weight with at least two axes, and the mean and the quantiles of each bias.
 
     Of a weight that is computed of others, by a parametrization, weight or spectral norm or pruning, it is the norm of
-    what the layer multiplies by in eval mode.
+    what the layer multiplies by in eval mode. One that layers share counts for the first of them.
 
     Args:
-        module: any module; tensors named `<layer>.weight` count.
+        module: any module; tensors named `<layer>.weight` and `<layer>.bias` count.
+        by_layer: "all" for every weight and bias, "last" for those of the last two layers with a norm.
 
     Returns:
-        The norm by the layer's name ("weight" for the module's own), at least in float32, on the weight's device,
-        outside the graph.
+        `norm/<layer>` and `bias_<statistic>/<layer>` by short names of the layers (see `short_names`; "weight" and
+        "bias" for the module's own), where a statistic is mean, min, q10, q50, q90 or max. They are at least in float32
+        and outside of the graph.
 
     Example:
         >>> layer = nn.Linear(2, 2)
         >>> _ = nn.init.ones_(layer.weight)
-        >>> weight_norms(nn.Sequential(layer))
-        {'0': tensor(2.)}
+        >>> values = collect_norms(nn.Sequential(layer))
+        >>> values["norm/0"], list(values)[1:3]
+        (tensor(2.), ['bias_mean/0', 'bias_min/0'])
     """
-    return {_layer(name): _norm(weight) for name, weight in _find_matrices(module).items()}
-
-
-def bias_statistics(module: nn.Module) -> dict[str, dict[str, Float[Tensor, ""]]]:
-    """Compute the mean and the quantiles of each bias.
-
-    Args:
-        module: any module; tensors named `<layer>.bias` count, see `weight_norms`.
-
-    Returns:
-        By the layer's name: `mean`, `min`, `q10`, `q50`, `q90` and `max` (quantiles interpolate linearly), at least in
-        float32, on the bias's device, outside the graph.
-
-    Example:
-        >>> layer = nn.Linear(1, 3)
-        >>> layer.bias.data = torch.tensor([0.0, 1.0, 5.0])
-        >>> bias_statistics(nn.Sequential(layer))["0"]["q50"]
-        tensor(1.)
-    """
-    return {_layer(name): bias_quantiles(bias.flatten()) for name, bias in _find(module, "bias").items()}
-
-
-def collect_norms(module: nn.Module, *, by_layer: str = "all") -> dict[str, Float[Tensor, ""]]:
-    """Compute `norm/<layer>` of each weight and `bias_<statistic>/<layer>` of each bias, by short names of the layers.
-
-    Args:
-        module: any module, see `weight_norms` and `short_names`.
-        by_layer: "all" for every weight and bias, "last" for those of the last two layers with a norm.
-
-    Example:
-        >>> sorted(collect_norms(nn.Sequential(nn.Linear(2, 2))))[:2]
-        ['bias_max/0', 'bias_mean/0']
-    """
-    weights, biases = _find_matrices(module), _find(module, "bias")
+    weights, biases = _find(module, "weight"), _find(module, "bias")
+    weights = {name: weight for name, weight in weights.items() if weight.ndim >= 2}
     short = short_names([*weights, *biases])
     layers = [_layer(short[name]) for name in weights]
     if by_layer != "all":
         weights = {name: weight for name, weight in weights.items() if _layer(short[name]) in layers[-LAST:]}
         biases = {name: bias for name, bias in biases.items() if _layer(short[name]) in layers[-LAST:]}
-    values = {f"norm/{_layer(short[name])}": _norm(weight) for name, weight in weights.items()}
+    values = {f"norm/{_layer(short[name])}": frobenius_norm(weight.flatten(1)) for name, weight in weights.items()}
     for name, bias in biases.items():
         statistics = bias_quantiles(bias.flatten())
         values |= {f"bias_{key}/{_layer(short[name])}": value for key, value in statistics.items()}
@@ -91,7 +62,7 @@ def frobenius_norm(weight: Float[Tensor, "*stack rows columns"]) -> Float[Tensor
 
 
 def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tensor, "*stack"]]:
-    """Compute the mean and quantiles of a bias, or of each of several that are stacked, as `bias_statistics` does.
+    """Compute the mean and quantiles of a bias, or of each of several that are stacked; quantiles interpolate linearly.
 
     Example:
         >>> bias_quantiles(torch.tensor([[0.0, 1.0], [2.0, 4.0]]))["mean"]
@@ -105,14 +76,6 @@ def bias_quantiles(bias: Float[Tensor, "*stack units"]) -> dict[str, Float[Tenso
 def _layer(name: str) -> str:
     """Return the name of the layer of a weight or a bias; the module's own has none and keeps its name."""
     return name.rpartition(".")[0] or name
-
-
-def _norm(weight: Tensor) -> Float[Tensor, ""]:
-    return frobenius_norm(weight.flatten(1))
-
-
-def _find_matrices(module: nn.Module) -> dict[str, Tensor]:
-    return {name: weight for name, weight in _find(module, "weight").items() if weight.ndim >= 2}
 
 
 def _find(module: nn.Module, kind: str) -> dict[str, Tensor]:

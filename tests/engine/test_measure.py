@@ -9,7 +9,7 @@ from noisereg.engine import Stack, measure
 from noisereg.engine.forward import _ROWS_AT_ONCE
 from noisereg.engine.measure import score, sizes
 from noisereg.losses import CrossEntropy, Logistic
-from noisereg.metrics import bias_statistics, weight_norms
+from noisereg.metrics import collect_norms
 
 ROWS = 2 * _ROWS_AT_ONCE + 5
 
@@ -229,9 +229,7 @@ def test_one_sample_is_enough():
 def test_sizes_are_those_of_each_model(models):
     values = sizes(Stack.of(models))
     for replica, model in enumerate(models):
-        expected = {f"norm/{layer}": norm for layer, norm in weight_norms(model).items()}
-        for layer, statistics in bias_statistics(model).items():
-            expected |= {f"bias_{key}/{layer}": value for key, value in statistics.items()}
+        expected = collect_norms(model)
         assert values.keys() == expected.keys()
         for key, value in expected.items():
             torch.testing.assert_close(values[key][replica], value)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from noisereg.metrics import bias_quantiles, bias_statistics, collect_norms, frobenius_norm, weight_norms
+from noisereg.metrics import bias_quantiles, collect_norms, frobenius_norm
 
 
 @pytest.fixture
@@ -14,7 +14,8 @@ def net():
 
 
 def test_norms_are_those_of_numpy_and_leave_out_vectors(net):
-    norms = weight_norms(net)
+    values = collect_norms(net)
+    norms = {key.removeprefix("norm/"): value for key, value in values.items() if key.startswith("norm/")}
     assert list(norms) == ["0", "3"]
     for layer, norm in norms.items():
         weight = net[int(layer)].weight.detach().numpy()
@@ -23,35 +24,34 @@ def test_norms_are_those_of_numpy_and_leave_out_vectors(net):
 
 def test_bias_statistics_are_those_of_numpy(net):
     net[3].bias.data = torch.randn(7)
-    statistics = bias_statistics(net)
-    assert list(statistics) == ["1", "3"]
+    statistics = collect_norms(net)
+    assert [key for key in statistics if "mean" in key] == ["bias_mean/1", "bias_mean/3"]
     bias = net[3].bias.detach().double().numpy()
     expected = dict(zip(["min", "q10", "q50", "q90", "max"], np.quantile(bias, [0, 0.1, 0.5, 0.9, 1]), strict=True))
     for name, value in {"mean": bias.mean(), **expected}.items():
-        assert statistics["3"][name].item() == pytest.approx(value, rel=1e-6)
+        assert statistics[f"bias_{name}/3"].item() == pytest.approx(value, rel=1e-6)
 
 
 def test_a_half_precision_weight_gives_a_float32_norm():
     layer = nn.Linear(512, 512).half()
     nn.init.constant_(layer.weight, 200.0)
-    norm = weight_norms(nn.Sequential(layer))["0"]
+    values = collect_norms(nn.Sequential(layer))
+    norm = values["norm/0"]
     assert norm.dtype == torch.float32
     assert norm.item() == pytest.approx(102_400, rel=1e-6)  # beyond float16
-    assert bias_statistics(nn.Sequential(layer))["0"]["mean"].dtype == torch.float32
+    assert values["bias_mean/0"].dtype == torch.float32
 
 
 def test_a_double_precision_weight_keeps_its_precision():
-    assert weight_norms(nn.Sequential(nn.Linear(2, 2).double()))["0"].dtype == torch.float64
+    assert collect_norms(nn.Sequential(nn.Linear(2, 2).double()))["norm/0"].dtype == torch.float64
 
 
 def test_the_values_take_no_part_in_the_graph(net):
-    values = [*weight_norms(net).values(), *bias_statistics(net)["3"].values()]
-    assert not any(value.requires_grad for value in values)
+    assert not any(value.requires_grad for value in collect_norms(net).values())
 
 
 def test_a_net_without_parameters_has_no_norms():
-    assert weight_norms(nn.ReLU()) == {}
-    assert bias_statistics(nn.ReLU()) == {}
+    assert collect_norms(nn.ReLU()) == {}
 
 
 @pytest.mark.parametrize("stack", [(), (5,), (2, 3)])
@@ -114,16 +114,16 @@ def test_the_norm_of_a_weight_that_is_computed_is_that_of_what_the_layer_multipl
         net(torch.randn(8, 6)).square().mean().backward()
         optimizer.step()
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    norms = weight_norms(net)
+    norms = collect_norms(net)
     assert net.training and all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
-    assert list(norms) == ["0", "2"] and not norms["0"].requires_grad
-    assert norms["0"].item() == pytest.approx(_multiplied_by(net[0]).norm().item(), rel=1e-5)
+    assert [key for key in norms if "norm" in key] == ["norm/0", "norm/2"] and not norms["norm/0"].requires_grad
+    assert norms["norm/0"].item() == pytest.approx(_multiplied_by(net[0]).norm().item(), rel=1e-5)
 
 
 def test_the_norm_under_weight_norm_is_that_of_the_lengths_of_its_rows():
     layer = parametrizations.weight_norm(nn.Linear(2, 2, bias=False))
     layer.parametrizations.weight.original0.data = torch.tensor([[3.0], [4.0]])
-    assert weight_norms(nn.Sequential(layer))["0"].item() == pytest.approx(5)
+    assert collect_norms(nn.Sequential(layer))["norm/0"].item() == pytest.approx(5)
 
 
 def test_a_weight_and_a_bias_of_the_module_itself_keep_their_own_names_alone_and_in_a_holder():
@@ -147,4 +147,4 @@ def test_a_weight_and_a_bias_of_the_module_itself_keep_their_own_names_alone_and
 def test_a_weight_that_two_layers_share_has_one_norm():
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)
     second.weight = first.weight
-    assert list(weight_norms(nn.Sequential(first, second))) == ["0"]
+    assert [key for key in collect_norms(nn.Sequential(first, second)) if "norm" in key] == ["norm/0"]
