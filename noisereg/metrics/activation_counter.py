@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, no_type_check
 
 import torch
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Int64, Shaped
 from torch import Tensor, distributed, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.module_tracker import ModuleTracker
@@ -31,50 +31,17 @@ from noisereg.metrics.activations import (
     kind_of_call,
     name_calls,
 )
+from noisereg.metrics.batch_rows import BatchRows
 from noisereg.metrics.layer_names import short_names
 from noisereg.metrics.layer_values import collect_layer_values
 from noisereg.metrics.made_of_weights import MadeOfWeights
 from noisereg.metrics.processes import num_processes
-from noisereg.metrics.row_order import Order, RowOrder
 from noisereg.metrics.sparsity import ActivationSparsity
 from noisereg.metrics.threshold import Threshold
-from noisereg.metrics.units import (
-    UNITS,
-    Layouts,
-    find_batch_first,
-    split_rows,
-    spread_labels,
-    spread_mask,
-    unpad_labels,
-)
+from noisereg.metrics.units import UNITS, find_batch_first, find_spellings
 
-_PRODUCTS = frozenset(
-    (
-        torch.mul,
-        torch.multiply,
-        Tensor.mul,
-        Tensor.mul_,
-        Tensor.multiply,
-        Tensor.multiply_,
-        Tensor.__mul__,
-        Tensor.__rmul__,
-        Tensor.__imul__,
-        torch.ops.aten.mul.Tensor,
-    )
-)
-_POWERS = frozenset(
-    (
-        torch.pow,
-        torch.square,
-        Tensor.pow,
-        Tensor.pow_,
-        Tensor.square,
-        Tensor.square_,
-        Tensor.__pow__,
-        Tensor.__ipow__,
-        torch.ops.aten.pow.Tensor_Scalar,
-    )
-)
+_PRODUCTS = find_spellings("mul", "multiply", "__mul__", "__rmul__", "__imul__")
+_POWERS = find_spellings("pow", "square", "__pow__", "__ipow__")
 _CASTS = (Tensor.to, Tensor.float, Tensor.half, Tensor.bfloat16, Tensor.double, Tensor.type_as, Tensor.contiguous)
 
 _COUNTING = ContextVar("_COUNTING", default=False)  # then torch is called by a counter, and not by a network
@@ -192,15 +159,20 @@ class ActivationCounter:
         self._how: dict[str, Any] = {"threshold": self.threshold, "dormant": dormant}
         self._new_metric(None)  # which checks them
         self._module, self._layers, self._num_classes = _unwrap(module), layers, num_classes
-        self._units, self._batch_first, self._ignore_index = units, batch_first, ignore_index
-        self._required, self._root_is_step = required, root_is_step
+        self._batch_first, self._required, self._root_is_step = batch_first, required, root_is_step
         self._frames = {
             child: _Frame(prefix, kind_of(child), find_batch_first(child))
             for child, prefix in name_calls(self._module).items()
         }
         self._names = self._name_modules()
-        self._weights, self._order = MadeOfWeights(self._module), RowOrder()
-        self._has_tokens_first = any(frame.batch_first is False for frame in self._frames.values())
+        self._weights = MadeOfWeights(self._module)
+        self._rows = BatchRows(
+            units=units,
+            batch_first=batch_first,
+            ignore_index=ignore_index,
+            has_classes=num_classes is not None,
+            has_tokens_first=any(frame.batch_first is False for frame in self._frames.values()),
+        )
         self._tracker = ModuleTracker()  # tells forward from backward
         self._block = ExitStack()
         self._has_batches = False
@@ -235,7 +207,7 @@ class ActivationCounter:
         """Forget all counts."""
         self._counts: dict[str, ActivationSparsity] = {}
         self._seen: dict[str, Kind] = {}  # without the number of a call
-        self._firsts: dict[str, bool] = {}  # whether the batch is the first axis, of layers whose sizes have shown it
+        self._rows.forget()
         self._stack: list[_Frame] = []
         self._dropped: set[str] = set()
         self.has_run = False
@@ -258,7 +230,7 @@ class ActivationCounter:
             ValueError: if the mask holds other numbers than 0 and 1.
         """
         self._has_batches = True
-        self._start_pass(labels, None if mask is None else _check_mask(mask))
+        self._start_pass(labels, mask)
 
     @property
     def metrics(self) -> dict[str, ActivationSparsity]:
@@ -319,17 +291,15 @@ class ActivationCounter:
     def _new_metric(self, num_classes: int | None) -> ActivationSparsity:
         return ActivationSparsity(num_classes, **self._how)
 
-    def _start_pass(self, labels: Tensor | None, mask: Bool[Tensor, "batch *tokens"] | None) -> None:
+    def _start_pass(self, labels: Tensor | None, mask: Tensor | None) -> None:
         self._finish_pass()
-        self._labels, self._mask = labels, mask
+        self._rows.start(labels, mask)
         self._calls: Counter[str] = Counter()
-        self._layouts = Layouts()
 
     def _finish_pass(self) -> None:
         """Close what may have gone into a product, and drop what is not chosen among all that was seen."""
         self._open: dict[int, _Open] = {}
         self._weights.clear()
-        self._order.clear()
         chosen = choose_layers(self._seen, self._layers)
         self._dropped = self._seen.keys() - chosen
         self._counts = {name: metric for name, metric in self._counts.items() if name.partition(":")[0] in chosen}
@@ -348,10 +318,7 @@ class ActivationCounter:
         if module in self._names and not self._tracker.is_bw:
             name, kind = self._names[module]
             if kind is Kind.CHOSEN or not self._weights.note(inputs, output):
-                if (
-                    isinstance(output, Tensor) and self._order.find(output) is None
-                ):  # as of a function of its own, whose call torch does not show
-                    self._order.note(type(module).forward, inputs, output)
+                self._rows.note_module(module, inputs, output)
                 self._count_call(name, kind, output)
 
     @property
@@ -372,11 +339,9 @@ class ActivationCounter:
             return
         every = _flatten((*arguments, *named.values()))
         is_of_weights = self._weights.note(every, output)
-        if self._labels is not None or self._mask is not None:
-            self._order.note(function, every, output, is_constant=self._weights.holds)
+        self._rows.note(function, every, output, is_constant=self._weights.holds)
         if self._open:
             self._follow_outputs(function, every, output)
-        self._layouts.note(function, output)
         frame = self._stack[-1]
         is_of_step = self._root_is_step and len(self._stack) == 1
         if function in FUNCTIONS and frame.kind is None and not is_of_step and not is_of_weights:
@@ -411,7 +376,7 @@ class ActivationCounter:
         layer = name if self._calls[name] == 1 else f"{name}:{self._calls[name]}"
         found = (frame.batch_first for frame in reversed(self._stack) if frame.batch_first is not None)
         batch_first = next(found, None) if self._batch_first is None else self._batch_first
-        last = self._layouts.features_last(output)
+        last = self._rows.layouts.features_last(output)
         self._count(layer, output, features_last=last, batch_first=batch_first)
 
     def _count(self, layer: str, output: Tensor, *, features_last: bool, batch_first: bool | None) -> None:
@@ -423,8 +388,8 @@ class ActivationCounter:
             if metric is not None:
                 before = {key: getattr(metric, key) for key in metric.metric_state}
             else:
-                metric = self._new_metric(None if self._labels is None else self._num_classes).to(output.device)
-            rows, labels = self._rows_and_labels(layer, output, features_last=features_last, batch_first=batch_first)
+                metric = self._new_metric(self._num_classes if self._rows.has_labels else None).to(output.device)
+            rows, labels = self._rows.split(layer, output, features_last=features_last, batch_first=batch_first)
             metric.update(rows, labels)
             self._counts[layer] = metric
             self._open[id(output)] = _Open(output, layer, before, features_last, batch_first)
@@ -433,76 +398,6 @@ class ActivationCounter:
             raise
         finally:
             _COUNTING.reset(token)
-
-    def _rows_and_labels(
-        self, layer: str, output: Tensor, *, features_last: bool, batch_first: bool | None
-    ) -> tuple[Tensor, Tensor | None]:
-        first = batch_first is not False
-        detached = output.detach()
-        rows, lead = split_rows(detached, features_last=features_last, units=self._units, batch_first=first)
-        labels, mask, keep = self._labels, self._mask, None
-        if labels is not None and self._num_classes is None and labels.ndim == 1:
-            labels = None  # those of tokens may mark what to leave out
-        given = labels if mask is None else mask
-        if given is None:
-            return rows, None
-        order = self._find_order(output, lead, size=len(given))
-        lead = lead if order is None else order.lead
-        is_unpadded = mask is not None and mask.ndim > 1 and _is_unpadded(lead, mask)
-        if self._batch_first is None and not is_unpadded:
-            first = self._is_batch_first(layer, lead, size=len(given), found=batch_first)
-        if labels is not None:
-            if mask is not None and is_unpadded:
-                labels = unpad_labels(labels, mask)
-            else:
-                is_named = self._batch_first is not None
-                labels = spread_labels(labels, lead, batch_first=first, is_named=is_named)
-            labels = labels if order is None else labels[order.owners]
-            if self._ignore_index is not None:
-                keep = labels != self._ignore_index
-        if mask is not None and not is_unpadded:
-            if self._units == "positions" and mask.ndim > 1:
-                raise ValueError("mask needs units that are features, got units='positions'")
-            inside = spread_mask(mask, lead, batch_first=first)
-            inside = inside if inside is None or order is None else inside[order.owners]
-            keep = inside if keep is None else keep if inside is None else keep & inside
-        if keep is not None and not keep.all():  # else a copy of all outputs, for nothing
-            rows = rows[keep]
-            labels = None if labels is None else labels[keep]
-        return rows, labels if self._num_classes is not None else None
-
-    def _find_order(self, output: Tensor, lead: torch.Size, *, size: int) -> Order | None:
-        """Return which rows of the batch those of an output are, if they were taken by an index; None if in order."""
-        order = self._order.find(output)
-        if order is None or lead.numel() != len(order.owners) or not size:
-            return None
-        num_rows = order.lead.numel()
-        fits = num_rows == size if lead.numel() == size else num_rows % size == 0
-        return order if fits else None  # else the rows are not those of the batch, as where a constant is indexed by it
-
-    def _is_batch_first(self, layer: str, lead: torch.Size, *, size: int, found: bool | None) -> bool:
-        """Return which of the axes that were joined to rows is the batch, where the caller has not named it.
-
-        It is the one of the batch's size. If both are, it is the one that it was before, or that the attention around
-        the layer has there. If nothing is known of it, or the tokens were joined with the samples before, it is the
-        first, unless a part of the network has the tokens first.
-
-        Raises:
-            ValueError: if it may be either.
-        """
-        if lead.numel() == size:
-            return True
-        first, second = lead[0] == size, len(lead) > 1 and lead[1] == size
-        if first != second:
-            self._firsts[layer] = first
-            return first
-        known = self._firsts.get(layer, found) if first else found or None
-        if known is None and self._has_tokens_first:
-            raise ValueError(
-                f"labels and masks of {size} samples fit activations {tuple(lead)} in two ways, as a part of the "
-                "network has the tokens first: give batch_first=False if this layer has, else batch_first=True"
-            )
-        return known is not False
 
 
 class _Calls(TorchFunctionMode):
@@ -549,18 +444,6 @@ def _is_refined(function: Callable[..., Any], arguments: Sequence[Any], output: 
     if function in _PRODUCTS:
         return len(tensors) == 2 and all(t.is_floating_point() and t.shape == output.shape for t in tensors)
     return function in _POWERS and all(isinstance(value, int | float) and value > 0 for value in arguments[1:])
-
-
-def _is_unpadded(lead: torch.Size, mask: Bool[Tensor, "batch tokens"]) -> bool:
-    """Return whether rows are the tokens that count and no others."""
-    return len(lead) == 1 and lead[0] not in (mask.numel(), len(mask)) and lead[0] == int(mask.sum())
-
-
-def _check_mask(mask: Tensor) -> Bool[Tensor, "batch *tokens"]:
-    found = mask.bool()
-    if mask.dtype != torch.bool and not torch.equal(found.to(mask.dtype), mask):
-        raise ValueError("mask must hold True or 1 where a token counts and False or 0 where not, got other numbers")
-    return found
 
 
 def _gather_layers(known: dict[str, int | None]) -> list[dict[str, int | None]]:

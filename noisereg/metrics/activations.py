@@ -14,11 +14,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torchmetrics import Metric
 
 from noisereg.metrics.layer_names import find_holder, short_names
+from noisereg.metrics.units import find_spellings
 
 
 class Kind(Enum):
@@ -54,19 +54,11 @@ _NAMES = {
 _ORDER = {"hardtanh": ("input", "min_val", "max_val"), "threshold": ("input", "threshold", "value")}  # of arguments
 
 
-def _find_spellings(name: str) -> set[Callable[..., Any]]:
-    """Find the functions of torch of a name, also those that write into their input and those of exported graphs."""
-    places = (functional, torch, Tensor, torch.ops.aten)
-    found = [getattr(place, spelling, None) for place in places for spelling in (name, f"{name}_")]
-    graphs = [getattr(function, "default", None) for function in found]
-    return {function for function in (*found, *graphs) if function is not None}
-
-
 FUNCTIONS = {
     function: (name, kind)
     for kind, names in _NAMES.items()
     for name in names.split()
-    for function in _find_spellings(name)
+    for function in find_spellings(name)
 }
 
 
@@ -74,9 +66,9 @@ def kind_of_call(function: Callable[..., Any], arguments: Sequence[Any], named: 
     """Return the kind of activation that a call of one of `FUNCTIONS` is, which its arguments may decide.
 
     Example:
-        >>> kind_of_call(functional.hardtanh, (torch.ones(2), 0.0, 6.0), {})
+        >>> kind_of_call(nn.functional.hardtanh, (torch.ones(2), 0.0, 6.0), {})
         <Kind.RELU: 'ReLU'>
-        >>> kind_of_call(functional.hardtanh, (torch.ones(2),), {})
+        >>> kind_of_call(nn.functional.hardtanh, (torch.ones(2),), {})
         <Kind.TWO_SIDED: 'two-sided'>
     """
     name, kind = FUNCTIONS[function]

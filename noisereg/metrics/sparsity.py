@@ -88,16 +88,17 @@ class ActivationSparsity(Metric):
         if dormant is not None:
             self.add_state("magnitudes", torch.zeros(0, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, activations: Float[Tensor, "batch *units"], labels: Int64[Tensor, "rows"] | None = None) -> None:
+    def update(self, activations: Float[Tensor, "batch *units"], labels: Shaped[Tensor, "rows"] | None = None) -> None:
         """Count the firings of one batch.
 
         Args:
             activations: outputs of any float type; the first axis is the batch, which may have no rows.
-            labels: clean labels in [0, num_classes); only looked at if num_classes was given.
+            labels: clean labels in [0, num_classes), of any type of whole numbers; only looked at if num_classes was
+                given.
 
         Raises:
-            ValueError: if the number of units has changed, or labels are missing, too few or out of range. Labels on
-                an accelerator are checked by the device itself, so that nothing waits for it.
+            ValueError: if the number of units has changed, or labels are missing, too few, out of range or no whole
+                numbers. Labels on an accelerator are checked by the device itself, so that nothing waits for it.
         """
         rows = activations.new_zeros(len(activations), dtype=torch.int64)
         if self.num_classes is not None:
@@ -324,6 +325,9 @@ def _check_labels(labels: Tensor | None, num_rows: int, num_classes: int) -> Int
         raise ValueError(f"labels must be given with num_classes={num_classes}, got None")
     if labels.shape != (num_rows,):
         raise ValueError(f"labels must have shape ({num_rows},), one a row of activations, got {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"labels must be whole numbers, got {str(labels.dtype).removeprefix('torch.')}")
+    labels = labels.long()
     if labels.device.type == "cpu" and not bool(((labels >= 0) & (labels < num_classes)).all()):
         raise ValueError(f"labels must be in [0, {num_classes}), got {int(labels.min())} to {int(labels.max())}")
     return labels

@@ -15,37 +15,26 @@ from torch.nn import functional
 
 UNITS = ("features", "positions")
 
-_LAST: frozenset[Callable[..., Any]] = frozenset(
-    (
-        functional.linear,
-        functional.bilinear,
-        functional.embedding,
-        torch.addmm,
-        torch.matmul,
-        torch.bmm,
-        torch.mm,
-        Tensor.matmul,
-        Tensor.bmm,
-        Tensor.mm,
-        torch.ops.aten.linear.default,
-        torch.ops.aten.addmm.default,
-        torch.ops.aten.mm.default,
-    )
-)
-_SECOND: frozenset[Callable[..., Any]] = frozenset(
-    (
-        functional.conv1d,
-        functional.conv2d,
-        functional.conv3d,
-        functional.conv_transpose1d,
-        functional.conv_transpose2d,
-        functional.conv_transpose3d,
-        torch.ops.aten.convolution.default,
-        torch.ops.aten.conv1d.default,
-        torch.ops.aten.conv2d.default,
-        torch.ops.aten.conv3d.default,
-    )
-)
+
+def find_spellings(*names: str) -> set[Callable[..., Any]]:
+    """Find the functions of torch of some names, also those that write into their input and those of exported graphs.
+
+    Example:
+        >>> {torch.relu, Tensor.relu_, functional.relu, torch.ops.aten.relu.default} <= find_spellings("relu")
+        True
+    """
+    places = (functional, torch, Tensor, torch.ops.aten)
+    found = [getattr(place, name + ending, None) for place in places for name in names for ending in ("", "_")]
+    graphs = [getattr(packet, name) for packet in found for name in getattr(packet, "overloads", list)()]
+    return {function for function in (*found, *graphs) if function is not None}
+
+
+_LAST = find_spellings("linear", "bilinear", "embedding", "addmm", "matmul", "bmm", "mm")
+_SECOND = find_spellings("convolution", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)))
+_OF_ONE_SAMPLE = {  # axes of an output without that of a batch
+    **dict.fromkeys(find_spellings("linear"), 1),
+    **{function: n + 1 for n in (1, 2, 3) for function in find_spellings(f"conv{n}d", f"conv_transpose{n}d")},
+}
 
 
 class Layouts:
@@ -59,14 +48,15 @@ class Layouts:
     """
 
     def __init__(self) -> None:
-        self._by_shape: dict[torch.Size, bool] = {}
-        self._by_axes: dict[int, bool] = {}
+        self._by_shape: dict[torch.Size, tuple[bool, bool]] = {}  # whether features are last, and of one sample
+        self._by_axes: dict[int, tuple[bool, bool]] = {}
 
     def note(self, function: Callable[..., Any], output: Any) -> None:
         """Remember the outputs of a function, if it is one with weights."""
         last = function in _LAST
         if (last or function in _SECOND) and isinstance(output, Tensor):
-            self._by_shape[output.shape] = self._by_axes[output.ndim] = last
+            found = last, output.ndim == _OF_ONE_SAMPLE.get(function)
+            self._by_shape[output.shape] = self._by_axes[output.ndim] = found
 
     def features_last(self, activations: Tensor) -> bool:
         """Return whether the features are on the last axis, and not on the second with places behind it.
@@ -74,8 +64,23 @@ class Layouts:
         It is so if the last layer with weights and outputs of this shape has it so; if there was none, the last one
         with as many axes; if there was none either, three axes are those of tokens, and more those of images.
         """
-        found = self._by_shape.get(activations.shape, self._by_axes.get(activations.ndim))
-        return activations.ndim <= 3 if found is None else found
+        found = self._find(activations)
+        return activations.ndim <= 3 if found is None else found[0]
+
+    def as_batch(self, activations: Tensor) -> Tensor:
+        """Return activations with an axis of the batch in front, where the layers with weights saw one sample alone.
+
+        Example:
+            >>> layouts = Layouts()
+            >>> layouts.note(functional.linear, torch.zeros(16))
+            >>> layouts.as_batch(torch.zeros(16)).shape
+            torch.Size([1, 16])
+        """
+        _, is_single = self._find(activations) or (True, False)
+        return activations[None] if is_single else activations
+
+    def _find(self, activations: Tensor) -> tuple[bool, bool] | None:
+        return self._by_shape.get(activations.shape, self._by_axes.get(activations.ndim))
 
 
 def split_rows(

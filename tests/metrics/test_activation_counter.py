@@ -1020,3 +1020,26 @@ def test_what_is_compiled_runs_again_after_blocks_that_overlap():
     compiled(inputs)
     assert counter.frame_count == 1
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [
+        (nn.Sequential(nn.Linear(3, 5), nn.ReLU()), (3,)),
+        (nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU()), (2, 9)),
+        (nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), nn.ReLU()), (2, 8, 8)),
+        (nn.Sequential(nn.ConvTranspose3d(2, 4, 3), nn.ReLU()), (2, 3, 3, 3)),
+    ],
+    ids=["linear", "conv1d", "pooled conv2d", "transposed conv3d"],
+)
+def test_a_sample_without_the_axis_of_a_batch_is_a_batch_of_one(net, shape):
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    counts = []
+    for given in (inputs, inputs[None]):
+        with ActivationSparsity.watching(net, num_classes=2, required=True) as counter:
+            counter.start_batch(torch.tensor([1]))
+            net(given)
+        counts += [metric.fires for metric in counter.metrics.values()]
+    alone, batch = counts
+    assert torch.equal(alone, batch)
+    assert 0 < batch.sum() < batch.shape[1]

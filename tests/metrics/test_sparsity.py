@@ -149,6 +149,18 @@ def test_labels_out_of_range_are_an_error_that_counts_nothing(labels):
     assert sparsity.samples.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_labels_may_be_of_any_type_of_whole_numbers(dtype):
+    sparsity = ActivationSparsity(num_classes=3)
+    sparsity.update(torch.ones(2, 1), torch.tensor([0, 2], dtype=dtype))
+    assert sparsity.histogram.tolist() == [[1, 0, 1]]
+
+
+def test_labels_that_are_no_whole_numbers_are_an_error():
+    with pytest.raises(ValueError, match="labels must be whole numbers, got float32"):
+        ActivationSparsity(num_classes=3).update(torch.ones(2, 1), torch.tensor([0.0, 1.0]))
+
+
 def test_too_few_labels_are_an_error():
     with pytest.raises(ValueError, match=r"labels must have shape \(2,\), one a row of activations, got \(3,\)"):
         ActivationSparsity(num_classes=3).update(torch.ones(2, 1), torch.zeros(3, dtype=torch.int64))
