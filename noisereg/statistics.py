@@ -1,7 +1,7 @@
 """Student's t intervals over replicas: of means, and of paired differences; what they decide, one and many at once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain, combinations
 from typing import Any, Literal, NamedTuple
 
@@ -257,7 +257,12 @@ def cell_means(replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[s
 
 
 def paired_differences(
-    replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[str], most: int = 5000
+    replicas: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    by: Sequence[str],
+    besides: Mapping[str, Sequence[Hashable]] | None = None,
+    most: int = 5000,
 ) -> pd.DataFrame:
     """Compute the paired difference of metrics between every two cells that differ in one column alone.
 
@@ -265,6 +270,7 @@ def paired_differences(
         replicas: one row for each replica, with its seed.
         metrics: names of columns of numbers.
         by: columns that make a cell.
+        besides: for columns of `by`, what else must be equal in two cells that differ there, a value for each row.
         most: pairs of cells; where there would be more, each cell is compared with the first of its column alone.
 
     Returns:
@@ -293,8 +299,10 @@ def paired_differences(
     parts = []
     for key in by:
         together: dict[tuple[Any, ...], list[int]] = {}
-        for number, (cell, _, _) in enumerate(cells):
-            together.setdefault(tuple(str(cell[other]) for other in by if other != key), []).append(number)
+        for number, (cell, rows, _) in enumerate(cells):
+            alike = besides[key][rows[0]] if besides and key in besides else None
+            rest = (*(str(cell[other]) for other in by if other != key), alike)
+            together.setdefault(rest, []).append(number)
         groups = [numbers for numbers in together.values() if len(numbers) > 1]
         is_whole = sum(len(numbers) * (len(numbers) - 1) // 2 for numbers in groups) <= most
         for one, later in chain.from_iterable(

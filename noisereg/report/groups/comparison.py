@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from noisereg.config.check import suggest_name
-from noisereg.config.sections import model_name
+from noisereg.config.sections import is_below, model_name
 from noisereg.report.groups.run_group import RunGroup, learning_rate_of
 from noisereg.runs.reading import join_tables
 from noisereg.statistics import cell_means, paired_differences
@@ -18,6 +18,7 @@ GROUP = "group"  # column of the number of a replica's group
 _OF_A_REPLICA = {"p": "noise.p", "lr": "optimizer.lr", "arm": "arm"}  # columns of records, by the names that users type
 _PARTS = ("model", "dataset", "noise", "loss", "optimizer", "scheduler")  # what differs in these is named first
 _TARGET = "._target_"
+_HOW_OFTEN = ("every_n_epochs", "every_n_train_steps", "check_val_every_n_epoch")  # a network does not hang on it
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,12 @@ class Comparison:
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """Paired differences of combinations that differ in one key, as `noisereg.statistics.paired_differences`."""
-        return paired_differences(self.rows, self.metrics, by=self.keys)
+        """Paired differences, as `noisereg.statistics.paired_differences`, of those that differ in one key and no more.
+
+        A part that differs, such as the model, stands for all of its settings.
+        """
+        besides = {key: self.rows[GROUP].map(self._without(key)).tolist() for key in self._telling_apart}
+        return paired_differences(self.rows, self.metrics, by=self.keys, besides=besides)
 
     @property
     def differences_to_the_first(self) -> pd.DataFrame:
@@ -88,6 +93,13 @@ class Comparison:
         }
         own = [than == first[key] for key, than in zip(self.differences["key"], self.differences["than"], strict=True)]
         return self.differences[own]
+
+    @cached_property
+    def also_differing(self) -> list[str]:
+        """The settings, but for those of the keys, in which groups differ: they tell why a difference is missing."""
+        names = dict.fromkeys(name for own in self._in_text for name in own)
+        values = {name: {own.get(name) for own in self._in_text} for name in names}
+        return [name for name in names if len(values[name]) > 1 and not any(is_below(name, key) for key in self.keys)]
 
     @property
     def has_doubles(self) -> bool:
@@ -136,6 +148,25 @@ class Comparison:
                 kinds = more
                 found.append(name)
         return found
+
+    @cached_property
+    def _in_text(self) -> list[dict[str, str]]:
+        """The settings of each group as text, but for how often it was measured, by dotted key."""
+        return [
+            {
+                key: json.dumps(value)
+                for key, value in group.settings.items()
+                if key.rpartition(".")[2] not in _HOW_OFTEN
+            }
+            for group in self.groups
+        ]
+
+    def _without(self, key: str) -> dict[int, frozenset[tuple[str, str]]]:
+        """Return the settings of each group, by its number, but for those of a key."""
+        return {
+            number: frozenset(item for item in own.items() if not is_below(item[0], key))
+            for number, own in enumerate(self._in_text)
+        }
 
     def _rated(self, number: int, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a group with its number, and the learning rate that all its runs have."""

@@ -19,6 +19,7 @@ from noisereg.statistics import DIFFERENCE, MEAN
 
 _MOST_KEYS = 5  # of a table: groups that differ in more have little to do with one another
 _MOST_LINES = 120  # of the terminal
+_MOST_NAMES = 6  # of settings that differ besides; of more, their parts
 _MOST_TABLES = 12  # at the end of a sweep
 LESS_THE_SAME = "less the same with"  # heading of what a difference is to
 
@@ -93,8 +94,16 @@ def comparison_table(compared: Comparison) -> Table:
             break
     headings = (*keys, "n", *(label_of(metric).title for metric in shown))
     left_out = f", the first {_MOST_LINES} lines" if len(lines) > _MOST_LINES else ""
-    title = f"by what differs: {', '.join(keys)}{left_out}"
+    title = f"by what differs: {', '.join(keys)}{left_out}{besides_in_words(compared)}"
     return table_of_lines(lines[:_MOST_LINES], headings, title=title, settings=len(keys))
+
+
+def besides_in_words(compared: Comparison) -> str:
+    """Name what else differs than the keys, so that nobody takes a difference for that of one key; often nothing."""
+    names = compared.also_differing
+    if len(names) > _MOST_NAMES:
+        names = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    return f"; besides {', '.join(names)}: what differs in more than one is not subtracted" if names else ""
 
 
 def comparison_cells(compared: Comparison) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from noisereg.report.groups.comparison import Comparison
 from noisereg.report.groups.reading import compute_or_explain
 from noisereg.report.groups.run_group import RunGroup, describe_ends
 from noisereg.report.page.cells import claim_cells, count_by_kind, kinds_in_words, run_facts, settings_of
-from noisereg.report.page.comparison_table import comparison_cells, difference_cells
+from noisereg.report.page.comparison_table import besides_in_words, comparison_cells, difference_cells
 from noisereg.report.page.layer_table import layer_tables
 from noisereg.report.page.means_table import means_table
 from noisereg.runs.reading import Run
@@ -166,7 +166,7 @@ def _comparison(compared: Comparison) -> list[dict[str, Any]]:
     """Return the tables of groups side by side."""
     tables = {
         "Means over the seeds, at the end of training": comparison_cells(compared),
-        "Paired differences, over the seeds that both have": difference_cells(compared),
+        f"Paired differences, over the seeds that both have{besides_in_words(compared)}": difference_cells(compared),
     }
     return [{"title": title, **table} for title, table in tables.items() if table["rows"]]
 

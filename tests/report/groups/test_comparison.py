@@ -65,6 +65,30 @@ def test_a_difference_is_over_the_seeds_that_both_have_with_the_interval_of_a_pa
     assert ends == pytest.approx((change.mean(), interval.low, interval.high))
 
 
+def test_runs_that_differ_in_more_than_a_key_are_not_subtracted_and_what_else_differs_is_named(tmp_path):
+    other = {"_target_": "noisereg.models.MLP", "hidden": 8}
+    write(tmp_path, "a", **model(hidden=8), dataset={"_target_": "noisereg.datasets.Hypercube"})
+    write(tmp_path, "b", model=other, dataset={"_target_": "noisereg.datasets.Mnist"})
+    write(
+        tmp_path,
+        "c",
+        model=other,
+        dataset={"_target_": "noisereg.datasets.Mnist"},
+        loss={"_target_": "noisereg.losses.Hinge"},
+    )
+    found = compared(tmp_path)
+    assert found.keys == ["model", "loss"]
+    assert found.differences["key"].unique().tolist() == ["loss"]
+    assert found.also_differing == ["dataset._target_"]
+
+
+def test_how_often_runs_are_measured_keeps_none_from_being_subtracted(tmp_path):
+    for hidden in (8, 16):
+        write(tmp_path, str(hidden), **model(hidden=hidden), callbacks={"sparsity": {"every_n_epochs": hidden}})
+    found = compared(tmp_path)
+    assert found.differences["key"].unique().tolist() == ["model.hidden"] and not found.also_differing
+
+
 def test_only_those_are_subtracted_that_differ_in_one_key(tmp_path):
     for hidden, p in ((8, 0.0), (8, 0.2), (16, 0.0), (16, 0.2), (32, 0.2)):
         write(tmp_path, f"{hidden},{p}", p=p, **model(hidden=hidden))
