@@ -291,7 +291,7 @@ def remove_refused_folder(folder: Path) -> None:
             files.append(path)
     for path in files:
         path.unlink()
-    made = [path for path in folder.parents if Path.cwd() in path.parents]  # outputs and its day
+    made = [path for path in folder.absolute().parents if Path.cwd() in path.parents]  # outputs and its day
     for place in (*sorted(folder.rglob("*"), reverse=True), folder, *made):
         if place == Path.cwd() or place.is_symlink() or any(place.iterdir()):
             return

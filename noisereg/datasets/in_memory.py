@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -124,6 +125,11 @@ class InMemory(LightningDataModule, ABC):
     def epoch_samples(self, epoch: int) -> Split:
         """Return the training samples of an epoch, on the training device: here the same ones every time."""
         return self.splits["train"]
+
+    @cached_property
+    def epoch_size(self) -> int:
+        """The number of training samples of an epoch; to be asked for after `setup`."""
+        return len(self.epoch_samples(0))
 
     def setup(self, stage: str = "fit") -> None:
         """Load the data if they are not, and move them to the trainer's device.

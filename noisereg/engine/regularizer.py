@@ -104,7 +104,7 @@ def why_not_penalised(module: nn.Module, inputs: Tensor) -> str | None:
         'it calls 1 activation (1), of which 0 are ReLUs that are modules'
     """
     counter = ActivationCounter(module, required=False)
-    with eval_mode(module), torch.no_grad(), counter, _watch_relus(module) as sums:
+    with counter, _watch_relus(module) as sums, eval_mode(module), torch.no_grad():
         module(inputs)
     if len(sums) < (number := len(counter.metrics)):
         calls = f"{number} activation{'s' * (number > 1)} ({', '.join(counter.metrics)})"

@@ -95,13 +95,12 @@ class RunRecord:
         write_atomically(self.path, text.encode())
 
     @contextmanager
-    def finished(self) -> Iterator[None]:
-        """Write that the run is finished, and after the `with` block, which shows its results, that they are drawn.
+    def drawn(self) -> Iterator[None]:
+        """Write after the `with` block, which shows the results of a finished run, that they are drawn.
 
         A run that is killed in the block has its results, and whoever goes on with it shows them. An error there is no
         reason to do so.
         """
-        self.write("finished", drawn=False)
         try:
             yield
         except Exception:

@@ -51,7 +51,7 @@ class AllAtOnce(Training):
         super().__init__(plan, data, folder=folder, console=console)
         settings = plan.settings
         self._engine, self.engine = networks, engine
-        self.timeline = build_timeline(settings, n=len(self.data.epoch_samples(0)))
+        self.timeline = build_timeline(settings, n=data.epoch_size)
         seeds = [replica["seed"] for replica in plan.replicas]
         self.module = Replicas(
             networks,

@@ -141,7 +141,7 @@ def check_training_mode(settings: Settings, data: InMemory, network: torch.nn.Mo
     num_outputs = _num_outputs(settings, data.num_classes)
     with as_config_error("model"):
         _check_logits(network, data.input_shape, num_outputs, num=2)
-    num_samples, size, world = len(data.epoch_samples(0)), data.batch_size, Plan(settings).num_processes
+    num_samples, size, world = data.epoch_size, data.batch_size, Plan(settings).num_processes
     if (num_samples % size or size) // world > 1 or settings["trainer"].get("sync_batchnorm"):
         return
     try:

@@ -30,7 +30,7 @@ from noisereg.training.build import (
     build_regularizer,
     example_inputs,
 )
-from noisereg.training.spread import Amount, Spread
+from noisereg.training.spread import ALONE, Amount, Spread
 
 _MOST_OF_A_STEP = 200_000_000  # multiplications, of a step of one replica, beyond which stacking gains nothing
 _MOST_OF_A_LOOP = 64_000_000  # the same, beyond which the matrix products of `blocked` are faster than a compiled loop
@@ -48,7 +48,7 @@ class Choice:
     name: str
     passed_over: str
 
-    def in_words(self, plan: Plan, spread: Spread) -> str:
+    def in_words(self, plan: Plan, spread: Spread = ALONE) -> str:
         """Return which engine trains what, as in "fused: 40 replicas at once (20 seeds for each p)"."""
         count, seeds = len(plan.replicas), len(plan.axes["seed"])
         if self.name != "single":
@@ -160,7 +160,7 @@ def _trial_obstacle(plan: Plan, data: InMemory, network: nn.Module) -> dict[str,
 def measure_amount(plan: Plan, data: InMemory, network: nn.Module) -> Amount:
     """Measure how much a run has to do."""
     size, trainer = plan.settings["dataset"]["batch_size"], plan.settings["trainer"]
-    steps = trainer["max_epochs"] * math.ceil(len(data.epoch_samples(0)) / size)
+    steps = trainer["max_epochs"] * math.ceil(data.epoch_size / size)
     if trainer["max_steps"] >= 0:
         steps = min(steps, trainer["max_steps"])
     of_a_sample = count_multiplications(network, example_inputs(data.input_shape))

@@ -154,10 +154,10 @@ def _save(chart: "Figure", path: Path, console: Console) -> bool:
 
 
 def _computed(node: Any, key: str) -> Any:
-    if isinstance(node, dict) and "_target_" in node:
-        return float(build(key, node))
-    if isinstance(node, dict):
-        return {name: _computed(value, f"{key}.{name}") for name, value in node.items()}
     if isinstance(node, list):
         return [_computed(value, f"{key}[{place}]") for place, value in enumerate(node)]
-    return node
+    if not isinstance(node, dict):
+        return node
+    if "_target_" not in node:
+        return {name: _computed(value, f"{key}.{name}") for name, value in node.items()}
+    return float(build(key, node))

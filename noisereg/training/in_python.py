@@ -7,6 +7,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,22 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
+from rich.console import Console
 
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.command_line import check_command_line, complete_arguments
-from noisereg.config.composing import conf_dir
+from noisereg.config.composing import ComposedRun, conf_dir
 from noisereg.config.overrides import quote_value, trusted_packages
 from noisereg.config.run_folder import RunFolder
 from noisereg.engine.kept_kernels import wait_for_compilation
 from noisereg.errors import ConfigError
+from noisereg.runs.ending import exclusive_folder
+from noisereg.runs.signals import stopped_by_signals
 from noisereg.terminal import open_console
 from noisereg.training.data_fingerprint import fingerprint_data
 from noisereg.training.libraries import QUIETED
 from noisereg.training.load import TrainedRun, load
-from noisereg.training.run import run_once
+from noisereg.training.run import run_once, show_results
 
 
 def train(overrides: Sequence[str] = (), *, folder: Path | str | None = None, quiet: bool = False) -> TrainedRun:
@@ -66,7 +70,7 @@ def train(overrides: Sequence[str] = (), *, folder: Path | str | None = None, qu
             raise ConfigError("several processes share this training: start it by the command")
         _check_one_process(found)
         with found.claimed(fingerprint_data) as place:
-            _run(lambda config: run_once(config, console=open_console(quiet=quiet)), arguments, place)
+            _run(partial(_train, found, place, open_console(quiet=quiet)), arguments, place)
         return load(place, arm=found.arm, trust=trusted_packages(arguments))
 
 
@@ -80,13 +84,21 @@ def _check_one_process(found: RunFolder) -> None:
         raise ConfigError(f"the experiment has several arms, each a run of its own: give arm={arms[0]}, or another one")
 
 
-def _run(task: Callable[[DictConfig], Any], arguments: Sequence[str], folder: Path) -> None:
-    """Let Hydra compose the configuration and call a task with it, in a folder; errors come as they are."""
+def _train(found: RunFolder, place: Path, console: Console) -> None:
+    """Train what was checked, in the folder that it has got."""
+    folder = (place / found.arm).absolute()
+    with stopped_by_signals(), exclusive_folder(folder):
+        composed = ComposedRun(found.settings, dict(found.arms))
+        show_results(run_once(composed, folder=folder, arm=found.arm, console=console), console)
+
+
+def _run(task: Callable[[], Any], arguments: Sequence[str], folder: Path) -> None:
+    """Let Hydra begin a run in a folder and call a task in it; errors come as they are."""
     failures: list[BaseException] = []
 
     def call(config: DictConfig) -> None:
         try:
-            task(config)
+            task()
         except BaseException as error:  # Hydra would print its own lines about it
             failures.append(error)
 

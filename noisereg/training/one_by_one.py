@@ -71,7 +71,7 @@ class OneNetwork(Training):
         super().__init__(plan, data, folder=folder, console=console)
         (replica,), self.engine, settings = plan.replicas, engine, plan.settings
         with as_data_config_error(data):
-            check_shares(len(data.epoch_samples(0)), data.batch_size, world=plan.num_processes)
+            check_shares(data.epoch_size, data.batch_size, world=plan.num_processes)
         self.fit_data, self._checkpoints = data, folder / "checkpoints"
         self.module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
         self._logger = ObserverLogger(self.curves, self.observers, replica=number)

@@ -15,8 +15,8 @@ from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import build_data, build_trial, check_training_mode
 from noisereg.training.engines import build_engine, choose_engine, measure_amount
 from noisereg.training.one_by_one import OneByOne, OneNetwork
-from noisereg.training.precision import choose_precision, device_type
-from noisereg.training.spread import ALONE, choose_spread
+from noisereg.training.precision import choose_precision
+from noisereg.training.spread import choose_spread
 from noisereg.training.training import Training
 
 _COPIES = 6  # of the weights: two checkpoints and one that is being written, each with the optimiser's momentum
@@ -43,20 +43,18 @@ def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mappin
     network = build_trial(settings, data)
     check_training_mode(settings, data, network)
     choice = choose_engine(plan, data, network)
-    spread = ALONE
-    if choice.name == "single" and len(plan.replicas) > 1:
-        num_gpus = torch.cuda.device_count() if device_type(settings["trainer"]["accelerator"]) == "cuda" else 0
-        threads, amount = torch.get_num_threads(), measure_amount(plan, data, network)
-        spread = choose_spread(plan, amount, threads=threads, num_gpus=num_gpus, begun=begun)
-        torch.set_num_threads(spread.threads)  # as the record says
-    where: Any = {"folder": folder, "console": console, "engine": choice.in_words(plan, spread)}
+    where: Any = {"folder": folder, "console": console}
     training: Training
     if choice.name != "single":
-        training = AllAtOnce(plan, data, networks=build_engine(choice.name, plan, data), **where)
-    elif len(plan.replicas) == 1:
-        training = OneNetwork(plan, data, **where)
+        networks = build_engine(choice.name, plan, data)
+        training = AllAtOnce(plan, data, networks=networks, engine=choice.in_words(plan), **where)
+    elif len(plan.replicas) > 1:
+        amount = measure_amount(plan, data, network)
+        spread = choose_spread(plan, amount, begun=begun)
+        torch.set_num_threads(spread.threads)  # as the record says
+        training = OneByOne(plan, data, engine=choice.in_words(plan, spread), spread=spread, **where)
     else:
-        training = OneByOne(plan, data, spread=spread, **where)
+        training = OneNetwork(plan, data, engine=choice.in_words(plan), **where)
     training.precision = precision
     try:
         check_space(folder, _COPIES * training.num_bytes)

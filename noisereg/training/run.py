@@ -1,10 +1,10 @@
 """One run, from its configuration to its record: compose, check, train, judge, write down."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from noisereg.config.check import Settings
 from noisereg.config.commands import command_of_run, overrides_of_run
-from noisereg.config.composing import compose_run
+from noisereg.config.composing import ComposedRun, compose_run
 from noisereg.config.same_run import check_recorded_data, data_sources, recorded_fingerprint
 from noisereg.errors import ConfigError
 from noisereg.runs.bands import LoggedBands
@@ -52,6 +52,39 @@ from noisereg.training.prepare import prepare
 from noisereg.training.training import Training
 
 
+class Trained(NamedTuple):
+    """A training that has ended, and what it logs to.
+
+    Attributes:
+        training: whose curves figures are drawn of.
+        rows: of its replicas, as the record has them.
+        logged: its loggers.
+        draws: whether figures are drawn: of an arm there are none, and of several processes the first one draws.
+    """
+
+    training: Training
+    rows: list[dict[str, Any]]
+    logged: LoggedBands
+    draws: bool
+
+    def show(self) -> None:
+        """Draw the figures, log them, and close the loggers."""
+        figures = draw_replicas(self.training, self.rows) if self.draws else []
+        self.logged.finish(self.training.curves, self.rows, figures)
+
+
+class Outcome(NamedTuple):
+    """A run whose record is written.
+
+    Attributes:
+        record: of the run; its status is that of what was found, so "finished" where there was nothing to do.
+        trained: what figures are drawn of; None for several arms, and for a run that trains nothing.
+    """
+
+    record: RunRecord
+    trained: Trained | None = None
+
+
 def run(config: DictConfig) -> dict[str, Any]:
     """Train what a configuration describes, in the folder that Hydra made for it.
 
@@ -64,40 +97,43 @@ def run(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: if the configuration, the data or the folder do not allow the run.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    own = folder / (config.arm or "")
+    folder, arm = Path(HydraConfig.get().runtime.output_dir), config.arm or ""
     console = open_console(quiet=not is_first_process())
     if not is_first_process():
         exit_with_parent()
     with (
-        exit_message(console, own),
+        exit_message(console, folder / arm),
         stopped_by_signals(),
-        exclusive_folder(own),
+        exclusive_folder(folder / arm),
         removed_if_refused(folder),
         named_as_parent(),
     ):
-        return _run(config, folder, console=console)
+        composed = compose_run(config, overrides_of_run(), name=str(HydraConfig.get().job.config_name))
+        outcome = run_once(composed, folder=folder / arm, arm=arm, console=console)
+        show_results(outcome, console)
+        return RunRecord(folder / arm, composed.settings).found
 
 
-def run_once(config: DictConfig, *, console: Console) -> dict[str, Any]:
-    """Train what a configuration describes, as `run`, for a caller in Python: any error is raised as it is."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    with stopped_by_signals(), exclusive_folder(folder / (config.arm or "")), removed_if_refused(folder):
-        return _run(config, folder, console=console)
+def run_once(config: ComposedRun, *, folder: Path, arm: str, console: Console) -> Outcome:
+    """Train, check and judge what is not finished yet, and write the record.
 
+    Args:
+        config: what is run, checked.
+        folder: of the run, which this process keeps locked.
+        arm: of the experiment that the run is; empty if it is none.
+        console: to print on.
 
-def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any]:
-    """Train, check and judge what is not finished yet, and return its record."""
-    settings, arms = compose_run(config, overrides_of_run(), name=str(HydraConfig.get().job.config_name))
-    arm = config.arm or ""
-    folder = folder / arm
+    Raises:
+        ConfigError: if the data or the folder do not allow the run.
+    """
+    settings, arms = config
     record = RunRecord(folder, settings)
     record.known["command"] = command_of_run()
     unread = check_recorded_data(record.found, arms, fingerprint_data, folder=folder)
     if record.status == "finished":
         compared = f" (its data were not compared: {unread})" if unread else ""
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do{compared}")
-        return record.found
+        return Outcome(record)
     _announce_mending(record, console, has_arms="" not in arms)
     began = time.perf_counter()
     experiment = read_experiment(settings)
@@ -105,24 +141,33 @@ def _run(config: DictConfig, folder: Path, *, console: Console) -> dict[str, Any
     with recorded_failure(record):
         for part in arms.values():
             find_parts(part)
-    show: Callable[[], None] | None = None
+    trained = None
     if not settings["experiment"].get("train", True):
         record.known |= {"environment": describe_environment(torch.device("cpu")), "steps": 0, "replicas": []}
     elif "" in arms:
-        show = _train(settings, record, console=console, arm=arm)
+        trained = _train(settings, record, console=console, arm=arm)
     else:
         _train_arms(arms, record, console=console)
     with recorded_failure(record):
         findings = {"checks": run_checks(settings, console), "experiment": experiment} if experiment else {}
-    seconds = round(time.perf_counter() - began, 3)
-    record.known |= {**findings, "seconds": seconds}
-    with held_signals(dropped=True), record.finished():  # all that takes long is done
-        if show:
-            show()
-        if findings:
+    record.known |= {**findings, "seconds": round(time.perf_counter() - began, 3)}
+    with held_signals():
+        record.write("finished", drawn=False)
+    return Outcome(record, trained)
+
+
+def show_results(outcome: Outcome, console: Console) -> None:
+    """Draw the figures of a run whose record is written, end its loggers with them, and print what it found."""
+    record, trained = outcome
+    if record.status == "finished":
+        return
+    folder, known = record.path.parent, record.known
+    with held_signals(dropped=True), record.drawn():  # all that takes long is done
+        if trained:
+            trained.show()
+        if "experiment" in known:
             draw_experiment(folder, console)
-    print_lines(console, f"{record.known['steps']:,} steps in {seconds:,.1f} s; all numbers in {record.path}")
-    return RunRecord(folder, settings).found
+    print_lines(console, f"{known['steps']:,} steps in {known['seconds']:,.1f} s; all numbers in {record.path}")
 
 
 def _announce_mending(record: RunRecord, console: Console, *, has_arms: bool = False) -> None:
@@ -144,20 +189,20 @@ def _train(
     arm: str = "",
     whole: RunRecord | None = None,
     sharing: Sequence[str] = (),
-) -> Callable[[], None]:
-    """Train the replicas of a configuration, and return what draws figures and ends loggers once that is recorded."""
+) -> Trained:
+    """Train the replicas of a configuration, and add what came of them to what its record is to hold."""
     # `whole` is the record of the experiment that this is an arm of, `sharing` are its arms on the same data
     folder = record.path.parent
+    records: dict[RunRecord, Sequence[str]] = {record: [""]} | ({whole: sharing} if whole else {})
     with recorded_failure(record):
         training = prepare(settings, folder=folder, console=console, begun=record.found.get("environment"))
         goes_on = training.start or has_checkpoint(folder)  # one of another run is refused before anything is written
-        record.keep_data(training.fingerprint)
-        if whole:
-            whole.keep_data(training.fingerprint, arms=sharing)
+        for begun, arms in records.items():
+            begun.keep_data(training.fingerprint, arms=arms)
         logged = _open_loggers(training, arm)
     chosen = {"precision": training.precision.name, "workers": training.num_workers}
     environment = {**describe_environment(training.device), **chosen}
-    for begun in filter(None, (record, whole)):
+    for begun in records:
         begun.known["environment"] = environment
         begun.write("running")
     print_lines(console, *training.headlines(), f"folder  {folder}")
@@ -176,15 +221,10 @@ def _train(
             rows = training.finish()
         finally:
             training.curves.write()
-
-    def show() -> None:
-        figures = draw_replicas(training, rows) if draws else []
-        logged.finish(training.curves, rows, figures)
-
     console.print(replica_table(rows), crop=False)  # a number is never cut
     record.known |= record_labels(training.rules[0])
     record.known |= {"data": training.data.source, "seconds": seconds, "steps": training.steps, "replicas": rows}
-    return show
+    return Trained(training, rows, logged, draws)
 
 
 def _train_arms(arms: dict[str, Settings], record: RunRecord, *, console: Console) -> None:
@@ -203,9 +243,11 @@ def _train_arms(arms: dict[str, Settings], record: RunRecord, *, console: Consol
                 if own.status != "finished":
                     print_lines(console, f"\narm     {name}")
                     _announce_mending(own, console)
-                    show = _train(settings, own, console=console, arm=name, whole=record, sharing=sharing)
-                    with held_signals(), own.finished():
-                        show()
+                    trained = _train(settings, own, console=console, arm=name, whole=record, sharing=sharing)
+                    with held_signals():
+                        own.write("finished", drawn=False)
+                        with own.drawn():
+                            trained.show()
             outcomes[name] = last = RunRecord(folder, settings).found
     record.known |= {
         "environment": last["environment"],

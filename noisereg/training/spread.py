@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from noisereg.config.plan import Plan
+from noisereg.training.precision import device_type
 
 # Where either is reached a run takes more than a minute on any core, beside which the start of processes is short.
 _MANY_STEPS = 50_000  # that Python leads through
@@ -64,9 +67,9 @@ def choose_spread(
     plan: Plan,
     amount: Amount,
     *,
-    threads: int,
-    num_gpus: int,
     begun: Mapping[str, Any] | None = None,
+    threads: int | None = None,
+    num_gpus: int | None = None,
     environment: Mapping[str, str] = os.environ,
     free_bytes: float | None = None,
 ) -> Spread:
@@ -75,9 +78,9 @@ def choose_spread(
     Args:
         plan: of the run.
         amount: that it has to do.
-        threads: of torch, that one process would have.
-        num_gpus: that this process sees; 0 if the run is on a CPU.
         begun: what the record of a run that is gone on with says of its environment; None if it is new.
+        threads: of torch, that one process would have; None for those that it has.
+        num_gpus: that the run can have, 0 on a CPU; None for those that this process sees.
         environment: variables of this process.
         free_bytes: of memory; None for what the system tells.
 
@@ -87,6 +90,10 @@ def choose_spread(
         Spread(num_workers=2, threads=4, devices=None)
     """
     asked, own_threads, num_replicas = plan.settings["workers"], plan.settings.get("threads"), len(plan.replicas)
+    threads = torch.get_num_threads() if threads is None else threads
+    if num_gpus is None:
+        on_gpus = device_type(plan.settings["trainer"]["accelerator"]) == "cuda"
+        num_gpus = torch.cuda.device_count() if on_gpus else 0
     if num_replicas == 1 or plan.num_processes > 1:
         return Spread(threads=threads)
     if asked != "auto":

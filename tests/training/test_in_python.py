@@ -116,7 +116,7 @@ def test_a_failure_comes_as_the_error_that_it_is_and_is_recorded(tmp_path):
 
 
 def test_an_interrupt_is_a_keyboard_interrupt(tmp_path, monkeypatch):
-    def stop(config, *, console):
+    def stop(config, *, folder, arm, console):
         raise Stopped(signal.SIGINT)
 
     monkeypatch.setattr(in_python, "run_once", stop)
