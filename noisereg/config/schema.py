@@ -105,7 +105,7 @@ class Dataset(Component):
     stream: Annotated[bool | Literal["auto"], _must_be("true, false or auto")] = "auto"
 
 
-class Loss(Component):
+class LossSection(Component):
     """Keys that a loss may have."""
 
     beta: AtLeastZero = 0.0
@@ -238,7 +238,7 @@ class Experiment(Section):
     checks: dict[str, Component] = {}
 
 
-class Regularizer(Section):
+class RegularizerSection(Section):
     """What else is added to each step."""
 
     activity_l1: AtLeastZero = 0.0
@@ -280,10 +280,10 @@ class Config(Section):
     noise: Noise
     model: Model
     dataset: Dataset
-    loss: Loss
+    loss: LossSection
     optimizer: Optimizer
     scheduler: Scheduler
-    regularizer: Regularizer = Regularizer()
+    regularizer: RegularizerSection = RegularizerSection()
     callbacks: dict[str, Callback]
     trainer: Trainer
     logger: Logger

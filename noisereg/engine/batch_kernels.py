@@ -18,7 +18,7 @@ _FOUR = 4  # rows of weights, and samples, that are taken together: 16 products 
 
 
 @lru_cache
-def network(
+def compile_network(
     features: int, hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains, momentum: bool
 ) -> Any:
     """Compile the kernel for networks with a hidden layer.
@@ -118,7 +118,7 @@ def network(
 
 
 @lru_cache
-def neuron(features: int, *, slope: Callable[..., None], momentum: bool) -> Any:
+def compile_neuron(features: int, *, slope: Callable[..., None], momentum: bool) -> Any:
     """Compile the kernel for single neurons, whose weights and momenta are (R, 1, features)."""
     step = _vector_step(momentum)
 

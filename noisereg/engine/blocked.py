@@ -26,9 +26,6 @@ class Blocked:
         batch_size: samples of a step. The last step of a call may have fewer.
         activity_l1: this times the mean over a step's samples of the sum of the activations is added to the loss.
 
-    Attributes:
-        batch_size: the same number.
-
     Example:
         >>> from noisereg.losses import Logistic
         >>> from noisereg.models import Neuron

@@ -43,7 +43,7 @@ class Passed(NamedTuple):
 
 
 @torch.no_grad()
-def forward(
+def run_networks(
     stack: Stack,
     replicas: Sequence[int],
     inputs: Float[Tensor, "n features"],
@@ -53,7 +53,7 @@ def forward(
     by_sample: bool = False,
     compiled: bool = False,
 ) -> list[Passed]:
-    """Show the same samples to some of the networks.
+    """Run some of the networks on the same samples.
 
     Args:
         stack: the networks.
@@ -67,7 +67,7 @@ def forward(
     Example:
         >>> from noisereg.models import TwoLayer
         >>> stack = Stack.of([TwoLayer((2,), 1, hidden=3, seed=0)])
-        >>> (passed,) = forward(stack, [0], stack.prepare(torch.ones(5, 2)), torch.zeros(5).long(), num_classes=2)
+        >>> (passed,) = run_networks(stack, [0], stack.prepare(torch.ones(5, 2)), torch.zeros(5).long(), num_classes=2)
         >>> passed.logits.shape, passed.fires.shape, passed.active.shape
         (torch.Size([5, 1]), torch.Size([2, 3]), torch.Size([0]))
     """
@@ -93,13 +93,13 @@ def forward(
     return found
 
 
-def compile_for(stack: Stack) -> threading.Thread | None:
-    """Begin to compile the loop that `forward` takes for such networks; return the thread, or None if it takes none."""
+def begin_compiling_reader(stack: Stack) -> threading.Thread | None:
+    """Begin to compile the loop that `run_networks` takes for such networks; return the thread, None without a loop."""
     if not can_compile(stack):
         return None
     one, labels = stack.select(torch.tensor([0])), torch.zeros(1, dtype=torch.int64)
     inputs = one.output.new_zeros(1, cast(Tensor, one.hidden).shape[1])
-    return compile_beside(partial(forward, one, [0], inputs, labels, num_classes=1, compiled=True))
+    return compile_beside(partial(run_networks, one, [0], inputs, labels, num_classes=1, compiled=True))
 
 
 def can_compile(stack: Stack) -> bool:
@@ -109,7 +109,7 @@ def can_compile(stack: Stack) -> bool:
 
 
 def _compiled_reader(passed: Passed, output: Tensor, labels: Tensor) -> _Read:
-    run = forward_kernels.reader(output.shape[1], len(output))
+    run = forward_kernels.compile_reader(output.shape[1], len(output))
     arrays = [tensor.numpy() for tensor in (labels.contiguous(), output.contiguous(), *passed)]
 
     def read(z: Tensor, part: slice) -> None:

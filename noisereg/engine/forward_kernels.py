@@ -1,4 +1,4 @@
-"""The compiled loop that reads the pre-activations of hidden units once, see `forward`.
+"""The compiled loop that reads the pre-activations of hidden units once, see `run_networks`.
 
 It is compiled for one number of units and outputs: loops over a number of neurons that the compiler knows run on whole
 vector registers. The compiler may sum in any order but must keep infinities and nan.
@@ -14,7 +14,7 @@ from noisereg.engine.kernels import compiled
 
 
 @lru_cache
-def reader(hidden: int, outputs: int) -> Any:
+def compile_reader(hidden: int, outputs: int) -> Any:
     """Compile the loop that reads some rows of pre-activations.
 
     Its arguments are these rows, (rows, hidden), and the number of the first of them among all n samples; the labels of

@@ -39,10 +39,6 @@ class Fused:
         sgd: momentum and weight decay.
         activity_l1: this times the mean over a step's samples of the sum of the activations is added to the loss.
 
-    Attributes:
-        threads: the same number.
-        batch_size: the same number.
-
     Raises:
         ValueError: if the loss is not known.
 
@@ -114,18 +110,19 @@ class Fused:
 
     def _plain_kernel(self, stack: Stack, inputs: Tensor) -> Callable[..., Any]:
         if stack.hidden is None:
-            return kernels.neuron(stack.output.shape[2], slope=self._slope)
-        return kernels.network(
+            return kernels.compile_neuron(stack.output.shape[2], slope=self._slope)
+        return kernels.compile_network(
             *_shape(stack), slope=self._slope, trains=_find_trained(stack), sparse=_mostly_zero(inputs)
         )
 
     def _kernel(self, stack: Stack) -> Callable[..., Any]:
         slope, momentum = self._slope, self._sgd.momentum != 0
         if stack.hidden is None:
-            return batch_kernels.neuron(stack.output.shape[2], slope=slope, momentum=momentum)
+            return batch_kernels.compile_neuron(stack.output.shape[2], slope=slope, momentum=momentum)
+        shape, trains = _shape(stack), _find_trained(stack)
         if self.batch_size == 1:
-            return momentum_kernels.network(*_shape(stack), slope=slope, trains=_find_trained(stack))
-        return batch_kernels.network(*_shape(stack), slope=slope, trains=_find_trained(stack), momentum=momentum)
+            return momentum_kernels.compile_network(*shape, slope=slope, trains=trains)
+        return batch_kernels.compile_network(*shape, slope=slope, trains=trains, momentum=momentum)
 
     def prepare(self, stack: Stack, inputs: Float[Tensor, "n features"]) -> threading.Thread:
         """Begin to compile what a call with such networks and inputs needs, some seconds of work.

@@ -50,7 +50,7 @@ class Trains(NamedTuple):
 
 
 @lru_cache
-def network(
+def compile_network(
     features: int, hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains, sparse: bool
 ) -> Any:
     """Compile the kernel for networks with a hidden layer.
@@ -215,7 +215,7 @@ def _sparse_pass(features: int, hidden: int) -> Any:
 
 
 @lru_cache
-def neuron(features: int, *, slope: Callable[..., None]) -> Any:
+def compile_neuron(features: int, *, slope: Callable[..., None]) -> Any:
     """Compile the kernel for single neurons, whose weights are (R, 1, features)."""
 
     @compiled

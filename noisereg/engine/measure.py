@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 
 from noisereg.datasets import Split
 from noisereg.engine.engine import Given, SharedData
-from noisereg.engine.forward import Passed, forward
+from noisereg.engine.forward import Passed, run_networks
 from noisereg.engine.stack import Stack
 from noisereg.losses import Loss
 from noisereg.metrics import (
@@ -107,7 +107,7 @@ def score(
         num_classes: C.
         given: the labels that a replica is trained on; see `Engine.measure`.
         with_gradients: whether the gradients are measured too.
-        compiled: see `forward`.
+        compiled: see `run_networks`.
 
     Raises:
         ValueError: if a label is out of range.
@@ -123,7 +123,7 @@ def score(
     parts = []
     for first in range(0, len(replicas), at_once):
         some = replicas[first : first + at_once]
-        passed = forward(stack, some, inputs, labels, by_sample=by_sample, **how)
+        passed = run_networks(stack, some, inputs, labels, by_sample=by_sample, **how)
         logits, fires = (torch.stack(tensors) for tensors in list(zip(*passed, strict=True))[:2])
         flat, clean = logits.flatten(end_dim=1), labels.repeat(len(some))
         per_sample = (predictions(flat) != clean).to(inputs.dtype), loss.per_sample(flat, clean)
@@ -199,7 +199,7 @@ def score_all(
         num_classes: C.
         threads: that share the work; 0 for as many as torch has.
         given: the labels that a replica is trained on; see `Engine.measure`.
-        compiled: see `forward`.
+        compiled: see `run_networks`.
 
     Returns:
         The values by the names of metrics, and how often each hidden unit fired for each class on the training split:

@@ -17,8 +17,8 @@ from noisereg.engine.sgd import STEPS_IN_A_PASS
 
 
 @lru_cache
-def network(features: int, hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains) -> Any:
-    """Compile the kernel for networks with a hidden layer, see `kernels.network`.
+def compile_network(features: int, hidden: int, outputs: int, *, slope: Callable[..., None], trains: Trains) -> Any:
+    """Compile the kernel for networks with a hidden layer, see `kernels.compile_network`.
 
     The pre-activations of a step are those of the weights as the steps before it would leave them without a gradient,
     plus what is left by then of the gradient of each.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from noisereg.engine.blocked import Blocked
 from noisereg.engine.engine import Given, SharedData
-from noisereg.engine.forward import compile_for
+from noisereg.engine.forward import begin_compiling_reader
 from noisereg.engine.fused import Fused
 from noisereg.engine.measure import score_all, sizes
 from noisereg.engine.stack import Stack
@@ -52,7 +52,7 @@ class TwoLayerEngine:
             inputs: some of those to come, as `prepare` made them.
         """
         if isinstance(self._steps, Fused):
-            compile_for(self.networks)  # the first to be needed
+            begin_compiling_reader(self.networks)  # the first to be needed
             self._steps.prepare(self.networks, inputs)
 
     def train(

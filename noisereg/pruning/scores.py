@@ -13,7 +13,7 @@ from noisereg.pruning.layers import LayerMap
 
 
 @dataclass(frozen=True)
-class Scores:
+class UnitScores:
     """What the units of a layer did.
 
     Attributes:
@@ -48,7 +48,7 @@ class Scores:
 
 def score_units(
     found: LayerMap, batches: Iterable[Shaped[Tensor, "_ *shape"]]
-) -> tuple[dict[str, Scores], Float[Tensor, "samples outputs"]]:
+) -> tuple[dict[str, UnitScores], Float[Tensor, "samples outputs"]]:
     """Run a network on samples, and measure what the units of its layers do there.
 
     Args:
@@ -72,7 +72,7 @@ def score_units(
     with torch.no_grad():
         outputs = [counting.run_part(inputs) for inputs in batches]
     scores = {
-        layer.name: Scores(counting.fires[layer.node], counting.sums[layer.node] / counting.rows[layer.node])
+        layer.name: UnitScores(counting.fires[layer.node], counting.sums[layer.node] / counting.rows[layer.node])
         for layer in found.layers
     }
     return scores, torch.cat(outputs)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
@@ -70,17 +70,6 @@ class Analysis:
         self.values |= {key: value for key, value in values.items() if math.isfinite(value)}
 
 
-class Plane(NamedTuple):
-    """Where features are projected, see `class_plane`."""
-
-    origin: Float64[Tensor, " features"]
-    basis: Float64[Tensor, "2 features"]
-
-    def points(self, features: Float[Tensor, "samples features"]) -> Float64[Tensor, "samples 2"]:
-        """Project features."""
-        return project_features(features, origin=self.origin, basis=self.basis)
-
-
 def analyse(
     module: nn.Module,
     data: InMemory,
@@ -129,46 +118,48 @@ def analyse(
 def _analyse(module: nn.Module, data: InMemory, run: Callable[[Tensor], Tensor], device: torch.device) -> Analysis:
     found = Analysis()
     ends = find_last_layers(module, example_inputs(data.input_shape, num=1), run=run)
-    plane, units = _lay_plane(ends.linear, found), _correlate(ends, found)
+    project, units = _lay_plane(ends.linear, found), _correlate(ends, found)
     logits, labels, points = [], [], []
-    watched = ends._replace(linear=ends.linear if plane else None, relu=ends.relu if units else None)
+    watched = ends._replace(linear=ends.linear if project else None, relu=ends.relu if units else None)
     with watch_last_layers(watched) as last:
         for batch_labels, inputs in _batches(data, "test", device):
             labels.append(batch_labels)
             logits.append(run(inputs))
             if units is not None:
                 units.update(last.activations)
-            if plane is not None:
-                points.append(plane.points(last.features))
+            if project is not None:
+                points.append(project(last.features))
     found.add_calibration(torch.cat(logits), torch.cat(labels))
     if units is not None:
         found.add_distinct(ends.layer, units.distinct())
-    if plane is not None:
+    if project is not None:
         found.add_points("test", torch.cat(points), torch.cat(labels))
-        train_labels, train_points = [], [plane.origin.new_empty(0, 2)]
+        train_labels, train_points = [], [points[0][:0]]
         with watch_last_layers(ends) as last:
             for batch_labels, inputs in _batches(data, "train", device):
                 chosen = batch_labels < _CLASSES  # the network is run on no others
                 train_labels.append(batch_labels[chosen])
                 if chosen.any():
                     run(inputs[chosen])
-                    train_points.append(plane.points(last.features))
+                    train_points.append(project(last.features))
         found.add_points("train", torch.cat(train_points), torch.cat(train_labels))
     return found
 
 
-def _lay_plane(layer: nn.Linear | None, found: Analysis) -> Plane | None:
+def _lay_plane(layer: nn.Linear | None, found: Analysis) -> Callable[[Tensor], Tensor] | None:
+    """Return what projects features on the plane of three classes; None if there is none."""
     if layer is None or layer.out_features < _CLASSES:
         return None
     templates = layer.weight[:_CLASSES]
     try:
-        plane = Plane(*class_plane(templates))
+        origin, basis = class_plane(templates)
     except ValueError as error:
         found.notes.append(f"the plane of three classes: {error}")
         return None
     found.arrays["plane_classes"] = np.arange(_CLASSES)
-    found.arrays["plane_templates"] = plane.points(templates).float().cpu().numpy()
-    return plane
+    project = partial(project_features, origin=origin, basis=basis)
+    found.arrays["plane_templates"] = project(templates).float().cpu().numpy()
+    return project
 
 
 def _correlate(ends: LastLayers, found: Analysis) -> UnitCorrelation | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from noisereg.files.atomic import write_atomically
 from noisereg.metrics import predictions
-from noisereg.pruning import Layer, LayerMap, Scores, find_layers, keep_units, score_units
+from noisereg.pruning import Layer, LayerMap, UnitScores, find_layers, keep_units, score_units
 from noisereg.training.engines import count_multiplications
 
 _ROUNDINGS = 1000  # of the largest output, which sums in another order may differ by
@@ -81,7 +81,7 @@ class Pruned:
     whole: nn.Module
     network: nn.Module
     found: LayerMap
-    scores: Mapping[str, Scores]
+    scores: Mapping[str, UnitScores]
     kept: Mapping[str, Int64[Tensor, " units"]]
     train: Change
     test: Change

@@ -4,7 +4,7 @@ import torch
 from engine.plain import make_networks, make_neurons, name
 
 from noisereg.engine import Stack, forward_kernels
-from noisereg.engine.forward import _ROWS_AT_ONCE, compile_for, forward
+from noisereg.engine.forward import _ROWS_AT_ONCE, begin_compiling_reader, run_networks
 
 ROWS = 2 * _ROWS_AT_ONCE + 5
 SETTINGS = [{}, {"bias": "none"}, {"bias": "none", "append_one": True}, {"trained": "hidden", "output_signs": True}]
@@ -15,7 +15,7 @@ def show(models, inputs, *, by_sample=True, compiled=True, dtype=torch.float32, 
     stack = Stack.of(models).to(dtype)
     labels = torch.arange(len(inputs)) % 3
     how = {"num_classes": 3, "by_sample": by_sample, "compiled": compiled}
-    return forward(stack, replicas, stack.prepare(inputs), labels, **how)
+    return run_networks(stack, replicas, stack.prepare(inputs), labels, **how)
 
 
 def draw(features=6):
@@ -95,9 +95,9 @@ def test_a_precision_that_the_loop_does_not_know_is_read_by_torch(dtype):
 
 def test_what_was_compiled_beside_the_start_is_what_a_measurement_takes():
     models = make_networks(hidden=7)
-    thread = compile_for(Stack.of(models))
+    thread = begin_compiling_reader(Stack.of(models))
     thread.join()
-    run = forward_kernels.reader(7, 1)
+    run = forward_kernels.compile_reader(7, 1)
     assert len(run.signatures) == 1
     show(models, draw())
     show(models, draw(), by_sample=False)
@@ -105,4 +105,4 @@ def test_what_was_compiled_beside_the_start_is_what_a_measurement_takes():
 
 
 def test_nothing_is_compiled_for_neurons():
-    assert compile_for(Stack.of(make_neurons())) is None
+    assert begin_compiling_reader(Stack.of(make_neurons())) is None

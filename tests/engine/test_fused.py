@@ -79,7 +79,7 @@ def test_mostly_empty_inputs_follow_autograd(num_outputs):
 @pytest.mark.parametrize(("filled", "sparse"), [(3, True), (4, False)])
 def test_inputs_are_visited_where_they_are_not_zero_if_that_is_below_a_third(monkeypatch, filled, sparse):
     taken = []
-    monkeypatch.setattr(kernels, "network", lambda *a, sparse, **k: taken.append(sparse) or (lambda *a: None))
+    monkeypatch.setattr(kernels, "compile_network", lambda *a, sparse, **k: taken.append(sparse) or (lambda *a: None))
     inputs = torch.zeros(2, 6)
     inputs.view(-1)[:filled] = 1.0
     run(Fused(Logistic()), make_networks(bias="none"), make_draws()._replace(inputs=inputs))
@@ -202,7 +202,7 @@ def test_what_is_compiled_ahead_serves_the_calls_to_come_and_moves_no_network(mo
     draws, models = make_draws(**settings), make(2)
     stack, taken = Stack.of(models), []
     before = [tensor.detach().clone() for tensor in stack.parameters()]
-    for kind_of in ("network", "neuron"):
+    for kind_of in ("compile_network", "compile_neuron"):
         kept = getattr(kernels, kind_of)
         monkeypatch.setattr(kernels, kind_of, lambda *a, kept=kept, **k: taken.append(kept(*a, **k)) or taken[-1])
     engine = Fused(Logistic())

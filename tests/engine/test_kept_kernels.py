@@ -31,11 +31,11 @@ def train(kind, features, hidden):
     """Compile or load a kernel that no other test has, train by it, and return it with a hash of the weights."""
     shape, how = (features, hidden, 1), {"slope": SLOPE, "trains": ALL}
     if kind == "plain":
-        kernel = kernels.network.__wrapped__(*shape, **how, sparse=False)
+        kernel = kernels.compile_network.__wrapped__(*shape, **how, sparse=False)
     elif kind == "momentum":
-        kernel = momentum_kernels.network.__wrapped__(*shape, **how)
+        kernel = momentum_kernels.compile_network.__wrapped__(*shape, **how)
     else:
-        kernel = batch_kernels.network.__wrapped__(*shape, **how, momentum=True)
+        kernel = batch_kernels.compile_network.__wrapped__(*shape, **how, momentum=True)
     draws = np.random.default_rng(0)
     weights = draws.normal(size=(2, features, hidden)).astype("f4"), draws.normal(size=(2, 1, hidden)).astype("f4")
     weights = *weights, np.zeros((2, 1), "f4")
@@ -85,7 +85,7 @@ def test_a_kernel_for_another_shape_lies_in_another_file(folder):
 def test_functions_of_one_name_that_differ_have_other_symbols():
     """numba's numbers for them begin anew in each process, so a loaded one may have that of another."""
     shapes = [(3, 5), (3, 6), (3, 5)]
-    made = [kernels.network.__wrapped__(*shape, 1, slope=SLOPE, trains=ALL, sparse=False) for shape in shapes]
+    made = [kernels.compile_network.__wrapped__(*shape, 1, slope=SLOPE, trains=ALL, sparse=False) for shape in shapes]
     names = [[function.py_func.__qualname__ for function in kernel._cache._functions] for kernel in made]
     assert names[0] == names[2]
     assert set(names[0]) & set(names[1]) == {SLOPE.py_func.__qualname__}

@@ -39,7 +39,7 @@ def by_numpy(weights, inputs, index, target):
 
 
 def network(features, hidden, *, sparse):
-    return kernels.network(features, hidden, 1, slope=SLOPE, trains=BOTH, sparse=sparse)
+    return kernels.compile_network(features, hidden, 1, slope=SLOPE, trains=BOTH, sparse=sparse)
 
 
 @pytest.mark.parametrize(("features", "hidden"), [(1, 1), (3, 5), (9, 13)])
@@ -72,7 +72,7 @@ def test_only_the_replicas_from_first_to_last_are_trained(kind):
     run, output, arguments, penalty = {
         "dense": (network(3, 5, sparse=False), weights[1], [*weights, inputs], [0.0]),
         "sparse": (network(3, 5, sparse=True), weights[1], [*weights, inputs], [0.0]),
-        "neuron": (kernels.neuron(3, slope=SLOPE), neurons, [neurons, inputs], []),
+        "neuron": (kernels.compile_neuron(3, slope=SLOPE), neurons, [neurons, inputs], []),
     }[kind]
     before = output.copy()
     run(1, 2, *arguments, index, target, np.full(3, RATE), *penalty)

@@ -4,7 +4,7 @@ from torch import nn
 
 from noisereg.models import CNN
 from noisereg.pruning import find_layers, score_units
-from noisereg.pruning.scores import Scores
+from noisereg.pruning.scores import UnitScores
 
 
 def test_counts_and_means_are_those_of_the_outputs_of_the_relus_whatever_the_batches():
@@ -43,7 +43,7 @@ def test_writing_in_place_behind_a_relu_does_not_change_what_is_counted():
 
 
 def test_units_at_or_below_tau_of_the_mean_of_their_layer_are_dormant():
-    scores = Scores(torch.tensor([5, 1, 0, 4]), torch.tensor([3.0, 0.05, 0.0, 0.95]).double())
+    scores = UnitScores(torch.tensor([5, 1, 0, 4]), torch.tensor([3.0, 0.05, 0.0, 0.95]).double())
     assert scores.relative.tolist() == pytest.approx([3, 0.05, 0, 0.95])  # the mean is 1
     assert scores.kept(None).tolist() == scores.kept(0.0).tolist() == [True, True, False, True]
     assert scores.kept(0.06).tolist() == [True, False, False, True]
@@ -52,6 +52,6 @@ def test_units_at_or_below_tau_of_the_mean_of_their_layer_are_dormant():
 
 
 def test_of_a_silent_layer_one_unit_stays():
-    silent = Scores(torch.zeros(3, dtype=torch.int64), torch.zeros(3).double())
+    silent = UnitScores(torch.zeros(3, dtype=torch.int64), torch.zeros(3).double())
     assert silent.relative.tolist() == [0, 0, 0]
     assert silent.kept(None).sum() == silent.kept(0.1).sum() == 1

@@ -58,7 +58,7 @@ def test_tau_takes_dormant_units_too_and_what_it_costs_is_measured():
 
 
 def test_outputs_that_must_not_differ_and_do_are_an_error(monkeypatch):
-    monkeypatch.setattr("noisereg.pruning.scores.Scores.kept", lambda self, tau: torch.arange(4) > 1)
+    monkeypatch.setattr("noisereg.pruning.scores.UnitScores.kept", lambda self, tau: torch.arange(4) > 1)
     with pytest.raises(ArithmeticError, match=r"differ by 0\.5, and rounding makes at most 0\.000"):
         prune(silent_net(), split)
 
