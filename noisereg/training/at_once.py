@@ -35,7 +35,7 @@ from noisereg.training.build import (
     build_schedule,
     build_scheduler,
     build_trial,
-    precision,
+    weight_dtype,
 )
 from noisereg.training.training import Training
 
@@ -61,7 +61,7 @@ class AllAtOnce(Training):
             ),
             extra_epochs=settings["stopping"]["extra_epochs"],
             names=list(map(name_replica, plan.replicas)),
-        ).to(precision(settings))
+        ).to(weight_dtype(settings))
         self.fit_data = ReplicaData(
             self.build_data,
             seeds,
@@ -121,7 +121,7 @@ class AllAtOnce(Training):
 
     def finish(self) -> list[dict[str, Any]]:
         """Analyse each network, as many at a time as there are threads."""
-        model = build_trial(self.settings, self.data).to(self.device, precision(self.settings))
+        model = build_trial(self.settings, self.data).to(self.device, weight_dtype(self.settings))
         threads = num_threads(self._engine.threads, self.device)
         with self.console.status("analysing"), one_thread_each(threads) as map_all:
             analyses = list(map_all(partial(self._analyse, model), range(len(self.plan.replicas))))

@@ -287,6 +287,6 @@ def _add_keys(error: Exception, key: str, target: Any, *, given: Collection[str]
     return text if target is None else qualify(text, key, target, given=given)
 
 
-def precision(settings: Settings) -> torch.dtype:
+def weight_dtype(settings: Settings) -> torch.dtype:
     """Return the type that weights are kept in; a checkpoint is loaded before Lightning would convert them."""
     return torch.float64 if str(settings["trainer"]["precision"]).startswith("64") else torch.float32

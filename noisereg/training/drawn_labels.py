@@ -41,14 +41,15 @@ def drawn_labels(settings: Settings, data: InMemory, *, rule: Rule, seed: int, e
             "dataset.order=replacement draws a sample several times in an epoch, or never, each time with another "
             "label: there is one label a sample under noise.frozen=true, or dataset.order=shuffle"
         )
-    if epoch is None and not (rule.frozen and isinstance(schedule, Constant)):
+    if epoch is None and not (rule.keeps_labels and isinstance(schedule, Constant)):
         raise ValueError(f"labels are drawn anew in each epoch: give --epoch, from 0 to {num_epochs - 1}")
-    if epoch is not None and not 0 <= epoch < num_epochs:
-        raise ValueError(f"--epoch must be from 0 to {num_epochs - 1}, got {epoch}")
+    if epoch is not None and epoch not in range(num_epochs):
+        raise ValueError(f"--epoch must be a whole number from 0 to {num_epochs - 1}, got {epoch}")
+    draw = int(epoch or 0)
     samples, split = data.training_samples(), data.splits["train"]
     corruption = Corruption(rule, num_classes=data.num_classes, seed=seed)
-    factor = schedule.factor(epoch or 0, num_epochs)
-    given = corruption(split.labels, draw=epoch or 0, index=torch.arange(len(split)), factor=factor)
+    factor = schedule.factor(draw, num_epochs)
+    given = corruption(split.labels, draw=draw, index=torch.arange(len(split)), factor=factor)
     places = samples.trained.tolist()
     names = {} if samples.names is None else {FILE: [samples.names[place] for place in places]}
     return pd.DataFrame({INDEX: places, **names, CLEAN: split.labels.numpy(), GIVEN: given.numpy()})

@@ -17,15 +17,15 @@ from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RECORD
 from noisereg.config.same_run import LABEL_FILE, Fingerprint, recorded_fingerprint, refuse_other_data, result_settings
 from noisereg.datasets import BatchLoader, InMemory
+from noisereg.engine.stack import Stack
 from noisereg.errors import ConfigError
 from noisereg.labels import name_replica
 from noisereg.noise import FileLabels
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.reading import Run, find_runs
-from noisereg.training.build import as_config_error, build_data, build_model, build_rule, precision
+from noisereg.training.build import as_config_error, build_data, build_model, build_rule, weight_dtype
 from noisereg.training.data_fingerprint import fingerprint_samples
 from noisereg.training.drawn_labels import drawn_labels
-from noisereg.training.engines import build_engine, choose_engine
 from noisereg.training.label_file import assign_labels
 
 
@@ -80,19 +80,7 @@ class TrainedRun:
         data = self._data(replica["seed"])
         shape, classes = data.input_shape, data.num_classes
         model = build_model(self.settings, replica["seed"], input_shape=shape, num_classes=classes)
-        model.to(precision(self.settings))
-        choice = choose_engine(self._plan, data, model)
-        if choice.name == "single":
-            single = self._plan.replica_folder(number, self.run.folder)
-            if single.is_dir():
-                self._load_weights(model, "model.", folder=single, settings=self._plan.settings_of(number))
-            else:
-                self._load_weights(model, "model.", folder=self.run.folder, settings=self.settings)
-        else:
-            engine = build_engine(choice.name, self._plan, data)
-            self._load_weights(engine.networks, "networks.", folder=self.run.folder, settings=self.settings)
-            with torch.no_grad():
-                engine.copy_to(model, number)
+        self._load_weights(model.to(weight_dtype(self.settings)), number)
         return model.eval()
 
     def batches(self, split: str = "test", **which: float) -> Iterable[dict[str, Any]]:
@@ -111,8 +99,7 @@ class TrainedRun:
         """
         data = self._data(self._find(which)[1]["seed"])
         loaders: dict[str, BatchLoader] = dict(zip(data.eval_splits, data.val_dataloader(), strict=True))
-        if split not in loaders:
-            raise ValueError(f"split must be one of {', '.join(loaders)}, got {split!r}")
+        _check_split(split, loaders)
         return loaders[split]
 
     def labels(self, *, epoch: int | None = None, **which: float) -> pd.DataFrame:
@@ -144,7 +131,9 @@ class TrainedRun:
             split: test, train or, if the run has one, val.
             **which: p, seed or lr, as far as they are needed to name one replica.
         """
-        return self._data(self._find(which)[1]["seed"]).whole_loader(split)
+        data = self._data(self._find(which)[1]["seed"])
+        _check_split(split, data.splits)
+        return data.whole_loader(split)
 
     @property
     def replica_names(self) -> list[dict[str, Any]]:
@@ -173,17 +162,28 @@ class TrainedRun:
     def _fingerprint(self) -> Fingerprint:
         return recorded_fingerprint(self.run.record)
 
-    def _load_weights(self, network: nn.Module, prefix: str, *, folder: Path, settings: Settings) -> None:
-        """Load what the checkpoint in a folder has below a name, if it is of these settings."""
+    def _load_weights(self, model: nn.Module, number: int) -> None:
+        """Load the weights of a replica from its own checkpoint, or from that of all."""
+        folder, settings = self.run.folder, self.settings
+        own = self._plan.replica_folder(number, folder)
+        if own.is_dir():
+            folder, settings = own, self._plan.settings_of(number)
         origin = {"settings": result_settings(settings), "fingerprint": self._fingerprint}
         path = find_checkpoint(folder / "checkpoints", origin if self._fingerprint else None)
         if path is None:
             raise ConfigError(f"{folder} has no whole checkpoint, and so no weights")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         try:
-            weights = checkpoint["state_dict"].items()
-            network.load_state_dict({k.removeprefix(prefix): value for k, value in weights if k.startswith(prefix)})
-        except (AttributeError, KeyError, RuntimeError) as error:  # what is in it is another's doing: it is sealed
+            saved = checkpoint["state_dict"]
+            if stacked := _below("networks.networks.", saved):  # of `StackedNetworks`
+                model.load_state_dict({name: tensor[number] for name, tensor in stacked.items()})
+            elif weights := _below("networks.", saved):
+                stack = Stack.of([model] * len(self._plan.replicas))
+                stack.load_state_dict(weights)
+                stack.copy_to(model, number)
+            else:
+                model.load_state_dict(_below("model.", saved))
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:  # of another program
             words = " ".join(str(error).split())
             raise ConfigError(f"{path} does not hold the weights of these networks: {words}") from None
 
@@ -200,9 +200,19 @@ class TrainedRun:
         """Return the number of one replica, with its values of p, seed and lr."""
         found = self.find_replicas(**which)
         if len(found) != 1:
-            asked = name_replica(which) or "nothing more"
+            asked = name_replica({key: repr(value) for key, value in which.items()}) or "nothing more"
             raise ValueError(f"{asked} names {len(found)} of the replicas {', '.join(self._plan.folder_names()[:5])}")
         return found[0], self._plan.replicas[found[0]]
+
+
+def _below(prefix: str, tensors: Any) -> dict[str, Any]:
+    """Return the tensors whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _check_split(split: str, known: Iterable[str]) -> None:
+    if split not in known:
+        raise ValueError(f"split must be one of {', '.join(known)}, got {split!r}")
 
 
 def load(

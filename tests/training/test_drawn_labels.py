@@ -76,8 +76,8 @@ def test_labels_that_are_written_and_read_again_train_the_same_network(suffix, t
         (["dataset.order=replacement"], 0, "dataset.order=replacement draws a sample several times in an epoch"),
         ([], None, "labels are drawn anew in each epoch: give --epoch, from 0 to 2"),
         (["noise.frozen=true", "noise/schedule=linear"], None, "give --epoch, from 0 to 2"),
-        ([], 3, "--epoch must be from 0 to 2, got 3"),
-        ([], -1, "--epoch must be from 0 to 2, got -1"),
+        ([], 3, "--epoch must be a whole number from 0 to 2, got 3"),
+        ([], -1, "--epoch must be a whole number from 0 to 2, got -1"),
     ],
 )
 def test_where_there_is_no_one_label_a_sample_it_is_said(overrides, epoch, match, tmp_path):

@@ -86,8 +86,12 @@ def test_one_network_needs_no_name(tmp_path):
     assert error_of(run.network(), run.batches("test")) == pytest.approx(run.replicas["test/error"][0], abs=1e-6)
     with pytest.raises(ValueError, match=r"seed=4 names 0 of the replicas p=0\.1,seed=3"):
         run.network(seed=4)
+    with pytest.raises((ValueError, TypeError), match=r"seed='3' names 0 of the replicas|Type-check error"):
+        run.network(seed="3")
     with pytest.raises(ValueError, match="split must be one of test, train, got 'val'"):
         run.batches("val")
+    with pytest.raises(ValueError, match="split must be one of train, test, got 'val'"):
+        run.whole_split("val")
 
 
 def test_several_networks_must_be_told_apart(tmp_path):
