@@ -7,6 +7,7 @@ each replica has an optimiser of its own. Neighbours that are no longer alike, s
 are cut apart, and the optimiser's state with them.
 """
 
+import pickle
 import warnings
 from bisect import bisect_left
 from collections import Counter
@@ -17,6 +18,7 @@ from inspect import signature
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
@@ -529,6 +531,7 @@ def _find_difference(model: nn.Module, inputs: Tensor) -> str | None:
     batches = torch.stack([inputs, inputs.flip(0)])
     labels = torch.zeros(batches.shape[:2], dtype=torch.int64, device=inputs.device)
     plain, loss = [deepcopy(model) for _ in batches], CrossEntropy()
+    before = _state_beside_tensors(plain[0])
     with torch.random.fork_rng(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for number in range(2):
@@ -550,7 +553,21 @@ def _find_difference(model: nn.Module, inputs: Tensor) -> str | None:
     for warning in caught:
         if "batching rule" in str(warning.message):
             return f"torch.func.vmap would run it one network at a time: {_first_line(warning.message)}"
-    return None
+    after = _state_beside_tensors(plain[0])
+    changed = next((key for key in after if before.get(key) != after[key]), None)
+    return changed and f"{changed} changes from call to call"  # a recorded step would keep it as it was
+
+
+def _state_beside_tensors(model: nn.Module) -> dict[str, Any]:
+    """Return what a call may read and change unseen: plain attributes, and the generator of numpy."""
+    attributes = {
+        f"its attribute {key} in {name or type(module).__name__}": value
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, int | float | str)
+    }
+    numpy_state = pickle.dumps(np.random.get_state())  # noqa: NPY002 - the one that networks may draw from
+    return {**attributes, "numpy's random generator": numpy_state}
 
 
 def _explain(error: Exception) -> str:

@@ -6,6 +6,7 @@ from copy import deepcopy
 from functools import partial
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -494,6 +495,17 @@ class _Calls(nn.Linear):
         return self.function(self, super().forward(inputs))
 
 
+class _Draws(nn.Linear):
+    """A layer that seldom leaves its input as it is."""
+
+    def __init__(self, draw):
+        super().__init__(6, 6)
+        self.draw = draw
+
+    def forward(self, inputs):
+        return inputs if self.draw() < 1e-9 else super().forward(inputs)
+
+
 def _with_tensor():
     model = nn.Linear(6, 3)
     model.mask = torch.ones(3)
@@ -508,6 +520,8 @@ def _with_tensor():
         (_Calls(lambda self, x: x if x.sum() > 0 else -x), "control flow"),
         (_Calls(lambda self, x: x * x.max().item()), "control flow, .item"),
         (_Calls(lambda self, x: x * self.calls), "its losses are others when it is stacked"),
+        (_Calls(lambda self, x: x if self.calls < 1000 else -x), "its attribute calls in _Calls changes from call to"),
+        (_Draws(lambda: np.random.random()), "numpy's random generator changes from"),  # noqa: NPY002, PLW0108 - shared
         (nn.LazyLinear(3), "its weight is lazy"),
         (nn.Linear(6, 3, dtype=torch.complex64), "its parameter weight is complex64, not real"),
         (_with_tensor(), "its tensor mask in Linear is neither a parameter nor a buffer"),
