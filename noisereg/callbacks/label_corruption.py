@@ -118,7 +118,7 @@ class LabelCorruption(Callback):
             num_classes=self.num_classes,
             seed=self.seeds[0] if self._is_one else self.seeds,
         )
-        if isinstance(pl_module, Replicas) and any(rule.keeps_labels for rule in self.rules):
+        if isinstance(pl_module, Replicas) and any(map(self._keeps_labels, self.rules)):
             pl_module.given_labels = lambda replica, labels, index, epoch: self._given_labels(
                 labels, index, replica=replica, epoch=epoch, num_epochs=pl_module.timeline.num_epochs
             )
@@ -128,7 +128,7 @@ class LabelCorruption(Callback):
     ) -> None:
         """Add the labels that training gives to a batch of training samples, if they stay: the entry "given"."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        stays = isinstance(data, InMemory) and not data.fresh_each_epoch and self.rules[0].keeps_labels
+        stays = isinstance(data, InMemory) and not data.fresh_each_epoch and self._keeps_labels(self.rules[0])
         if not stays or data.eval_splits[dataloader_idx] != "train":
             return
         self.num_classes = self.num_classes or data.num_classes
@@ -210,12 +210,16 @@ class LabelCorruption(Callback):
             self._counts = own_part(state["counts"]).to(trainer.strategy.root_device)
             self._num_batches = state["num_batches"]
 
+    def _keeps_labels(self, rule: Rule) -> bool:
+        """Return whether a sample has one label throughout: where the strength moves, under frozen noise alone."""
+        return rule.frozen or (rule.keeps_labels and isinstance(self.schedule, Constant))
+
     def _given_labels(
         self, labels: Int64[Tensor, " n"], index: Int64[Tensor, " n"], *, epoch: int, num_epochs: int, replica: int = 0
     ) -> Int64[Tensor, " n"] | None:
         """Return the labels that samples have throughout, under the strength of an epoch; None if they have none."""
         rule = self.rules[replica]
-        if not rule.keeps_labels:
+        if not self._keeps_labels(rule):
             return None
         corruption = Corruption(rule, num_classes=cast(int, self.num_classes), seed=self.seeds[replica])
         return corruption(labels, 0, index, factor=self.schedule.factor(epoch, num_epochs))

@@ -90,7 +90,7 @@ class FileLabels(Rule):
     @property
     def keeps_labels(self) -> bool:
         """Whether a sample has one label throughout: where it is not mixed anew with the clean one."""
-        return self.frozen or self.p == 1
+        return self.frozen or (self.p == 1 and not self.expected)
 
     def redraw_law(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
         """Return the law of the file's label given the clean one, as the samples in the file have it."""

@@ -75,6 +75,18 @@ def test_every_engine_trains_on_the_labels_of_the_file_as_if_they_were_those_of_
     assert all(torch.equal(mine, other) for mine, other in zip(weights(training), weights(peer), strict=True))
 
 
+@pytest.mark.parametrize("engine", ["blocked", "single"])
+@pytest.mark.parametrize(
+    ("override", "stays"), [("noise.p=1", True), ("noise/schedule=linear", False), ("noise.expected=true", False)]
+)
+def test_wrong_labels_are_measured_apart_where_each_sample_keeps_its_label(override, stays, engine, path, tmp_path):
+    training = make(tmp_path, path, override, f"engine={engine}", *ENGINES[engine])
+    training.train()
+    (row,) = training.finish()
+    kept = training.data.training_samples().trained
+    assert row.get("train/wrong_labels") == (int((given_labels() != clean_labels())[kept].sum()) if stays else None)
+
+
 def test_the_record_and_the_headlines_say_how_many_labels_are_wrong_and_which_become_which(path, tmp_path):
     training = make(tmp_path, path)
     clean, given = clean_labels(), given_labels()
