@@ -23,13 +23,12 @@ from noisereg.metrics import (
     activity_by_group,
     check_by_layer,
     collect_layer_values,
+    counted_classes,
     eval_mode,
     is_wrong,
     select_layers,
 )
 from noisereg.metrics.activations import Kind, find_activations, find_named
-
-_MAX_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 
 
 class SparsityMonitor(Callback):
@@ -154,8 +153,8 @@ class SparsityMonitor(Callback):
 
     @property
     def counting(self) -> dict[str, Any]:
-        """The arguments of the `ActivationCounter` that counts what this measures."""
-        return dict(self._how)
+        """The arguments of the `ActivationCounter` that counts what this measures; num_classes None to ask the data."""
+        return {**self._how, "num_classes": self._num_classes}
 
     @property
     def state_key(self) -> str:
@@ -256,7 +255,7 @@ class SparsityMonitor(Callback):
         Raises:
             ValueError: if a pattern can match nothing or, in the trial, matches nothing or labels fit in two ways.
         """
-        counted = self._num_classes or _counted_classes(num_classes)
+        counted = self._num_classes or counted_classes(num_classes)
         counter = ActivationCounter(module, **self._how | {"num_classes": counted})
         self._warn_once(_no_activations(module, self._how["layers"] or ()))
         if inputs is not None:
@@ -293,7 +292,7 @@ class SparsityMonitor(Callback):
         self._close()
         self._warn_once(_no_activations(pl_module, self._how["layers"] or ()))
         num_classes = getattr(trainer.datamodule, "num_classes", None)  # type: ignore[attr-defined]
-        counted = self._num_classes or _counted_classes(num_classes)
+        counted = self._num_classes or counted_classes(num_classes)
         how = self._how | {"num_classes": counted, "root_is_step": is_step}
         self._counters = {split: ActivationCounter(pl_module, **how) for split in splits}
         self._apart = ActivationCounter(pl_module, **how | {"num_classes": len(GROUPS)})
@@ -381,7 +380,3 @@ def _no_activations(module: nn.Module, layers: Sequence[str]) -> str | None:
     inner = [name for name, child in others.items() if find_activations(child, [Kind.RELU])]
     mend = f"; for the ReLUs inside: layers=['{inner[0]}.*']" if inner else ""
     return f"SparsityMonitor counts where the outputs of {shown} are > 0, which is no activation{mend}"
-
-
-def _counted_classes(num_classes: Any) -> int | None:
-    return num_classes if isinstance(num_classes, int) and 2 <= num_classes <= _MAX_CLASSES else None

@@ -21,6 +21,7 @@ from noisereg.metrics import (
     activity_by_group,
     collect_layer_values,
     collect_norms,
+    counted_classes,
     eval_mode,
     gradient_norms,
     is_wrong,
@@ -30,7 +31,6 @@ from noisereg.metrics import (
 )
 
 _ROWS_AT_ONCE = 1000  # samples of an evaluation
-_MOST_CLASSES = 100  # beyond, a histogram a unit is not kept
 
 
 class StackedEngine:
@@ -66,7 +66,7 @@ class StackedEngine:
         self.networks = networks
         self._model, self._loss, self._batch_size = deepcopy(model), loss, batch_size
         self._gradient_samples = gradient_samples
-        self._counting = {**(counting or {}), "required": False}
+        self._counting = {"num_classes": None, **(counting or {}), "required": False}
         self._by_layer, self._norms_by_layer = by_layer, norms_by_layer
         self._rates = torch.zeros(len(networks), dtype=torch.float64)
         self._turnovers = [Turnover() for _ in range(len(networks))]
@@ -126,8 +126,8 @@ class StackedEngine:
 
     def _measure_one(self, replica: int, splits: dict[str, Split], *, num_classes: int) -> dict[str, Tensor]:
         model, values = self._model, {}
-        counted = num_classes if num_classes <= _MOST_CLASSES else None
-        activations = ActivationCounter(model, num_classes=counted, **self._counting)
+        classes = self._counting["num_classes"] or counted_classes(num_classes)
+        activations = ActivationCounter(model, **self._counting | {"num_classes": classes})
         for name, split in splits.items():
             wrong, losses = [], []
             activations.reset()
@@ -158,7 +158,7 @@ class StackedEngine:
     def _measure_apart(self, split: Split, given: Int64[Tensor, " n"]) -> dict[str, Tensor]:
         """Measure the network on samples with a right and a wrong label apart."""
         model, memorization = self._model, Memorization().to(given.device)
-        activations = ActivationCounter(model, num_classes=len(GROUPS), **self._counting)
+        activations = ActivationCounter(model, **self._counting | {"num_classes": len(GROUPS)})
         parts = (values.split(_ROWS_AT_ONCE) for values in (split.inputs, split.labels, given))
         with eval_mode(model), activations as counter:
             for inputs, clean, theirs in zip(*parts, strict=True):

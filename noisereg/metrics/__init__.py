@@ -9,6 +9,7 @@ from noisereg.metrics.counts import (
     associated_by_rate,
     count_firings,
     count_turnover,
+    counted_classes,
     label_entropy,
     summarize_counts,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "collect_norms",
     "count_firings",
     "count_turnover",
+    "counted_classes",
     "eval_mode",
     "find_last_layers",
     "find_relus",

@@ -16,7 +16,21 @@ OVER_ZERO = Threshold()
 # Whole numbers up to here are exact: sums over so many rows.
 _EXACT_ROWS = {torch.float32: 2**24, torch.bfloat16: 2**8}
 _CACHED = 2**21  # numbers at a time that stay in the cache of a CPU
+_MOST_CLASSES = 100  # beyond, a histogram a unit is not kept unless asked for
 UNKNOWN = -(2**40)  # count of a unit that was nan; whatever is added to it, it stays below 0
+
+
+def counted_classes(num_classes: object) -> int | None:
+    """Return by how many classes firings are counted where nothing is asked for: those of the data, if at most 100.
+
+    Args:
+        num_classes: what the data say of them; None if they have none, or anything else that is no number of classes.
+
+    Example:
+        >>> counted_classes(10), counted_classes(1000), counted_classes(None)
+        (10, None, None)
+    """
+    return num_classes if isinstance(num_classes, int) and 2 <= num_classes <= _MOST_CLASSES else None
 
 
 def count_firings(

@@ -145,6 +145,11 @@ def test_firings_of_one_layer_are_counted_by_class_and_those_of_several_are_not_
     several = make_engine(make_mlp)
     measure(several, data)
     assert several.fires() is None
+    many = Split(data.splits["test"].inputs, data.splits["test"].labels * 50)  # of 101 classes
+    for counting, is_counted in ((None, False), ({"num_classes": 101}, True)):
+        engine = make_engine(lambda seed: MLP((1, 6, 6), 101, hidden=8, seed=seed), counting=counting)
+        values = engine.measure([([0, 1, 2], {"train": many})], [True] * 3, num_classes=101, first=True)
+        assert ("train/associated_neurons" in values) == is_counted
     chosen = make_engine(make_mlp, counting={"layers": ["relu2"]})
     assert {key for key in measure(chosen, data) if "/relu" in key} == set()  # one layer has no values of its own
     assert chosen.fires().shape == (3, 3, 5)
