@@ -141,10 +141,9 @@ class AllAtOnce(Training):
 def build_timeline(settings: Settings, *, n: int) -> Timeline:
     """Compute how long the training is, and how often it stops for a measurement."""
     trainer = settings["trainer"]
-    every = settings["callbacks"].get("sparsity", {}).get("every_n_epochs", 1)
     return Timeline(
         num_epochs=trainer["max_epochs"],
-        every_n_epochs=min(every, trainer["max_epochs"]),
+        every_n_epochs=min(trainer.get("check_val_every_n_epoch", 1), trainer["max_epochs"]),
         n=n,
         batch_size=settings["dataset"]["batch_size"],
         max_steps=None if trainer["max_steps"] < 0 else trainer["max_steps"],

@@ -63,8 +63,9 @@ def test_a_schedule_that_fails_as_it_is_made_names_its_key():
     [
         (["trainer.max_epochs=7", "callbacks.sparsity.every_n_epochs=3"], (7, 3, 1, None)),
         (["trainer.max_epochs=2", "callbacks.sparsity.every_n_epochs=30"], (2, 2, 1, None)),
+        (["trainer.max_epochs=7", "trainer.check_val_every_n_epoch=2"], (7, 2, 1, None)),
         (["trainer.max_epochs=7", "trainer.max_steps=40", "dataset.batch_size=4"], (7, 5, 4, 40)),
-        (["trainer.max_epochs=7", "~callbacks.sparsity", "~callbacks.norms", "~callbacks.checkpoint"], (7, 1, 1, None)),
+        (["trainer.max_epochs=7", "trainer.check_val_every_n_epoch=1", "~callbacks.sparsity"], (7, 1, 1, None)),
     ],
 )
 def test_a_training_is_as_long_as_it_is_asked_for_and_stops_as_often_as_it_is_measured(overrides, expected):
