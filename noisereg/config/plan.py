@@ -165,7 +165,7 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
     own_monitors = [
         name
         for name, section in callbacks.items()
-        if name != "sparsity" and same_target(section, "noisereg.callbacks.SparsityMonitor")
+        if same_target(section, "noisereg.callbacks.SparsityMonitor") and (name != "sparsity" or section.get("name"))
     ]
     return {
         f"trainer.devices={trainer['devices']} needs engine=single": trainer["devices"] > 1,

@@ -50,6 +50,7 @@ def test_what_only_networks_of_any_kind_do_keeps_the_engines_of_one_kind(overrid
         (["channels_last=true"], "channels_last=true needs engine=single"),
         (["dataset=image_folder", "dataset.stream=true"], "dataset.stream=true reads images batch by batch"),
         (["callbacks.finite_loss.action=skip"], "callbacks.finite_loss.action=skip needs engine=single"),
+        (["+callbacks.sparsity.name=all"], "callbacks.sparsity needs engine=single"),
         (
             ["callbacks.checkpoint.every_n_train_steps=9"],
             "callbacks.checkpoint.every_n_train_steps needs engine=single",
