@@ -27,11 +27,7 @@ def compile_network(
     then, while they are at hand, meet the batch to come.
 
     Args:
-        features: of an input, D.
-        hidden: neurons, H.
-        outputs: of the network.
-        slope: derivative of the loss, as `compiled_slope` gives it.
-        trains: which weights a step moves.
+        features, hidden, outputs, slope, trains: see `kernels.compile_network`.
         momentum: whether there is any.
     """
     add_outer, add_products = _tiles(hidden)

@@ -80,10 +80,7 @@ class Fused:
 
         Args:
             stack: the replicas, on the CPU.
-            inputs: that were made by `stack.prepare`; all replicas take theirs from here.
-            index: row of `inputs` of each draw of each replica; `batch_size` of them make a step.
-            targets: class of each draw, int64, or distribution over the classes.
-            rates: learning rate of each replica.
+            inputs, index, targets, rates: see `Blocked`.
             momenta: that `start` made and the calls before have left; None to begin. Trained in place too.
         """
         dtype = stack.output.detach().numpy().dtype

@@ -195,11 +195,8 @@ def score_all(
         stack: the networks.
         data: replicas that share their data, and the splits, inputs made by `stack.prepare`.
         running: which replicas to score.
-        loss: of the logits and the labels.
-        num_classes: C.
         threads: that share the work; 0 for as many as torch has.
-        given: the labels that a replica is trained on; see `Engine.measure`.
-        compiled: see `run_networks`.
+        loss, num_classes, given, compiled: see `score`.
 
     Returns:
         The values by the names of metrics, and how often each hidden unit fired for each class on the training split:
