@@ -30,10 +30,12 @@ from noisereg.training.build import (
     build_regularizer,
     example_inputs,
 )
-from noisereg.training.spread import ALONE, Amount, Spread
+from noisereg.training.spread import ALONE, Spread
 
 _MOST_OF_A_STEP = 200_000_000  # multiplications, of a step of one replica, beyond which stacking gains nothing
 _MOST_OF_A_LOOP = 64_000_000  # the same, beyond which the matrix products of `blocked` are faster than a compiled loop
+_MANY_STEPS = 50_000  # of all replicas of a run, which Python takes a minute to lead through
+_MANY_MULTIPLICATIONS = 1e12  # of the forward passes of these, which take a minute
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,15 @@ def _trial_obstacle(plan: Plan, data: InMemory, network: nn.Module) -> dict[str,
     return {}
 
 
-def measure_amount(plan: Plan, data: InMemory, network: nn.Module) -> Amount:
-    """Measure how much a run has to do."""
+def is_long(plan: Plan, data: InMemory, network: nn.Module) -> bool:
+    """Return whether Lightning trains the replicas of a plan for more than a minute on any core."""
     size, trainer = plan.settings["dataset"]["batch_size"], plan.settings["trainer"]
     steps = trainer["max_epochs"] * math.ceil(data.epoch_size / size)
     if trainer["max_steps"] >= 0:
         steps = min(steps, trainer["max_steps"])
+    steps *= len(plan.replicas)
     of_a_sample = count_multiplications(network, example_inputs(data.input_shape))
-    return Amount(len(plan.replicas) * steps, len(plan.replicas) * steps * size * of_a_sample)
+    return steps >= _MANY_STEPS or steps * size * of_a_sample >= _MANY_MULTIPLICATIONS
 
 
 def count_multiplications(model: nn.Module, inputs: Tensor) -> float:

@@ -89,7 +89,7 @@ def _train(found: RunFolder, place: Path, console: Console) -> None:
     folder = (place / found.arm).absolute()
     with stopped_by_signals(), exclusive_folder(folder):
         composed = ComposedRun(found.settings, dict(found.arms))
-        show_results(run_once(composed, folder=folder, arm=found.arm, console=console), console)
+        show_results(*run_once(composed, folder=folder, arm=found.arm, console=console), console)
 
 
 def _run(task: Callable[[], Any], arguments: Sequence[str], folder: Path) -> None:

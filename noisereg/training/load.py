@@ -125,12 +125,7 @@ class TrainedRun:
         return drawn_labels(self.settings, data, rule=rule, seed=replica["seed"], epoch=epoch)
 
     def whole_split(self, split: str, **which: float) -> Iterable[dict[str, Any]]:
-        """Return the batches of all samples of a split, as `batches` makes them of those that are evaluated.
-
-        Args:
-            split: test, train or, if the run has one, val.
-            **which: p, seed or lr, as far as they are needed to name one replica.
-        """
+        """Return the batches of all samples of a split, as `batches` makes them of those that are evaluated."""
         data = self._data(self._find(which)[1]["seed"])
         _check_split(split, data.splits)
         return data.whole_loader(split)

@@ -116,14 +116,6 @@ class OneNetwork(Training):
             self.trainer.validate(self.module, self.data, verbose=False)
         self.trainer.save_checkpoint(self._checkpoints / "last.ckpt")
 
-    def train_unless_it_diverges(self) -> None:
-        """Train; a loss that is infinite or nan is the end of this replica, and no error."""
-        try:
-            self.train()
-        except FloatingPointError as error:
-            self.has_diverged = True
-            self.console.print(Text(f"warning: {error}", style="yellow"), soft_wrap=True)
-
     def finish(self) -> list[dict[str, Any]]:
         """Analyse the network in the first process, and wait there for it: the others read what it writes."""
         analysis = Analysis()
@@ -204,13 +196,16 @@ class ReplicaFolders:
         )
 
     def train(self, network: OneNetwork, number: int, observers: Sequence[Observer]) -> None:
-        """Train a replica, and leave its record in its folder."""
+        """Train a replica, and leave its record in its folder; if its loss is infinite or nan, that ends it alone."""
         with exclusive_folder(self.folder_of(number)):
             record = self.record_of(number)
             network.observers[:] = observers
             record.write("running")
             try:
-                network.train_unless_it_diverges()
+                network.train()
+            except FloatingPointError as error:
+                network.has_diverged = True
+                network.console.print(Text(f"warning: {error}", style="yellow"), soft_wrap=True)
             finally:
                 network.curves.write()
             rows = network.finish()

@@ -13,7 +13,7 @@ from noisereg.errors import ConfigError, DiskError
 from noisereg.files.disk import check_space
 from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import build_data, build_trial, check_training_mode
-from noisereg.training.engines import build_engine, choose_engine, measure_amount
+from noisereg.training.engines import build_engine, choose_engine, is_long
 from noisereg.training.one_by_one import OneByOne, OneNetwork
 from noisereg.training.precision import choose_precision
 from noisereg.training.spread import choose_spread
@@ -49,8 +49,7 @@ def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mappin
         networks = build_engine(choice.name, plan, data)
         training = AllAtOnce(plan, data, networks=networks, engine=choice.in_words(plan), **where)
     elif len(plan.replicas) > 1:
-        amount = measure_amount(plan, data, network)
-        spread = choose_spread(plan, amount, begun=begun)
+        spread = choose_spread(plan, is_long=is_long(plan, data, network), begun=begun)
         torch.set_num_threads(spread.threads)  # as the record says
         training = OneByOne(plan, data, engine=choice.in_words(plan, spread), spread=spread, **where)
     else:

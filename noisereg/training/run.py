@@ -73,18 +73,6 @@ class Trained(NamedTuple):
         self.logged.finish(self.training.curves, self.rows, figures)
 
 
-class Outcome(NamedTuple):
-    """A run whose record is written.
-
-    Attributes:
-        record: of the run; its status is that of what was found, so "finished" where there was nothing to do.
-        trained: what figures are drawn of; None for several arms, and for a run that trains nothing.
-    """
-
-    record: RunRecord
-    trained: Trained | None = None
-
-
 def run(config: DictConfig) -> dict[str, Any]:
     """Train what a configuration describes, in the folder that Hydra made for it.
 
@@ -109,12 +97,11 @@ def run(config: DictConfig) -> dict[str, Any]:
         named_as_parent(),
     ):
         composed = compose_run(config, overrides_of_run(), name=str(HydraConfig.get().job.config_name))
-        outcome = run_once(composed, folder=folder / arm, arm=arm, console=console)
-        show_results(outcome, console)
+        show_results(*run_once(composed, folder=folder / arm, arm=arm, console=console), console)
         return RunRecord(folder / arm, composed.settings).found
 
 
-def run_once(config: ComposedRun, *, folder: Path, arm: str, console: Console) -> Outcome:
+def run_once(config: ComposedRun, *, folder: Path, arm: str, console: Console) -> tuple[RunRecord, Trained | None]:
     """Train, check and judge what is not finished yet, and write the record.
 
     Args:
@@ -122,6 +109,10 @@ def run_once(config: ComposedRun, *, folder: Path, arm: str, console: Console) -
         folder: of the run, which this process keeps locked.
         arm: of the experiment that the run is; empty if it is none.
         console: to print on.
+
+    Returns:
+        The record, which was finished before if its status is that; and the training that figures are drawn of, None
+        for several arms and for a run that trains nothing.
 
     Raises:
         ConfigError: if the data or the folder do not allow the run.
@@ -133,7 +124,7 @@ def run_once(config: ComposedRun, *, folder: Path, arm: str, console: Console) -
     if record.status == "finished":
         compared = f" (its data were not compared: {unread})" if unread else ""
         print_lines(console, f"{folder} holds the finished run of this configuration; nothing to do{compared}")
-        return Outcome(record)
+        return record, None
     _announce_mending(record, console, has_arms="" not in arms)
     began = time.perf_counter()
     experiment = read_experiment(settings)
@@ -153,12 +144,11 @@ def run_once(config: ComposedRun, *, folder: Path, arm: str, console: Console) -
     record.known |= {**findings, "seconds": round(time.perf_counter() - began, 3)}
     with held_signals():
         record.write("finished", drawn=False)
-    return Outcome(record, trained)
+    return record, trained
 
 
-def show_results(outcome: Outcome, console: Console) -> None:
+def show_results(record: RunRecord, trained: Trained | None, console: Console) -> None:
     """Draw the figures of a run whose record is written, end its loggers with them, and print what it found."""
-    record, trained = outcome
     if record.status == "finished":
         return
     folder, known = record.path.parent, record.known

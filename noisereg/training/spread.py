@@ -5,16 +5,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from noisereg.config.plan import Plan
 from noisereg.training.precision import device_type
 
-# Where either is reached a run takes more than a minute on any core, beside which the start of processes is short.
-_MANY_STEPS = 50_000  # that Python leads through
-_MANY_MULTIPLICATIONS = 1e12  # of forward passes
 _BYTES = 1.5 * 2**30  # that a process with its libraries and a data set takes
 
 
@@ -48,25 +45,13 @@ class Spread:
         return f"{self.num_workers} at a time, each in a process with {threads}{devices}"
 
 
-class Amount(NamedTuple):
-    """How much a run has to do.
-
-    Attributes:
-        steps: of the optimisers of all replicas.
-        multiplications: of the forward passes of these steps.
-    """
-
-    steps: int
-    multiplications: float
-
-
 ALONE = Spread()
 
 
 def choose_spread(
     plan: Plan,
-    amount: Amount,
     *,
+    is_long: bool,
     begun: Mapping[str, Any] | None = None,
     threads: int | None = None,
     num_gpus: int | None = None,
@@ -77,7 +62,7 @@ def choose_spread(
 
     Args:
         plan: of the run.
-        amount: that it has to do.
+        is_long: whether it takes more than a minute, beside which the start of processes is short.
         begun: what the record of a run that is gone on with says of its environment; None if it is new.
         threads: of torch, that one process would have; None for those that it has.
         num_gpus: that the run can have, 0 on a CPU; None for those that this process sees.
@@ -86,7 +71,7 @@ def choose_spread(
 
     Example:
         >>> plan = Plan({"noise": {"p": 0}, "seed": 0, "seeds": 4, "optimizer": {"lr": 0.1}, "workers": 2})
-        >>> choose_spread(plan, Amount(10, 10), threads=8, num_gpus=0)
+        >>> choose_spread(plan, is_long=False, threads=8, num_gpus=0)
         Spread(num_workers=2, threads=4, devices=None)
     """
     asked, own_threads, num_replicas = plan.settings["workers"], plan.settings.get("threads"), len(plan.replicas)
@@ -102,7 +87,7 @@ def choose_spread(
         num_workers = min(num_replicas, num_gpus)
     elif begun:  # the bits depend on the number of threads
         num_workers, own_threads = begun.get("workers", 1), begun.get("threads")
-    elif own_threads or plan.settings["dataset"].get("workers") or not _takes_minutes(amount):
+    elif own_threads or plan.settings["dataset"].get("workers") or not is_long:
         num_workers = 1
     else:
         free = _free_bytes() if free_bytes is None else free_bytes
@@ -114,10 +99,6 @@ def choose_spread(
         visible = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(num_gpus)))
         devices = tuple(visible.split(",")[: min(num_gpus, num_workers)])
     return Spread(num_workers, own_threads or max(1, threads // num_workers), devices)
-
-
-def _takes_minutes(amount: Amount) -> bool:
-    return amount.steps >= _MANY_STEPS or amount.multiplications >= _MANY_MULTIPLICATIONS
 
 
 def _free_bytes() -> float:

@@ -2,16 +2,15 @@ import pytest
 
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
+from noisereg.training import engines
 from noisereg.training.build import build_data, build_trial
-from noisereg.training.engines import measure_amount
-from noisereg.training.spread import Amount, Spread, choose_spread
+from noisereg.training.spread import Spread, choose_spread
 
-SHORT, MANY_STEPS, MUCH = Amount(1000, 1e9), Amount(60_000, 1e9), Amount(1000, 2e12)
 GIB = 2.0**30
 
 
 def choose(
-    workers, amount=SHORT, *, seeds=4, own_threads=None, loaders=0, num_gpus=0, begun=None, free=1e12, devices=1, **env
+    workers, is_long=False, *, seeds=4, own_threads=None, loaders=0, num_gpus=0, begun=None, free=1e12, devices=1, **env
 ):
     settings = {
         "noise": {"p": [0, 0.1]},
@@ -24,13 +23,13 @@ def choose(
         "dataset": {"workers": loaders},
     }
     given = {"threads": 8, "num_gpus": num_gpus, "begun": begun, "environment": env, "free_bytes": free}
-    return choose_spread(Plan(settings), amount, **given)
+    return choose_spread(Plan(settings), is_long=is_long, **given)
 
 
 @pytest.mark.parametrize(
     ("spread", "expected"),
     [
-        (choose(1, MUCH), Spread(1, 8)),
+        (choose(1, True), Spread(1, 8)),
         (choose(2), Spread(2, 4)),
         (choose(3), Spread(3, 2)),
         (choose(100, seeds=1), Spread(2, 4)),
@@ -62,16 +61,15 @@ def test_there_is_a_worker_for_each_gpu(spread, expected):
     ("spread", "expected"),
     [
         (choose("auto"), Spread(1, 8)),
-        (choose("auto", MANY_STEPS), Spread(8, 1)),
-        (choose("auto", MUCH), Spread(8, 1)),
-        (choose("auto", MUCH, seeds=2), Spread(4, 2)),
-        (choose("auto", MUCH, free=5 * GIB), Spread(3, 2)),
-        (choose("auto", MUCH, free=2 * GIB), Spread(1, 8)),
-        (choose("auto", MUCH, own_threads=8), Spread(1, 8)),
-        (choose("auto", MUCH, loaders=2), Spread(1, 8)),
-        (choose("auto", MUCH, begun={"workers": 1, "threads": 2}), Spread(1, 2)),
+        (choose("auto", True), Spread(8, 1)),
+        (choose("auto", True, seeds=2), Spread(4, 2)),
+        (choose("auto", True, free=5 * GIB), Spread(3, 2)),
+        (choose("auto", True, free=2 * GIB), Spread(1, 8)),
+        (choose("auto", True, own_threads=8), Spread(1, 8)),
+        (choose("auto", True, loaders=2), Spread(1, 8)),
+        (choose("auto", True, begun={"workers": 1, "threads": 2}), Spread(1, 2)),
         (choose("auto", begun={"workers": 4, "threads": 1}), Spread(4, 1)),
-        (choose("auto", MUCH, begun={"threads": 2}), Spread(1, 2)),  # of a version without workers
+        (choose("auto", True, begun={"threads": 2}), Spread(1, 2)),  # of a version without workers
     ],
 )
 def test_a_cpu_is_shared_by_workers_where_a_run_takes_minutes_and_there_is_room_and_a_run_keeps_its_own(
@@ -80,11 +78,17 @@ def test_a_cpu_is_shared_by_workers_where_a_run_takes_minutes_and_there_is_room_
     assert spread == expected
 
 
-def test_the_amount_is_that_of_all_steps_of_all_replicas():
+def test_a_run_is_long_by_the_steps_of_all_replicas_or_by_their_multiplications(monkeypatch):
     sizes = ["dataset.d=8", "dataset.train_size=10", "dataset.batch_size=4", "model=mlp", "model.hidden=[6]"]
-    lengths = {"trainer.max_epochs=5": 15, "trainer.max_steps=7": 7}
-    for length, steps in lengths.items():
-        settings = compose_settings(*sizes, "seeds=3", "noise.p=[0,0.1]", length)
+
+    def is_long(*lengths):
+        settings = compose_settings(*sizes, "seeds=3", "noise.p=[0,0.1]", *lengths)
         data = build_data(settings, 0)
-        amount = measure_amount(Plan(settings), data, build_trial(settings, data))
-        assert amount == (6 * steps, 6 * steps * 4 * (8 * 6 + 6 * 1))
+        return engines.is_long(Plan(settings), data, build_trial(settings, data))
+
+    # six replicas of three steps an epoch, and 50,000 steps
+    assert [is_long(f"trainer.max_epochs={epochs}") for epochs in (2777, 2778)] == [False, True]
+    assert [is_long("trainer.max_epochs=9999", f"trainer.max_steps={steps}") for steps in (8333, 8334)] == [False, True]
+    for most, expected in ((6 * 15 * 4 * (8 * 6 + 6 * 1), True), (6 * 15 * 4 * (8 * 6 + 6 * 1) + 1, False)):
+        monkeypatch.setattr(engines, "_MANY_MULTIPLICATIONS", most)
+        assert is_long("trainer.max_epochs=5") == expected
