@@ -58,10 +58,10 @@ class Stack(nn.Module):
             models: R of `TwoLayer`, or R of `Neuron`.
 
         Raises:
-            TypeError: if a model is neither.
+            TypeError: if a model is neither; a subclass may compute something else.
         """
         for model in models:
-            if not can_stack(model):
+            if type(model) not in (Neuron, TwoLayer):
                 raise TypeError(f"only TwoLayer and Neuron can be stacked, got {type(model).__name__}")
         if isinstance(models[0], Neuron):
             return cls._of_neurons([model for model in models if isinstance(model, Neuron)])
@@ -137,16 +137,6 @@ class Stack(nn.Module):
             return torch.ones(len(self), dtype=torch.bool, device=sums.device)
         ends = [end for tensor in self.parameters() for end in tensor.flatten(1).aminmax(dim=1)]  # nan goes through
         return torch.stack(ends).isfinite().all(dim=0)
-
-
-def can_stack(model: nn.Module) -> bool:
-    """Return whether networks of this kind can be stacked.
-
-    Example:
-        >>> can_stack(Neuron((3,), 1)), can_stack(nn.Linear(3, 1))
-        (True, False)
-    """
-    return type(model) in (Neuron, TwoLayer)
 
 
 def _rows(layer: nn.Linear) -> Float[Tensor, "features out"]:

@@ -26,8 +26,6 @@ class TwoLayerEngine:
         loss: that it minimises, and that is measured on clean labels.
     """
 
-    crosses_epochs = True
-
     def __init__(self, networks: Stack, steps: Fused | Blocked, loss: Loss) -> None:
         self.networks = networks
         self.name = steps.name
