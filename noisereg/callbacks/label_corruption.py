@@ -1,5 +1,6 @@
 """Train on corrupted labels, with any LightningModule and any data."""
 
+import operator
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from noisereg.callbacks.only_one import check_only_one
 from noisereg.datasets import InMemory
 from noisereg.engine.replicas import Replicas
 from noisereg.metrics import gather_parts, own_part
-from noisereg.noise import Constant, Corruption, Rule, Schedule, token_index
+from noisereg.noise import Constant, Corruption, Rule, Schedule, check_schedule, token_index
 
 _NEEDS = (
     "LabelCorruption needs a dict batch with an int64 'label' (and, for exact noise, an 'index'), or the list batch "
@@ -61,8 +62,9 @@ class LabelCorruption(Callback):
         batch_first: whether labels by token are (batch, tokens); False for (tokens, batch).
 
     Raises:
-        ValueError: at the start, if there are two in the trainer, the number of classes is not known or a schedule has
-            no end to go by; in a step, if a label is outside [0, C) or one index stands for all samples of a batch.
+        ValueError: if there is not one seed a rule; at the start, if there are two in the trainer, the number of
+            classes is not known, or a schedule has no end to go by or leaves [0, 1]; in a step, if a label is outside
+            [0, C) or one index stands for all samples of a batch.
         TypeError: in the first step, if the batch is of another form.
 
     Example:
@@ -85,7 +87,9 @@ class LabelCorruption(Callback):
     ) -> None:
         self._is_one = isinstance(rule, Rule)
         self.rules = [rule] if isinstance(rule, Rule) else list(rule)
-        self.seeds = [seed] if isinstance(seed, int) else list(seed)
+        self.seeds = [operator.index(value) for value in (seed if isinstance(seed, Sequence) else [seed])]
+        if len(self.seeds) != len(self.rules):
+            raise ValueError(f"seed must be one a rule, got {len(self.seeds)} seeds for {len(self.rules)} rules")
         if ignore_index is not None and self.rules[0].assigned:
             raise ValueError("ignore_index must be None for labels that are assigned to samples: assign clean ones")
         self.num_classes = num_classes
@@ -113,6 +117,8 @@ class LabelCorruption(Callback):
             raise ValueError(
                 f"{type(self.schedule).__name__} needs the length of the training: give trainer.max_epochs"
             )
+        replicas = pl_module if isinstance(pl_module, Replicas) else None
+        check_schedule(self.schedule, replicas.timeline.num_epochs if replicas else trainer.max_epochs or 0)
         self._corruption = Corruption(
             self.rules[0] if self._is_one else self.rules,
             num_classes=self.num_classes,

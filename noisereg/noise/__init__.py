@@ -7,7 +7,7 @@ from noisereg.noise.flip import Flip
 from noisereg.noise.none import NoNoise
 from noisereg.noise.resample import Resample
 from noisereg.noise.rule import Rule
-from noisereg.noise.schedule import Constant, Cosine, Linear, Schedule, SquareWave, Step
+from noisereg.noise.schedule import Constant, Cosine, Linear, Schedule, SquareWave, Step, check_schedule
 from noisereg.noise.transition import Transition
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "SquareWave",
     "Step",
     "Transition",
+    "check_schedule",
     "token_index",
 ]

@@ -34,7 +34,8 @@ class Corruption:
         seed: of the run, in [0, 2**63); or one for each replica.
 
     Raises:
-        ValueError: if num_classes is below 2 or does not fit the rule, or the rules differ in more than p.
+        ValueError: if num_classes is below 2 or does not fit the rule, a seed is out of range, or the rules differ in
+            more than p.
 
     Example:
         >>> from noisereg.noise import Resample
@@ -56,6 +57,8 @@ class Corruption:
         seeds = [seed] if isinstance(seed, int) else list(seed)
         if len(self._rules) != len(seeds):
             raise ValueError(f"rules and seeds must be of one length, got {len(self._rules)} and {len(seeds)}")
+        if outside := [value for value in seeds if not 0 <= value < 2**63]:
+            raise ValueError(f"seed must be in [0, 2**63), got {outside[0]}")
         first = self._rules[0]
         for other in self._rules:
             if replace(other, p=first.p) != first:

@@ -1,8 +1,7 @@
 """What every noise rule shares: strength, mode, and the transition matrix that follows from its redraw law."""
 
-import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float64
@@ -61,9 +60,3 @@ class Rule(ABC):
     def keeps_labels(self) -> bool:
         """Whether a sample has one label throughout, which may be wrong, and not another one in each epoch."""
         return self.frozen
-
-    def scaled(self, factor: float) -> "Rule":
-        """Return the same rule with strength p * factor; the factor, in [0, 1], comes from a schedule."""
-        if not (math.isfinite(factor) and 0 <= factor <= 1):
-            raise ValueError(f"factor must be in [0, 1], got {factor!r}")
-        return replace(self, p=self.p * factor)

@@ -113,6 +113,13 @@ class SquareWave(Schedule):
         return 1.0 if epoch % self.period < self.duty * self.period else 0.0
 
 
+def check_schedule(schedule: Schedule, max_epochs: int) -> None:
+    """Raise ValueError if a schedule gives a factor outside of [0, 1] in some epoch of a training."""
+    for epoch in range(max_epochs):
+        if not 0 <= (factor := schedule.factor(epoch, max_epochs)) <= 1:
+            raise ValueError(f"{type(schedule).__name__} must give factors in [0, 1], got {factor} in epoch {epoch}")
+
+
 def _progress(epoch: int, max_epochs: int) -> float:
     """Return 0 in the first epoch and 1 in the last."""
     return epoch / max(max_epochs - 1, 1)

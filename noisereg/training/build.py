@@ -28,7 +28,7 @@ from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
 from noisereg.models.checks import check_names
-from noisereg.noise import FileLabels, Rule, Schedule
+from noisereg.noise import FileLabels, Rule, Schedule, check_schedule
 
 _KINDS: dict[str, type] = {
     "noise": Rule,
@@ -182,7 +182,10 @@ def build_rule(settings: Settings, p: float, *, num_classes: int) -> Rule:
 
 def build_schedule(settings: Settings) -> Schedule:
     """Build the schedule of the noise's strength."""
-    return build("noise.schedule", settings["noise"]["schedule"])
+    schedule = build("noise.schedule", settings["noise"]["schedule"])
+    with as_config_error("noise.schedule"):
+        check_schedule(schedule, settings["trainer"]["max_epochs"])
+    return schedule
 
 
 def build_optimizer(settings: Settings, lr: float, *, weights: Sequence[Parameter]) -> Callable[..., Optimizer]:

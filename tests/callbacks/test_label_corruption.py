@@ -396,6 +396,11 @@ def test_labels_by_token_may_have_the_tokens_first():
     assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
 
 
+def test_as_many_seeds_as_rules_are_needed():
+    with pytest.raises(ValueError, match="seed must be one a rule, got 2 seeds for 1 rules"):
+        LabelCorruption(Resample(p=0.6), seed=[0, 1])
+
+
 def test_a_label_of_padding_is_refused_with_the_mend():
     with pytest.raises(ValueError, match=r"labels must be in \[0, 4\), got -100; ignore_index=-100 leaves"):
         _fit(DataLoader(Sentences(), batch_size=3), LabelCorruption(Resample(p=0.6)), module=Tagger())

@@ -152,7 +152,9 @@ def test_a_factor_of_each_draw_is_that_of_the_scaled_rule(make, mode, chunk):
     for r, rule in enumerate(rules(make, **mode)):
         for value in factors.tolist():
             mine = factor == value
-            expected = alone(rule.scaled(value), SEEDS[r], labels[r, mine], index[r, mine], draw=DRAW[mine])
+            expected = alone(
+                dataclasses.replace(rule, p=rule.p * value), SEEDS[r], labels[r, mine], index[r, mine], draw=DRAW[mine]
+            )
             assert torch.equal(targets[r, mine], expected)
             single = Corruption(rule, num_classes=3, seed=SEEDS[r])(labels[r], DRAW, index[r], factor=factor)
             assert torch.equal(single[mine], expected)
@@ -215,6 +217,8 @@ def test_matrices_that_differ_are_refused():
 
 
 def test_as_many_seeds_as_rules_are_needed():
+    with pytest.raises(ValueError, match=r"seed must be in \[0, 2\*\*63\), got -1"):
+        Corruption(Resample(p=0.1), num_classes=2, seed=-1)
     with pytest.raises(ValueError, match="rules and seeds must be of one length, got 2 and 3"):
         Corruption([Resample(p=0.1)] * 2, seed=[0, 1, 2], num_classes=2)
 

@@ -33,22 +33,10 @@ def test_effective_rate_is_the_mean_mass_off_the_diagonal(make):
     assert rule.effective_rate(2) == pytest.approx(1 - rule.transition(2).diagonal().mean().item(), abs=1e-15)
 
 
-@pytest.mark.parametrize("make", RULES)
-def test_a_scaled_rule_differs_in_strength_alone(make):
-    rule = make(p=0.4)
-    assert rule.scaled(0.5) == dataclasses.replace(rule, p=0.2)
-
-
 @pytest.mark.parametrize("p", [1.5, -0.1, float("nan"), float("inf"), "abc", None, True])
 def test_strength_out_of_range_is_refused(p):
     with pytest.raises((ValueError, TypeError), match=r"p must be in \[0, 1\], got|Type-check error"):
         Resample(p=p)
-
-
-@pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
-def test_factor_out_of_range_is_refused(factor):
-    with pytest.raises(ValueError, match=r"factor must be in \[0, 1\]"):
-        Resample(p=0.1).scaled(factor)
 
 
 def test_frozen_and_expected_exclude_each_other():

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from noisereg.noise import Constant, Cosine, Linear, Resample, SquareWave, Step
+from noisereg.noise import Constant, Cosine, Linear, Schedule, SquareWave, Step, check_schedule
 
 SCHEDULES = [
     Constant(),
@@ -17,9 +17,19 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("max_epochs", [1, 2, 10, 333])
-def test_every_factor_is_one_that_a_rule_accepts(schedule, max_epochs):
-    for epoch in range(max_epochs):
-        Resample(p=1.0).scaled(schedule.factor(epoch, max_epochs))
+def test_every_factor_is_from_0_to_1(schedule, max_epochs):
+    check_schedule(schedule, max_epochs)
+
+
+@pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
+def test_a_schedule_of_ones_own_that_leaves_its_range_is_refused(factor):
+    class Own(Schedule):
+        def factor(self, epoch, max_epochs):
+            return factor if epoch == 2 else 1.0
+
+    check_schedule(Own(), 2)
+    with pytest.raises(ValueError, match=rf"Own must give factors in \[0, 1\], got {factor} in epoch 2"):
+        check_schedule(Own(), 3)
 
 
 def test_linear_and_cosine_meet_their_ends_and_their_middle():

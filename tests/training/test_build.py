@@ -109,6 +109,14 @@ def test_a_part_of_another_kind_is_refused_by_its_key(key, monkeypatch):
         build(key, other)
 
 
+def test_a_schedule_that_leaves_its_range_is_refused_by_its_key(monkeypatch):
+    monkeypatch.setattr(Linear, "factor", lambda schedule, epoch, max_epochs: 2.0)
+    with pytest.raises(
+        ConfigError, match=r"^noise\.schedule: Linear must give factors in \[0, 1\], got 2\.0 in epoch 0"
+    ):
+        build_schedule(compose_settings("noise/schedule=linear"))
+
+
 def test_a_module_that_python_does_not_find_is_told_with_the_way_to_it():
     line = r"^model._target_=my_nets.Net: Python finds no module my_nets; .* put PYTHONPATH=FOLDER_THAT_HOLDS_IT before"
     with pytest.raises(ConfigError, match=line):
