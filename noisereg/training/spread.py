@@ -48,37 +48,18 @@ class Spread:
 ALONE = Spread()
 
 
-def choose_spread(
-    plan: Plan,
-    *,
-    is_long: bool,
-    begun: Mapping[str, Any] | None = None,
-    threads: int | None = None,
-    num_gpus: int | None = None,
-    environment: Mapping[str, str] = os.environ,
-    free_bytes: float | None = None,
-) -> Spread:
-    """Choose over what the replicas of a run are spread.
+def choose_spread(plan: Plan, *, is_long: bool, begun: Mapping[str, Any] | None = None) -> Spread:
+    """Choose over what the replicas of a run are spread, by the threads, GPUs and memory that this process has.
 
     Args:
         plan: of the run.
         is_long: whether it takes more than a minute, beside which the start of processes is short.
         begun: what the record of a run that is gone on with says of its environment; None if it is new.
-        threads: of torch, that one process would have; None for those that it has.
-        num_gpus: that the run can have, 0 on a CPU; None for those that this process sees.
-        environment: variables of this process.
-        free_bytes: of memory; None for what the system tells.
-
-    Example:
-        >>> plan = Plan({"noise": {"p": 0}, "seed": 0, "seeds": 4, "optimizer": {"lr": 0.1}, "workers": 2})
-        >>> choose_spread(plan, is_long=False, threads=8, num_gpus=0)
-        Spread(num_workers=2, threads=4, devices=None)
     """
     asked, own_threads, num_replicas = plan.settings["workers"], plan.settings.get("threads"), len(plan.replicas)
-    threads = torch.get_num_threads() if threads is None else threads
-    if num_gpus is None:
-        on_gpus = device_type(plan.settings["trainer"]["accelerator"]) == "cuda"
-        num_gpus = torch.cuda.device_count() if on_gpus else 0
+    threads = torch.get_num_threads()
+    on_gpus = device_type(plan.settings["trainer"]["accelerator"]) == "cuda"
+    num_gpus = torch.cuda.device_count() if on_gpus else 0
     if num_replicas == 1 or plan.num_processes > 1:
         return Spread(threads=threads)
     if asked != "auto":
@@ -90,13 +71,12 @@ def choose_spread(
     elif own_threads or plan.settings["dataset"].get("workers") or not is_long:
         num_workers = 1
     else:
-        free = _free_bytes() if free_bytes is None else free_bytes
-        num_workers = max(1, min(num_replicas, threads, int(free // _BYTES)))
+        num_workers = max(1, min(num_replicas, threads, int(_free_bytes() // _BYTES)))
     if num_workers == 1:
         return Spread(threads=own_threads or threads)
     devices = None
     if num_gpus:
-        visible = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(num_gpus)))
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(num_gpus)))
         devices = tuple(visible.split(",")[: min(num_gpus, num_workers)])
     return Spread(num_workers, own_threads or max(1, threads // num_workers), devices)
 

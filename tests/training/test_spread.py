@@ -1,8 +1,12 @@
+import os
+
 import pytest
+import torch
 
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
 from noisereg.training import engines
+from noisereg.training import spread as spread_module
 from noisereg.training.build import build_data, build_trial
 from noisereg.training.spread import Spread, choose_spread
 
@@ -19,11 +23,15 @@ def choose(
         "optimizer": {"lr": 0.1},
         "workers": workers,
         "threads": own_threads,
-        "trainer": {"devices": devices},
+        "trainer": {"devices": devices, "accelerator": "cuda" if num_gpus else "cpu"},
         "dataset": {"workers": loaders},
     }
-    given = {"threads": 8, "num_gpus": num_gpus, "begun": begun, "environment": env, "free_bytes": free}
-    return choose_spread(Plan(settings), is_long=is_long, **given)
+    with pytest.MonkeyPatch.context() as machine:
+        machine.setattr(torch, "get_num_threads", lambda: 8)
+        machine.setattr(torch.cuda, "device_count", lambda: num_gpus)
+        machine.setattr(os, "environ", env)
+        machine.setattr(spread_module, "_free_bytes", lambda: free)
+        return choose_spread(Plan(settings), is_long=is_long, begun=begun)
 
 
 @pytest.mark.parametrize(
