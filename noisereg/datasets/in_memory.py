@@ -185,7 +185,11 @@ class InMemory(LightningDataModule, ABC):
 
     def val_dataloader(self) -> list[BatchLoader]:
         """Return a loader for each of `eval_splits`, of batches that are clean and not augmented."""
-        return [self._eval_loader(self.eval_samples(name)) for name in self.eval_splits]
+        return [self.eval_loader(name) for name in self.eval_splits]
+
+    def eval_loader(self, name: str) -> BatchLoader:
+        """Return the loader of the samples of a split that are evaluated."""
+        return self._eval_loader(self.eval_samples(name))
 
     def whole_loader(self, name: str) -> BatchLoader:
         """Return a loader of all samples of a split, of batches that are clean and not augmented."""

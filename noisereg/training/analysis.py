@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from noisereg.datasets import BatchLoader, InMemory
+from noisereg.datasets import InMemory
 from noisereg.metrics import (
     Distinct,
     LastLayers,
@@ -172,8 +172,7 @@ def _batches(
     data: InMemory, split: str, device: torch.device
 ) -> Iterator[tuple[Int64[Tensor, " batch"], Float[Tensor, "batch *shape"]]]:
     """Yield labels and inputs of a whole split, although other processes may have a share of it."""
-    loaders: dict[str, BatchLoader] = dict(zip(data.eval_splits, data.val_dataloader(), strict=True))
-    loader = loaders[split]
+    loader = data.eval_loader(split)
     loader.batch_size = max(1, loader.batch_size // loader.world)
     loader.rank, loader.world = 0, 1
     for batch in loader:

@@ -16,7 +16,7 @@ from noisereg.config.composing import check_safe
 from noisereg.config.plan import Plan
 from noisereg.config.run_folder import RECORD
 from noisereg.config.same_run import LABEL_FILE, Fingerprint, recorded_fingerprint, refuse_other_data, result_settings
-from noisereg.datasets import BatchLoader, InMemory
+from noisereg.datasets import InMemory
 from noisereg.engine.stack import Stack
 from noisereg.errors import ConfigError
 from noisereg.labels import name_replica
@@ -98,9 +98,8 @@ class TrainedRun:
             ConfigError: if the data are others by now.
         """
         data = self._data(self._find(which)[1]["seed"])
-        loaders: dict[str, BatchLoader] = dict(zip(data.eval_splits, data.val_dataloader(), strict=True))
-        _check_split(split, loaders)
-        return loaders[split]
+        _check_split(split, data.eval_splits)
+        return data.eval_loader(split)
 
     def labels(self, *, epoch: int | None = None, **which: float) -> pd.DataFrame:
         """Return the labels that one replica was trained on, as its rule drew them.
