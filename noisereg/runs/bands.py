@@ -9,10 +9,11 @@ from typing import Any
 import pandas
 
 from noisereg.engine.measurement import Measurement
-from noisereg.labels import DIVERGED, measured_as, name_replica
+from noisereg.labels import measured_as, name_replica
 from noisereg.runs.curves import PLACE, Curves
 from noisereg.runs.run_logger import RunLogger
 from noisereg.runs.signals import held_signals
+from noisereg.runs.summary import have_diverged
 from noisereg.secrets import hide_secrets
 from noisereg.statistics import bands
 
@@ -98,7 +99,7 @@ class LoggedBands:
 
     def _count_diverged(self, table: pandas.DataFrame) -> dict[str, int]:
         """Return how many replicas of each cell diverged and how many there are, by name, if any did."""
-        failed = table["ended_by"].isin(DIVERGED) if "ended_by" in table else pandas.Series(False, index=table.index)
+        failed = have_diverged(table)
         counts: dict[str, int] = {}
         for values, own in failed.groupby([table[column] for column in self._by]) if failed.any() else ():
             place = name_replica(dict(zip(self._by, values, strict=True)), between="/")

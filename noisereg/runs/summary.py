@@ -58,6 +58,16 @@ def table_of_lines(lines: Sequence[Sequence[str]], headings: Sequence[str], *, s
     return table
 
 
+def have_diverged(rows: pandas.DataFrame) -> pandas.Series:
+    """Return of each replica whether its training ended with infinite or nan weights or losses.
+
+    Example:
+        >>> have_diverged(pandas.DataFrame({"seed": [0, 1], "ended_by": ["budget", "non-finite loss"]})).tolist()
+        [False, True]
+    """
+    return rows["ended_by"].isin(DIVERGED) if "ended_by" in rows else pandas.Series(False, index=rows.index, dtype=bool)
+
+
 def early_ends_in_words(tables: Iterable[pandas.DataFrame]) -> str:
     """Count how many replicas something else than their plan has ended, and name that; nothing if there are none.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from noisereg.labels import DIVERGED, in_words
+from noisereg.labels import in_words
 from noisereg.statistics import CELL
 
 REPLICA = (*CELL, "seed")  # the columns that tell one replica from another, as far as there are several
@@ -29,16 +29,6 @@ class NothingSelectedError(ValueError):
 
 class NothingMeasuredError(NothingSelectedError):
     """A selection of replicas of which none has a value of the metric at the moment."""
-
-
-def have_diverged(rows: pd.DataFrame) -> pd.Series:
-    """Return of each replica whether its training ended with infinite or nan weights or losses.
-
-    Example:
-        >>> have_diverged(pd.DataFrame({"seed": [0, 1], "ended_by": ["budget", "non-finite loss"]})).tolist()
-        [False, True]
-    """
-    return rows["ended_by"].isin(DIVERGED) if "ended_by" in rows else pd.Series(False, index=rows.index, dtype=bool)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from noisereg.report.claims.selection import (
     NothingMeasuredError,
     Selection,
     check_only_seeds_differ,
-    have_diverged,
     pairs,
 )
 from noisereg.report.claims.stated import is_component
+from noisereg.runs.summary import have_diverged
 from noisereg.statistics import Interval, Outcome, mean_interval, p_value, range_outcome
 
 Verdict = Literal["reproduced", "direction only", "not reproduced", "undecided", "not judged", "not applicable"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from noisereg.labels import in_words
-from noisereg.report.claims.selection import REPLICA, Selection, have_diverged
+from noisereg.report.claims.selection import REPLICA, Selection
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.check_panel import check_chart
 from noisereg.report.figures.histogram_panel import histogram_chart
@@ -30,6 +30,7 @@ from noisereg.report.figures.tradeoff_panel import tradeoff_chart
 from noisereg.report.figures.usual import end_panels, usual_panels
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.report.groups.run_group import RunGroup
+from noisereg.runs.summary import have_diverged
 
 Fires = Callable[[Selection], np.ndarray | None]
 Analyses = Callable[[Selection], Sequence[AnalysedNetwork]]

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from noisereg.labels import label_of
-from noisereg.report.claims.selection import REPLICA, have_diverged
+from noisereg.report.claims.selection import REPLICA
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.groups.comparison import varies_within
 from noisereg.report.groups.naming import differing_columns
+from noisereg.runs.summary import have_diverged
 from noisereg.statistics import CELL, bands
 
 LINE_COLUMNS = ("p", "lr", "arm", "quantity")  # that tell the lines of a panel apart, the first that differs by colour

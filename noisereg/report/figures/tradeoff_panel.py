@@ -7,9 +7,9 @@ import altair as alt
 import pandas as pd
 
 from noisereg.labels import in_words, label_of
-from noisereg.report.claims.selection import have_diverged
 from noisereg.report.figures import chart_parts
 from noisereg.report.figures.panel import PanelSpec
+from noisereg.runs.summary import have_diverged
 from noisereg.statistics import CELL, mean_interval
 
 _WIDTH, _HEIGHT = 420, 300

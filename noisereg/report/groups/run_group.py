@@ -17,11 +17,11 @@ from jaxtyping import Int64
 from noisereg.config.same_run import LABEL_FILE, result_settings
 from noisereg.config.sections import is_below
 from noisereg.labels import in_words
-from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection, have_diverged
+from noisereg.report.claims.selection import REPLICA, NothingSelectedError, Selection
 from noisereg.report.claims.verdicts import Judgement, judge
 from noisereg.report.groups.naming import AnalysedNetwork
 from noisereg.runs.reading import Run, join_tables
-from noisereg.runs.summary import early_ends_in_words
+from noisereg.runs.summary import early_ends_in_words, have_diverged
 from noisereg.statistics import CELL, paired_means
 
 # Of these a group may have several values; engines and threads come to the same up to rounding.
