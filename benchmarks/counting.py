@@ -8,13 +8,14 @@ all three. The model's settings say how many steps lie between two evaluations, 
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
 import torch
 from torch.nn.functional import cross_entropy
 
+from benchmarks.rows import read_count
 from noisereg.config.composing import compose_settings
 from noisereg.metrics import ActivationCounter
 from noisereg.training.build import build_model, build_optimizer
@@ -90,12 +91,14 @@ def _time(call: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=list(_SAMPLES), help=f"of {', '.join(_SAMPLES)}")
-    parser.add_argument("--rounds", type=int, default=9)
-    given = parser.parse_args()
+    parser.add_argument("--rounds", type=read_count, default=9)
+    given = parser.parse_args(arguments)
+    if unknown := [name for name in given.models if name not in _SAMPLES]:
+        parser.error(f"models are {', '.join(_SAMPLES)}, got {unknown[0]}")
     for name in given.models:
         cost, share = measure(name, rounds=given.rounds)
         print(

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from benchmarks.rows import read_count, read_share
 from noisereg.config.composing import compose_settings
 from noisereg.engine import Fused, Stack
 from noisereg.engine.measure import score
@@ -119,9 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each experiment."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiments", nargs="*", default=list(WORKS), metavar="NAME", help=f"of {', '.join(WORKS)}")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps and samples, for a quick look")
+    parser.add_argument("--rounds", type=read_count, default=15)
+    parser.add_argument("--share", type=read_share, default=1.0, help="of the steps and samples, for a quick look")
     given = parser.parse_args(arguments)
+    if unknown := [name for name in given.experiments if name not in WORKS]:
+        parser.error(f"experiments are {', '.join(WORKS)}, got {unknown[0]}")
     torch.set_num_threads(1)
     for name in given.experiments:
         cost = measure(name, rounds=given.rounds, share=given.share)

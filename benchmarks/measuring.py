@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import stack_module_state, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.rows import Row, describe_machine, measure, results, table, threads
+from benchmarks.rows import Row, describe_machine, measure, read_count, read_share, results, table, threads
 from noisereg.datasets import Split
 from noisereg.engine import Stack
 from noisereg.engine.engine import SharedData
@@ -167,12 +167,14 @@ def _time(call: Callable[[], object], *, num_threads: int, count: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15, help="each times every row once")
-    parser.add_argument("--threads", type=int, default=1, help="of each row")
-    parser.add_argument("--networks", type=int, default=40, help="an even number")
-    parser.add_argument("--share", type=float, default=1.0, help="of the samples, for a quick look")
+    parser.add_argument("--rounds", type=read_count, default=15, help="each times every row once")
+    parser.add_argument("--threads", type=read_count, default=1, help="of each row")
+    parser.add_argument("--networks", type=read_count, default=40, help="an even number")
+    parser.add_argument("--share", type=read_share, default=1.0, help="of the samples, for a quick look")
     parser.add_argument("--json", type=Path, help="file for all numbers")
     options = parser.parse_args(arguments)
+    if options.networks % ALIKE:
+        parser.error(f"--networks must be even, got {options.networks}")
     rows = make_rows(options.networks, num_threads=options.threads, share=options.share)
     found = results(rows, measure(rows, rounds=options.rounds))
     console, machine = Console(highlight=False), describe_machine()

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import warnings
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -101,6 +102,20 @@ def silence() -> None:
     """Turn off the lines and warnings of Lightning on each training."""
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+def read_count(text: str) -> int:
+    """Read a number of the command line that is at least 1."""
+    if (number := int(text)) < 1:
+        raise ArgumentTypeError(f"it must be at least 1, got {number}")
+    return number
+
+
+def read_share(text: str) -> float:
+    """Read a share of the command line, above 0 and at most 1."""
+    if not 0 < (number := float(text)) <= 1:
+        raise ArgumentTypeError(f"it must be in (0, 1], got {number:g}")
+    return number
 
 
 def run_apart(program: str, arguments: Sequence[str]) -> Any:

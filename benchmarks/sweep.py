@@ -19,6 +19,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.rows import read_count
+
 ROOT = Path(__file__).parents[1]
 RUN = ["engine=none", "noise.p=0.1", "seeds=1", "dataset.batch_size=30", "trainer.max_epochs=2", "logger=csv"]
 
@@ -37,8 +39,8 @@ def seconds_beside_training(*arguments: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print medians with the least and the most."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("--rounds", type=read_count, default=3)
+    parser.add_argument("--jobs", type=read_count, default=6)
     asked = parser.parse_args(arguments)
     plain, swept = [], []
     for _ in range(asked.rounds):

@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 from torchvision.io import write_png
 
+from benchmarks.rows import read_count, read_share
 from noisereg.config.composing import compose_settings
 from noisereg.training.prepare import prepare
 
@@ -130,10 +131,10 @@ def _write_images(root: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the median with the least and the most."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cores", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=read_count, default=3)
+    parser.add_argument("--cores", type=read_count, default=torch.get_num_threads())
     parser.add_argument("--only", default="", help="a word of the networks to measure")
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps")
+    parser.add_argument("--share", type=read_share, default=1.0, help="of the steps")
     asked = parser.parse_args(arguments)
     console = Console(highlight=False)
     console.print(

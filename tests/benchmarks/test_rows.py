@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from benchmarks import rows
+from benchmarks import counting, gradient_norm, measuring, rows, sweep, workers
 
 
 def test_a_goal_is_met_by_the_median_over_the_rounds_of_the_ratio_within_a_round():
@@ -33,3 +33,21 @@ def test_the_table_of_a_slow_machine_is_never_cut(width):
     console.print(rows.table([row | {"goal": 600.0, "sign": ">=", "met": False}]), crop=False)
     text = console.file.getvalue()
     assert "9,000" in text and "(8,000-9,900)" in text and "(1,111-1,345)" in text and ">= 600 missed" in text
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "message"),
+    [
+        (counting, ["--rounds", "0"], "--rounds: it must be at least 1, got 0"),
+        (counting, ["resnet20"], "models are vit_tiny, cnn, gpt_tiny, got resnet20"),
+        (gradient_norm, ["--share", "nan"], "--share: it must be in (0, 1], got nan"),
+        (gradient_norm, ["fig2"], "experiments are fig1_hypercube, fig5_mnist, got fig2"),
+        (measuring, ["--networks", "3"], "--networks must be even, got 3"),
+        (sweep, ["--jobs", "0"], "--jobs: it must be at least 1, got 0"),
+        (workers, ["--cores", "0"], "--cores: it must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_work(program, options, message, capsys):
+    with pytest.raises(SystemExit):
+        program.main(options)
+    assert message in capsys.readouterr().err
