@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks.rows import Row, describe_machine, measure, results, silence, table, threads
+from benchmarks.rows import Row, describe_machine, measure, read_count, read_share, results, silence, table, threads
 from benchmarks.stacked import SMALL, jax_row
 from benchmarks.training import Fit, Task, cached, engine_call, hypercube, mnist, plain_loop, replicate, train
 from noisereg.engine import Blocked, Fused
@@ -223,19 +223,16 @@ def _shorter(fit: Fit, share: float) -> Fit:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time a step of the engines beside one of a plain Lightning loop.")
-    parser.add_argument("--rounds", type=int, default=5, help="each times every row once")
+    parser.add_argument("--rounds", type=read_count, default=5, help="each times every row once")
     usual = [name for name in WORKS if name not in BY_BATCH]
     parser.add_argument("--rows", nargs="+", default=usual, choices=WORKS, metavar="NAME", help=", ".join(WORKS))
     parser.add_argument(
-        "--share", type=float, default=1.0, help="of the usual steps and test samples, for a quick look"
+        "--share", type=read_share, default=1.0, help="of the usual steps and test samples, for a quick look"
     )
     parser.add_argument("--root", help="folder that holds MNIST; random pixels without it")
     parser.add_argument("--train-size", type=int, help="images of MNIST that are kept; all without it")
     parser.add_argument("--json", type=Path, help="file for all numbers")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1 or not 0 < options.share <= 1:
-        parser.error(f"--rounds must be at least 1 and --share in (0, 1], got {options.rounds} and {options.share}")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rows import describe_machine, lay_out, run_apart, silence, threads
+from benchmarks.rows import describe_machine, lay_out, read_count, run_apart, silence, threads
 from benchmarks.training import Fit, hypercube, replicate, train
 from noisereg.engine import Fused
 from noisereg.losses import Logistic
@@ -121,14 +121,11 @@ def _verdict(value: float, most: float) -> str:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory of a training against its number of replicas.")
-    parser.add_argument("--epochs", type=int, default=50, help="of each training")
-    parser.add_argument("--points", type=int, default=len(POINTS), help="take the first N points alone")
+    parser.add_argument("--epochs", type=read_count, default=50, help="of each training")
+    parser.add_argument("--points", type=read_count, default=len(POINTS), help="take the first N points alone")
     parser.add_argument("--point", type=int, nargs=3, metavar=Point._fields, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="file for all numbers")
-    options = parser.parse_args(arguments)
-    if min(options.epochs, options.points) < 1:
-        parser.error(f"--epochs and --points must be at least 1, got {options.epochs} and {options.points}")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rows import lay_out
+from benchmarks.rows import lay_out, read_count
 from noisereg import rng
 from noisereg.datasets import Cifar10, Split
 from noisereg.datasets.loader import Batch
@@ -89,11 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Time a batch and its label noise beside a ResNet-20 training step.")
     parser.add_argument("--root", help="folder that holds CIFAR-10; random images without it")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
-    parser.add_argument("--steps", type=int, default=20, help="rounds, each with one training step")
+    parser.add_argument("--threads", type=read_count, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--steps", type=read_count, default=20, help="rounds, each with one training step")
     options = parser.parse_args(arguments)
-    if min(options.steps, options.threads) < 1:
-        parser.error(f"--steps and --threads must be at least 1, got {options.steps} and {options.threads}")
     torch.set_num_threads(options.threads)
     data = Cifar10(options.root) if options.root else RandomImages()
     data.prepare_data()

@@ -25,7 +25,18 @@ from rich.table import Table
 
 from benchmarks.image_training import WARM_UP, PlainLoop, Training, evaluate
 from benchmarks.pipeline import RandomImages
-from benchmarks.rows import Row, describe_machine, lay_out, measure, results, run_apart, silence, spread, table
+from benchmarks.rows import (
+    Row,
+    describe_machine,
+    lay_out,
+    measure,
+    read_count,
+    results,
+    run_apart,
+    silence,
+    spread,
+    table,
+)
 from noisereg.datasets import Cifar10
 from noisereg.training.precision import AUTO, FLOAT32, choose_precision
 
@@ -159,21 +170,24 @@ def _data(options: argparse.Namespace) -> Cifar10:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time a training step of ResNet-20 beside one of a plain loop.")
     parser.add_argument("--root", help="folder that holds CIFAR-10; random images without it")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the CPU, one process for each")
-    parser.add_argument("--rounds", type=int, default=5, help="each times every row once")
-    parser.add_argument("--steps", type=int, default=10, help="of a training in a round, an even number for whole data")
+    parser.add_argument(
+        "--threads", type=read_count, nargs="+", default=[1, 2], help="of the CPU, one process for each"
+    )
+    parser.add_argument("--rounds", type=read_count, default=5, help="each times every row once")
+    parser.add_argument(
+        "--steps", type=read_count, default=10, help="of a training in a round, an even number for whole data"
+    )
     parser.add_argument("--compile", action="store_true", help="measure compile=True as well: minutes more")
     parser.add_argument("--workers", type=int, default=0, help="processes of the plain loop's DataLoader")
     parser.add_argument(
         "--samples", type=int, default=_EVALUATED, help="images of each split to evaluate; fewer overstate it"
     )
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=read_count, default=128)
     parser.add_argument("--json", type=Path, help="file for all numbers")
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    numbers = [*options.threads, options.rounds, options.steps, options.batch_size]
-    if min(numbers) < 1 or options.workers < 0 or not 1 <= options.samples <= _EVALUATED:
-        parser.error(f"numbers must be at least 1, --workers at least 0, --samples in [1, {_EVALUATED}]")
+    if options.workers < 0 or not 1 <= options.samples <= _EVALUATED:
+        parser.error(f"--workers must be at least 0, and --samples in [1, {_EVALUATED}]")
     if (most := _EPOCH // options.batch_size - WARM_UP) < options.steps:
         parser.error(f"--steps must be at most {most}, what an epoch leaves after {WARM_UP}, got {options.steps}")
     return options

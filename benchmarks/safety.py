@@ -24,7 +24,7 @@ from lightning.pytorch.profilers import SimpleProfiler
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rows import describe_machine, lay_out, silence
+from benchmarks.rows import describe_machine, lay_out, read_count, silence
 from noisereg.callbacks import FiniteLoss, RunCheckpoint
 from noisereg.config.composing import compose_settings
 from noisereg.files.disk import check_space
@@ -185,16 +185,15 @@ def _settings(*overrides: str) -> dict[str, Any]:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time trainings with all that guards them, and without.")
-    parser.add_argument("--rounds", type=int, default=15, help="each trains everything once with and once without")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
-    parser.add_argument("--images", type=int, default=2_000, help="of an epoch of ResNet-20")
-    parser.add_argument("--epochs", type=int, default=200, help="of the engine's run")
+    parser.add_argument(
+        "--rounds", type=read_count, default=15, help="each trains everything once with and once without"
+    )
+    parser.add_argument("--threads", type=read_count, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--images", type=read_count, default=2_000, help="of an epoch of ResNet-20")
+    parser.add_argument("--epochs", type=read_count, default=200, help="of the engine's run")
     parser.add_argument("--root", help="folder that holds CIFAR-10; random images without it")
     parser.add_argument("--json", type=Path, help="file for all numbers")
-    options = parser.parse_args(arguments)
-    if min(options.rounds, options.threads, options.images, options.epochs) < 1:
-        parser.error("--rounds, --threads, --images and --epochs must be at least 1")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

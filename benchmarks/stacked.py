@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.rows import Row, describe_machine, measure, results, silence, table, threads
+from benchmarks.rows import Row, describe_machine, measure, read_count, read_share, results, silence, table, threads
 from benchmarks.training import Clock, quiet_trainer
 from noisereg.engine.stacked import StackedNetworks
 from noisereg.losses import CrossEntropy
@@ -214,17 +214,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Time a step of stacked networks beside one of a plain Lightning loop."
     )
-    parser.add_argument("--replicas", nargs="+", type=int, default=[20, 100])
-    parser.add_argument("--threads", type=int, default=2, help="of torch and JAX")
-    parser.add_argument("--rounds", type=int, default=5, help="each times every row once")
+    parser.add_argument("--replicas", nargs="+", type=read_count, default=[20, 100])
+    parser.add_argument("--threads", type=read_count, default=2, help="of torch and JAX")
+    parser.add_argument("--rounds", type=read_count, default=5, help="each times every row once")
     parser.add_argument("--compile", action="store_true", help="also under torch.compile, which takes a minute")
     parser.add_argument("--shapes", action="store_true", help="also larger networks")
-    parser.add_argument("--share", type=float, default=1.0, help="of the usual steps, for a quick look")
+    parser.add_argument("--share", type=read_share, default=1.0, help="of the usual steps, for a quick look")
     parser.add_argument("--json", type=Path, help="file for all numbers")
-    options = parser.parse_args(arguments)
-    if min(*options.replicas, options.threads, options.rounds) < 1 or not 0 < options.share <= 1:
-        parser.error("--replicas, --threads and --rounds must be at least 1, and --share in (0, 1]")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

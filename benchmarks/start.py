@@ -89,12 +89,10 @@ def measure(starts: dict[str, Start], *, rounds: int) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Time the first words of the program beside imports.")
-    parser.add_argument("--rounds", type=int, default=5, help="each starts every program once")
+    parser.add_argument("--rounds", type=rows.read_count, default=5, help="each starts every program once")
     parser.add_argument("--rows", nargs="+", default=list(STARTS), choices=STARTS, metavar="NAME")
     parser.add_argument("--json", type=Path, help="file for all numbers")
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds must be at least 1, got {options.rounds}")
     names = {*options.rows, *(STARTS[name].peer for name in options.rows)}
     found = measure({name: start for name, start in STARTS.items() if name in names}, rounds=options.rounds)
     console = Console(highlight=False)

@@ -65,7 +65,7 @@ def test_the_legend_fits_a_narrow_terminal():
 def test_a_number_out_of_range_is_refused(options, capsys):
     with pytest.raises(SystemExit):
         engine.main(options)
-    assert "--rounds must be at least 1 and --share in (0, 1]" in capsys.readouterr().err
+    assert f"{options[0]}: it must be" in capsys.readouterr().err
 
 
 def test_an_unknown_row_is_refused(capsys):

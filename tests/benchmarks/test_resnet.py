@@ -76,9 +76,9 @@ def test_the_tables_and_the_legend_fit_a_narrow_terminal_on_a_slow_machine():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--rounds", "0"], "numbers must be at least 1"),
-        (["--threads", "1", "0"], "numbers must be at least 1"),
-        (["--workers", "-1"], "--workers at least 0"),
+        (["--rounds", "0"], "--rounds: it must be at least 1, got 0"),
+        (["--threads", "1", "0"], "--threads: it must be at least 1, got 0"),
+        (["--workers", "-1"], "--workers must be at least 0"),
         (["--samples", "10001"], r"--samples in [1, 10000]"),
         (["--batch-size", "1000", "--steps", "48"], "--steps must be at most 47"),
     ],

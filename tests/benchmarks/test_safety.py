@@ -60,4 +60,4 @@ def test_the_legend_fits_a_narrow_terminal():
 def test_a_number_out_of_range_is_refused(capsys):
     with pytest.raises(SystemExit):
         safety.main(["--rounds", "0"])
-    assert "--rounds, --threads, --images and --epochs must be at least 1" in capsys.readouterr().err
+    assert "--rounds: it must be at least 1, got 0" in capsys.readouterr().err

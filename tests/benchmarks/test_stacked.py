@@ -69,4 +69,4 @@ def test_the_legend_fits_a_narrow_terminal():
 def test_a_number_out_of_range_is_refused(options, capsys):
     with pytest.raises(SystemExit):
         stacked.main(options)
-    assert "must be at least 1, and --share in (0, 1]" in capsys.readouterr().err
+    assert f"{options[0]}: it must be" in capsys.readouterr().err

@@ -25,4 +25,4 @@ def test_a_line_that_never_comes_is_an_error():
 def test_no_round_is_refused(capsys):
     with pytest.raises(SystemExit):
         start.main(["--rounds", "0"])
-    assert "--rounds must be at least 1, got 0" in capsys.readouterr().err
+    assert "--rounds: it must be at least 1, got 0" in capsys.readouterr().err
