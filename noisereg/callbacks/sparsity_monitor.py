@@ -206,19 +206,11 @@ class SparsityMonitor(Callback):
         """Start the batch in the counter of its loader, with its clean labels."""
         self._start_batch(batch, dataloader_idx)
 
-    def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Start the batch in the counter of its loader, with its clean labels."""
-        self._start_batch(batch, dataloader_idx)
-
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log, and remove the hooks."""
         self._finish(pl_module, logs=not trainer.sanity_checking)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log, and remove the hooks."""
-        self._finish(pl_module)
+    on_test_batch_start, on_test_epoch_end = on_validation_batch_start, on_validation_epoch_end
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on the training data if no validation loader does."""
