@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
@@ -41,6 +42,21 @@ def describe_tokens(tokens: Int64[Tensor, "*shape"], num_kinds: int) -> str:
     except RuntimeError:  # torch.func does not tell the values of what it maps over
         return f"{text}, got others"
     return f"{text}, got {' and '.join(str(end) for end in dict.fromkeys(ends) if not 0 <= end < num_kinds)}"
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise ValueError for a network that has no weight to train, or one whose size is not known before it is called.
+
+    Example:
+        >>> check_weights(nn.Sequential(nn.LazyLinear(2)))
+        Traceback (most recent call last):
+        ValueError: Sequential must know the sizes of its weights, got 0.weight without: take those of input_shape
+    """
+    weights, name = dict(model.named_parameters()), type(model).__name__
+    if lazy := [key for key, weight in weights.items() if is_lazy(weight)]:
+        raise ValueError(f"{name} must know the sizes of its weights, got {lazy[0]} without: take those of input_shape")
+    if not any(weight.requires_grad for weight in weights.values()):
+        raise ValueError(f"{name} must have weights that are trained, got none with requires_grad")
 
 
 def check_names(model: nn.Module) -> None:

@@ -27,7 +27,7 @@ from noisereg.engine.regularizer import Regularizer
 from noisereg.errors import ConfigError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
-from noisereg.models.checks import check_names
+from noisereg.models.checks import check_names, check_weights
 from noisereg.noise import FileLabels, Rule, Schedule, check_schedule
 
 _KINDS: dict[str, type] = {
@@ -72,6 +72,7 @@ def build_models(
         models = {first: build("model", arguments, **given, seed=first)}
     with as_config_error("model"), eval_mode(models[first]):
         check_names(models[first])
+        check_weights(models[first])
         for num in (2, 1):
             _check_logits(models[first], input_shape, num_outputs, num=num)
     if others:
@@ -119,7 +120,7 @@ def _num_outputs(settings: Settings, num_classes: int) -> int:
 def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outputs: int, *, num: int) -> None:
     """Check that a network maps some inputs to logits."""
     inputs = example_inputs(input_shape, num=num)
-    with torch.no_grad(), rng.library_generator(seed=0):
+    with torch.enable_grad(), rng.library_generator(seed=0):
         logits = model(inputs)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if found != (num, num_outputs):
@@ -127,6 +128,11 @@ def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outp
         shape = f"({'batch' if num > 1 else 1}, {num_outputs})"
         mend = "; return its .logits" if isinstance(getattr(logits, "logits", None), torch.Tensor) else ""
         raise ValueError(f"{type(model).__name__} must return logits of shape {shape}{where}, got {found}{mend}")
+    if not logits.requires_grad:
+        raise ValueError(
+            f"{type(model).__name__} must return logits that have a gradient in its weights, got some without: leave "
+            "detach and torch.no_grad out of forward"
+        )
 
 
 def check_training_mode(settings: Settings, data: InMemory, network: torch.nn.Module) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisereg.models.checks import check_append_one, check_choice, check_names
+from noisereg.models.checks import check_append_one, check_choice, check_names, check_weights
 
 
 def test_an_unknown_choice_is_refused_with_the_known_ones():
@@ -19,6 +19,18 @@ def test_an_appended_one_excludes_biases(bias):
     check_append_one(True, "none")
     with pytest.raises(ValueError, match=re.escape(f"requires bias='none', got '{bias}'")):
         check_append_one(True, bias)
+
+
+def test_a_network_without_a_weight_to_train_is_refused():
+    for model in (nn.Linear(2, 1).requires_grad_(False), nn.ReLU()):
+        with pytest.raises(ValueError, match="must have weights that are trained, got none with requires_grad"):
+            check_weights(model)
+    check_weights(nn.Sequential(nn.Linear(2, 1).requires_grad_(False), nn.Linear(1, 1)))
+
+
+def test_a_weight_whose_size_the_first_call_decides_is_refused():
+    with pytest.raises(ValueError, match=r"^Sequential must know the sizes of its weights, got 1\.weight without"):
+        check_weights(nn.Sequential(nn.Linear(2, 1), nn.LazyLinear(1)))
 
 
 @pytest.mark.parametrize("kind", ["layer", "weight", "buffer"])

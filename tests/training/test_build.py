@@ -178,7 +178,12 @@ class Plain(torch.nn.Module):
         logits = self.norm(self.linear(inputs))
         if self.returns == "both" or (self.returns == "both in training" and self.training):
             return logits, inputs
-        others = {"one": logits[:, :1], "squeezed": logits.squeeze(), "output": SimpleNamespace(logits=logits)}
+        others = {
+            "detached": logits.detach(),
+            "one": logits[:, :1],
+            "squeezed": logits.squeeze(),
+            "output": SimpleNamespace(logits=logits),
+        }
         return others.get(self.returns, logits)
 
 
@@ -210,6 +215,13 @@ def test_a_network_that_returns_no_logits_is_refused_in_one_line(returns, found)
 def test_a_network_that_returns_the_output_of_another_library_is_told_to_return_its_logits():
     settings = {"model": {"_target_": "noisereg.models.Plain", "returns": "output"}}
     with pytest.raises(ConfigError, match=r"must return logits of .*, got SimpleNamespace; return its \.logits$"):
+        build_model(settings, 0, input_shape=(5,), num_classes=3)
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_network_whose_logits_have_no_gradient_is_refused_in_one_line():
+    settings = {"model": {"_target_": "noisereg.models.Plain", "returns": "detached"}}
+    with pytest.raises(ConfigError, match=r"^model: Plain must return logits that have a gradient in its weights"):
         build_model(settings, 0, input_shape=(5,), num_classes=3)
 
 
