@@ -15,7 +15,8 @@ from noisereg.runs.reading import join_tables
 from noisereg.statistics import cell_means, paired_differences
 
 GROUP = "group"  # column of the number of a replica's group
-_OF_A_REPLICA = {"p": "noise.p", "lr": "optimizer.lr", "arm": "arm"}  # columns of records, by the names that users type
+_P = "noise.p"
+_OF_A_REPLICA = {"p": _P, "lr": "optimizer.lr", "arm": "arm"}  # columns of records, by the names that users type
 _PARTS = ("model", "dataset", "noise", "loss", "optimizer", "scheduler")  # what differs in these is named first
 _TARGET = "._target_"
 _HOW_OFTEN = ("every_n_epochs", "every_n_train_steps", "check_val_every_n_epoch")  # a network does not hang on it
@@ -79,10 +80,16 @@ class Comparison:
     def differences(self) -> pd.DataFrame:
         """Paired differences, as `noisereg.statistics.paired_differences`, of those that differ in one key and no more.
 
-        A part that differs, such as the model, stands for all of its settings.
+        A part that differs, such as the model, stands for all of its settings. There is none between rules at p = 0
+        that share runs without noise: it would be of replicas to themselves.
         """
         besides = {key: self.rows[GROUP].map(self._without(key)).tolist() for key in self._telling_apart}
-        return paired_differences(self.rows, self.metrics, by=self.keys, besides=besides)
+        table = paired_differences(self.rows, self.metrics, by=self.keys, besides=besides)
+        folders = [run.folder for group in self.groups for run in group.runs]
+        if _P not in self.keys or len(set(folders)) == len(folders):
+            return table
+        of_rules = table["key"].str.match(r"noise\b") & (table["key"] != _P)
+        return table[~(of_rules & (table[_P] == 0))].reset_index(drop=True)
 
     @property
     def differences_to_the_first(self) -> pd.DataFrame:

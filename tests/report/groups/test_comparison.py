@@ -127,3 +127,17 @@ def test_what_is_not_there_is_refused_with_the_nearest_name(name, message, tmp_p
     write(tmp_path, "a")
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         compared(tmp_path).column(name)
+
+
+def test_rules_that_share_the_runs_without_noise_are_not_compared_at_p_zero(tmp_path):
+    """There a replica would be subtracted from itself."""
+    write(tmp_path, "none", p=0, **QUIET)
+    for name in ("Flip", "Resample"):
+        write(tmp_path, name, **{"noise": {"_target_": f"noisereg.noise.{name}", "p": 0.2}})
+    found = compared(tmp_path)
+    assert found.rows.groupby(["noise", "noise.p"]).size().tolist() == [3, 3, 3, 3]
+    assert found.differences[["noise", "noise.p", "key", "than"]].values.tolist() == [
+        ["Resample", 0.2, "noise", "Flip"],
+        ["Flip", 0.2, "noise.p", 0.0],
+        ["Resample", 0.2, "noise.p", 0.0],
+    ]
