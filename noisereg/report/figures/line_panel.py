@@ -124,10 +124,8 @@ def _extremes(base: alt.Chart, rows: pd.DataFrame, *, mark: str, at: Place) -> a
 
 
 def _spread(base: alt.Chart, rows: pd.DataFrame, *, form: str, at: Place) -> alt.Chart:
-    marks = base.mark_area(opacity=0.2)
-    if form != "band":
-        marks = base.mark_rule(strokeWidth=2, opacity=0.5 if form == "rows" else 1)
-    return marks.encode(**at("floor" if "floor" in rows else "low", "high"))
+    marks = {"band": base.mark_area(opacity=0.2), "rows": base.mark_rule(strokeWidth=1.5, opacity=0.5)}
+    return marks.get(form, base.mark_rule(strokeWidth=2)).encode(**at("floor" if "floor" in rows else "low", "high"))
 
 
 def _single_marks(base: alt.Chart, singles: pd.DataFrame, *, at: Place) -> alt.Chart:
@@ -217,8 +215,8 @@ def _x_scale(spec: PanelSpec, rows: pd.DataFrame) -> alt.Scale:
 
 def _value_axis(spec: PanelSpec, rows: pd.DataFrame, *, channel: str) -> Place:
     """Return what encodes the column of a value on its axis, and that of another end of it."""
-    axis = alt.Axis(format=chart_parts.NUMBER, labelOverlap=True)
-    if spec.log:
+    axis = alt.Axis(format=chart_parts.NUMBER, labelOverlap=True, grid=channel == "y")
+    if spec.log and channel == "y":
         decades = math.log10(rows["mean"].max()) - math.log10(rows["floor"].fillna(rows["mean"]).min())
         axis = alt.Axis(format="~g", labelOverlap=True, tickCount=int(min(5, max(1, decades))))
     scale = alt.Scale(type="log" if spec.log else "linear", zero=False, nice=False, padding=6)
