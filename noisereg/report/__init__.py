@@ -9,9 +9,10 @@ from noisereg.report.figures.chart_parts import Figure
 from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import save
 from noisereg.report.figures.panel import PanelSpec
-from noisereg.report.figures.usual import curve_panels, usual_panels
+from noisereg.report.figures.usual import curve_panels, end_panels, usual_panels
+from noisereg.statistics import Interval, bands, mean_interval, paired_means
 
-__all__ = ["Figure", "run_figures", "save"]
+__all__ = ["Figure", "Interval", "against_p", "bands", "curves", "mean_interval", "paired_means", "run_figures", "save"]
 
 
 def run_figures(
@@ -46,3 +47,44 @@ def run_figures(
         for name, some in panels.items()
         if some
     }
+
+
+def curves(frame: pd.DataFrame, *, title: str = "", subtitle: str = "") -> Figure:
+    """Draw errors, active neurons and weight norms over training, a colour for each p.
+
+    With several p and learning rates, each rate has a column of panels.
+
+    Args:
+        frame: one row for each replica and evaluation: step, epoch, p, seed, lr and arm if there are several, metrics.
+        title: of the figure.
+        subtitle: data and model in words; how many seeds and which interval are added to it.
+
+    Raises:
+        ValueError: if there is nothing to draw, a column is missing, or a replica has two rows for one step.
+
+    Example:
+        >>> rows = pd.DataFrame({"step": [0, 10], "epoch": [0, 1], "p": 0.1, "seed": 0, "test/error": [0.5, 0.4]})
+        >>> curves(rows, title="Hypercube").to_dict()["title"]["subtitle"]
+        ['one seed, no interval']
+    """
+    return draw_figure(curve_panels(frame), replicas=frame[:0], curves=frame, title=title, subtitle=subtitle)
+
+
+def against_p(replicas: pd.DataFrame | Sequence[Mapping[str, Any]], *, title: str = "", subtitle: str = "") -> Figure:
+    """Draw errors, active neurons and weight norms at the end of training against p, or else the learning rate or arm.
+
+    Args:
+        replicas: one row for each replica: p, seed, lr and arm if there are several, metrics.
+        title: of the figure.
+        subtitle: data and model in words; how many seeds and which interval are added to it.
+
+    Raises:
+        ValueError: if there is nothing to draw, a column is missing, or a replica has two rows.
+
+    Example:
+        >>> rows = [{"p": p, "seed": seed, "test/error": p / 2} for p in (0, 0.2) for seed in range(3)]
+        >>> against_p(rows, subtitle="hypercube").to_dict()["title"]["subtitle"]
+        ['hypercube', 'band or bar: 95 % t interval of the mean over 3 seeds']
+    """
+    rows = pd.DataFrame(replicas)
+    return draw_figure(end_panels(rows), replicas=rows, curves=rows[:0], title=title, subtitle=subtitle)
