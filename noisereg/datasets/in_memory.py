@@ -135,12 +135,12 @@ class InMemory(LightningDataModule, ABC):
         """Load the data if they are not, and move them to the trainer's device.
 
         Raises:
-            ValueError: if a label is not in [0, num_classes), or a size is larger than the data.
+            ValueError: if `load` returns no two splits, a label is not in [0, num_classes), inputs are not of
+                `input_shape`, or a size is larger than the data.
         """
         if not self.splits:
             loaded = self.load()
-            for split in loaded:
-                split.check_labels(self.num_classes)
+            self._check_loaded(loaded)
             self._all_labels = loaded[0].labels
             self.splits = self._divide_splits(*loaded)
         self.splits = {name: split.to(self.device) for name, split in self.splits.items()}
@@ -219,6 +219,26 @@ class InMemory(LightningDataModule, ABC):
         rank, world = self._rank_and_world()
         size, transform = self.eval_batch_size, self.eval_transform
         return BatchLoader(split, size, order="sequential", transform=transform, rank=rank, world=world)
+
+    def _check_loaded(self, loaded: Any) -> None:
+        """Raise ValueError for what a data set of the user's own has loaded, if it is not what the class says."""
+        require_positive(at_least=2, num_classes=getattr(self, "num_classes", None))
+        parts = loaded if isinstance(loaded, tuple | list) else [loaded]
+        if len(parts) != 2 or not all(isinstance(part, Split) for part in parts):
+            found = ", ".join(type(part).__name__ for part in parts)
+            raise ValueError(f"{type(self).__name__}.load must return two splits, train and test, got {found}")
+        if not all(map(len, parts)):
+            sizes = " and ".join(str(len(part)) for part in parts)
+            raise ValueError(f"{type(self).__name__}.load must return samples to train and to test on, got {sizes}")
+        for split in parts:
+            split.check_labels(self.num_classes)
+            self._check_shape(split)
+
+    def _check_shape(self, split: Split) -> None:
+        """Raise ValueError for inputs of another shape than that of the class, if nothing is to be made of them yet."""
+        shape = tuple(split.inputs.shape[1:])
+        if self.eval_transform is None and shape != tuple(self.input_shape):
+            raise ValueError(f"inputs must be of input_shape={tuple(self.input_shape)}, got samples of shape {shape}")
 
     def _divide_splits(self, train: Split, test: Split) -> dict[str, Split]:
         kept = self._choose_subset("train_size", self.train_size, n=len(train), step=0)

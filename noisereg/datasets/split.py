@@ -16,7 +16,8 @@ class Split:
         labels: (n,), int64 class indices.
 
     Raises:
-        ValueError: if one is no tensor, the two differ in length, or the labels are no vector of int64.
+        ValueError: if one is no tensor, the inputs are complex, the two differ in length, or the labels are no vector
+            of int64.
 
     Example:
         >>> split = Split(torch.eye(3), torch.tensor([0, 1, 1]))
@@ -31,6 +32,10 @@ class Split:
         for name, part in {"inputs": self.inputs, "labels": self.labels}.items():
             if not isinstance(part, Tensor):
                 raise ValueError(f"{name} must be a tensor, got {type(part).__name__}; torch.as_tensor makes one of it")
+        if self.inputs.is_complex():
+            raise ValueError(
+                "inputs must be real, got complex numbers; give their two parts, as torch.view_as_real does"
+            )
         if len(self.inputs) != len(self.labels):
             raise ValueError(f"inputs and labels must be of one length, got {len(self.inputs)} and {len(self.labels)}")
         if self.labels.ndim != 1 or self.labels.dtype != torch.int64:

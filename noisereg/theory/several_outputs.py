@@ -72,12 +72,13 @@ def verify_outputs(*, seeds: int = 20, samples: int = 50, d: int = 20, hidden: i
         inputs = rng.normal(s, Stream.TRAIN_DATA, 0, torch.arange(samples * d)).view(samples, d)
         labels = (_CLASSES * rng.uniform(s, Stream.TRAIN_LABEL, 0, torch.arange(samples))).long()
         for sample, label in zip(inputs.split(1), labels.split(1), strict=True):
-            wrong = (model(sample)[0].detach() > 0) != (torch.arange(_CLASSES) == label)
+            logits = model(sample)[0].detach()
+            wrong = ((logits > 0) != (torch.arange(_CLASSES) == label)) & (logits != 0)  # at 0 all neurons are silent
             hidden_change, output_changes = _measure_changes(model, sample, label)
             own += output_changes[wrong].tolist()
             shared += [hidden_change] if wrong.any() else []
-    shrinks = sum(change < 0 for change in own) / len(own)
-    share = sum(change < 0 for change in shared) / len(shared)
+    shrinks = sum(change < 0 for change in own) / max(len(own), 1)
+    share = sum(change < 0 for change in shared) / max(len(shared), 1)
     outputs = "With loss (3), the weights of each output that is wrong shrink at a small step: their share."
     layer = "The hidden weights, which all ten outputs share, shrink at most samples with a wrong output, not at all."
     grows = "With softmax the norms grow at a misclassified sample with logits 0.9 (its class), 1 and 0: d||W||^2/dt."

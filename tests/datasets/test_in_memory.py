@@ -218,3 +218,32 @@ def test_data_that_are_fresh_in_each_epoch_have_no_samples_to_name():
     data.setup()
     with pytest.raises(ValueError, match="each epoch has other samples"):
         data.training_samples()
+
+
+class Own(Numbered):
+    """A data set of a user's, with a slip."""
+
+    def __init__(self, num_classes=2, input_shape=(1,), loaded=None):
+        super().__init__()
+        self.num_classes, self.input_shape, self.loaded = num_classes, input_shape, loaded
+
+    def load(self):
+        return self.loaded or super().load()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("slip", "message"),
+    [
+        ({"num_classes": None}, "num_classes must be a whole number, at least 2, got None"),
+        ({"num_classes": 1}, "num_classes must be a whole number, at least 2, got 1"),
+        ({"input_shape": (2,)}, r"inputs must be of input_shape=\(2,\), got samples of shape \(1,\)"),
+        ({"loaded": number(4)}, "Own.load must return two splits, train and test, got Split$"),
+        ({"loaded": [number(4)]}, "Own.load must return two splits, train and test, got Split$"),
+        ({"loaded": (number(4), number(0))}, "Own.load must return samples to train and to test on, got 4 and 0"),
+        ({"loaded": (torch.ones(4), number(4))}, "Own.load must return two splits, .*, got Tensor, Split$"),
+    ],
+)
+def test_a_slip_in_a_data_set_of_ones_own_is_told_when_it_is_loaded(slip, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Own(**slip).setup()

@@ -38,6 +38,11 @@ def test_what_is_no_tensor_is_refused_with_the_way_to_one():
         Split(torch.zeros(3, 4), [0, 1, 2])
 
 
+def test_complex_inputs_are_refused_as_no_network_here_takes_them():
+    with pytest.raises(ValueError, match=r"^inputs must be real, got complex numbers"):
+        Split(torch.zeros(3, 4, dtype=torch.complex64), torch.zeros(3, dtype=torch.int64))
+
+
 @pytest.mark.parametrize(("label", "sample"), [(-1, 0), (3, 2), (255, 1)])
 def test_a_label_outside_the_classes_is_named(label, sample):
     labels = torch.tensor([0, 1, 2])
