@@ -1,6 +1,8 @@
 """What every loss shares: it is a function of the logits alone, one value for each class that the label could be."""
 
 from abc import ABC, abstractmethod
+from inspect import isfunction
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,6 +17,12 @@ class Loss(ABC):
 
     A net for two classes may have one output N(x), whose sign is the prediction: class 0 stands for -1, class 1 for +1.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Leave the formula of a parent's derivative to the parent: a class that computes another loss has another."""
+        super().__init_subclass__(**kwargs)
+        if "slope" not in vars(cls) and any(isfunction(value) for key, value in vars(cls).items() if key[:2] != "__"):
+            cls.slope = Loss.slope  # type: ignore[method-assign]
 
     @abstractmethod
     def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
@@ -50,7 +58,8 @@ class Loss(ABC):
     ) -> Float[Tensor, "batch outputs"]:
         """Compute the derivative of `per_sample` with respect to the logits, not to be differentiated again.
 
-        A loss that is trained by the thousand steps may define a formula in place of this.
+        A loss that is trained by the thousand steps may define a formula in place of this. Classes derived from it that
+        define methods of their own do not inherit the formula.
 
         Args:
             logits: outputs of the net, (batch, C), or (batch, 1) for two classes.

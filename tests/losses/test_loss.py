@@ -136,3 +136,39 @@ def test_the_mean_over_tokens_leaves_out_what_has_no_label(loss):
     if isinstance(loss, CrossEntropy):
         expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
         torch.testing.assert_close(loss(logits, labels), expected)
+
+
+class Steeper(Logistic):
+    def phi(self, xi):
+        return 3 * super().phi(xi)
+
+
+class Twice(CrossEntropy):
+    def per_class(self, logits):
+        return 2 * super().per_class(logits)
+
+
+class Weighted(Steeper):
+    def per_sample(self, logits, target):
+        return 5 * super().per_sample(logits, target)
+
+
+class Named(Hinge):
+    """Computes what its parent does."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "parent", "factor"),
+    [
+        (Steeper(), Logistic(), 3),
+        (Twice(), CrossEntropy(), 2),
+        (Weighted(), Logistic(), 15),
+        (Named(1.0), Hinge(1.0), 1),
+    ],
+    ids=_name,
+)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_slope_of_a_derived_loss_is_its_own(loss, parent, factor, outputs):
+    logits, target = _logits(4, outputs).detach(), torch.eye(max(outputs, 2), dtype=torch.float64)[[0, 1, 1, 0]]
+    torch.testing.assert_close(loss.slope(logits, target), factor * parent.slope(logits, target), rtol=1e-12, atol=0)
+    assert (type(loss).slope is type(parent).slope) == (factor == 1)
