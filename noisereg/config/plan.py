@@ -18,6 +18,13 @@ from noisereg.errors import ConfigError
 
 ENGINES = ("fused", "blocked", "stacked", "single")  # the fastest first
 MOST_SAMPLES = 128  # of a step of `fused`, whose loops keep the activations of all
+_CALLBACKS = {  # ours; the work of all but the last one is done by an engine that trains replicas at once
+    "sparsity": "noisereg.callbacks.SparsityMonitor",
+    "norms": "noisereg.callbacks.NormMonitor",
+    "gradients": "noisereg.callbacks.GradientMonitor",
+    "checkpoint": "noisereg.callbacks.RunCheckpoint",
+    "finite_loss": "noisereg.callbacks.FiniteLoss",
+}
 _TWO_LAYER = ("noisereg.models.TwoLayer", "noisereg.models.Neuron")
 _PRECISIONS = ("auto", "32-true", "32", "64-true", "64")  # auto is 32-true where an engine needs that
 _TRAINER_KEYS = {
@@ -133,15 +140,7 @@ class Plan:
 
         An engine that is asked for by name calls those of training steps, epochs and checkpoints.
         """
-        ours = {
-            "sparsity": "noisereg.callbacks.SparsityMonitor",
-            "norms": "noisereg.callbacks.NormMonitor",
-            "gradients": "noisereg.callbacks.GradientMonitor",
-            "checkpoint": "noisereg.callbacks.RunCheckpoint",
-            "finite_loss": "noisereg.callbacks.FiniteLoss",
-        }
-        sections = self.settings["callbacks"].items()
-        return next((name for name, section in sections if not same_target(section, ours.get(name, ""))), None)
+        return next(iter(_foreign_callbacks(self.settings)), None)
 
     def check_engine(self) -> None:
         """Refuse an engine that cannot train this.
@@ -157,6 +156,11 @@ def _as_whole(value: Any) -> Any:
     return int(value) if float(value).is_integer() else value
 
 
+def _foreign_callbacks(settings: Settings) -> list[str]:
+    sections = settings["callbacks"].items()
+    return [name for name, section in sections if not same_target(section, _CALLBACKS.get(name, ""))]
+
+
 def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[str, bool]:
     """Return what keeps an engine of many replicas from a training."""
     trainer, callbacks, workers = settings["trainer"], settings["callbacks"], settings.get("workers", 1)
@@ -167,7 +171,9 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
         for name, section in callbacks.items()
         if same_target(section, "noisereg.callbacks.SparsityMonitor") and (name != "sparsity" or section.get("name"))
     ]
+    replaced = [name for name in _foreign_callbacks(settings) if name in _CALLBACKS and name != "finite_loss"]
     return {
+        f"callbacks.{next(iter(replaced), '')} is another class than ours, which needs engine=single": bool(replaced),
         f"trainer.devices={trainer['devices']} needs engine=single": trainer["devices"] > 1,
         f"workers={workers} needs engine=single": workers not in ("auto", 1),
         f"trainer.precision={trainer['precision']} needs engine=single": str(trainer["precision"]) not in _PRECISIONS,

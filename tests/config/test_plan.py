@@ -147,6 +147,15 @@ def test_a_callback_that_is_not_ours_is_found_by_its_class():
     assert _plan(replaced).foreign_callback() == "sparsity"
 
 
+def test_a_class_in_the_place_of_a_callback_of_ours_is_for_single_alone():
+    stop = "lightning.pytorch.callbacks.EarlyStopping"
+    for name in ("sparsity", "norms", "gradients", "checkpoint"):
+        obstacles = _plan(f"callbacks.{name}._target_={stop}").obstacles()
+        reason = f"callbacks.{name} is another class than ours, which needs engine=single"
+        assert obstacles == dict.fromkeys(("fused", "blocked", "stacked"), reason)
+    assert _plan(f"callbacks.finite_loss._target_={stop}").obstacles() == {}
+
+
 @pytest.mark.parametrize("written", ["noise.p=[0]", "noise.p=[0.0]"])
 def test_a_replica_has_one_folder_however_its_values_are_written(written, tmp_path):
     plan = _plan(written, "optimizer.lr=[1.0,0.5]", "seed=3", "seeds=1")
