@@ -586,12 +586,59 @@ def _first_line(error: object) -> str:
 def _check_alike(models: Sequence[nn.Module]) -> None:
     if not models:
         raise ValueError("models must hold at least one network, got none")
-    first, *others = ((str(model), _describe_tensors(model)) for model in models)
-    for number, other in enumerate(others, start=1):
-        if other != first:
-            raise ValueError(
-                f"models must differ in the values of their weights only, but number {number} is built otherwise than 0"
-            )
+    if difference := describe_difference(models):
+        raise ValueError(f"models must differ in the values of their weights only, but {difference}")
+
+
+def describe_difference(models: Sequence[nn.Module]) -> str:
+    """Describe in what networks differ beside the values of their weights and buffers; nothing if they do not.
+
+    Numbers, texts, arrays and tensors that a module keeps are compared, also in lists and dictionaries: a stack has
+    those of the first network only.
+
+    Example:
+        >>> small, large = nn.Linear(4, 3), nn.Linear(4, 3)
+        >>> describe_difference([small, large])
+        ''
+        >>> large.scale = 2.0
+        >>> describe_difference([small, large])
+        'number 1 has another scale in Linear than number 0'
+    """
+    first = models[0]
+    structure, kept = (str(first), _describe_tensors(first)), _kept_values(first)
+    known = {id(first)}
+    for number, other in enumerate(models):
+        if id(other) in known:  # replicas of one seed may be one network
+            continue
+        known.add(id(other))
+        if (str(other), _describe_tensors(other)) != structure:
+            return f"number {number} is built otherwise than 0"
+        own = _kept_values(other)
+        if differing := [place for place in {**kept, **own} if kept.get(place) != own.get(place)]:
+            return f"number {number} has another {differing[0]} than number 0"
+    return ""
+
+
+def _kept_values(model: nn.Module) -> dict[str, Any]:
+    """Return what the modules of a network keep beside weights and buffers, in a form that can be compared."""
+    of_every_module = vars(nn.Module())
+    return {
+        f"{key} in {name or type(module).__name__}": _comparable(value)
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if key not in of_every_module
+    }
+
+
+def _comparable(value: Any) -> Any:
+    """Return a form of a value that is equal to that of an equal value; None of what cannot be told."""
+    if isinstance(value, Tensor | np.ndarray) and not isinstance(value, nn.Parameter):
+        return str(value.dtype), tuple(value.shape), repr(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_comparable(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): _comparable(part) for key, part in value.items()}
+    return repr(value) if isinstance(value, bool | int | float | complex | str | bytes) else None
 
 
 def _describe_tensors(model: nn.Module) -> list[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from noisereg.engine.engine import Engine
 from noisereg.engine.regularizer import why_not_penalised
 from noisereg.engine.sgd import Sgd
 from noisereg.engine.slopes import compiled_slope
-from noisereg.engine.stacked import StackedNetworks, why_not
+from noisereg.engine.stacked import StackedNetworks, describe_difference, why_not
 from noisereg.engine.stacked_engine import StackedEngine
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
@@ -105,6 +105,8 @@ def build_engine(name: str, plan: Plan, data: InMemory) -> Engine:
             sgd = Sgd(**{key: optimizer[key] for key in Sgd._fields if key in optimizer})
             steps = Fused(loss, threads=torch.get_num_threads(), sgd=sgd, **how)
         return TwoLayerEngine(Stack.of(networks), steps, loss)
+    if difference := describe_difference(networks):
+        raise ConfigError(f"engine=stacked cannot run: of the networks {difference}; take engine=single")
     rates = [replica["lr"] for replica in plan.replicas]
     stacked = StackedNetworks(
         networks,
@@ -156,6 +158,11 @@ def _trial_obstacle(plan: Plan, data: InMemory, network: nn.Module) -> dict[str,
     count = count_multiplications(network, inputs) * plan.settings["dataset"]["batch_size"]
     if plan.asked == "auto" and count > _MOST_OF_A_STEP:
         return {"stacked": f"a step of {count / 1e6:,.0f} million multiplications gains nothing by it"}
+    of_two_seeds = build_models(
+        plan.settings, plan.axes["seed"][:2], input_shape=data.input_shape, num_classes=data.num_classes
+    )
+    if difference := describe_difference([*of_two_seeds.values()]):
+        return {"stacked": f"{type(network).__name__} cannot be stacked: of two seeds {difference}"}
     return {}
 
 

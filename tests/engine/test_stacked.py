@@ -14,7 +14,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.functional import dropout
 from torch.optim import SGD, Adafactor, Adam, AdamW, Muon
 
-from noisereg.engine.stacked import StackedNetworks, why_not
+from noisereg.engine.stacked import StackedNetworks, describe_difference, why_not
 from noisereg.losses import CrossEntropy, Logistic
 from noisereg.models import MLP, ResNet
 
@@ -444,6 +444,27 @@ def test_finite_finds_the_replicas_with_a_weight_that_is_not():
     stacked.networks.output.weight.data[0, 0, 0] = torch.nan
     stacked.networks.linear1.bias.data[2, 0] = -torch.inf
     assert stacked.finite().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1.0, 2.0),
+        ("mean", "max"),
+        ([0, 2, 1], [1, 2, 0]),
+        ({"axis": 0}, {"axis": 1}),
+        (np.zeros(3), np.ones(3)),
+        ([torch.zeros(3)], [torch.ones(3)]),
+    ],
+)
+def test_networks_that_keep_other_values_are_no_stack(one, other):
+    models = [_mlp(0), _mlp(1), _mlp(2)]
+    for model, value in zip(models, (one, deepcopy(one), other), strict=True):
+        model.relu1.kept, model.relu1.function = value, lambda x: x  # of what cannot be compared nothing is said
+    assert describe_difference(models[:2]) == ""
+    assert describe_difference(models) == "number 2 has another kept in relu1 than number 0"
+    with pytest.raises(ValueError, match=r"differ in the values of their weights only, but number 2 has another kept"):
+        _stacked(models, SGD, rates=[0.1] * 3)
 
 
 def test_what_cannot_be_trained_is_refused():

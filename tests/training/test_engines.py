@@ -51,6 +51,18 @@ class Large(nn.Module):
         return (inputs[:, :1].expand(-1, 3000) @ wide)[:, : self.num_outputs]
 
 
+class Ordered(nn.Module):
+    """A network that takes its inputs in an order which its seed draws, and keeps that as a list."""
+
+    def __init__(self, input_shape, num_outputs, seed, odd=0):
+        super().__init__()
+        self.order = list(range(*input_shape))[:: -1 if seed == odd else 1]
+        self.output = nn.Linear(*input_shape, num_outputs)
+
+    def forward(self, inputs):
+        return self.output(inputs[:, self.order])
+
+
 def test_an_engine_is_not_tried_if_a_faster_one_can_train_the_run(monkeypatch):
     monkeypatch.setattr(engines, "why_not", lambda model, inputs: "it was tried")
     assert [choose(*overrides).name for overrides in ([], ["dataset.batch_size=129"])] == ["fused", "blocked"]
@@ -118,6 +130,18 @@ def test_a_step_of_many_multiplications_is_not_stacked_unless_that_is_asked_for(
     assert choice.passed_over == "not stacked, as a step of 36 million multiplications gains nothing by it"
     plan.settings["engine"] = "stacked"
     assert choose_for(plan, data).name == "stacked"
+
+
+def test_networks_that_differ_in_more_than_tensors_are_not_stacked(monkeypatch):
+    monkeypatch.setattr("noisereg.models.Ordered", Ordered, raising=False)
+    monkeypatch.setattr(Ordered, "__module__", "noisereg.models")
+    plan, data = make("dataset.batch_size=4", "seeds=3")
+    plan.settings["model"] = {"_target_": "noisereg.models.Ordered"}
+    reason = "Ordered cannot be stacked: of two seeds number 1 has another order in Ordered than number 0"
+    assert choose_for(plan, data) == Choice("single", f"not stacked, as {reason}")
+    plan.settings["model"]["odd"] = 2  # the seed of the third alone, which is built when the engine is
+    with pytest.raises(ConfigError, match=r"^engine=stacked cannot run: .* number 2 has .*; take engine=single$"):
+        build_engine(choose_for(plan, data).name, plan, data)
 
 
 def test_streamed_data_are_for_one_network_after_the_other():
