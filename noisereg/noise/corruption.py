@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from noisereg import rng
-from noisereg.noise.rule import Rule
+from noisereg.noise.rule import Rule, checked_law
 
 _MOST_TOKENS = 2**20  # of a sample: the numbers of two samples never meet
 
@@ -34,8 +34,8 @@ class Corruption:
         seed: of the run, in [0, 2**63); or one for each replica.
 
     Raises:
-        ValueError: if num_classes is below 2 or does not fit the rule, a seed is out of range, or the rules differ in
-            more than p.
+        ValueError: if num_classes is below 2 or does not fit the rule, its matrix is no law, a seed is out of range, or
+            the rules differ in more than p.
 
     Example:
         >>> from noisereg.noise import Resample
@@ -63,7 +63,7 @@ class Corruption:
         for other in self._rules:
             if replace(other, p=first.p) != first:
                 raise ValueError(f"the rules of a stack must differ in p alone, got {first} and {other}")
-        self._law = first.redraw_law(num_classes)
+        self._law = checked_law(first, num_classes)
         self._transition = first.transition(num_classes)
         self._cumulative = cumulative_law(self._law)
         self._assignment = _Assignment.of(self._rules)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from noisereg.noise.assigned import Assigned
 
+_TOLERANCE = 1e-5  # of a sum of probabilities in float32
+_MOST_SHOWN = 5  # entries of a row in an error
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
@@ -60,3 +63,28 @@ class Rule(ABC):
     def keeps_labels(self) -> bool:
         """Whether a sample has one label throughout, which may be wrong, and not another one in each epoch."""
         return self.frozen
+
+
+def checked_law(rule: Rule, num_classes: int) -> Float64[Tensor, "classes classes"]:
+    """Return the redraw law of a rule, which may be another's.
+
+    Raises:
+        ValueError: if it is no matrix of that many classes, or a row is no distribution.
+
+    Example:
+        >>> from noisereg.noise import Flip
+        >>> checked_law(Flip(p=0.1), 2).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+    law, name = rule.redraw_law(num_classes), f"{type(rule).__name__}.redraw_law"
+    found = tuple(law.shape) if isinstance(law, Tensor) else type(law).__name__
+    if found != (num_classes, num_classes):
+        raise ValueError(f"{name} must return a tensor of shape ({num_classes}, {num_classes}), got {found}")
+    law = law.double()  # as the draws are, which torch compares with their own kind alone
+    is_law = (law >= 0).all(dim=1) & ((law.sum(dim=1) - 1).abs() < _TOLERANCE)
+    if not is_law.all():
+        row = int((~is_law).nonzero()[0])
+        entries = ", ".join(f"{entry:g}" for entry in law[row, :_MOST_SHOWN].tolist())
+        more = ", ..." if num_classes > _MOST_SHOWN else ""
+        raise ValueError(f"each row of {name} must hold probabilities that sum to 1, row {row} is [{entries}{more}]")
+    return law

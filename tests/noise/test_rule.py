@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from noisereg.noise import Flip, NoNoise, Resample, Rule, Transition
+from noisereg.noise import Corruption, Flip, NoNoise, Resample, Rule, Transition
 
 RULES = [
     NoNoise,
@@ -54,3 +54,36 @@ def test_a_new_rule_is_its_redraw_law_alone():
 
     assert ToZero(p=0.5).transition(2).tolist() == [[1.0, 0.0], [0.5, 0.5]]
     assert ToZero(p=0.5).effective_rate(2) == 0.25
+
+
+class Own(Rule):
+    """A rule of a law that is given, as somebody else writes it."""
+
+    law = None
+
+    def redraw_law(self, num_classes):
+        return self.law
+
+
+@pytest.mark.parametrize(
+    ("law", "fault"),
+    [
+        (torch.ones(3, 3), r"each row of Own.redraw_law must hold probabilities that sum to 1, row 0 is \[1, 1, 1\]"),
+        (torch.tensor([[1, 0, 0], [0, 1, 0], [0, 1.5, -0.5]]), r"each row .* row 2 is \[0, 1.5, -0.5\]"),
+        (torch.full((3, 3), torch.nan), r"each row .* row 0 is \[nan, nan, nan\]"),
+        (torch.eye(2), r"Own.redraw_law must return a tensor of shape \(3, 3\), got \(2, 2\)"),
+        (torch.ones(3) / 3, r"Own.redraw_law must return a tensor of shape \(3, 3\), got \(3,\)"),
+        ([[1.0]], r"Own.redraw_law must return a tensor of shape \(3, 3\), got list"),
+    ],
+)
+def test_a_law_that_is_none_is_refused_before_anything_is_drawn(monkeypatch, law, fault):
+    monkeypatch.setattr(Own, "law", law)
+    with pytest.raises(ValueError, match=f"^{fault}$"):
+        Corruption(Own(p=0.5), num_classes=3, seed=0)
+
+
+def test_a_law_in_single_precision_draws_as_in_double(monkeypatch):
+    labels = torch.arange(300) % 3
+    drawn = Corruption(Resample(p=0.5), num_classes=3, seed=0)(labels, draw=0, index=torch.arange(300))
+    monkeypatch.setattr(Own, "law", torch.full((3, 3), 1 / 3))
+    assert torch.equal(Corruption(Own(p=0.5), num_classes=3, seed=0)(labels, draw=0, index=torch.arange(300)), drawn)
