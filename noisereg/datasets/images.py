@@ -102,9 +102,9 @@ class Images(InMemory):
 
     def drawn_samples(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
         """Return training images as they are drawn under a seed, augmented if that is asked for."""
-        samples = super().drawn_samples(index, draw, seed=seed)
         if not isinstance(self.train_transform, CropFlip):
-            return samples
+            return super().drawn_samples(index, draw, seed=seed)
+        samples = self.splits["train"].select(index)
         augment = CropFlip(self.train_transform.normalize, seed=seed)
         return Split(augment(samples.inputs, draw=draw, index=index), samples.labels)
 

@@ -33,8 +33,8 @@ class InMemory(LightningDataModule, ABC):
     """A data set that is loaded once, moved once to the training device, and indexed there.
 
     A subclass sets `num_classes` and `input_shape` and defines `load`. One whose samples are fresh each epoch also
-    defines `stream`. Subsets are drawn by sample from the stream SUBSET: a smaller one is part of a larger one, and
-    the validation samples stay the same when `train_size` grows.
+    defines `epoch_samples`. Subsets are drawn by sample from the stream SUBSET: a smaller one is part of a larger one,
+    and the validation samples stay the same when `train_size` grows.
 
     Args:
         train_size: training samples kept, validation included; None for all.
@@ -49,6 +49,9 @@ class InMemory(LightningDataModule, ABC):
     Attributes:
         splits: "train", "test" and, if asked for, "val", after `setup`.
         source: where the samples came from, in words, to be printed with results; by default the name of the class.
+        train_transform: from stored inputs to those of a training batch, such as random crops of this seed; set by a
+            subclass, at the latest in its `setup`. None for the inputs as they are.
+        eval_transform: the same for batches of evaluation.
 
     Raises:
         ValueError: for a size that is no positive number, or larger than the data.
@@ -135,8 +138,8 @@ class InMemory(LightningDataModule, ABC):
         """Load the data if they are not, and move them to the trainer's device.
 
         Raises:
-            ValueError: if `load` returns no two splits, a label is not in [0, num_classes), inputs are not of
-                `input_shape`, or a size is larger than the data.
+            ValueError: if `load` returns no two splits, a label is not in [0, num_classes), inputs are not finite or not
+                of `input_shape`, or a size is larger than the data.
         """
         if not self.splits:
             loaded = self.load()
@@ -147,8 +150,8 @@ class InMemory(LightningDataModule, ABC):
 
     @property
     def varies(self) -> bool:
-        """Whether a training sample has another input each time that it is drawn."""
-        return self.fresh_each_epoch
+        """Whether a training sample may have another input each time that it is drawn; known after `setup`."""
+        return self.fresh_each_epoch or self.train_transform is not self.eval_transform
 
     @property
     def depends_on_seed(self) -> bool:
@@ -156,8 +159,20 @@ class InMemory(LightningDataModule, ABC):
         return True
 
     def drawn_samples(self, index: Int64[Tensor, " k"], draw: Int64[Tensor, " k"], *, seed: int) -> Split:
-        """Return training samples as they are drawn under a seed, which may be another one than that of the data."""
-        return self.splits["train"].select(index)
+        """Return training samples as they are drawn under a seed, transformed for training.
+
+        The seed is that of the data, unless `depends_on_seed` is false: such a subclass with a `train_transform` of its
+        own defines this too.
+
+        Raises:
+            ValueError: if the transform may be that of another seed.
+        """
+        samples = self.splits["train"].select(index)
+        if self.train_transform is None:
+            return samples
+        if seed != self.seed and self.train_transform is not self.eval_transform:
+            raise ValueError(f"{type(self).__name__} must define drawn_samples, as its transform is that of one seed")
+        return Split(self.train_transform(samples.inputs, draw=draw, index=index), samples.labels)
 
     @property
     def device(self) -> torch.device:
@@ -232,6 +247,7 @@ class InMemory(LightningDataModule, ABC):
             raise ValueError(f"{type(self).__name__}.load must return samples to train and to test on, got {sizes}")
         for split in parts:
             split.check_labels(self.num_classes)
+            split.check_inputs()
             self._check_shape(split)
 
     def _check_shape(self, split: Split) -> None:

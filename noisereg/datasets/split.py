@@ -62,6 +62,21 @@ class Split:
                 f"labels must be in [0, {num_classes}), got {int(self.labels[sample])} for sample {sample}"
             )
 
+    def check_inputs(self) -> None:
+        """Raise ValueError if an input is infinite or nan, or belongs to a graph that gradients go through.
+
+        Example:
+            >>> Split(torch.tensor([[1.0], [torch.nan]]), torch.tensor([0, 1])).check_inputs()
+            Traceback (most recent call last):
+            ValueError: inputs must be finite, got nan in sample 1
+        """
+        if self.inputs.requires_grad:
+            raise ValueError("inputs must need no gradients; take inputs.detach()")
+        if not self.inputs.is_floating_point() or bool(self.inputs.isfinite().all()):
+            return
+        sample, *place = (~self.inputs.isfinite()).nonzero()[0].tolist()
+        raise ValueError(f"inputs must be finite, got {float(self.inputs[sample, *place])} in sample {sample}")
+
     def to(self, device: torch.device | str) -> "Split":
         """Move both tensors; a split that is there already is not copied."""
         return Split(self.inputs.to(device), self.labels.to(device))

@@ -182,6 +182,8 @@ class ReplicaData(LightningDataModule):
                 streams = [data.epoch_samples(epoch) for epoch in epochs.tolist()]
                 samples = Split(*(torch.cat(tensors) for tensors in zip(*map(_parts, streams), strict=True)))
                 samples = samples.select(torch.arange(len(samples))[cut])
+                if data.train_transform is not None:
+                    samples = Split(data.train_transform(samples.inputs, draw=draw, index=mine), samples.labels)
             else:
                 samples = data.drawn_samples(mine, draw, seed=self._distinct[slot])
             inputs.append(self._prepare(samples.inputs))

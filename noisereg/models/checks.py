@@ -45,7 +45,7 @@ def describe_tokens(tokens: Int64[Tensor, "*shape"], num_kinds: int) -> str:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raise ValueError for a network that has no weight to train, or one whose size is not known before it is called.
+    """Raise ValueError for a network without a weight to train, or with one that is not finite or of no size as yet.
 
     Example:
         >>> check_weights(nn.Sequential(nn.LazyLinear(2)))
@@ -57,6 +57,8 @@ def check_weights(model: nn.Module) -> None:
         raise ValueError(f"{name} must know the sizes of its weights, got {lazy[0]} without: take those of input_shape")
     if not any(weight.requires_grad for weight in weights.values()):
         raise ValueError(f"{name} must have weights that are trained, got none with requires_grad")
+    if wild := [key for key, weight in weights.items() if not bool(weight.isfinite().all())]:
+        raise ValueError(f"{name} must begin with finite weights, {wild[0]} has infinite or nan ones")
 
 
 def check_names(model: nn.Module) -> None:

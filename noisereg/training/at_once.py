@@ -86,6 +86,20 @@ class AllAtOnce(Training):
         self.num_weights = sum(weight[0].numel() for weight in networks.networks.parameters())
         self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
 
+    def build_data(self, seed: int) -> InMemory:
+        """Build the data of a seed, or return those that are there already.
+
+        Raises:
+            ConfigError: if the files are others by now, or the data are of another size than those of the first seed.
+        """
+        data = super().build_data(seed)
+        if (own := _sizes(data)) != (first := _sizes(self.data)):
+            raise ConfigError(
+                f"{type(data).__name__} has {own} for seed {seed} and {first} for seed {self.data.seed}, "
+                "and replicas that are trained at once need as many: take engine=single"
+            )
+        return data
+
     def _callbacks(self, seeds: list[int]) -> list[Callback]:
         settings, timeline = self.settings, self.timeline
         network = None if isinstance(self._engine, TwoLayerEngine) else build_trial(settings, self.data)
@@ -136,6 +150,10 @@ class AllAtOnce(Training):
         own = deepcopy(model)
         self._engine.copy_to(own, number)
         return analyse(own, self.fit_data.data_of(number), device=self.device)
+
+
+def _sizes(data: InMemory) -> str:
+    return f"{data.epoch_size:,} training samples and {data.num_classes} classes"
 
 
 def build_timeline(settings: Settings, *, n: int) -> Timeline:

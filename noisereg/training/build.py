@@ -24,12 +24,14 @@ from noisereg.config.plan import Plan
 from noisereg.config.sections import built_sections
 from noisereg.datasets import InMemory
 from noisereg.engine.regularizer import Regularizer
-from noisereg.errors import ConfigError
+from noisereg.errors import ConfigError, DatasetError
 from noisereg.losses import Loss
 from noisereg.metrics import eval_mode
 from noisereg.models.checks import check_names, check_weights
 from noisereg.noise import FileLabels, Rule, Schedule, check_schedule
+from noisereg.noise.rule import checked_law
 
+_UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _KINDS: dict[str, type] = {
     "noise": Rule,
     "noise.schedule": Schedule,
@@ -45,9 +47,37 @@ def build_data(settings: Settings, seed: int) -> InMemory:
     """Build the data set of a seed and load it, so that a fault in its files ends the run before it begins."""
     data = build("dataset", settings["dataset"], seed=seed)
     with as_data_config_error(data):
-        data.prepare_data()
-        data.setup()
+        try:
+            data.prepare_data()
+            data.setup()
+        except _UNREADABLE as error:
+            raise DatasetError(f"{error.filename} cannot be read ({error.strerror or error})") from error
+        if not getattr(data, "streamed", False):
+            _check_inputs(data, weight_dtype(settings))
     return data
+
+
+def _check_inputs(data: InMemory, dtype: torch.dtype) -> None:
+    """Check that a sample of each split, as it is evaluated, is of the shape and the precision of a network's inputs.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    first, name = torch.zeros(1, dtype=torch.int64), type(data).__name__
+    for key, split in data.splits.items():
+        inputs = split.select(first).inputs
+        if data.eval_transform is not None:
+            inputs = data.eval_transform(inputs, draw=first, index=first)
+        if (shape := tuple(inputs.shape[1:])) != tuple(data.input_shape):
+            raise ValueError(
+                f"the inputs of {name} must have the shape {tuple(data.input_shape)} of its input_shape, "
+                f"got {shape} in the {key} split"
+            )
+        if inputs.dtype not in (torch.float32, dtype):
+            kind = str(inputs.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"the inputs of {name} must be float32, got {kind} in the {key} split; return inputs.float()"
+            )
 
 
 def build_model(settings: Settings, seed: int, *, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
@@ -80,6 +110,7 @@ def build_models(
     for seed in others:
         with as_config_error("model"), rng.library_generator(seed):
             models[seed] = make(**given, seed=seed)
+            check_weights(models[seed])
     return models
 
 
@@ -126,7 +157,8 @@ def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outp
     if found != (num, num_outputs):
         where = " for a batch of one" if num == 1 else " in training mode" if model.training else ""
         shape = f"({'batch' if num > 1 else 1}, {num_outputs})"
-        mend = "; return its .logits" if isinstance(getattr(logits, "logits", None), torch.Tensor) else ""
+        mend = "" if isinstance(logits, torch.Tensor) else "; return the logits alone"
+        mend = "; return its .logits" if isinstance(getattr(logits, "logits", None), torch.Tensor) else mend
         raise ValueError(f"{type(model).__name__} must return logits of shape {shape}{where}, got {found}{mend}")
     if not logits.requires_grad:
         raise ValueError(
@@ -160,6 +192,22 @@ def check_training_mode(settings: Settings, data: InMemory, network: torch.nn.Mo
         ) from error
 
 
+def check_loss(settings: Settings, data: InMemory) -> None:
+    """Check that the loss, which may be another's, has a value for each class of each sample.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    loss, num_classes, num_outputs = build_loss(settings), data.num_classes, _num_outputs(settings, data.num_classes)
+    with as_config_error("loss"):
+        found = loss.per_class(torch.zeros(2, num_outputs))
+        if (shape := tuple(found.shape)) != (2, num_classes):
+            raise ValueError(
+                f"{type(loss).__name__}.per_class must return the shape (2, {num_classes}) for two samples of "
+                f"{num_classes} classes and {num_outputs} outputs each, got {shape}"
+            )
+
+
 def example_inputs(input_shape: tuple[int, ...], *, num: int = 2) -> torch.Tensor:
     """Make inputs for a trial of a network: from 0 to 1, which may also stand for tokens."""
     return torch.linspace(0, 1, num * math.prod(input_shape)).view(num, *input_shape)
@@ -182,7 +230,7 @@ def build_rule(settings: Settings, p: float, *, num_classes: int) -> Rule:
     rule = build("noise", {**section, "p": p})
     if not isinstance(rule, FileLabels):
         with as_config_error("noise", type(rule)):  # a matrix may be of another number of classes
-            rule.redraw_law(num_classes)
+            checked_law(rule, num_classes)
     return rule
 
 

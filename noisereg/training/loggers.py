@@ -44,7 +44,11 @@ def open_loggers(described: RunDescription, *, announce: Callable[[str], None] =
         own: Any = build(key, section)
         if not isinstance(own, Logger):
             raise ConfigError(f"{key}: {type(own).__name__} must be derived from {Logger.__module__}.{Logger.__name__}")
-        loggers.append(OwnLogger(own, described.config, key=key))
+        try:
+            loggers.append(OwnLogger(own, described.config, key=key))
+        except Exception as error:  # the first that is asked of it is to log the configuration
+            text = hide_secrets(" ".join(str(error).split()))
+            raise ConfigError(f"{key}: {type(error).__name__}: {text}; leave it out") from error
         announce(f"logger  {name}: {type(own).__name__}")
     return loggers
 

@@ -12,7 +12,7 @@ from noisereg.config.plan import Plan
 from noisereg.errors import ConfigError, DiskError
 from noisereg.files.disk import check_space
 from noisereg.training.at_once import AllAtOnce
-from noisereg.training.build import build_data, build_trial, check_training_mode
+from noisereg.training.build import build_data, build_trial, check_loss, check_training_mode
 from noisereg.training.engines import build_engine, choose_engine, is_long
 from noisereg.training.one_by_one import OneByOne, OneNetwork
 from noisereg.training.precision import choose_precision
@@ -42,6 +42,7 @@ def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mappin
     data = build_data(settings, plan.replicas[0]["seed"])
     network = build_trial(settings, data)
     check_training_mode(settings, data, network)
+    check_loss(settings, data)
     choice = choose_engine(plan, data, network)
     where: Any = {"folder": folder, "console": console}
     training: Training

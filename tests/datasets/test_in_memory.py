@@ -220,6 +220,9 @@ def test_data_that_are_fresh_in_each_epoch_have_no_samples_to_name():
         data.training_samples()
 
 
+NAN = Split(torch.full((3, 1), torch.nan), torch.zeros(3, dtype=torch.int64))
+
+
 class Own(Numbered):
     """A data set of a user's, with a slip."""
 
@@ -241,6 +244,7 @@ class Own(Numbered):
         ({"loaded": number(4)}, "Own.load must return two splits, train and test, got Split$"),
         ({"loaded": [number(4)]}, "Own.load must return two splits, train and test, got Split$"),
         ({"loaded": (number(4), number(0))}, "Own.load must return samples to train and to test on, got 4 and 0"),
+        ({"loaded": (number(3), NAN)}, "inputs must be finite, got nan in sample 0$"),
         ({"loaded": (torch.ones(4), number(4))}, "Own.load must return two splits, .*, got Tensor, Split$"),
     ],
 )

@@ -50,3 +50,18 @@ def test_a_label_outside_the_classes_is_named(label, sample):
     labels[sample] = label
     with pytest.raises(ValueError, match=rf"^labels must be in \[0, 3\), got {label} for sample {sample}$"):
         Split(torch.zeros(3), labels).check_labels(3)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_an_input_that_is_not_finite_is_named(value):
+    inputs = torch.zeros(3, 2, 2)
+    Split(inputs, torch.zeros(3, dtype=torch.int64)).check_inputs()
+    inputs[2, 0, 1] = value
+    with pytest.raises(ValueError, match=rf"^inputs must be finite, got {value} in sample 2$"):
+        Split(inputs, torch.zeros(3, dtype=torch.int64)).check_inputs()
+
+
+def test_inputs_with_a_graph_are_refused():
+    split = Split(torch.zeros(3, 2, requires_grad=True), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"^inputs must need no gradients; take inputs.detach\(\)$"):
+        split.check_inputs()

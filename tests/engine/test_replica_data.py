@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from noisereg.datasets import Gaussian, Hypercube, Split, StandardBasis
+from noisereg.datasets import Gaussian, Hypercube, InMemory, Split, StandardBasis
 from noisereg.datasets.images import Images, Statistics
 from noisereg.engine import replica_data as replicas
 from noisereg.engine.chunks import Timeline
@@ -34,6 +34,31 @@ class Kept(Noise):
         return test, train
 
 
+class _Moves(InMemory):
+    """Moves each draw by an amount of its own in training, and all by the same one in evaluation."""
+
+    def setup(self, stage="fit"):
+        super().setup(stage)
+        self.train_transform = move_by_draw(self.seed)
+        self.eval_transform = lambda inputs, *, draw, index: inputs + 0.5
+
+
+class Moved(_Moves, Hypercube):
+    pass
+
+
+class MovedStream(_Moves, Gaussian):
+    pass
+
+
+class MovedAlike(Moved):
+    depends_on_seed = False
+
+
+def move_by_draw(seed):
+    return lambda inputs, *, draw, index: inputs + (1000 * seed + 10 * draw + index / N)[:, None]
+
+
 def maker(kind, **options):
     """A function from a seed to its data, set up, and the list of the seeds for which it was called."""
     calls = []
@@ -54,6 +79,8 @@ KINDS = {
     "validation": (Hypercube, {"d": 4, "train_size": N + 2, "val_size": 2, "test_size": 5, "train_eval_size": 3}),
     "gaussian": (Gaussian, {"d": 4, "train_size": N, "test_size": 5}),
     "standard basis": (StandardBasis, {"d": 4, "train_size": N}),
+    "transform of its own": (Moved, {"d": 4, "train_size": N, "test_size": 5}),
+    "transform of its own, fresh samples": (MovedStream, {"d": 4, "train_size": N}),
     "images": (Noise, {**IMAGES, "augment": False}),
     "augmented images": (Noise, {**IMAGES, "augment": True}),
     "augmented images, replacement": (Noise, {**IMAGES, "augment": True, "order": "replacement"}),
@@ -198,3 +225,10 @@ def test_it_says_of_the_data_what_lightning_and_the_run_ask_for():
     data, _ = replica_data("gaussian")
     assert data.num_classes == 2
     assert data.source == "Gaussian inputs, fresh in every epoch"
+
+
+def test_a_transform_of_one_seed_is_not_taken_for_that_of_another():
+    make, _ = maker(MovedAlike, d=4, train_size=N, test_size=5)
+    chunks = iter(ReplicaData(make, SEEDS, PLAN, prepare=features).train_dataloader())
+    with pytest.raises(ValueError, match=r"^MovedAlike must define drawn_samples, as its transform"):
+        next(chunks)

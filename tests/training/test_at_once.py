@@ -8,6 +8,7 @@ from rich.console import Console
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, StepLR
 
 from noisereg.config.composing import compose_settings
+from noisereg.datasets import Hypercube
 from noisereg.engine.chunks import Timeline
 from noisereg.errors import ConfigError
 from noisereg.training.at_once import AllAtOnce, build_timeline, learning_rates
@@ -149,3 +150,17 @@ def test_networks_are_analysed_alike_by_one_thread_and_by_several(trained):
 def test_callbacks_whose_work_the_engine_does_have_their_arguments_checked(override, words, tmp_path):
     with pytest.raises(ConfigError, match=re.escape(words)):
         prepare(compose_settings(*SMALL, override), folder=tmp_path, console=QUIET)
+
+
+def test_data_of_another_size_for_another_seed_are_refused(monkeypatch, tmp_path):
+    setup = Hypercube.setup
+
+    def of_other_size(data, stage="fit"):
+        setup(data, stage)
+        data.splits["train"] = data.splits["train"].select(torch.arange(12 - data.seed))
+
+    monkeypatch.setattr(Hypercube, "setup", of_other_size)
+    with pytest.raises(
+        ConfigError, match=r"^Hypercube has 11 training samples and 2 classes for seed 1 and 12 .* take engine=single$"
+    ):
+        prepare(compose_settings(*SMALL, "seeds=2", "noise.p=0.1"), folder=tmp_path, console=QUIET).train()

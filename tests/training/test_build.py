@@ -1,11 +1,14 @@
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from noisereg.config.composing import compose_settings
-from noisereg.datasets import Hypercube
+from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
+from noisereg.losses import Logistic
 from noisereg.models import TwoLayer
 from noisereg.noise import Linear, Resample
 from noisereg.training.build import (
@@ -19,6 +22,7 @@ from noisereg.training.build import (
     build_rule,
     build_schedule,
     build_trial,
+    check_loss,
     check_training_mode,
 )
 
@@ -36,6 +40,17 @@ def test_two_classes_have_one_output_and_more_have_one_each():
 def test_a_number_of_outputs_that_does_not_fit_the_classes_is_refused(outputs, num_classes):
     with pytest.raises(ConfigError, match=f"model.num_outputs={outputs} does not fit the {num_classes} classes"):
         build_model(compose_settings(f"model.num_outputs={outputs}"), 0, input_shape=(5,), num_classes=num_classes)
+
+
+@pytest.mark.parametrize("bad_seed", [0, 2])
+def test_a_network_that_begins_with_weights_that_are_not_finite_is_refused(monkeypatch, bad_seed):
+    def spoil(model, *, seed, **_):
+        torch.nn.init.constant_(model.output.weight, torch.nan if seed == bad_seed else 1.0)
+
+    monkeypatch.setattr("noisereg.models.two_layer.initialize", spoil)
+    words = r"^model: TwoLayer must begin with finite weights, output.weight has infinite or nan ones$"
+    with pytest.raises(ConfigError, match=words):
+        build_models(compose_settings(), [0, 1, 2], input_shape=(5,), num_classes=2)
 
 
 def test_a_neuron_has_one_output_and_so_two_classes():
@@ -204,7 +219,7 @@ def test_a_network_that_knows_nothing_of_its_seed_starts_from_it_all_the_same():
 
 
 @pytest.mark.usefixtures("_plain")
-@pytest.mark.parametrize(("returns", "found"), [("both", "tuple"), ("one", r"\(2, 1\)")])
+@pytest.mark.parametrize(("returns", "found"), [("both", "tuple; return the logits alone"), ("one", r"\(2, 1\)")])
 def test_a_network_that_returns_no_logits_is_refused_in_one_line(returns, found):
     settings = {"model": {"_target_": "noisereg.models.Plain", "returns": returns}}
     with pytest.raises(ConfigError, match=rf"^model: Plain must return logits of shape \(batch, 3\), got {found}$"):
@@ -242,7 +257,8 @@ def _check_plain(returns, *, num_samples, batch_size, **trainer):
 
 @pytest.mark.usefixtures("_plain")
 def test_a_network_that_returns_something_else_in_training_mode_is_refused_in_one_line():
-    line = r"^model: Plain must return logits of shape \(batch, 1\) in training mode, got tuple$"
+    shape = r"shape \(batch, 1\) in training mode, got tuple"
+    line = rf"^model: Plain must return logits of {shape}; return the logits alone$"
     with pytest.raises(ConfigError, match=line):
         _check_plain("both in training", num_samples=8, batch_size=4)
 
@@ -278,3 +294,51 @@ def test_a_batch_of_one_sample_that_batch_norm_cannot_be_trained_on_is_refused(n
 )
 def test_batches_that_a_network_can_be_trained_on_pass(returns, num_samples, batch_size, trainer):
     _check_plain(returns, num_samples=num_samples, batch_size=batch_size, **trainer)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (torch.Tensor.double, r"must be float32, got float64 in the test split; return inputs.float\(\)"),
+        (torch.Tensor.half, r"must be float32, got float16 in the test split; return inputs.float\(\)"),
+        (torch.Tensor.byte, r"must be float32, got uint8 in the test split; return inputs.float\(\)"),
+    ],
+)
+def test_inputs_that_no_network_of_the_run_takes_are_refused(monkeypatch, change, fault):
+    train, test = Hypercube().load()
+    monkeypatch.setattr(Hypercube, "load", lambda self: (train, Split(change(test.inputs), test.labels)))
+    with pytest.raises(ConfigError, match=f"^the inputs of Hypercube {fault}$"):
+        build_data(compose_settings(), 0)
+
+
+def test_a_transform_that_makes_another_shape_is_refused(monkeypatch):
+    monkeypatch.setattr(Hypercube, "eval_transform", lambda self, inputs, **_: inputs[:, 1:])
+    words = r"^the inputs of Hypercube must have the shape \(60,\) of its input_shape, got \(59,\) in the train split$"
+    with pytest.raises(ConfigError, match=words):
+        build_data(compose_settings(), 0)
+
+
+def test_inputs_in_the_precision_of_the_run_and_transformed_ones_are_taken(monkeypatch):
+    train, test = (Split(split.inputs.double(), split.labels) for split in Hypercube().load())
+    monkeypatch.setattr(Hypercube, "load", lambda self: (train, test))
+    assert build_data(compose_settings("trainer.precision=64-true"), 0).splits["test"].inputs.dtype == torch.float64
+    monkeypatch.setattr(Hypercube, "eval_transform", lambda self, inputs, **_: inputs.float())
+    build_data(compose_settings(), 0)
+
+
+@pytest.mark.parametrize(("num_classes", "shape"), [(2, "(2, 1)"), (3, "(2, 3, 1)")])
+def test_a_loss_without_a_value_for_each_class_is_refused(monkeypatch, num_classes, shape):
+    kinds = {2: lambda loss, logits: logits.softmax(1), 3: lambda loss, logits: logits[..., None]}
+    monkeypatch.setattr(Logistic, "per_class", kinds[num_classes])
+    settings = compose_settings("dataset.train_size=4", "dataset.test_size=4")
+    data = build_data(settings, 0)
+    data.num_classes = num_classes
+    words = rf"^loss: Logistic.per_class must return the shape \(2, {num_classes}\) for .* got {re.escape(shape)}$"
+    with pytest.raises(ConfigError, match=words):
+        check_loss(settings, data)
+
+
+def test_a_file_that_a_data_set_of_the_users_own_does_not_find_is_named(monkeypatch):
+    monkeypatch.setattr(Hypercube, "load", lambda self: Path("nowhere/x.npy").read_bytes())
+    with pytest.raises(ConfigError, match=r"^nowhere/x.npy cannot be read \(No such file or directory\)$"):
+        build_data(compose_settings(), 0)

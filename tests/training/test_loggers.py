@@ -1,4 +1,5 @@
 import pytest
+from lightning.pytorch.loggers import CSVLogger
 
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
@@ -36,3 +37,13 @@ def test_the_line_of_a_logger_holds_no_secret(tmp_path, monkeypatch):
     said = []
     open_loggers(described(tmp_path, "logger=mlflow"), announce=said.append)
     assert said == ["MLflow  7 in ***host/track"]
+
+
+def test_a_logger_of_the_users_own_that_takes_no_configuration_is_refused_in_one_line(tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise OSError("no\nroom")
+
+    monkeypatch.setattr(CSVLogger, "log_hyperparams", refuse)
+    own = f"+logger.own.mine={{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: {tmp_path}}}"
+    with pytest.raises(ConfigError, match=r"^logger.own.mine: OSError: no room; leave it out$"):
+        open_loggers(described(tmp_path, "logger=csv", own))
