@@ -1,6 +1,7 @@
 """A command line, checked whole: every run that it stands for, before the first one starts."""
 
 import os
+import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,13 +81,21 @@ def expand_resume(overrides: Sequence[str]) -> list[str]:
         return list(overrides)
     if not folders[-1]:
         raise ConfigError("resume= must name the folder of a run; the one that you are in is .")
-    folder = Path(folders[-1]).expanduser()
+    folder = Path(_without_quotes(folders[-1])).expanduser()
     recorded = recorded_overrides(folder)
     folder = folder.resolve()
     if folder.name in [item.value() for item in parse_overrides(recorded) if item.key_or_group == "arm"]:
         folder = folder.parent  # an arm has a folder of its own in that of its run
     others = [override for override in overrides if not override.startswith("resume=")]
     return [*recorded, *others, f"hydra.run.dir={quote_value(str(folder))}"]
+
+
+def _without_quotes(text: str) -> str:
+    """Return a folder's name without the quotes that hydra.run.dir takes; a folder that is there keeps its own."""
+    if not re.fullmatch(r"(['\"]).*\1", text) or Path(text).exists():
+        return text
+    (item,) = parse_overrides([f"resume={text}"])
+    return str(item.value())
 
 
 def check_command_line(arguments: Sequence[str]) -> Sweep | RunFolder | None:

@@ -113,3 +113,13 @@ def test_a_folder_without_a_record_is_refused_though_hydra_has_left_overrides_th
     write_record(tmp_path / "p=0", "python train.py")
     with pytest.raises(ConfigError, match=rf"it holds the runs {tmp_path}/p=0$"):
         complete_arguments([f"resume={tmp_path}"])
+
+
+@pytest.mark.parametrize("given", ['"a b, ü"', "'a b, ü'", "a b, ü"])
+def test_the_folder_of_resume_may_be_quoted_as_it_was_in_hydra_run_dir(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a b, ü", '"b"'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps({"command": f"train.py seed={len(name)}"}))
+    assert complete_arguments([f"resume={given}"]) == ["seed=6", f"hydra.run.dir='{tmp_path}/a b, ü'"]
+    assert complete_arguments(['resume="b"'])[0] == "seed=3"
