@@ -138,8 +138,8 @@ class InMemory(LightningDataModule, ABC):
         """Load the data if they are not, and move them to the trainer's device.
 
         Raises:
-            ValueError: if `load` returns no two splits, a label is not in [0, num_classes), inputs are not finite or not
-                of `input_shape`, or a size is larger than the data.
+            ValueError: if `load` returns no two splits, a label is not in [0, num_classes), inputs are not finite or
+                not of `input_shape`, or a size is larger than the data.
         """
         if not self.splits:
             loaded = self.load()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from noisereg.files.disk import disk_error
+from noisereg.files.disk import disk_error, make_folder
 
 _WITHOUT_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)  # from disks on which a rename is as safe as it will be
 _LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as `write_atomically` names what it has not moved yet
@@ -39,7 +39,7 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object],
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         raw = _Watched(temporary, "xb")
     except OSError as error:
         raise disk_error(error, path) or error from error

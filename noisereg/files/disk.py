@@ -17,10 +17,13 @@ _WORDS = {
     errno.EFBIG: "file too large for the disk",
     errno.EIO: "disk error",
     errno.ESTALE: "network disk lost",
+    errno.EISDIR: "a folder is in the place of the file",
+    errno.ENOTDIR: "a file is in the place of a folder",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MENDS = {
-    errno.ENOSPC: "make room and give the same command again",
-    errno.EDQUOT: "make room and give the same command again",
+    **dict.fromkeys(_FULL, "make room and give the same command again"),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR), "remove it and give the same command again"),
 }
 _OTHER_MEND = "let it be written to, or name another folder by hydra.run.dir"
 
@@ -41,6 +44,18 @@ def check_writable(folder: Path, *, num_bytes: int) -> None:
         os.fsync(file.fileno())
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder if it does not exist, with those above it.
+
+    Raises:
+        OSError: as the system has it; NotADirectoryError if a file is in its place.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+
+
 def check_space(folder: Path, need: int) -> None:
     """Check that a run's folder can be written to and has room, before any work is done.
 
@@ -58,7 +73,7 @@ def check_space(folder: Path, need: int) -> None:
         []
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         check_writable(folder, num_bytes=4096)
     except OSError as error:
         raise disk_error(error, folder / "probe") or error from None
@@ -87,7 +102,7 @@ def disk_error(error: OSError, path: Path, *, written: int = 0) -> DiskError | N
         return None
     words, mend = _WORDS[code], _MENDS.get(code, _OTHER_MEND)
     where = f"while writing {path}"
-    if code in _MENDS:
+    if code in _FULL:
         existing = existing_folder(path.parent)
         if code == errno.ENOSPC and _has_no_inode(existing):
             text = f"no room for another file in {path.parent}, whose disk has no free inodes, {where}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from noisereg.files.atomic import write_atomically
-from noisereg.files.disk import disk_error
+from noisereg.files.disk import disk_error, make_folder
 
 COPIES = ("curves-1.jsonl", "curves-2.jsonl")
 
@@ -57,7 +57,7 @@ class Journal:
         for name in COPIES:
             path = self._folder / name
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self._folder)
                 with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as file:
                     file.truncate(self._size)
                     file.seek(self._size)

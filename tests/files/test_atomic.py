@@ -202,3 +202,15 @@ def left_by_a_kill(path):
 def contents(disk):
     """Return the bytes of each file, but not of what fills the disk."""
     return {name: (disk / name).read_bytes() for name in list_names(disk)}
+
+
+def test_a_folder_in_the_place_of_a_file_and_a_file_in_that_of_a_folder_are_told(tmp_path):
+    (tmp_path / "analysis.npz").mkdir()
+    with pytest.raises(
+        DiskError, match=r"^a folder is in the place of the file while writing .*/analysis.npz: remove it"
+    ):
+        write_atomically(tmp_path / "analysis.npz", b"new")
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(DiskError, match=r"^a file is in the place of a folder while writing .*/last.ckpt: remove it"):
+        write_atomically(tmp_path / "checkpoints" / "last.ckpt", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["analysis.npz", "checkpoints"]
