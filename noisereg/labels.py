@@ -8,6 +8,7 @@ from typing import Any
 
 INTERVAL = "mean ± 95 % t interval, [its ends] where cut"  # what `Label.format_mean` writes
 DIVERGED = ("non-finite weights", "non-finite loss")  # what ended replicas that have no values of their end
+_FIRST_INEXACT = 2**53  # from here on a float has not all digits of a whole number
 
 
 @dataclass(frozen=True)
@@ -202,15 +203,16 @@ def in_words(value: Any) -> str:
     """Return the value of a setting as words or a number: a whole one with all its digits, another with twelve.
 
     Example:
-        >>> in_words(0.1 + 0.2), in_words(240.0), in_words(20240101), in_words("MLP")
-        ('0.3', '240', '20240101', 'MLP')
+        >>> in_words(0.1 + 0.2), in_words(240.0), in_words(20240101), in_words(1e30), in_words("MLP")
+        ('0.3', '240', '20240101', '1e+30', 'MLP')
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         return str(value)
     if isinstance(value, Integral):
         return str(int(value))
     number = float(value)
-    return str(int(number)) if number.is_integer() else f"{number:.12g}"
+    is_exact = number.is_integer() and abs(number) < _FIRST_INEXACT
+    return str(int(number)) if is_exact else f"{number:.12g}"
 
 
 def name_replica(values: Mapping[str, Any], *, between: str = " ") -> str:

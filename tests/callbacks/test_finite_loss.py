@@ -115,13 +115,17 @@ def test_a_step_of_two_batches_is_skipped_whole():
 
 
 class Images(InMemory):
-    """Six samples, one of them broken."""
+    """Ten samples; what is made of one of them for training is infinite."""
 
     input_shape, num_classes = (6,), 3
 
     def load(self):
-        inputs, labels = (torch.cat(parts) for parts in zip(make_batch(0), make_batch(1, bad=math.inf), strict=True))
-        return Split(inputs, labels), Split(inputs, labels)
+        split = Split(*(torch.cat(parts) for parts in zip(make_batch(0), make_batch(1), strict=True)))
+        return split, split
+
+    def setup(self, stage=None):
+        super().setup(stage)
+        self.train_transform = lambda inputs, *, draw, index: torch.where((index == 7)[:, None], math.inf, inputs)
 
 
 def make_classifier():
