@@ -6,6 +6,7 @@ hash of (seed, stream, step) and k is the index, so any draw can be had alone, i
 Source: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 """
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -40,7 +41,7 @@ class Stream(IntEnum):
     TRAIN_LABEL = 8  # labels of pure noise
     TEST_LABEL = 9
     SUBSET = 10  # which samples are kept of a larger data set, and the split into train and val
-    LIBRARY = 11  # the start of torch's own generator, for code that knows no other
+    LIBRARY = 11  # the start of the generators that libraries share, for code that knows no other
     DROPOUT = 12  # and for what a network draws in a training step
     GRADIENT_NOISE = 13  # added to the gradient of a step
 
@@ -106,19 +107,50 @@ def permutation(seed: int, stream: int, step: int, n: int) -> Int64[Tensor, "n"]
 
 @contextmanager
 def library_generator(seed: int, step: int = 0) -> Iterator[None]:
-    """Seed torch's global generator with (seed, step) while the `with` block lasts, and restore it afterwards.
+    """Seed the generators that libraries share with (seed, step) while the `with` block lasts, and restore them after.
 
     Example:
         >>> with library_generator(seed=0):
-        ...     a = torch.rand(2)
+        ...     a = torch.rand(2), random.random()
         >>> with library_generator(seed=0):
-        ...     b = torch.rand(2)
-        >>> bool((a == b).all())
+        ...     b = torch.rand(2), random.random()
+        >>> bool((a[0] == b[0]).all()), a[1] == b[1]
+        (True, True)
+    """
+    with restored_libraries():
+        seed_libraries(hash_key(seed, Stream.LIBRARY, step))
+        yield
+
+
+@contextmanager
+def restored_libraries() -> Iterator[None]:
+    """Restore, after the `with` block, the generators that libraries share: torch's on the CPU, numpy's and Python's.
+
+    Example:
+        >>> before = random.getstate()
+        >>> with restored_libraries():
+        ...     number = random.random()
+        >>> random.getstate() == before
         True
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(hash_key(seed, Stream.LIBRARY, step))
-        yield
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - the one that libraries share
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
+
+
+def seed_libraries(start: int) -> None:
+    """Seed the generators that libraries share: torch's on the CPU, numpy's and Python's own.
+
+    Args:
+        start: 64 bits, as `hash_key` returns; numpy takes the lower half.
+    """
+    torch.default_generator.manual_seed(start)
+    np.random.seed(start & 0xFFFFFFFF)  # noqa: NPY002
+    random.seed(start)
 
 
 def hash_key(seed: int, stream: int, step: int) -> int:

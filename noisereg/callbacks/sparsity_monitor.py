@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from noisereg.callbacks.epoch_monitor import check_every_n_epochs, is_due
@@ -253,7 +254,7 @@ class SparsityMonitor(Callback):
         if inputs is not None:
             has_labels = num_classes is not None and len(inputs) not in inputs.shape[1:]
             counter.start_batch(inputs.new_zeros(len(inputs), dtype=torch.int64) if has_labels else None)
-            with torch.random.fork_rng(), eval_mode(module), torch.no_grad(), counter:
+            with isolate_rng(), eval_mode(module), torch.no_grad(), counter:
                 module(inputs)
             self._check_found(counter, module)
 

@@ -142,7 +142,8 @@ class InMemory(LightningDataModule, ABC):
                 not of `input_shape`, or a size is larger than the data.
         """
         if not self.splits:
-            loaded = self.load()
+            with rng.library_generator(self.seed):  # one that knows nothing of its seed draws from what libraries share
+                loaded = self.load()
             self._check_loaded(loaded)
             self._all_labels = loaded[0].labels
             self.splits = self._divide_splits(*loaded)

@@ -110,9 +110,9 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed torch's generators for the step, so that dropout does not depend on what was drawn before."""
+        """Seed the generators that a network may draw from, so that a step does not depend on what was drawn before."""
         start = rng.hash_key(self.seed, rng.Stream.DROPOUT, self.global_step) ^ self.global_rank
-        torch.default_generator.manual_seed(start)
+        rng.seed_libraries(start)
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index].manual_seed(start)
 

@@ -7,7 +7,9 @@ each replica has an optimiser of its own. Neighbours that are no longer alike, s
 are cut apart, and the optimiser's state with them.
 """
 
+import io
 import pickle
+import random
 import warnings
 from bisect import bisect_left
 from collections import Counter
@@ -21,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -188,7 +191,8 @@ class StackedNetworks(nn.Module):
     @torch.no_grad()
     def finite(self) -> Bool[Tensor, " replicas"]:
         """Return which replicas have finite weights only."""
-        ends = [end for weight in self.parameters() for end in weight.reshape(len(self), -1).aminmax(dim=1)]
+        weights = (weight.reshape(len(self), -1) for weight in self.parameters() if weight.numel())
+        ends = [end for weight in weights for end in weight.aminmax(dim=1)]
         return torch.stack(ends).isfinite().all(dim=0)  # where a weight is nan, both ends are
 
     @torch.no_grad()
@@ -531,14 +535,17 @@ def _find_difference(model: nn.Module, inputs: Tensor) -> str | None:
     batches = torch.stack([inputs, inputs.flip(0)])
     labels = torch.zeros(batches.shape[:2], dtype=torch.int64, device=inputs.device)
     plain, loss = [deepcopy(model) for _ in batches], CrossEntropy()
-    before = _state_beside_tensors(plain[0])
-    with torch.random.fork_rng(), warnings.catch_warnings(record=True) as caught:
+    with isolate_rng(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for number in range(2):
+            before = _state_beside_tensors(plain[0])
             try:
                 wanted = [loss(copy(batch), label) for copy, batch, label in zip(plain, batches, labels, strict=True)]
             except Exception as error:
                 return f"it fails on inputs of shape {tuple(inputs.shape)}: {_first_line(error)}"
+            after = _state_beside_tensors(plain[0])
+            if changed := [key for key in after if before.get(key) != after[key]]:
+                return f"{changed[0]} changes from call to call"  # a recorded step would keep it as it was
             try:
                 if number == 0:
                     stacked = StackedNetworks([deepcopy(model)] * 2, loss, optimizer=SGD, rates=[0.0, 0.0])
@@ -553,21 +560,39 @@ def _find_difference(model: nn.Module, inputs: Tensor) -> str | None:
     for warning in caught:
         if "batching rule" in str(warning.message):
             return f"torch.func.vmap would run it one network at a time: {_first_line(warning.message)}"
-    after = _state_beside_tensors(plain[0])
-    changed = next((key for key in after if before.get(key) != after[key]), None)
-    return changed and f"{changed} changes from call to call"  # a recorded step would keep it as it was
+    return None
 
 
 def _state_beside_tensors(model: nn.Module) -> dict[str, Any]:
-    """Return what a call may read and change unseen: plain attributes, and the generator of numpy."""
+    """Return what a call may read and change unseen: attributes, and the generators that libraries share."""
+    numbers = {id(tensor): number for number, tensor in enumerate(_named_tensors(model).values())}
     attributes = {
-        f"its attribute {key} in {name or type(module).__name__}": value
+        f"its attribute {key} in {name or type(module).__name__}": _pickle(value, numbers)
         for name, module in model.named_modules()
         for key, value in vars(module).items()
-        if isinstance(value, int | float | str)
+        if key not in ("_parameters", "_buffers", "_modules")
     }
-    numpy_state = pickle.dumps(np.random.get_state())  # noqa: NPY002 - the one that networks may draw from
-    return {**attributes, "numpy's random generator": numpy_state}
+    numpy_state = np.random.get_state()  # noqa: NPY002 - the one that networks may draw from
+    return {
+        **attributes,
+        "numpy's random generator": _pickle(numpy_state, {}),
+        "Python's random generator": _pickle(random.getstate(), {}),
+    }
+
+
+def _pickle(value: Any, numbers: dict[int, int]) -> bytes | None:
+    """Return a value as bytes that are others after a change; None if that cannot be told.
+
+    Of what has a number, by its id, there is the number alone: of tensors that may change.
+    """
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file)
+    pickler.persistent_id = lambda part: numbers.get(id(part))  # type: ignore[method-assign]
+    try:
+        pickler.dump(value)
+    except Exception:  # each class has its own
+        return None
+    return file.getvalue()
 
 
 def _explain(error: Exception) -> str:

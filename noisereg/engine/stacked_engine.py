@@ -110,7 +110,8 @@ class StackedEngine:
     ) -> dict[str, Float[Tensor, " replicas"]]:
         """Measure the running replicas, see `Engine`."""
         weight = next(self.networks.parameters())
-        self._model.to(weight.device, weight.dtype)
+        model = self._model.double() if weight.dtype == torch.float64 else self._model.float()
+        model.to(weight.device)
         found: dict[str, Tensor] = {}
         for replicas, splits in data:
             for replica in (number for number in replicas if running[number]):

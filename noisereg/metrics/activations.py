@@ -19,6 +19,7 @@ from torchmetrics import Metric
 
 from noisereg.metrics.layer_names import find_holder, short_names
 from noisereg.metrics.units import find_spellings
+from noisereg.rng import restored_libraries
 
 
 class Kind(Enum):
@@ -270,7 +271,7 @@ def _try_module(module: nn.Module) -> Kind | None:
         return None
     inputs = torch.linspace(-6, 6, 169).view(13, 13)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with restored_libraries():
             call = deepcopy(module).forward  # without the hooks of others
             outputs, rows, columns = (call(part.clone()) for part in (inputs, inputs[:5], inputs[:, :5]))
             by_itself = torch.equal(outputs[:5], rows) and torch.equal(outputs[:, :5], columns)

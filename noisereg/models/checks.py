@@ -45,7 +45,9 @@ def describe_tokens(tokens: Int64[Tensor, "*shape"], num_kinds: int) -> str:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raise ValueError for a network without a weight to train, or with one that is not finite or of no size as yet.
+    """Raise ValueError for a network whose weights cannot be trained.
+
+    One without a weight to train, or with a weight that is not finite, of no size as yet, or of another precision.
 
     Example:
         >>> check_weights(nn.Sequential(nn.LazyLinear(2)))
@@ -57,6 +59,10 @@ def check_weights(model: nn.Module) -> None:
         raise ValueError(f"{name} must know the sizes of its weights, got {lazy[0]} without: take those of input_shape")
     if not any(weight.requires_grad for weight in weights.values()):
         raise ValueError(f"{name} must have weights that are trained, got none with requires_grad")
+    first_names = {weight.dtype: key for key, weight in reversed(weights.items()) if weight.is_floating_point()}
+    if len(first_names) > 1:
+        found = " and ".join(f"{str(dtype).removeprefix('torch.')} for {key}" for dtype, key in first_names.items())
+        raise ValueError(f"{name} must keep all its weights in one precision, got {found}; make them alike by .float()")
     if wild := [key for key, weight in weights.items() if not bool(weight.isfinite().all())]:
         raise ValueError(f"{name} must begin with finite weights, {wild[0]} has infinite or nan ones")
 

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from noisereg.errors import require_positive
 from noisereg.models.checks import describe_tokens
-from noisereg.rng import library_generator
+from noisereg.rng import library_generator, restored_libraries
 
 # Auxiliary heads make them return a tuple of several logits in training.
 _SEVERAL_HEADS = ("googlenet", "inception_v3")
@@ -323,7 +323,7 @@ def _check_tokens(net: nn.Module, input_shape: tuple[int, ...], *, name: str) ->
     """Raise ValueError unless the network runs on sequences of this length: on a short batch."""
     net.eval()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with restored_libraries():
             net(torch.zeros(2, *input_shape, dtype=torch.int64))
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, AttributeError) as error:
         text = " ".join(str(error).split())

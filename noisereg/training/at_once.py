@@ -35,7 +35,7 @@ from noisereg.training.build import (
     build_schedule,
     build_scheduler,
     build_trial,
-    weight_dtype,
+    convert_weights,
 )
 from noisereg.training.training import Training
 
@@ -53,7 +53,7 @@ class AllAtOnce(Training):
         self._engine, self.engine = networks, engine
         self.timeline = build_timeline(settings, n=data.epoch_size)
         seeds = [replica["seed"] for replica in plan.replicas]
-        self.module = Replicas(
+        module = Replicas(
             networks,
             timeline=self.timeline,
             rates=learning_rates(
@@ -61,7 +61,8 @@ class AllAtOnce(Training):
             ),
             extra_epochs=settings["stopping"]["extra_epochs"],
             names=list(map(name_replica, plan.replicas)),
-        ).to(weight_dtype(settings))
+        )
+        self.module = convert_weights(module, settings)
         self.fit_data = ReplicaData(
             self.build_data,
             seeds,
@@ -135,7 +136,7 @@ class AllAtOnce(Training):
 
     def finish(self) -> list[dict[str, Any]]:
         """Analyse each network, as many at a time as there are threads."""
-        model = build_trial(self.settings, self.data).to(self.device, weight_dtype(self.settings))
+        model = convert_weights(build_trial(self.settings, self.data), self.settings).to(self.device)
         threads = num_threads(self._engine.threads, self.device)
         with self.console.status("analysing"), one_thread_each(threads) as map_all:
             analyses = list(map_all(partial(self._analyse, model), range(len(self.plan.replicas))))

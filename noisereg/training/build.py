@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hydra._internal.utils import _locate  # what `instantiate` finds; hydra.utils.get_object logs a second line
@@ -31,7 +31,9 @@ from noisereg.models.checks import check_names, check_weights
 from noisereg.noise import FileLabels, Rule, Schedule, check_schedule
 from noisereg.noise.rule import checked_law
 
+_TRIED = 8  # samples, so that a coin that a batch tosses once seldom falls as eight of them
 _UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_Module = TypeVar("_Module", bound=torch.nn.Module)
 _KINDS: dict[str, type] = {
     "noise": Rule,
     "noise.schedule": Schedule,
@@ -54,6 +56,8 @@ def build_data(settings: Settings, seed: int) -> InMemory:
             raise DatasetError(f"{error.filename} cannot be read ({error.strerror or error})") from error
         if not getattr(data, "streamed", False):
             _check_inputs(data, weight_dtype(settings))
+            for key in ("train_transform", "eval_transform"):
+                _check_transform(data, key)
     return data
 
 
@@ -77,6 +81,31 @@ def _check_inputs(data: InMemory, dtype: torch.dtype) -> None:
             kind = str(inputs.dtype).removeprefix("torch.")
             raise ValueError(
                 f"the inputs of {name} must be float32, got {kind} in the {key} split; return inputs.float()"
+            )
+
+
+def _check_transform(data: InMemory, key: str) -> None:
+    """Check that a transform makes the same of a sample in any batch, whatever was drawn before.
+
+    Raises:
+        ValueError: if it does not: engines, processes and runs that go on would train on other inputs.
+    """
+    transform, split = getattr(data, key), data.splits["train"]
+    if transform is None:
+        return
+    draw = torch.arange(_TRIED)
+    index = draw % len(split)
+    inputs = split.select(index).inputs
+    with rng.library_generator(seed=0):
+        together = transform(inputs, draw=draw, index=index)
+    for place in range(_TRIED):
+        one = slice(place, place + 1)
+        with rng.library_generator(seed=1 + place):
+            alone = transform(inputs[one], draw=draw[one], index=index[one])
+        if not torch.allclose(alone, together[one], rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise ValueError(
+                f"the {key} of {type(data).__name__} must be a function of each sample, its draw and its index alone: "
+                "draw by noisereg.rng, and take nothing from the batch"
             )
 
 
@@ -342,6 +371,11 @@ def _add_keys(error: Exception, key: str, target: Any, *, given: Collection[str]
     """Return the text of an error in one line, in which the arguments of a class have their keys."""
     text = " ".join(str(error).split())
     return text if target is None else qualify(text, key, target, given=given)
+
+
+def convert_weights(module: _Module, settings: Settings) -> _Module:
+    """Convert the weights of a network to the type that they are kept in; complex ones stay as they are."""
+    return module.double() if weight_dtype(settings) == torch.float64 else module.float()
 
 
 def weight_dtype(settings: Settings) -> torch.dtype:

@@ -23,7 +23,7 @@ from noisereg.labels import name_replica
 from noisereg.noise import FileLabels
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.reading import Run, find_runs
-from noisereg.training.build import as_config_error, build_data, build_model, build_rule, weight_dtype
+from noisereg.training.build import as_config_error, build_data, build_model, build_rule, convert_weights
 from noisereg.training.data_fingerprint import fingerprint_samples
 from noisereg.training.drawn_labels import drawn_labels
 from noisereg.training.label_file import assign_labels
@@ -80,7 +80,7 @@ class TrainedRun:
         data = self._data(replica["seed"])
         shape, classes = data.input_shape, data.num_classes
         model = build_model(self.settings, replica["seed"], input_shape=shape, num_classes=classes)
-        self._load_weights(model.to(weight_dtype(self.settings)), number)
+        self._load_weights(convert_weights(model, self.settings), number)
         return model.eval()
 
     def batches(self, split: str = "test", **which: float) -> Iterable[dict[str, Any]]:

@@ -37,7 +37,7 @@ from noisereg.training.build import (
     build_regularizer,
     build_schedule,
     build_scheduler,
-    weight_dtype,
+    convert_weights,
 )
 from noisereg.training.spread import ALONE, Spread
 from noisereg.training.training import Training, build_same_data, save_arrays
@@ -340,4 +340,4 @@ def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) ->
         compile=settings["compile"],
         regularizer=build_regularizer(settings),
     )
-    return module.to(weight_dtype(settings))
+    return convert_weights(module, settings)

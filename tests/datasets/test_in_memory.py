@@ -1,4 +1,7 @@
+import random
+
 import lightning
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -79,6 +82,20 @@ def test_setup_loads_once():
     assert data.loads == 1
     assert inputs(data.splits["train"]) == list(range(100))
     assert inputs(data.splits["test"]) == list(range(50))
+
+
+def test_data_that_draw_from_what_libraries_share_are_those_of_their_seed(monkeypatch):
+    def load(self):
+        draws = [torch.rand(1), torch.tensor([np.random.random()]), torch.tensor([random.random()])]  # noqa: NPY002
+        return Split(torch.cat(draws).float()[:, None], torch.tensor([0, 1, 0])), number(2)
+
+    monkeypatch.setattr(Numbered, "load", load)
+    made = []
+    for seed in (0, 1, 0):
+        torch.rand(3), np.random.random(), random.random()  # noqa: NPY002 - whatever was drawn before
+        made.append(set_up(seed=seed).splits["train"].inputs)
+    assert torch.equal(made[0], made[2])
+    assert not (made[0] == made[1]).any()
 
 
 def test_a_subset_is_random_in_stable_order_and_nested():

@@ -1,6 +1,8 @@
 import math
+import random
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from foreign_project import make_trainer
@@ -113,12 +115,26 @@ def test_the_schedule_is_stepped_once_an_epoch():
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.8 * 0.5**2)
 
 
-def test_dropout_depends_on_the_seed_and_not_on_what_was_drawn_before():
+class Scaled(nn.Module):
+    """Scale the inputs by a number that is drawn in each training step."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, inputs):
+        return inputs * self.draw() if self.training else inputs
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Dropout(0.5), Scaled(np.random.random), Scaled(random.random)], ids=["torch", "numpy", "Python"]
+)
+def test_what_a_network_draws_depends_on_the_seed_and_not_on_what_was_drawn_before(layer):
     def train(seed, draws):
-        net = nn.Sequential(MLP((2,), 8, hidden=8), nn.Dropout(0.5), nn.Linear(8, 1))
+        net = nn.Sequential(MLP((2,), 8, hidden=8), layer, nn.Linear(8, 1))
         nn.init.constant_(net[2].weight, 0.1)
         nn.init.zeros_(net[2].bias)
-        torch.rand(draws)
+        torch.rand(draws), np.random.random(draws), random.randbytes(draws)  # noqa: NPY002
         _trainer(2).fit(_classifier(model=net, seed=seed), Points(batch_size=10))
         return torch.nn.utils.parameters_to_vector(net.parameters())
 

@@ -1,9 +1,11 @@
 """Each of the networks that are trained together against the same network in a plain loop of torch."""
 
 import io
+import random
 import re
 from copy import deepcopy
 from functools import partial
+from itertools import count
 
 import jaxtyping
 import numpy as np
@@ -22,6 +24,7 @@ LOSS = CrossEntropy()
 MOMENTUM = partial(SGD, momentum=0.9, weight_decay=1e-3)
 ADAMW = partial(AdamW, weight_decay=0.1)
 RATES = [0.05, 0.02, 0.02]
+CALLS = count()
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +279,7 @@ def test_the_losses_are_those_before_the_step():
 
 
 class _Peculiar(nn.Module):
-    """A weight that is shared, one that is frozen, one that is of no use, and a number."""
+    """A weight that is shared, one that is frozen, one that is of no use, a number, and one without entries."""
 
     def __init__(self, seed=0):
         super().__init__()
@@ -285,6 +288,7 @@ class _Peculiar(nn.Module):
         self.frozen = nn.Linear(6, 3).requires_grad_(False)
         self.second.weight = self.first.weight
         self.scale = nn.Parameter(torch.tensor(1.5))
+        self.empty = nn.Parameter(torch.empty(0))
 
     def forward(self, inputs):
         return self.scale * self.frozen(self.second(self.first(inputs).relu()).relu())
@@ -295,6 +299,7 @@ def test_shared_frozen_and_unused_weights_are_as_in_one_network(make):
     models = [_Peculiar(seed).double() for seed in range(3)]
     before = deepcopy(models)
     stacked = _assert_follows(models, make, _draw((6,), dtype=torch.float64), tolerance=1e-10)
+    assert stacked.finite().tolist() == [True, True, True]
     for replica, model in enumerate(before):
         for layer in ("unused", "frozen"):
             assert torch.equal(stacked.networks.get_submodule(layer).weight[replica], model.get_submodule(layer).weight)
@@ -512,8 +517,11 @@ class _Calls(nn.Linear):
         self.function, self.calls = function, 0
 
     def forward(self, inputs):
-        self.calls += 1
         return self.function(self, super().forward(inputs))
+
+    def count(self):
+        self.calls += 1
+        return self.calls
 
 
 class _Draws(nn.Linear):
@@ -540,9 +548,16 @@ def _with_tensor():
         (_Calls(lambda self, x: dropout(x)), "it draws random numbers, as dropout does"),
         (_Calls(lambda self, x: x if x.sum() > 0 else -x), "control flow"),
         (_Calls(lambda self, x: x * x.max().item()), "control flow, .item"),
-        (_Calls(lambda self, x: x * self.calls), "its losses are others when it is stacked"),
-        (_Calls(lambda self, x: x if self.calls < 1000 else -x), "its attribute calls in _Calls changes from call to"),
+        (_Calls(lambda self, x: x * self.count()), "its attribute calls in _Calls changes from call to"),
+        (_Calls(lambda self, x: x * next(CALLS)), "its losses are others when it is stacked"),
+        (
+            _Calls(lambda self, x: x if self.count() < 1000 else -x),
+            "its attribute calls in _Calls changes from call to",
+        ),
         (_Draws(lambda: np.random.random()), "numpy's random generator changes from"),  # noqa: NPY002, PLW0108 - shared
+        (_Draws(lambda: random.random()), "Python's random generator changes from call to call"),  # noqa: PLW0108
+        (_Draws(random.Random(0).random), "its attribute draw in _Draws changes from call to call"),
+        (_Draws(np.random.default_rng(0).random), "its attribute draw in _Draws changes from call to call"),
         (nn.LazyLinear(3), "its weight is lazy"),
         (nn.Linear(6, 3, dtype=torch.complex64), "its parameter weight is complex64, not real"),
         (_with_tensor(), "its tensor mask in Linear is neither a parameter nor a buffer"),

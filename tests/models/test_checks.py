@@ -33,6 +33,15 @@ def test_a_weight_whose_size_the_first_call_decides_is_refused():
         check_weights(nn.Sequential(nn.Linear(2, 1), nn.LazyLinear(1)))
 
 
+def test_weights_of_two_precisions_are_refused():
+    model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1).double())
+    words = r"one precision, got float64 for 1\.\w+ and float32 for 0\.\w+; make them alike by \.float\(\)"
+    with pytest.raises(ValueError, match=words):
+        check_weights(model)
+    check_weights(model.double())
+    check_weights(model.float())
+
+
 @pytest.mark.parametrize("kind", ["layer", "weight", "buffer"])
 def test_a_name_that_would_become_code_is_refused(kind):
     model, name = nn.Sequential(nn.Linear(2, 1)), 'a", print("ran") or "b'

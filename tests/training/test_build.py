@@ -1,10 +1,13 @@
+import random
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from noisereg import rng
 from noisereg.config.composing import compose_settings
 from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
@@ -24,6 +27,7 @@ from noisereg.training.build import (
     build_trial,
     check_loss,
     check_training_mode,
+    convert_weights,
 )
 
 
@@ -184,9 +188,11 @@ def test_an_error_without_an_argument_is_told_by_its_part():
 class Plain(torch.nn.Module):
     """A network of a user's that takes a seed and does not use it."""
 
-    def __init__(self, input_shape, num_outputs, seed, returns=None):
+    def __init__(self, input_shape, num_outputs, seed, returns=None, draw=None):
         super().__init__()
         self.linear, self.relu, self.returns = torch.nn.Linear(input_shape[0], num_outputs), torch.nn.ReLU(), returns
+        if draw:
+            torch.nn.init.constant_(self.linear.weight, draw())
         self.norm = torch.nn.BatchNorm1d(num_outputs) if returns == "normed" else torch.nn.Identity()
 
     def forward(self, inputs):
@@ -209,11 +215,12 @@ def _plain(monkeypatch):
 
 
 @pytest.mark.usefixtures("_plain")
-def test_a_network_that_knows_nothing_of_its_seed_starts_from_it_all_the_same():
-    settings = {"model": {"_target_": "noisereg.models.Plain"}}
+@pytest.mark.parametrize("draw", [None, np.random.random, random.random])
+def test_a_network_that_knows_nothing_of_its_seed_starts_from_it_all_the_same(draw):
+    settings = {"model": {"_target_": "noisereg.models.Plain", "draw": draw}}
     weights = []
     for seed in (0, 1, 0):
-        torch.rand(3)  # whatever was drawn before
+        torch.rand(3), np.random.random(), random.random()  # noqa: NPY002 - whatever was drawn before
         weights.append(build_model(settings, seed, input_shape=(5,), num_classes=3).linear.weight)
     assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
 
@@ -318,6 +325,35 @@ def test_a_transform_that_makes_another_shape_is_refused(monkeypatch):
         build_data(compose_settings(), 0)
 
 
+def _normalise_batch(inputs, **_):
+    return inputs - inputs.mean(dim=0)
+
+
+def _mirror_some(inputs, **_):
+    return -inputs if torch.rand(()) < 0.5 else inputs
+
+
+def _add_noise(inputs, **_):
+    return inputs + torch.from_numpy(np.random.normal(size=inputs.shape)).float()  # noqa: NPY002 - as users do
+
+
+@pytest.mark.parametrize("key", ["train_transform", "eval_transform"])
+@pytest.mark.parametrize("transform", [_normalise_batch, _mirror_some, _add_noise])
+def test_a_transform_that_makes_something_else_of_a_sample_in_another_batch_is_refused(monkeypatch, key, transform):
+    monkeypatch.setattr(Hypercube, key, staticmethod(transform))
+    words = rf"^the {key} of Hypercube must be a function of each sample, its draw and its index alone: draw by"
+    with pytest.raises(ConfigError, match=words):
+        build_data(compose_settings(), 0)
+
+
+def test_a_transform_that_is_a_function_of_the_draw_is_taken(monkeypatch):
+    def mirror(inputs, *, draw, index):
+        return torch.where(rng.uniform(0, rng.Stream.AUGMENT, 0, draw)[:, None] < 0.5, -inputs, inputs)
+
+    monkeypatch.setattr(Hypercube, "train_transform", staticmethod(mirror))
+    build_data(compose_settings(), 0)
+
+
 def test_inputs_in_the_precision_of_the_run_and_transformed_ones_are_taken(monkeypatch):
     train, test = (Split(split.inputs.double(), split.labels) for split in Hypercube().load())
     monkeypatch.setattr(Hypercube, "load", lambda self: (train, test))
@@ -336,6 +372,16 @@ def test_a_loss_without_a_value_for_each_class_is_refused(monkeypatch, num_class
     words = rf"^loss: Logistic.per_class must return the shape \(2, {num_classes}\) for .* got {re.escape(shape)}$"
     with pytest.raises(ConfigError, match=words):
         check_loss(settings, data)
+
+
+@pytest.mark.usefixtures("_plain")
+def test_complex_numbers_that_a_network_keeps_stay_complex():
+    model = Plain((5,), 3, seed=0)
+    model.register_buffer("turn", torch.tensor([1j]))
+    for precision, weights, turn in (("32-true", torch.float32, torch.complex64), ("64-true", torch.float64, None)):
+        converted = convert_weights(model, compose_settings(f"trainer.precision={precision}"))
+        assert converted.linear.weight.dtype == weights and torch.equal(converted.turn, torch.tensor([1j]))
+        assert turn in (None, converted.turn.dtype)
 
 
 def test_a_file_that_a_data_set_of_the_users_own_does_not_find_is_named(monkeypatch):
