@@ -127,10 +127,15 @@ def test_a_command_line_is_told_what_it_cannot_do(arguments, message, marker):
     assert not marker.exists()
 
 
-def test_another_primary_configuration_is_checked_as_ours_is(marker):
-    folder = marker.parent / "theirs"
+def _write_config(folder, name, text):
+    """Write a primary configuration into a new folder, and return the folder."""
     folder.mkdir()
-    (folder / "train.yaml").write_text("hydra: {callbacks: {a: {_target_: evil.Net}}}")
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_another_primary_configuration_is_checked_as_ours_is(marker):
+    folder = _write_config(marker.parent / "theirs", "train.yaml", "hydra: {callbacks: {a: {_target_: evil.Net}}}")
     with pytest.raises(ConfigError, match=r"^hydra.callbacks can be set on the command line only"):
         check_command_line(["--config-path", str(folder)])
     assert not marker.exists()
@@ -146,9 +151,8 @@ def test_another_primary_configuration_names_no_package_to_look_into(option, mar
 
 
 def test_a_primary_configuration_beside_ours_sets_no_launcher_for_a_shell(marker):
-    folder = marker.parent / "theirs"
-    folder.mkdir()
-    (folder / "mine.yaml").write_text("defaults: [train, _self_]\nhydra: {launcher: {setup: ['touch x']}}")
+    text = "defaults: [train, _self_]\nhydra: {launcher: {setup: ['touch x']}}"
+    folder = _write_config(marker.parent / "theirs", "mine.yaml", text)
     with pytest.raises(ConfigError, match=r"^hydra.launcher.setup can be set on the command line only"):
         check_command_line(
             ["-m", "--config-dir", str(folder), "--config-name", "mine", "hydra/launcher=submitit_slurm"]

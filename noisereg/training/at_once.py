@@ -37,6 +37,7 @@ from noisereg.training.build import (
     build_trial,
     convert_weights,
 )
+from noisereg.training.monitors import MonitorCheck
 from noisereg.training.training import Training
 
 _OURS = ("sparsity", "norms", "gradients", "checkpoint")  # callbacks whose work `Replicas` and its engine do
@@ -73,9 +74,12 @@ class AllAtOnce(Training):
         if isinstance(networks, TwoLayerEngine):
             networks.begin_compiling(self.fit_data.first_rows())
         self._logger = ObserverLogger(self.curves, self.observers)
+        # a leg ends with a measurement, at which callbacks are to look
+        of_legs = {"max_epochs": self.timeline.num_legs, "check_val_every_n_epoch": 1}
+        of_legs |= {"max_steps": -1, "gradient_clip_val": None}
         self.trainer = build(
             "trainer",
-            {**settings["trainer"], "max_epochs": self.timeline.num_legs, "max_steps": -1, "gradient_clip_val": None},
+            {**settings["trainer"], **of_legs},
             callbacks=self._callbacks(seeds),
             logger=[self._logger],
             plugins=[AtomicCheckpointIO(self.origin)],
@@ -122,6 +126,7 @@ class AllAtOnce(Training):
             RunCheckpoint(self.folder / "checkpoints", every_n_epochs=max(1, every // timeline.every_n_epochs)),
             *given,
             self._early_end,
+            MonitorCheck(built),
         ]
 
     @property

@@ -39,6 +39,7 @@ from noisereg.training.build import (
     build_scheduler,
     convert_weights,
 )
+from noisereg.training.monitors import MonitorCheck
 from noisereg.training.spread import ALONE, Spread
 from noisereg.training.training import Training, build_same_data, save_arrays
 from noisereg.training.workers import Outlet, Workers
@@ -83,14 +84,15 @@ class OneNetwork(Training):
             self._stop,
         ]
         where: dict[str, Any] = {"folder": folder, "network": self.module, "data": data}
-        given = [build_callback(settings, name, **where) for name in settings["callbacks"]]
+        built = {name: build_callback(settings, name, **where) for name in settings["callbacks"]}
+        given = [*built.values()]
         monitors = [callback for callback in given if isinstance(callback, SparsityMonitor) and not callback.name]
         self._monitor = monitors[-1] if monitors else None
         self._early_end = EarlyEnd(given)
         self.trainer = build(
             "trainer",
             settings["trainer"],
-            callbacks=[*callbacks, *given, self._early_end],
+            callbacks=[*callbacks, *given, self._early_end, MonitorCheck(built)],
             logger=[self._logger],
             plugins=[AtomicCheckpointIO(self.origin)],
             enable_progress_bar=False,

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from noisereg.config.composing import compose_settings
 from noisereg.engine.measurement import Measurement
+from noisereg.errors import ConfigError
 from noisereg.training.one_by_one import OneByOne, OneNetwork
 from noisereg.training.prepare import prepare
 
@@ -159,9 +160,30 @@ def test_a_run_fails_if_every_loss_becomes_nan(tmp_path):
         training.train()
 
 
+@pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("engine", ["single", "stacked"])
-def test_a_replica_that_a_callback_of_the_users_ends_early_names_it(engine, tmp_path):
+def test_a_replica_that_a_callback_of_the_users_ends_early_names_it(engine, every, tmp_path):
     stopping = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: test/error, stopping_threshold: 1.1}"
+    overrides = [*SMALL, *SHORT, "seeds=2", "noise.p=0.1", f"engine={engine}", f"+callbacks.own={stopping}"]
+    settings = compose_settings(*overrides, "trainer.max_epochs=4", f"callbacks.sparsity.every_n_epochs={every}")
+    rows, _ = run(prepare(settings, folder=tmp_path, console=QUIET))
+    assert [(row["epochs"], row["ended_by"]) for row in rows] == [(every, "EarlyStopping")] * 2
+
+
+@pytest.mark.parametrize("engine", ["single", "stacked", "fused"])
+def test_a_callback_that_watches_what_is_not_measured_is_refused_before_the_first_step(engine, tmp_path):
+    stopping = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: test/eror}"
+    overrides = [*SMALL, *SHORT, "seeds=2", "noise.p=0.1", f"engine={engine}", f"+callbacks.own={stopping}"]
+    training = prepare(compose_settings(*overrides), folder=tmp_path, console=QUIET)
+    words = r"^callbacks.own.monitor=test/eror: there is no such metric; near it are test/error, "
+    with pytest.raises(ConfigError, match=words):
+        training.train()
+    assert training.steps == 0
+
+
+@pytest.mark.parametrize("engine", ["single", "stacked"])
+def test_a_callback_may_watch_what_is_measured_from_the_first_epoch_on(engine, tmp_path):
+    stopping = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: train/loss, stopping_threshold: 9}"
     overrides = [*SMALL, *SHORT, "seeds=2", "noise.p=0.1", f"engine={engine}", f"+callbacks.own={stopping}"]
     settings = compose_settings(*overrides, "callbacks.sparsity.every_n_epochs=1")
     rows, _ = run(prepare(settings, folder=tmp_path, console=QUIET))
