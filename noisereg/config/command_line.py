@@ -121,7 +121,7 @@ def check_command_line(arguments: Sequence[str]) -> Sweep | RunFolder | None:
     if shows and not (options.config_dir or options.config_path):
         return None
     name = options.config_name or "train"
-    with _initialize_hydra(options):
+    with initialized_hydra(options.config_path, options.config_dir):
         if options.multirun and not shows:
             return _check_sweep(name, overrides, chosen_from=name if options.config_path else "train")
         config = compose_with_hydra(name, overrides)
@@ -140,15 +140,15 @@ def check_wandb_mode(mode: str) -> None:
 
 
 @contextmanager
-def _initialize_hydra(options: Namespace) -> Iterator[None]:
+def initialized_hydra(config_path: str | None = None, config_dir: str | None = None) -> Iterator[None]:
     """Initialise Hydra with the folders that `hydra.main` looks in for these options, in its order."""
-    with initialize_config_dir(options.config_path or str(conf_dir()), version_base="1.3"):
-        if options.config_dir:
+    with initialize_config_dir(config_path or str(conf_dir()), version_base="1.3", job_name="train"):
+        if config_dir:
             places = GlobalHydra.instance().config_loader().get_search_path()
-            place = f"file://{Path(options.config_dir).absolute()}"
+            place = f"file://{Path(config_dir).absolute()}"
             places.prepend("command-line", place, SearchPathQuery(provider="schema"))
             GlobalHydra.instance().clear()  # places are read once, as it is made
-            Hydra.create_main_hydra2("app", places)
+            Hydra.create_main_hydra2("train", places)
         yield
 
 

@@ -75,7 +75,7 @@ class AllAtOnce(Training):
             networks.begin_compiling(self.fit_data.first_rows())
         self._logger = ObserverLogger(self.curves, self.observers)
         # a leg ends with a measurement, at which callbacks are to look
-        of_legs = {"max_epochs": self.timeline.num_legs, "check_val_every_n_epoch": 1}
+        of_legs: dict[str, Any] = {"max_epochs": self.timeline.num_legs, "check_val_every_n_epoch": 1}
         of_legs |= {"max_steps": -1, "gradient_clip_val": None}
         self.trainer = build(
             "trainer",

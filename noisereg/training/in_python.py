@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 from rich.console import Console
 
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
-from noisereg.config.command_line import check_command_line, complete_arguments
-from noisereg.config.composing import ComposedRun, conf_dir
+from noisereg.config.command_line import check_command_line, complete_arguments, initialized_hydra
+from noisereg.config.commands import split_options
+from noisereg.config.composing import ComposedRun
 from noisereg.config.overrides import quote_value, trusted_packages
 from noisereg.config.run_folder import RunFolder
 from noisereg.engine.kept_kernels import wait_for_compilation
@@ -35,7 +35,13 @@ from noisereg.training.load import TrainedRun, load
 from noisereg.training.run import run_once, show_results
 
 
-def train(overrides: Sequence[str] = (), *, folder: Path | str | None = None, quiet: bool = False) -> TrainedRun:
+def train(
+    overrides: Sequence[str] = (),
+    *,
+    folder: Path | str | None = None,
+    config_dir: Path | str | None = None,
+    quiet: bool = False,
+) -> TrainedRun:
     """Train what `python train.py` trains with some overrides, and return the finished run.
 
     The run has the same checks, folder and files, and a folder that holds it already is gone on with or returned. What
@@ -45,6 +51,7 @@ def train(overrides: Sequence[str] = (), *, folder: Path | str | None = None, qu
     Args:
         overrides: as on the command line, such as ["noise.p=[0,0.1]", "seeds=3"].
         folder: of the run; by default what the overrides or the configuration say.
+        config_dir: a folder of options of your own, as `--config-dir` names to the command.
         quiet: whether nothing is printed.
 
     Raises:
@@ -63,6 +70,11 @@ def train(overrides: Sequence[str] = (), *, folder: Path | str | None = None, qu
         raise ConfigError(f"{options[0]} is an option of the command; in Python give overrides such as noise.p=0.1")
     if folder is not None:
         lines.append(f"hydra.run.dir={quote_value(str(Path(folder).expanduser()))}")
+    if config_dir is not None:
+        if not Path(config_dir).expanduser().is_dir():
+            raise ConfigError(f"config_dir={config_dir}: there is no such folder")
+        config_dir = str(Path(config_dir).expanduser().absolute())
+        lines = ["--config-dir", config_dir, *lines]
     with _restored():
         arguments = complete_arguments(lines)
         found = check_command_line(arguments)
@@ -70,8 +82,10 @@ def train(overrides: Sequence[str] = (), *, folder: Path | str | None = None, qu
             raise ConfigError("several processes share this training: start it by the command")
         _check_one_process(found)
         with found.claimed(fingerprint_data) as place:
-            _run(partial(_train, found, place, open_console(quiet=quiet)), arguments, place)
-        return load(place, arm=found.arm, trust=trusted_packages(arguments))
+            task = partial(_train, found, place, open_console(quiet=quiet))
+            overrides = split_options(arguments)[1]
+            _run(task, overrides, folder=place, config_dir=config_dir)
+        return load(place, arm=found.arm, trust=trusted_packages(overrides))
 
 
 def _check_one_process(found: RunFolder) -> None:
@@ -92,7 +106,7 @@ def _train(found: RunFolder, place: Path, console: Console) -> None:
         show_results(*run_once(composed, folder=folder, arm=found.arm, console=console), console)
 
 
-def _run(task: Callable[[], Any], arguments: Sequence[str], folder: Path) -> None:
+def _run(task: Callable[[], Any], overrides: Sequence[str], *, folder: Path, config_dir: str | None) -> None:
     """Let Hydra begin a run in a folder and call a task in it; errors come as they are."""
     failures: list[BaseException] = []
 
@@ -102,10 +116,10 @@ def _run(task: Callable[[], Any], arguments: Sequence[str], folder: Path) -> Non
         except BaseException as error:  # Hydra would print its own lines about it
             failures.append(error)
 
-    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="train"):
+    with initialized_hydra(config_dir=config_dir):
         hydra = GlobalHydra.instance().hydra
         if hydra is not None:
-            overrides = [*arguments, f"hydra.run.dir={quote_value(str(folder))}"]
+            overrides = [*overrides, f"hydra.run.dir={quote_value(str(folder))}"]
             hydra.run("train", task_function=call, overrides=overrides, with_log_configuration=False)
     for error in failures:
         if isinstance(error, Stopped) and error.signal == signal.SIGINT:

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import re
@@ -73,6 +74,24 @@ def test_two_trainings_in_a_row_come_to_the_same_and_the_second_of_a_folder_is_r
     assert "nothing to do" in capsys.readouterr().out
     assert (tmp_path / "a" / "result.json").read_bytes() == written
     assert again.replicas[metrics].equals(first.replicas[metrics])
+
+
+def test_options_of_a_folder_of_ones_own_are_those_of_the_command(tmp_path, capsys):
+    mine = tmp_path / "mine"
+    (mine / "noise").mkdir(parents=True)
+    (mine / "noise" / "often.yaml").write_text("defaults: [flip]\np: 0.4\n")
+    overrides = [*(line for line in GRID if not line.startswith("noise.")), "noise=often"]
+    run = noisereg.train(overrides, folder=tmp_path / "run", config_dir=mine, quiet=True)
+    assert run.settings["noise"]["_target_"] == "noisereg.noise.Flip" and set(run.replicas["p"]) == {0.4}
+    assert f"--config-dir {mine}" in json.loads((tmp_path / "run" / "result.json").read_text())["command"]
+    noisereg.train([f"resume={tmp_path / 'run'}"], config_dir=mine)
+    assert "nothing to do" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"^config_dir=.*/other: there is no such folder$"):
+        noisereg.train(overrides, config_dir=tmp_path / "other", quiet=True)
+    (mine / "noise" / "often.yaml").write_text("_target_: evil.Rule\np: 0.4\n")
+    with pytest.raises(ConfigError, match=r"^noise._target_=evil.Rule: only"):
+        noisereg.train(overrides, folder=tmp_path / "third", config_dir=mine, quiet=True)
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_caller_that_has_initialised_hydra_keeps_what_it_has(tmp_path):
