@@ -1,7 +1,7 @@
 """What every loss shares: it is a function of the logits alone, one value for each class that the label could be."""
 
 from abc import ABC, abstractmethod
-from inspect import isfunction
+from inspect import getattr_static
 from typing import Any
 
 import torch
@@ -19,9 +19,15 @@ class Loss(ABC):
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Leave the formula of a parent's derivative to the parent: a class that computes another loss has another."""
+        """Leave the formula of a parent's derivative to the parent, unless all else that the parent has is as it was.
+
+        A class that computes another loss has another derivative, and what a method of the parent is for is not known.
+        A method that the parent does not have is no part of its loss.
+        """
         super().__init_subclass__(**kwargs)
-        if "slope" not in vars(cls) and any(isfunction(value) for key, value in vars(cls).items() if key[:2] != "__"):
+        owner = next(parent for parent in cls.__mro__ if "slope" in vars(parent))
+        names = [name for name in dir(owner) if name != "slope" and not name.startswith(("__", "_abc_"))]
+        if any(getattr_static(cls, name) is not getattr_static(owner, name) for name in names):  # of cls itself none is
             cls.slope = Loss.slope  # type: ignore[method-assign]
 
     @abstractmethod
@@ -59,7 +65,7 @@ class Loss(ABC):
         """Compute the derivative of `per_sample` with respect to the logits, not to be differentiated again.
 
         A loss that is trained by the thousand steps may define a formula in place of this. Classes derived from it that
-        define methods of their own do not inherit the formula.
+        have another `per_class`, or anything else of it in another way, do not inherit the formula.
 
         Args:
             logits: outputs of the net, (batch, C), or (batch, 1) for two classes.

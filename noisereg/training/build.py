@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -222,10 +223,10 @@ def check_training_mode(settings: Settings, data: InMemory, network: torch.nn.Mo
 
 
 def check_loss(settings: Settings, data: InMemory) -> None:
-    """Check that the loss, which may be another's, has a value for each class of each sample.
+    """Check that the loss, which may be another's, has a value for each class of each sample, and its own derivative.
 
     Raises:
-        ConfigError: if it does not.
+        ConfigError: if it has not.
     """
     loss, num_classes, num_outputs = build_loss(settings), data.num_classes, _num_outputs(settings, data.num_classes)
     with as_config_error("loss"):
@@ -235,6 +236,20 @@ def check_loss(settings: Settings, data: InMemory) -> None:
                 f"{type(loss).__name__}.per_class must return the shape (2, {num_classes}) for two samples of "
                 f"{num_classes} classes and {num_outputs} outputs each, got {shape}"
             )
+        _check_slope(loss, num_classes=num_classes, num_outputs=num_outputs)
+
+
+def _check_slope(loss: Loss, *, num_classes: int, num_outputs: int) -> None:
+    """Raise ValueError for a formula of the derivative that is not that of the loss, at points that are no kinks."""
+    place = torch.arange(_TRIED)[:, None]
+    logits = 2 * rng.normal(0, rng.Stream.INIT, 0, place * num_outputs + torch.arange(num_outputs))
+    target = rng.uniform(0, rng.Stream.INIT, 1, place * num_classes + torch.arange(num_classes))
+    target /= target.sum(dim=1, keepdim=True)
+    found, wanted = (slope(logits.float(), target.float()) for slope in (loss.slope, partial(Loss.slope, loss)))
+    if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=1e-3, atol=1e-5):
+        raise ValueError(
+            f"{type(loss).__name__}.slope must be the derivative of its per_sample, got another; leave it out"
+        )
 
 
 def example_inputs(input_shape: tuple[int, ...], *, num: int = 2) -> torch.Tensor:

@@ -1,9 +1,11 @@
 """One battery for every loss: the expected target is the exact expectation of the sampled one (D10)."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from noisereg.losses import CrossEntropy, GeneralizedCrossEntropy, Hinge, Logistic, Loss, SquaredError
+from noisereg.losses import CrossEntropy, GeneralizedCrossEntropy, Hinge, Logistic, Loss, SquaredError, Surrogate
 from noisereg.noise import Corruption, Flip, NoNoise, Resample, Transition
 
 LOSSES = [Logistic(), Hinge(0.0), Hinge(1.0), CrossEntropy(), SquaredError(), GeneralizedCrossEntropy(0.7)]
@@ -154,7 +156,47 @@ class Weighted(Steeper):
 
 
 class Named(Hinge):
-    """Computes what its parent does."""
+    """Computes what its parent does, and has methods and arguments that have no part in that."""
+
+    def __init__(self, beta, colour="red"):
+        super().__init__(beta)
+        self.colour = colour
+
+    def describe(self):
+        return f"a {self.colour} hinge"
+
+
+class Doubled:
+    """A part for a loss, that doubles it."""
+
+    def per_class(self, logits):
+        return 2 * super().per_class(logits)
+
+
+class FromPart(Doubled, Logistic):
+    pass
+
+
+class DoubledSurrogate(Surrogate):
+    def per_class(self, logits):
+        return 2 * super().per_class(logits)
+
+    def per_sample(self, logits, target):
+        return Loss.per_sample(self, logits, target)
+
+
+class FromBelow(Hinge, DoubledSurrogate):
+    pass
+
+
+class OfNoFunction(Logistic):
+    phi = staticmethod(partial(torch.mul, 4))
+
+
+def test_the_slope_is_that_of_a_phi_that_is_no_function_of_python():
+    logits = torch.tensor([[0.5], [-1.0]], dtype=torch.float64)
+    slope = OfNoFunction().slope(logits, torch.eye(2, dtype=torch.float64))
+    assert slope.tolist() == [[4.0], [-4.0]]  # of 4 N for a label of -1, and of -4 N for one of +1
 
 
 @pytest.mark.parametrize(
@@ -164,6 +206,8 @@ class Named(Hinge):
         (Twice(), CrossEntropy(), 2),
         (Weighted(), Logistic(), 15),
         (Named(1.0), Hinge(1.0), 1),
+        (FromPart(), Logistic(), 2),
+        (FromBelow(1.0), Hinge(1.0), 2),
     ],
     ids=_name,
 )

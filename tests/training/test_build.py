@@ -384,6 +384,17 @@ def test_complex_numbers_that_a_network_keeps_stay_complex():
         assert turn in (None, converted.turn.dtype)
 
 
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_a_formula_that_is_not_the_derivative_of_the_loss_is_refused(monkeypatch, num_classes):
+    settings = compose_settings("dataset.train_size=4", "dataset.test_size=4")
+    data = build_data(settings, 0)
+    data.num_classes = num_classes
+    check_loss(settings, data)
+    monkeypatch.setattr(Logistic, "slope", lambda self, logits, target: logits.sigmoid() - 0.9 * target[:, -1:])
+    with pytest.raises(ConfigError, match=r"^loss: Logistic.slope must be the derivative of its per_sample, got"):
+        check_loss(settings, data)
+
+
 def test_a_file_that_a_data_set_of_the_users_own_does_not_find_is_named(monkeypatch):
     monkeypatch.setattr(Hypercube, "load", lambda self: Path("nowhere/x.npy").read_bytes())
     with pytest.raises(ConfigError, match=r"^nowhere/x.npy cannot be read \(No such file or directory\)$"):
