@@ -1,6 +1,6 @@
 """What is drawn and said of runs: figures, claims and verdicts, and a page of them all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,18 @@ from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.figures.usual import curve_panels, end_panels, usual_panels
 from noisereg.statistics import Interval, bands, mean_interval, paired_means
 
-__all__ = ["Figure", "Interval", "against_p", "bands", "curves", "mean_interval", "paired_means", "run_figures", "save"]
+__all__ = [
+    "Figure",
+    "Interval",
+    "against_p",
+    "bands",
+    "curves",
+    "draw_run",
+    "mean_interval",
+    "paired_means",
+    "run_figures",
+    "save",
+]
 
 
 def run_figures(
@@ -38,15 +49,26 @@ def run_figures(
         >>> list(run_figures(rows, rows)), list(run_figures(rows[:1], rows[:1]))
         (['curves', 'against_p'], ['curves'])
     """
+    return dict(draw_run(replicas, frame, title=title, subtitle=subtitle))
+
+
+def draw_run(
+    replicas: pd.DataFrame | Sequence[Mapping[str, Any]], frame: pd.DataFrame, *, title: str = "", subtitle: str = ""
+) -> Iterator[tuple[str, Figure]]:
+    """Draw what `run_figures` returns, a figure at a time: one can be saved while the next is drawn.
+
+    Example:
+        >>> rows = pd.DataFrame({"step": 1, "epoch": 1, "p": [0.0, 0.2], "seed": 0, "test/error": [0.5, 0.4]})
+        >>> [name for name, figure in draw_run(rows, rows)]
+        ['curves', 'against_p']
+    """
     rows = pd.DataFrame(replicas)
     panels: dict[str, list[PanelSpec]] = {"curves": curve_panels(frame)}
     for panel in usual_panels(rows, frame[:0]):
         panels.setdefault("layers" if panel.x == "metric" else f"against_{panel.x}", []).append(panel)
-    return {
-        name: draw_figure(some, replicas=rows, curves=frame, title=title, subtitle=subtitle)
-        for name, some in panels.items()
-        if some
-    }
+    for name, some in panels.items():
+        if some:
+            yield name, draw_figure(some, replicas=rows, curves=frame, title=title, subtitle=subtitle)
 
 
 def curves(frame: pd.DataFrame, *, title: str = "", subtitle: str = "") -> Figure:

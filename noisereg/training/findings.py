@@ -3,6 +3,7 @@
 The room of reports loads the chart library, which no run needs before its end: it is imported where it is used.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from inspect import signature
 from pathlib import Path
@@ -58,16 +59,17 @@ def draw_replicas(training: Training, rows: list[dict[str, Any]]) -> list[Path]:
     Returns:
         The pictures.
     """
-    from noisereg.report import run_figures  # noqa: PLC0415
+    from noisereg.report import draw_run  # noqa: PLC0415
 
     settings, rule = training.settings, type(training.rules[0]).__name__
     model, loss = model_name(settings["model"]), target_name(settings["loss"])
     title = f"{model} on {training.data.source} under {rule}"
     subtitle = f"{settings['trainer']['max_epochs']:,} epochs, loss {loss}"
-    charts = run_figures(rows, training.curves.frame(), title=title, subtitle=subtitle)
-    places = {name: training.folder / "figures" / name for name in charts}
-    drawn = [name for name, chart in charts.items() if _save(chart, places[name], training.console)]
-    return [places[name].with_name(f"{name}.png") for name in drawn]
+    drawn = draw_run(rows, training.curves.frame(), title=title, subtitle=subtitle)
+    folder, console = training.folder / "figures", training.console
+    with ThreadPoolExecutor(1) as pool:  # the process of the chart library draws one while this one composes the next
+        saved = {name: pool.submit(_save, figure, folder / name, console) for name, figure in drawn}
+    return [folder / f"{name}.png" for name, is_saved in saved.items() if is_saved.result()]
 
 
 def draw_experiment(folder: Path, console: Console) -> None:

@@ -59,9 +59,11 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
     at = _value_axis(spec, rows, channel=value)
     base = alt.Chart(chart_parts.inline(rows)).encode(**along, color=style.colours(rows))
     if "line" in rows:
-        base = base.encode(detail="line:N")
+        base = base.encode(detail=alt.Detail("line:N"))
     if style.key and form == "points":
         base = base.encode(xOffset=style.beside())
+    if style.choice:  # of each layer: a filter around layers misses those that have data of their own
+        base = base.transform_filter(style.choice)
     marks = [
         *([_single_marks(base, singles, at=at)] if len(singles) else []),
         *([_spread(base, rows, form=form, at=at)] if rows["low"].notna().any() else []),
@@ -69,8 +71,6 @@ def line_chart(spec: PanelSpec, table: pd.DataFrame, *, style: LineStyle, single
         *([_extremes(base, rows, mark=spec.mark, at=at)] if spec.mark else []),
         *(_values_beside(base, rows, style=style) if form == "rows" else []),
     ]
-    if style.choice:  # filter each layer: a filter around layers misses those that have data of their own
-        marks = [mark.transform_filter(style.choice) for mark in marks]
     if form != "rows":
         return chart_parts.layered([*_reference(spec, value, at), *marks], spec.title)
     ends = rows.groupby("x", sort=False)["mean"].agg(least="min", greatest="max").reset_index()
@@ -161,10 +161,12 @@ def _reference(spec: PanelSpec, channel: str, at: Place) -> list[alt.Chart]:
         )
     base = alt.Chart(chart_parts.inline(rows)).encode(**at("value"))
     if channel == "x":
-        words = base.mark_text(align="left", baseline="top", dx=2, color=_GREY).encode(y=alt.value(0), text="label:N")
+        words = base.mark_text(align="left", baseline="top", dx=2, color=_GREY).encode(
+            y=alt.value(0), text=alt.Text("label:N")
+        )
     else:
         words = base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=_GREY, limit=chart_parts.WIDTH)
-        words = words.encode(x=alt.value("width"), text="label:N")
+        words = words.encode(x=alt.value("width"), text=alt.Text("label:N"))
     return [base.mark_rule(strokeDash=[4, 3], color=_GREY), words]
 
 
@@ -220,11 +222,11 @@ def _value_axis(spec: PanelSpec, rows: pd.DataFrame, *, channel: str) -> Place:
         decades = math.log10(rows["mean"].max()) - math.log10(rows["floor"].fillna(rows["mean"]).min())
         axis = alt.Axis(format="~g", labelOverlap=True, tickCount=int(min(5, max(1, decades))))
     scale = alt.Scale(type="log" if spec.log else "linear", zero=False, nice=False, padding=6)
-    kind = alt.X if channel == "x" else alt.Y
+    kind, kind_of_end = (alt.X, alt.X2) if channel == "x" else (alt.Y, alt.Y2)
 
     def at(column: str, end: str = "") -> dict[str, Any]:
         encoded = {channel: kind(f"{column}:Q", title=None, axis=axis, scale=scale)}
-        return {**encoded, f"{channel}2": end} if end else encoded
+        return {**encoded, f"{channel}2": kind_of_end(end)} if end else encoded
 
     return at
 

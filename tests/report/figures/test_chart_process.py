@@ -4,7 +4,7 @@ import signal
 import pytest
 import vl_convert
 
-from noisereg.report.figures.chart_process import ChartProcess, DrawingError
+from noisereg.report.figures.chart_process import USUAL, ChartProcess, DrawingError
 
 POINT = {"mark": "point", "data": {"values": [{}]}}
 
@@ -39,6 +39,12 @@ def test_a_process_that_was_started_before_draws_the_same(charts):
     assert charts.ask("svg", POINT).startswith(b"<svg")
     charts.start()
     assert charts._process is process
+
+
+def test_what_the_library_is_warmed_by_is_a_figure_with_all_kinds_of_marks(charts):
+    svg = charts.ask("svg", USUAL).decode()
+    for kind in ("area", "line", "symbol", "rule"):
+        assert f'class="mark-{kind} ' in svg
 
 
 def test_an_image_of_dots_is_that_of_the_specification(charts):
