@@ -167,7 +167,7 @@ def test_options_are_checked_as_hydra_finds_them_in_two_folders(marker):
     with pytest.raises(ConfigError, match=r"^hydra.callbacks can be set on the command line only"):
         check_command_line([*places, "experiment=x"])
     (marker.parent / "theirs" / "experiment" / "x.yaml").unlink()
-    assert check_command_line([*places, "experiment=x"]).settings["seed"] == 1
+    assert check_command_line([*places, "experiment=x"]).composed.settings["seed"] == 1
 
 
 def test_a_package_is_built_from_once_the_command_line_trusts_it(plain, marker):

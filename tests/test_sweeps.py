@@ -110,7 +110,7 @@ def head(path):
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_jobs_of_a_question_are_all_combinations_of_its_axes(name):
     varied, _ = AXES[name]
-    found = [tuple(value(job.settings, key) for key in varied) for job in sweep(name).jobs]
+    found = [tuple(value(job.composed.settings, key) for key in varied) for job in sweep(name).jobs]
     assert found == list(product(*varied.values()))
 
 
@@ -119,14 +119,14 @@ def test_what_a_question_holds_fixed_is_the_same_in_all_jobs(name):
     _, same = AXES[name]
     for job in sweep(name).jobs:
         for key, expected in same.items():
-            assert value(job.settings, key) == pytest.approx(expected), key
+            assert value(job.composed.settings, key) == pytest.approx(expected), key
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_jobs_of_a_question_differ_and_have_folders_of_their_own_in_that_of_the_question(name):
     jobs = sweep(name).jobs
     assert sweep(name).folder.parts[-2:] == ("multirun", name)
-    assert len({job.folder for job in jobs}) == len({str(job.settings) for job in jobs}) == len(jobs)
+    assert len({job.folder for job in jobs}) == len({str(job.composed.settings) for job in jobs}) == len(jobs)
     assert {job.folder.parent for job in jobs} == {sweep(name).folder}
 
 
@@ -134,7 +134,9 @@ def test_the_jobs_of_a_question_differ_and_have_folders_of_their_own_in_that_of_
 def test_a_file_begins_with_its_question_and_what_it_costs(path):
     _, jobs, cost = head(path)
     assert int(jobs) == len(sweep(path.stem).jobs)
-    assert float(cost) == pytest.approx(sum(core_hours(job.settings) for job in sweep(path.stem).jobs), rel=0.05)
+    assert float(cost) == pytest.approx(
+        sum(core_hours(job.composed.settings) for job in sweep(path.stem).jobs), rel=0.05
+    )
 
 
 def test_the_table_says_of_each_file_what_the_file_says():
@@ -153,7 +155,7 @@ def test_hydra_finds_the_questions_among_the_options():
 def test_the_rules_that_are_compared_change_equally_many_labels():
     """By hand: one of ten redrawn labels is the old one; half of the digits have no look-alike."""
     shares = {"resample": 9 / 10, "flip": 1, "next_class": 1, "look_alikes": 5 / 10}
-    jobs = {job.folder.name: job.settings for job in sweep("rules_at_equal_rate").jobs}
+    jobs = {job.folder.name: job.composed.settings for job in sweep("rules_at_equal_rate").jobs}
     assert jobs.keys() == {f"rule={name}" for name in shares}
     for name, share in shares.items():
         settings = jobs[f"rule={name}"]
@@ -174,8 +176,10 @@ def test_a_wrong_value_in_a_file_is_found(tmp_path):
 
 def test_a_value_on_the_command_line_takes_the_place_of_the_values_in_the_file():
     jobs = check_command_line(["-m", "+sweeps=p_cifar10_resnet20", "recipe=short", "seed=7"]).jobs
-    assert [job.settings["noise"]["p"] for job in jobs] == [0, 0.05, 0.1, 0.2]
-    assert {(job.settings["seed"], job.settings["trainer"]["max_epochs"]) for job in jobs} == {(7, 30)}
+    assert [job.composed.settings["noise"]["p"] for job in jobs] == [0, 0.05, 0.1, 0.2]
+    assert {(job.composed.settings["seed"], job.composed.settings["trainer"]["max_epochs"]) for job in jobs} == {
+        (7, 30)
+    }
 
 
 def test_a_question_is_trained_from_one_command(tmp_path):

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -13,6 +13,19 @@ from noisereg.config.schema import MOST, TOGETHER, Config, Section
 from noisereg.errors import ConfigError
 
 Settings = dict[str, Any]
+
+
+class ComposedRun(NamedTuple):
+    """What a configuration stands for, as plain values.
+
+    Attributes:
+        settings: of the run: of the arm that `arm` chooses, else of the whole.
+        arms: the configuration of each part that is trained, without the experiment, by the name of its folder in that
+            of the run: of each arm; or of the run itself, which may be one arm that was chosen, by the name "".
+    """
+
+    settings: Settings
+    arms: dict[str, Settings]
 
 
 def check(config: DictConfig) -> Settings:

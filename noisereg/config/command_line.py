@@ -18,10 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from noisereg.config.check import suggest_name
+from noisereg.config.check import ComposedRun, suggest_name
 from noisereg.config.commands import recorded_overrides, split_options
 from noisereg.config.composing import (
-    ComposedRun,
     check_as_chosen,
     check_keys,
     chosen_options,
@@ -186,8 +185,8 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     """Check a single run, and that it can have its folder."""
     if keys := unfixed_keys(overrides, config):
         raise ConfigError(f"{keys[0]} has several values in the file of a sweep: give -m, or a value of {keys[0]}")
-    settings, arms = _check_job(config, overrides, key="hydra.run.dir")
-    check_devices(settings["trainer"])
+    composed = _check_job(config, overrides, key="hydra.run.dir")
+    check_devices(composed.settings["trainer"])
     ranks = {os.environ[name] for name in _RANKS & os.environ.keys()}
     if ranks - {"0"}:
         return None
@@ -195,10 +194,10 @@ def _check_run(config: DictConfig, overrides: list[str]) -> RunFolder | None:
     # several processes read the clock each for itself, and the others know of no number
     is_numbered = not ranks and not is_named(config, "hydra.run.dir")
     if not is_numbered:
-        check_links(folder, key="hydra.run.dir", parts=[folder / arm / name for name in arms])
-        read_record(folder / arm, settings)
+        check_links(folder, key="hydra.run.dir", parts=[folder / arm / name for name in composed.arms])
+        read_record(folder / arm, composed.settings)
         check_unlocked(folder / arm, key="hydra.run.dir")
-    return RunFolder(folder, arm, settings, is_numbered=is_numbered, arms=arms)
+    return RunFolder(folder, arm, composed, is_numbered=is_numbered)
 
 
 def _check_sweep(name: str, overrides: list[str], *, chosen_from: str) -> Sweep | None:
@@ -221,21 +220,21 @@ def _check_sweep(name: str, overrides: list[str], *, chosen_from: str) -> Sweep 
         alike = shared if chosen_options(part) == chosen_options(fixed) else None
         config = compose_with_hydra(name, placed, alike=alike)
         folder, composed = Path(config.hydra.sweep.dir), _check_job(config, part, key="hydra.sweep.dir")
-        job = Job(folder / config.hydra.sweep.subdir / (config.arm or ""), composed.settings, composed.arms)
+        job = Job(folder / config.hydra.sweep.subdir / (config.arm or ""), composed)
         other = jobs.setdefault(job.folder, job)
         if keys := _differing_jobs(other, job):
             place = config.hydra.sweep.subdir
             raise ConfigError(f"hydra.sweep.subdir={place} is that of two jobs; name {keys[0]} in it")
     launcher: Any = OmegaConf.to_container(shared.hydra.launcher, resolve=True)
-    check_launcher(launcher, [job.settings for job in jobs.values()])
+    check_launcher(launcher, [job.composed.settings for job in jobs.values()])
     if is_here(launcher):
         for job in jobs.values():
-            check_devices(job.settings["trainer"])
-    parts = [part for job in jobs.values() for part in {job.folder, *(job.folder / name for name in job.arms)}]
+            check_devices(job.composed.settings["trainer"])
+    parts = [part for job in jobs.values() for part in {job.folder, *(job.folder / name for name in job.composed.arms)}]
     check_links(folder, key="hydra.sweep.dir", parts=parts)
     check_unlocked(folder, key="hydra.sweep.dir")
     for job in jobs.values():
-        read_record(job.folder, job.settings, key="hydra.sweep.dir")
+        read_record(job.folder, job.composed.settings, key="hydra.sweep.dir")
         check_unlocked(job.folder, key="hydra.sweep.dir")
     return Sweep(
         folder, list(jobs.values()), [*grid.rounded, *grid.placing], takes_jobs_along=ends_with_driver(launcher)
@@ -252,12 +251,10 @@ def _show_progress(jobs: Sequence[list[str]]) -> Iterable[list[str]]:
 
 def _differing_jobs(job: Job, other: Job) -> list[str]:
     """Return the keys in which two jobs differ; data or labels in two places are taken for others."""
-    places = [
-        {"dataset.root": some.settings["dataset"].get("root"), "noise.path": label_path(some.settings)}
-        for some in (job, other)
-    ]
-    keys = differing(job.settings, other.settings)
-    return keys or [key for key, place in places[0].items() if place != places[1][key]]
+    both = (job.composed.settings, other.composed.settings)
+    places = [{"dataset.root": some["dataset"].get("root"), "noise.path": label_path(some)} for some in both]
+    was, now = differing(*both)
+    return [*(was | now)] or [key for key, place in places[0].items() if place != places[1][key]]
 
 
 def _check_job(config: DictConfig, overrides: list[str], *, key: str) -> ComposedRun:

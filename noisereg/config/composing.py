@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from noisereg.config.allowed import check_callbacks, check_targets
-from noisereg.config.check import Settings, check, is_known, suggest_name
+from noisereg.config.check import ComposedRun, Settings, check, is_known, suggest_name
 from noisereg.config.hydra_section import check_hydra
 from noisereg.config.machine import check_loggers
 from noisereg.config.overrides import (
@@ -154,19 +154,6 @@ def check_as_chosen(config: DictConfig, *, name: str, overrides: Sequence[str]) 
         for key in given.keys() | own.keys():
             if key != "params" and given.get(key) != own.get(key):
                 raise ConfigError(f"{section}.{key} can be set on the command line only, and a file sets it")
-
-
-class ComposedRun(NamedTuple):
-    """What a configuration stands for, as plain values.
-
-    Attributes:
-        settings: of the run: of the arm that `arm` chooses, else of the whole.
-        arms: the configuration of each part that is trained, without the experiment, by the name of its folder in that
-            of the run: of each arm; or of the run itself, which may be one arm that was chosen, by the name "".
-    """
-
-    settings: Settings
-    arms: dict[str, Settings]
 
 
 def compose_run(config: DictConfig, overrides: Sequence[str], *, name: str = "train") -> ComposedRun:

@@ -6,15 +6,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisereg.config.check import Settings
+from noisereg.config.check import ComposedRun, Settings
 from noisereg.config.same_run import (
     Fingerprint,
     check_recorded_data,
-    describe_differing,
+    describe_changes,
     differing,
     is_longer,
     why_not_longer,
@@ -134,9 +134,10 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
     try:
         found = load_record(path)
         _check_kinds(found)
-        old, keys = found["config"], differing(found["config"], config)
-        longer = is_longer(old, config)
-        obstacle = why_not_longer(old, keys) if longer else None
+        old = found["config"]
+        was, now = differing(old, config)
+        longer = is_longer(was, now)
+        obstacle = why_not_longer(old, was | now) if longer else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read ({reason}): delete it, or name another folder") from None
@@ -147,9 +148,9 @@ def read_record(folder: Path, config: dict[str, Any], *, key: str = "hydra.run.d
         )
     if longer:
         return {**found, "status": "shorter"}
-    if keys:
+    if was or now:
         raise ConfigError(
-            f"{key}={folder} holds a run of another configuration ({describe_differing(old, config)}); "
+            f"{key}={folder} holds a run of another configuration ({describe_changes(was, now)}); "
             "name another folder, or give the same values to go on with it"
         )
     if damaged := damaged_results(folder, found):
@@ -164,16 +165,14 @@ class RunFolder:
     Attributes:
         path: of it.
         arm: of an experiment that the run is, which has a folder of its own in it; empty if it is none.
-        settings: the whole configuration of the run, as plain values.
+        composed: what is run in it.
         is_numbered: whether another folder beside it is taken if it exists: the user has named none.
-        arms: the configuration of each arm that is trained in it, see `ComposedRun`.
     """
 
     path: Path
     arm: str
-    settings: dict[str, Any]
+    composed: ComposedRun
     is_numbered: bool
-    arms: Mapping[str, Settings] = field(default_factory=dict)
 
     @contextmanager
     def claimed(self, fingerprint: Callable[[Settings], Fingerprint]) -> Iterator[Path]:
@@ -192,8 +191,8 @@ class RunFolder:
         """
         path = _make_numbered(self.path) if self.is_numbered else self.path
         with locked(path / self.arm):
-            found = read_record(path / self.arm, self.settings)
-            check_recorded_data(found, self.arms, fingerprint, folder=path / self.arm)
+            found = read_record(path / self.arm, self.composed.settings)
+            check_recorded_data(found, self.composed.arms, fingerprint, folder=path / self.arm)
             try:
                 yield path
             except BaseException:

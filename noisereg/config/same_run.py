@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from noisereg.config.check import Settings
-from noisereg.config.sections import is_below, same_target, target_name, walk
+from noisereg.config.sections import is_below, leaves, same_target, target_name
 from noisereg.errors import ConfigError
 
 Fingerprint = dict[str, Any]  # of data: what tells them from others, as plain values
@@ -43,8 +43,8 @@ def result_settings(config: dict[str, Any]) -> dict[str, Any]:
     left_out = (*WITHOUT_EFFECT, _LABEL_PATH) if label_path(config) else WITHOUT_EFFECT
     return {
         key: json.loads(json.dumps(value), parse_float=_number)
-        for key, value in walk(config, into=(dict,))
-        if not isinstance(value, dict) and not any(is_below(key, part) for part in left_out)
+        for key, value in leaves(config, into=(dict,))
+        if not any(is_below(key, part) for part in left_out)
     }
 
 
@@ -67,28 +67,23 @@ def label_path(config: Mapping[str, Any]) -> str | None:
     return noise.get("path")
 
 
-def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return the keys in which two configurations differ, but for those that cannot change a result.
+def differing(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values in which two configurations differ, but for those that cannot change a result.
+
+    Args:
+        old: configuration, nested or by dotted keys.
+        new: another one.
+
+    Returns:
+        Those of the old one and those of the new one, by dotted key; `describe_changes` has them in words.
 
     Example:
         >>> differing({"seed": 0, "logger": {"csv": True}}, {"seed": 1, "logger": {"csv": False}})
-        ['seed']
+        ({'seed': 0}, {'seed': 1})
     """
-    old_values, new_values = result_settings(old), result_settings(new)
-    keys = sorted(old_values.keys() | new_values.keys())
-    return [key for key in keys if old_values.get(key) != new_values.get(key)]
-
-
-def describe_differing(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Describe the values in which two configurations differ, but for those that cannot change a result.
-
-    Example:
-        >>> describe_differing({"seed": 0, "noise": {"p": 0.1}}, {"seed": 0, "noise": {"p": [0, 0.1]}})
-        'noise.p was 0.1 and is [0, 0.1]'
-    """
-    keys = differing(old, new)
-    parts = ({key: values[key] for key in keys if key in values} for values in map(result_settings, (old, new)))
-    return describe_changes(*parts)
+    was, now = result_settings(old), result_settings(new)
+    keys = [key for key in sorted(was | now) if was.get(key) != now.get(key)]
+    return {key: was[key] for key in keys if key in was}, {key: now[key] for key in keys if key in now}
 
 
 def identity(config: dict[str, Any]) -> str:
@@ -103,26 +98,25 @@ def identity(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sorted(result_settings(config).items())).encode()).hexdigest()[:16]
 
 
-def is_longer(old: dict[str, Any], new: dict[str, Any]) -> bool:
+def is_longer(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Return whether a configuration is another one for more epochs, with what of the scheduler follows from that.
 
     Args:
-        old: configuration that a run was begun with, nested or by dotted keys.
-        new: the one that is wanted.
+        was: the values of the configuration that a run was begun with which differ, as `differing` returns them.
+        now: those of the one that is wanted.
 
     Example:
-        >>> is_longer({"trainer": {"max_epochs": 5}}, {"trainer": {"max_epochs": 9}})
+        >>> is_longer({"trainer.max_epochs": 5}, {"trainer.max_epochs": 9})
         True
-        >>> is_longer({"seed": 0, "trainer": {"max_epochs": 5}}, {"seed": 1, "trainer": {"max_epochs": 9}})
+        >>> is_longer({"seed": 0, "trainer.max_epochs": 5}, {"seed": 1, "trainer.max_epochs": 9})
         False
     """
-    keys = differing(old, new)
-    if _LENGTH not in keys or not all(key.startswith((_LENGTH, "scheduler.")) for key in keys):
+    if not all(key.startswith((_LENGTH, "scheduler.")) for key in (*was, *now)):
         return False
-    return result_settings(old)[_LENGTH] < result_settings(new)[_LENGTH]
+    return _LENGTH in was and _LENGTH in now and was[_LENGTH] < now[_LENGTH]
 
 
-def why_not_longer(old: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+def why_not_longer(old: Mapping[str, Any], keys: Iterable[str]) -> str | None:
     """Return why a run cannot go on for more epochs as if these had been asked for from the start; None if it can."""
     schedule, trainer = old["noise"]["schedule"], old["trainer"]
     end = trainer["max_epochs"]

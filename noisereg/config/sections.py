@@ -33,14 +33,16 @@ def walk(node: Any, key: str = "", *, into: tuple[type, ...] = (dict, list, tupl
             yield from walk(value, f"{key}[{place}]", into=into)
 
 
-def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of each value that is neither a section nor a list.
+def leaves(node: Any, *, into: tuple[type, ...] = (dict, list, tuple)) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each value that is neither a section nor, unless these are whole, a list.
 
     Example:
         >>> list(leaves({"a": {"b": 1, "c": [2, {"d": 3}]}}))
         [('a.b', 1), ('a.c[0]', 2), ('a.c[1].d', 3)]
+        >>> list(leaves({"a": {"b": 1, "c": [2, {"d": 3}]}}, into=(dict,)))
+        [('a.b', 1), ('a.c', [2, {'d': 3}])]
     """
-    return ((name, value) for name, value in walk(node, key) if not isinstance(value, dict | list | tuple))
+    return ((name, value) for name, value in walk(node, into=into) if not isinstance(value, into))
 
 
 def is_below(name: str, other: str) -> bool:

@@ -5,9 +5,9 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from noisereg.config.check import Settings
+from noisereg.config.check import ComposedRun, Settings
 from noisereg.config.run_folder import read_record
 from noisereg.config.same_run import Fingerprint, check_recorded_data, data_sources
 from noisereg.files.lock import find_holder, locked
@@ -40,18 +40,16 @@ class Job:
 
     Attributes:
         folder: of the run.
-        settings: its whole configuration, as plain values.
-        arms: the configuration of each arm that is trained in it, see `ComposedRun`.
+        composed: what is run in it.
     """
 
     folder: Path
-    settings: dict[str, Any]
-    arms: Mapping[str, Settings] = field(default_factory=dict)
+    composed: ComposedRun
 
     @property
     def record(self) -> dict[str, Any]:
         """The contents of result.json; empty before the run has begun."""
-        return read_record(self.folder, self.settings)
+        return read_record(self.folder, self.composed.settings)
 
     @property
     def is_finished(self) -> bool:
@@ -138,7 +136,7 @@ class Sweep:
             return read[section]
 
         for job in self.jobs:
-            check_recorded_data(job.record, job.arms, read_once, folder=job.folder, key="hydra.sweep.dir")
+            check_recorded_data(job.record, job.composed.arms, read_once, folder=job.folder, key="hydra.sweep.dir")
 
     def _print_table(self, skipped: Sequence[Job], console: Console) -> None:
         table = Table("job", "status", "seconds", box=None, header_style="bold", pad_edge=False)

@@ -19,7 +19,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from noisereg.config.run_folder import REPLICAS
-from noisereg.config.same_run import describe_changes, describe_differing, differing, is_longer
+from noisereg.config.same_run import describe_changes, differing, is_longer
 from noisereg.errors import ConfigError
 from noisereg.files.atomic import write_atomically
 from noisereg.runs.journal import Journal, Mark
@@ -154,8 +154,8 @@ def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
     settings, fingerprint = (found.get(key) if isinstance(found, dict) else None for key in ("settings", "fingerprint"))
     if not (isinstance(settings, dict) and isinstance(fingerprint, dict)):
         what = "does not say of which run it is, as those of older versions"
-    elif differing(settings, origin["settings"]) and not is_longer(settings, origin["settings"]):
-        what = f"is of a run of another configuration ({describe_differing(settings, origin['settings'])})"
+    elif any(both := differing(settings, origin["settings"])) and not is_longer(*both):
+        what = f"is of a run of another configuration ({describe_changes(*both)})"
     elif words := describe_changes(fingerprint, origin["fingerprint"]) or _describe_other_samples(found, origin):
         what = f"is of a run on other data ({words})"
     else:

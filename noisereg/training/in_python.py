@@ -21,7 +21,6 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.config.command_line import check_command_line, complete_arguments, initialized_hydra
 from noisereg.config.commands import split_options
-from noisereg.config.composing import ComposedRun
 from noisereg.config.overrides import quote_value, trusted_packages
 from noisereg.config.run_folder import RunFolder
 from noisereg.engine.kept_kernels import wait_for_compilation
@@ -89,12 +88,12 @@ def train(
 
 
 def _check_one_process(found: RunFolder) -> None:
-    trainer = found.settings["trainer"]
+    trainer = found.composed.settings["trainer"]
     if trainer["devices"] != 1 or trainer.get("num_nodes", 1) != 1:
         raise ConfigError(
             f"trainer.devices={trainer['devices']}: a network that several processes share is trained by the command"
         )
-    if arms := [arm for arm in found.arms if arm]:
+    if arms := [arm for arm in found.composed.arms if arm]:
         raise ConfigError(f"the experiment has several arms, each a run of its own: give arm={arms[0]}, or another one")
 
 
@@ -102,8 +101,7 @@ def _train(found: RunFolder, place: Path, console: Console) -> None:
     """Train what was checked, in the folder that it has got."""
     folder = (place / found.arm).absolute()
     with stopped_by_signals(), exclusive_folder(folder):
-        composed = ComposedRun(found.settings, dict(found.arms))
-        show_results(*run_once(composed, folder=folder, arm=found.arm, console=console), console)
+        show_results(*run_once(found.composed, folder=folder, arm=found.arm, console=console), console)
 
 
 def _run(task: Callable[[], Any], overrides: Sequence[str], *, folder: Path, config_dir: str | None) -> None:

@@ -11,9 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from noisereg.config.check import Settings
+from noisereg.config.check import ComposedRun, Settings
 from noisereg.config.commands import command_of_run, overrides_of_run
-from noisereg.config.composing import ComposedRun, compose_run
+from noisereg.config.composing import compose_run
 from noisereg.config.same_run import check_recorded_data, data_sources, recorded_fingerprint
 from noisereg.errors import ConfigError
 from noisereg.runs.bands import LoggedBands

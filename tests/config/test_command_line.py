@@ -125,10 +125,10 @@ def test_a_folder_is_named_as_the_shell_gives_it(written, folder, tmp_path, monk
 
 @pytest.mark.parametrize("group", ["recipe", "experiment"])
 def test_a_group_of_which_none_may_be_chosen_takes_null(group):
-    assert check_command_line(complete_arguments([f"{group}=null"])).settings["experiment"] == {}
+    assert check_command_line(complete_arguments([f"{group}=null"])).composed.settings["experiment"] == {}
     found = check_command_line(complete_arguments(["recipe=short", "model=resnet20", "recipe=null"]))
     plain = check_command_line(["model=resnet20", "recipe=[]"])
-    assert found.settings["trainer"]["max_epochs"] == plain.settings["trainer"]["max_epochs"]
+    assert found.composed.settings["trainer"]["max_epochs"] == plain.composed.settings["trainer"]["max_epochs"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_range_has_the_numbers_that_are_meant(given, names, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     sweep = check_command_line(["-m", f"noise.p={given}", "logger=csv"])
     assert [job.folder.name for job in sweep.jobs] == [f"noise.p={name}" for name in names]
-    assert [job.settings["noise"]["p"] for job in sweep.jobs] == [float(name) for name in names]
+    assert [job.composed.settings["noise"]["p"] for job in sweep.jobs] == [float(name) for name in names]
 
 
 def test_a_folder_that_nobody_named_is_numbered_and_one_that_is_named_is_not(tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def test_a_job_of_one_arm_is_found_in_the_folder_of_that_arm(tmp_path, monkeypat
     sweep = check_command_line(["-m", "experiment=fig7_resnet20", "arm=none,smoothing", "hydra.sweep.dir=fig7"])
     names = [str(job.folder.relative_to(tmp_path)) for job in sweep.jobs]
     assert names == ["fig7/arm=none/none", "fig7/arm=smoothing/smoothing"]
-    assert [job.settings["noise"]["expected"] for job in sweep.jobs] == [False, True]
+    assert [job.composed.settings["noise"]["expected"] for job in sweep.jobs] == [False, True]
 
 
 @pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.job.name", "logger.group"])

@@ -62,7 +62,7 @@ def test_a_data_set_that_suggests_nothing_goes_with_a_model_that_asks_for_nothin
     (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(text)
     own = ["--config-dir", str(tmp_path / "conf"), "dataset=mine", "trust=[mine]"]
     found = check_command_line([*own, "model=mlp", "model.hidden=[32]"])
-    assert found.settings["model"]["hidden"] == [32]
+    assert found.composed.settings["model"]["hidden"] == [32]
     with pytest.raises(ConfigError, match=r"^model.hidden must be a whole number, .*, got None$"):
         check_command_line([*own, "model=two_layer"])
     (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(text.replace("  batch_size: 8\n", ""))
@@ -103,14 +103,14 @@ def test_arms_are_composed_from_the_primary_configuration_that_the_command_names
     folder = shutil.copytree(conf_dir(), tmp_path / "conf")
     (folder / "mine.yaml").write_text("defaults: [train, _self_]\nseeds: 3\n")
     found = check_command_line(["--config-path", str(folder), "--config-name", "mine", "experiment=fig2_neuron"])
-    assert [part["seeds"] for part in found.arms.values()] == [3, 3]
+    assert [part["seeds"] for part in found.composed.arms.values()] == [3, 3]
 
 
 def test_the_primary_configuration_may_lie_in_a_folder_beside_ours(tmp_path):
     (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\nseeds: 3\n")
     options = ["--config-dir", str(tmp_path), "--config-name", "mine"]
-    assert check_command_line(options).settings["seeds"] == 3
-    arms = check_command_line([*options, "experiment=fig2_neuron"]).arms
+    assert check_command_line(options).composed.settings["seeds"] == 3
+    arms = check_command_line([*options, "experiment=fig2_neuron"]).composed.arms
     assert [part["seeds"] for part in arms.values()] == [3, 3]
     jobs = check_command_line(["-m", *options, "noise.p=0,0.1"]).jobs
-    assert [job.settings["seeds"] for job in jobs] == [3, 3]
+    assert [job.composed.settings["seeds"] for job in jobs] == [3, 3]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from noisereg.config.check import ComposedRun
 from noisereg.config.composing import conf_dir
 from noisereg.config.overrides import quote_value
 from noisereg.config.run_folder import (
@@ -184,7 +185,7 @@ def test_a_folder_is_unlocked_once_its_holder_is_gone_and_gets_no_lock_by_the_ch
 
 
 def claim(path, *, arm="", settings=None, is_numbered=False):
-    return RunFolder(path, arm, settings or {"seed": 1}, is_numbered=is_numbered).claimed(lambda settings: {})
+    return RunFolder(path, arm, ComposedRun(settings or {"seed": 1}, {}), is_numbered).claimed(lambda settings: {})
 
 
 def test_a_folder_that_nobody_named_gets_a_number_where_it_is_taken(tmp_path):
@@ -224,7 +225,7 @@ def test_the_run_of_another_configuration_is_refused_once_the_folder_is_locked(t
 def test_a_run_on_other_data_is_refused_once_the_folder_is_locked_and_nothing_is_written(tmp_path):
     text = '{"config": {"seed": 1}, "fingerprint": {"images": 4}}'
     (tmp_path / "result.json").write_text(text)
-    folder = RunFolder(tmp_path, "", {"seed": 1}, is_numbered=False, arms={"": {"seed": 1}})
+    folder = RunFolder(tmp_path, "", ComposedRun({"seed": 1}, {"": {"seed": 1}}), is_numbered=False)
     told = r"on other data \(images was 4 and is 5\)"
     with pytest.raises(ConfigError, match=told), folder.claimed(lambda settings: {"images": 5}):
         raise AssertionError("it is not reached")

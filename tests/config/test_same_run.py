@@ -19,29 +19,30 @@ FOLDER = Path("run")
 def test_the_keys_that_differ_are_named_but_for_those_without_effect():
     old = {"seed": 0, "noise": {"p": 0.1, "moves": {9: 1}}, "dataset": {"root": "a", "d": 60}, "logger": {"csv": True}}
     new = {"seed": 0, "noise": {"p": 0.2, "moves": {9: 1}}, "dataset": {"root": "b", "d": 60, "workers": 2}}
-    assert differing(old, new) == ["noise.p"]
-    assert differing(old, old) == []
+    assert differing(old, new) == ({"noise.p": 0.1}, {"noise.p": 0.2})
+    assert differing(old, old) == ({}, {})
 
 
 def test_what_cannot_change_a_result_is_no_part_of_a_runs_identity():
     config = {"seed": 0, "threads": 1, "dataset": {"d": 3, "root": "a", "workers": 0}, "logger": {"csv": True}}
     same = {**config, "dataset": {"d": 3, "root": "b", "workers": 4}, "logger": {}, "trust": ["mine"], "arm": "x"}
-    assert differing(config, same) == []
+    assert differing(config, same) == ({}, {})
     assert identity(config) == identity(same)
 
 
 def test_the_number_of_threads_decides_the_last_bits_and_so_is_part_of_an_identity():
-    assert differing({"threads": 1}, {"threads": 2}) == ["threads"]
+    assert differing({"threads": 1}, {"threads": 2}) == ({"threads": 1}, {"threads": 2})
     assert identity({"threads": 1}) != identity({"threads": 2})
 
 
 def test_a_key_that_begins_like_one_without_effect_has_an_effect():
-    assert differing({"armour": 1, "dataset": {"roots": 1}}, {}) == ["armour", "dataset.roots"]
+    assert differing({"armour": 1, "dataset": {"roots": 1}}, {}) == ({"armour": 1, "dataset.roots": 1}, {})
 
 
 def test_a_list_differs_as_one_value():
-    assert differing({"noise": {"p": [0, 0.1]}}, {"noise": {"p": (0, 0.2)}}) == ["noise.p"]
-    assert differing({"noise": {"p": [0, 0.1]}}, {"noise": {"p": (0, 0.1)}}) == []
+    old = {"noise": {"p": [0, 0.1]}}
+    assert differing(old, {"noise": {"p": (0, 0.2)}}) == ({"noise.p": [0, 0.1]}, {"noise.p": [0, 0.2]})
+    assert differing(old, {"noise": {"p": (0, 0.1)}}) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_walk_through_sections_alone_yields_lists_whole():
 
 def test_leaves_are_values_and_neither_sections_nor_lists():
     assert list(leaves(CONFIG)) == [("seed", 0), ("model.hidden[0]", 3), ("model.hidden[1].a", None)]
-    assert list(leaves((1, 2), "pair")) == [("pair[0]", 1), ("pair[1]", 2)]
+    assert list(leaves((1, 2))) == [("[0]", 1), ("[1]", 2)]
 
 
 def test_every_target_is_found_however_deep_it_lies():

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from run_program import Program, read_result, run_program
 
+from noisereg.config.check import ComposedRun
 from noisereg.config.command_line import check_command_line
 from noisereg.config.sweep import Job, Sweep
 from noisereg.errors import ConfigError
@@ -170,7 +171,7 @@ DATA = {"a": {"images": 4}, "copy of a": {"images": 4}, "b": {"images": 5}}
 
 def job_on(root, folder):
     settings = {"dataset": {"root": root}}
-    return Job(folder / "job", settings, {"": settings})
+    return Job(folder / "job", ComposedRun(settings, {"": settings}))
 
 
 def fingerprint(settings):
@@ -233,7 +234,8 @@ def test_jobs_that_would_be_killed_end_first_and_have_saved(takes_jobs_along, tm
     try:
         for job in jobs:
             job.stdout.readline()
-        Sweep(tmp_path, [Job(folder, {}) for folder in folders], [], takes_jobs_along=takes_jobs_along).stop_jobs()
+        sweep = [Job(folder, ComposedRun({}, {})) for folder in folders]
+        Sweep(tmp_path, sweep, [], takes_jobs_along=takes_jobs_along).stop_jobs()
         assert [(folder / "saved").exists() for folder in folders] == [takes_jobs_along, takes_jobs_along, False]
     finally:
         for job in jobs:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from noisereg.config.sections import walk
+from noisereg.config.sections import leaves
 from noisereg.report.claims.verdicts import KINDS, VERDICTS, Judgement
 from noisereg.runs.reading import Run
 
@@ -150,8 +150,4 @@ def settings_of(run: Run, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
 def _settings_as_json(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the values by dotted key, but for those that describe an experiment."""
     settings = {key: value for key, value in config.items() if key != "experiment"}
-    return {
-        key: json.dumps(value, default=str)
-        for key, value in walk(settings, into=(dict,))
-        if not isinstance(value, dict)
-    }
+    return {key: json.dumps(value, default=str) for key, value in leaves(settings, into=(dict,))}
