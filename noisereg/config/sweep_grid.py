@@ -18,7 +18,6 @@ from noisereg.errors import ConfigError
 
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 _LONGEST_NAME = 40
-_LONGEST_FORMER_NAME = 120
 _LONGEST_JOB_NAME = 200  # beyond, jobs have numbers: a file system has names of up to 255
 _DIGITS = 8  # of the hash
 _UNNAMED = ("hydra", "logger", "trust")
@@ -100,7 +99,7 @@ def _last_of_each(overrides: Sequence[Override]) -> dict[str, Override]:
 
 def _place_folders(config: DictConfig, overrides: Sequence[str], values: dict[str, Override]) -> list[str]:
     has_folder = is_named(config, "hydra.sweep.dir")
-    folder = Path(config.hydra.sweep.dir) if has_folder else _find_folder(overrides)
+    folder = Path(config.hydra.sweep.dir) if has_folder else Path("multirun") / folder_name(overrides)
     placing = [f"hydra.sweep.dir={quote_value(str(folder.absolute()))}"]  # a worker may be in another folder
     same = [value.key_or_group for value in values.values() if not value.is_sweep_override()]
     varied = [value for value in values.values() if value.is_sweep_override()]
@@ -112,12 +111,6 @@ def _place_folders(config: DictConfig, overrides: Sequence[str], values: dict[st
         placing.append("hydra.sweep.subdir=${hydra.job.override_dirname}")
         placing.append(f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]")
     return placing
-
-
-def _find_folder(overrides: Sequence[str]) -> Path:
-    """Return the folder of a sweep: that of a former version if it is there, so that it is gone on with."""
-    former = Path("multirun") / _former_folder_name(overrides)
-    return former if former.is_dir() else Path("multirun") / folder_name(overrides)
 
 
 def folder_name(overrides: Sequence[str]) -> str:
@@ -132,11 +125,12 @@ def folder_name(overrides: Sequence[str]) -> str:
         >>> folder_name(["model=mlp", "model.hidden=[10],[20]", "noise.p=0,0.1", "trainer.max_epochs=50", "seeds=20"])
         'hidden,p,mlp,seeds=20-b7b4ce8e'
     """
-    text = _named_text(overrides)
+    lines = [line for line in overrides if re.split(r"[./=]", line.lstrip("+~"))[0] not in _UNNAMED]
+    text = ",".join(lines)
     name = _file_name(text)
     if name == text and len(name) <= _LONGEST_NAME:
         return name or "default"
-    given = parse_overrides([line for line in overrides if _is_named(line)])
+    given = parse_overrides(lines)
     varied = [value for value in given if value.is_sweep_override()]
     fixed = sorted((value for value in given if value not in varied), key=lambda value: "." in value.key_or_group)
     words = [_last_name(value) for value in varied] + [_short_words(value) for value in fixed]
@@ -145,23 +139,6 @@ def folder_name(overrides: Sequence[str]) -> str:
         if len(short) + 1 + len(word) <= _LONGEST_NAME - 1 - _DIGITS:
             short += f"{',' * bool(short)}{word}"
     return f"{short or 'sweep'}-{sha256(text.encode()).hexdigest()[:_DIGITS]}"
-
-
-def _former_folder_name(overrides: Sequence[str]) -> str:
-    """Return the name that version 0.1 gave to a sweep's folder: all of its overrides."""
-    text = _named_text(overrides)
-    name = _file_name(text)
-    if name == text and len(name) <= _LONGEST_FORMER_NAME:
-        return name or "default"
-    return f"{name[:_LONGEST_FORMER_NAME]}-{sha256(text.encode()).hexdigest()[:_DIGITS]}"
-
-
-def _named_text(overrides: Sequence[str]) -> str:
-    return ",".join(line for line in overrides if _is_named(line))
-
-
-def _is_named(line: str) -> bool:
-    return re.split(r"[./=]", line.lstrip("+~"))[0] not in _UNNAMED
 
 
 def _file_name(text: str) -> str:

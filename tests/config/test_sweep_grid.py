@@ -1,4 +1,3 @@
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
@@ -50,18 +49,6 @@ def test_a_folder_that_the_user_or_the_file_names_is_kept():
 def test_a_sweep_without_a_name_is_found_again_by_its_command():
     grid = SweepGrid(["model=mlp", "noise.p=0,0.1", "logger=csv"], composed("model=mlp", "logger=csv"))
     assert grid.placing[0] == f"hydra.sweep.dir='{Path('multirun/model=mlp,noise.p=0,0.1').absolute()}'"
-
-
-def test_the_folder_of_a_former_version_is_found_again(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    overrides = ["model=mlp", "noise.p=0,0.1", "model.hidden=[10]", "trainer.max_epochs=5", "seeds=1"]
-    shared = composed(*shared_overrides(overrides))
-    new = SweepGrid(overrides, shared).placing[0]
-    assert new.startswith(f"hydra.sweep.dir='{tmp_path}/multirun/p,mlp,seeds=1,")
-    text = ",".join(overrides)
-    name = f"{text.replace('[10]', '_10_')}-{sha256(text.encode()).hexdigest()[:8]}"
-    (tmp_path / "multirun" / name).mkdir(parents=True)
-    assert SweepGrid(overrides, shared).placing[0] == f"hydra.sweep.dir='{tmp_path}/multirun/{name}'"
 
 
 def test_the_name_of_a_long_command_has_what_is_varied_and_is_short():
