@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,31 +82,36 @@ class Curves:
                 newest[replica] |= {key: float(values[place]) for key, values in measurement.values.items()}
         return newest
 
-    def best(self, metric: str) -> list[dict[str, float]]:
-        """Return for each replica the smallest value of a metric and the epoch it was first seen in, as `best/...`."""
-        return [
-            {f"best/{metric}": value, f"best/{metric}/epoch": epoch} if found else {}
-            for found, epoch, (value,) in self._smallest(metric, [metric])
-        ]
-
-    def selected(self, metric: str, *, by: str, beside: Sequence[str] = ()) -> list[dict[str, float]]:
-        """Return for each replica a metric where another one was first smallest, and the epoch, as `selected/...`.
+    def best(
+        self, metric: str, *, by: str = "", beside: Sequence[str] = (), name: str = "best"
+    ) -> list[dict[str, float]]:
+        """Return for each replica a metric where it, or another one, was first smallest, and the epoch, as `best/...`.
 
         Args:
-            metric: that is selected.
-            by: the other one.
+            metric: that is returned.
+            by: the other one; empty for the metric itself.
             beside: further metrics of the same row, as far as they were measured there.
+            name: that stands in front of all these.
         """
-        return [
-            {
-                f"selected/{metric}": value,
-                f"selected/{metric}/epoch": epoch,
-                **{f"selected/{key}": other for key, other in zip(beside, others, strict=True) if np.isfinite(other)},
-            }
-            if found
-            else {}
-            for found, epoch, (_, value, *others) in self._smallest(by, [by, metric], beside)
-        ]
+        where, numbers, values = self._columns()
+        nothing, by = np.full(len(numbers), np.nan), by or metric
+        has_both = np.isfinite([values.get(key, nothing) for key in (metric, by)]).all(axis=0)
+        found: list[dict[str, float]] = []
+        for replica in range(len(self.replicas)):
+            rows = np.flatnonzero((numbers == replica) & has_both)
+            if not len(rows):
+                found.append({})
+                continue
+            row = rows[values[by][rows].argmin()]
+            others = [key for key in beside if np.isfinite(values.get(key, nothing)[row])]
+            found.append(
+                {
+                    f"{name}/{metric}": float(values[metric][row]),
+                    f"{name}/{metric}/epoch": int(where["epoch"][row]),
+                    **{f"{name}/{key}": float(values[key][row]) for key in others},
+                }
+            )
+        return found
 
     def state(self, pending: Measurement | None = None) -> dict[str, Any]:
         """Return what a checkpoint is to hold, as plain values, after writing to the journal what is new.
@@ -136,10 +140,6 @@ class Curves:
         Raises:
             ValueError: if they are in a journal that does not have them.
         """
-        if "step" in state:  # of an older version: a column a metric
-            columns = {key: column.numpy() for key, column in state.items()}
-            self._load({key: columns.pop(key) for key in PLACE}, columns.pop("replica"), columns)
-            return
         written: list[str] = []
         if mark := Mark.of(state):
             if self._journal is None:
@@ -147,30 +147,21 @@ class Curves:
             written = self._journal.read(mark, mend=is_first_process())
         self._measurements = []
         for line in [*written, *state["lines"]]:
-            _add(self._measurements, _measurement(line))
+            _add(self._measurements, Measurement(*json.loads(line)))
         self._num_written = len(written)
 
     def read_replica(self, path: Path, replica: int) -> None:
         """Read the rows of one replica from the file of a run with that replica alone."""
         table = pandas.read_csv(path).drop(columns=list(self.replicas[replica]))
-        known, self._measurements = self._measurements, []
-        columns = {key: table[key].to_numpy() for key in table}
-        self._load({key: columns.pop(key) for key in PLACE}, np.full(len(table), replica), columns)
-        self._measurements = [part for part in known if list(part.replicas) != [replica]] + self._measurements
+        self._measurements = [part for part in self._measurements if list(part.replicas) != [replica]]
+        for row in table.to_dict("records"):
+            step, epoch = (int(row.pop(key)) for key in PLACE)
+            values = {str(key): np.array([value]) for key, value in row.items() if not np.isnan(value)}
+            _add(self._measurements, Measurement(step, epoch, [replica], values))
 
     def has_last(self, metric: str) -> bool:
         """Return whether a metric was measured at the last step."""
         return metric in self._measurements[-1].values
-
-    def _load(self, where: dict[str, np.ndarray], numbers: np.ndarray, values: dict[str, np.ndarray]) -> None:
-        changes = (np.diff(where["step"], prepend=-1) != 0) | (np.diff(numbers, prepend=-1) < 0)
-        edges = [*np.flatnonzero(changes), len(numbers)]
-        self._measurements = []
-        for first, stop in pairwise(edges):
-            mine = {key: column[first:stop].astype(np.float64) for key, column in values.items()}
-            known = {key: column for key, column in mine.items() if not np.isnan(column).all()}
-            step, epoch = (int(where[key][first]) for key in PLACE)
-            _add(self._measurements, Measurement(step, epoch, numbers[first:stop].tolist(), known))
 
     def _columns(self) -> tuple[dict[str, np.ndarray], Int64[np.ndarray, " rows"], dict[str, np.ndarray]]:
         """Return step and epoch, the number of the replica and the values of every row, the oldest first."""
@@ -187,24 +178,6 @@ class Curves:
                 values.setdefault(key, np.full(len(numbers), np.nan))[first : first + size] = column
             first += size
         return where, numbers, values
-
-    def _smallest(
-        self, metric: str, wanted: Sequence[str], beside: Sequence[str] = ()
-    ) -> Iterator[tuple[bool, int, list[float]]]:
-        """Find where a metric is first smallest for each replica, among the rows that have all wanted values.
-
-        The values of that row follow: the wanted ones, then those `beside` them, which may be nan.
-        """
-        where, numbers, values = self._columns()
-        nothing = np.full(len(numbers), np.nan)
-        columns = np.array([values.get(key, nothing) for key in (*wanted, *beside)])
-        for replica in range(len(self.replicas)):
-            rows = np.flatnonzero((numbers == replica) & np.isfinite(columns[: len(wanted)]).all(axis=0))
-            if not len(rows):
-                yield False, 0, [np.nan] * len(columns)
-                continue
-            row = rows[values[metric][rows].argmin()]
-            yield True, int(where["epoch"][row]), columns[:, row].tolist()
 
 
 class _Values(Mapping[str, Float64[np.ndarray, " k"]]):
@@ -258,12 +231,6 @@ def _line(measurement: Measurement) -> str:
     """Return a measurement as a line of JSON, in which numbers are exact."""
     values = {key: column.tolist() for key, column in measurement.values.items()}
     return json.dumps([int(measurement.step), int(measurement.epoch), list(map(int, measurement.replicas)), values])
-
-
-def _measurement(line: str) -> Measurement:
-    """Return the measurement in a line."""
-    step, epoch, replicas, values = json.loads(line)
-    return Measurement(step, epoch, replicas, values)
 
 
 def _seven_digits(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:

@@ -161,12 +161,17 @@ class Training(ABC):
             self.plan.names,
             self.curves.last(),
             self.curves.best("test/error"),
-            self.curves.selected("test/error", by="val/error", beside=_SELECTED),
+            self.curves.best("test/error", by="val/error", beside=_SELECTED, name="selected"),
             [analysis.values for analysis in analyses],
             status,
         )
         rows = [
-            {key: value for values in of_one for key, value in values.items() if not _is_nan(value)}
+            {
+                key: value
+                for values in of_one
+                for key, value in values.items()
+                if not (isinstance(value, float) and math.isnan(value))
+            }
             for of_one in zip(*parts, strict=True)
         ]
         return [self._without_end(row) if row["ended_by"] in DIVERGED else row for row in rows]
@@ -208,7 +213,3 @@ def describe(rule: Rule) -> str:
         return "none"
     mode = "in expectation" if rule.expected else "drawn once a sample" if rule.frozen else "drawn anew each time"
     return f"{type(rule).__name__}, {mode},"
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

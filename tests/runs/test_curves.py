@@ -104,11 +104,11 @@ def test_the_selected_value_is_that_of_the_first_least_validation_error():
     for epoch, (val, test) in enumerate([(0.5, 0.1), (0.2, 0.4), (0.3, 0.2), (0.2, 0.3)]):
         observe(curves, 10 * epoch, replicas=[0], val_error=[val], test_error=[test])
     observe(curves, 40, replicas=[0], val_error=[0.0])
-    assert curves.selected("test/error", by="val/error") == [
+    assert curves.best("test/error", by="val/error", name="selected") == [
         {"selected/test/error": 0.4, "selected/test/error/epoch": 1}
     ]
-    assert curves.selected("test/error", by="train/error") == [{}]
-    (beside,) = curves.selected("test/error", by="val/error", beside=["val/error", "train/active_neurons"])
+    assert curves.best("test/error", by="train/error", name="selected") == [{}]
+    (beside,) = curves.best("test/error", by="val/error", beside=["val/error", "train/active_neurons"], name="selected")
     assert beside["selected/val/error"] == 0.2
     assert "selected/train/active_neurons" not in beside
 
@@ -170,18 +170,6 @@ def test_a_measurement_takes_little_more_room_than_its_numbers():
     finally:
         tracemalloc.stop()
     assert (after - before) / 200 < 2 * 100 * 8  # bytes; it was 22,000
-
-
-def test_the_rows_in_a_checkpoint_of_an_older_version_are_read(tmp_path):
-    columns = {"step": torch.tensor([0, 0, 10]), "epoch": torch.tensor([0, 0, 1]), "replica": torch.tensor([0, 1, 0])}
-    columns["a"] = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    columns["b"] = torch.tensor([torch.nan, torch.nan, 4.0], dtype=torch.float64)
-    curves, again = (Curves(None, GRID, journal=Journal(tmp_path)) for _ in range(2))
-    curves.load_state(columns)
-    again.load_state(curves.state())
-    for loaded in (curves, again):
-        assert loaded.frame()["a"].tolist() == [1.0, 2.0, 3.0]
-        assert loaded.last() == [{"a": 3.0, "b": 4.0}, {"a": 2.0}, {}]
 
 
 def test_a_checkpoint_whose_rows_are_in_a_journal_is_not_read_without_one(tmp_path):
