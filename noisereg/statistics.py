@@ -159,36 +159,6 @@ def holm_rejections(p_values: Sequence[float], level: float = 0.05) -> list[bool
     return rejected
 
 
-def bands(frame: pd.DataFrame, metric: str, *, by: Sequence[str], level: float = 0.95) -> pd.DataFrame:
-    """Compute the mean and Student's t interval of a metric for each group of rows.
-
-    Args:
-        frame: one row a value.
-        metric: name of the column; nan is left out.
-        by: columns that make a group, such as p and epoch.
-        level: of the intervals, in (0, 1).
-
-    Returns:
-        One row a group, in their order: the columns of `by`; mean, low, high and n, as in `Interval`; replicas, the
-        number of rows, with those that have no value.
-
-    Raises:
-        ValueError: if level is not in (0, 1).
-
-    Example:
-        >>> rows = pd.DataFrame({"p": [0.0, 0.0, 0.2], "test/error": [0.3, 0.5, 0.1]})
-        >>> bands(rows, "test/error", by=["p"]).round(2)
-             p  mean   low  high  n  replicas
-        0  0.0   0.4 -0.87  1.67  2         2
-        1  0.2   0.1   NaN   NaN  1         1
-    """
-    table = frame.groupby(list(by))[metric].agg(["mean", "std", "count", "size"])
-    n = table["count"].to_numpy()
-    half = half_width(table["std"], n, level)
-    ends = {"mean": table["mean"], "low": table["mean"] - half, "high": table["mean"] + half, "n": n}
-    return pd.DataFrame(ends | {"replicas": table["size"]}, index=table.index).reset_index()
-
-
 def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Compute the mean of metrics for each arm, learning rate and p, beside its paired difference to p = 0.
 
@@ -228,7 +198,7 @@ def paired_means(replicas: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
         changes = values[own.index] - _partners(quiet, own, values)
         places.append({**dict(zip(cells, cell, strict=True)), "replicas": len(own)})
         parts.append(_of_columns(values[own.index], MEAN) | _of_columns(changes, DIFFERENCE))
-    return _table(places, metrics, parts, columns=[*cells, "metric", *MEAN, *DIFFERENCE])
+    return _table(pd.DataFrame(places), metrics, parts, columns=[*cells, "metric", *MEAN, *DIFFERENCE])
 
 
 def cell_means(replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[str]) -> pd.DataFrame:
@@ -241,7 +211,7 @@ def cell_means(replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[s
 
     Returns:
         The columns of `by`, metric, and `MEAN`: mean, low, high, n (with a value) and replicas (with and without one);
-        in the order of the cells, then of the metrics.
+        in the order of the cells, numbers in order and other values as they come, then of the metrics.
 
     Example:
         >>> rows = pd.DataFrame({"hidden": [8, 8, 9], "error": [0.1, 0.3, 0.5]})
@@ -250,10 +220,10 @@ def cell_means(replicas: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[s
         0       8  error   0.2  2
         1       9  error   0.5  1
     """
-    values = replicas[list(metrics)].to_numpy(dtype=float)
-    cells = _cells(replicas, by)
-    places = [{**cell, "replicas": len(own)} for cell, own in cells]
-    return _table(places, metrics, [_of_columns(values[own], MEAN) for _, own in cells], columns=[*by, "metric", *MEAN])
+    places, order, starts = _cells(replicas, by)
+    means = _of_columns(replicas[list(metrics)].to_numpy(dtype=float)[order], MEAN, starts)
+    places["replicas"] = np.diff(starts, append=len(order))
+    return _table(places, metrics, [means], columns=[*by, "metric", *MEAN])
 
 
 def paired_differences(
@@ -288,7 +258,10 @@ def paired_differences(
         0       9     8        0.35      2
     """
     values = replicas[list(metrics)].to_numpy(dtype=float)
-    cells = [(cell, own, pd.Index(replicas["seed"].to_numpy()[own])) for cell, own in _cells(replicas, by)]
+    kinds, order, starts = _cells(replicas, by)
+    rows_of = np.split(order, starts[1:])[: len(kinds)]  # of no rows it makes one part, which is empty
+    seeds_of = [pd.Index(replicas["seed"].to_numpy()[own]) for own in rows_of]
+    cells = list(zip(kinds.to_dict("records"), rows_of, seeds_of, strict=True))
     for cell, _, seeds in cells:
         if not seeds.is_unique:
             place = ", ".join(f"{key} = {value}" for key, value in cell.items())
@@ -311,51 +284,46 @@ def paired_differences(
         ):
             (earlier, own, seeds), (cell, others, their_seeds) = cells[one], cells[later]
             partner = seeds.get_indexer(their_seeds)
-            change = values[others[partner >= 0]] - values[own[partner[partner >= 0]]]
-            places.append({**cell, "key": key, "than": earlier[key]})
-            parts.append(_of_columns(change, DIFFERENCE))
-    table = _table(places, metrics, parts, columns=[*by, "key", "than", "metric", *DIFFERENCE])
+            if (has_one := partner >= 0).any():
+                places.append({**cell, "key": key, "than": earlier[key]})
+                parts.append(_of_columns(values[others[has_one]] - values[own[partner[has_one]]], DIFFERENCE))
+    table = _table(pd.DataFrame(places), metrics, parts, columns=[*by, "key", "than", "metric", *DIFFERENCE])
     return table[table["pairs"] > 0].reset_index(drop=True)
 
 
 def _table(
-    places: Sequence[Mapping[str, Any]],
-    metrics: Sequence[str],
-    values: Sequence[Mapping[str, np.ndarray]],
-    *,
-    columns: Sequence[str],
+    places: pd.DataFrame, metrics: Sequence[str], values: Sequence[Mapping[str, np.ndarray]], *, columns: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row for each place and metric, where the values of a place have one for each metric."""
-    if not places:
+    """Return a row for each place and metric; the values are those of each metric in the first place, and so on."""
+    if not len(places):
         return pd.DataFrame(columns=list(columns))
-    table = pd.DataFrame(list(places))  # one table: a table for each of thousands of places takes a second a thousand
-    found: dict[str, Any] = {str(name): column.to_numpy().repeat(len(metrics)) for name, column in table.items()}
+    found: dict[str, Any] = {str(name): column.to_numpy().repeat(len(metrics)) for name, column in places.items()}
     found["metric"] = np.tile(np.array(metrics, dtype=object), len(places))
     found |= {name: np.concatenate([own[name] for own in values]) for name in values[0]}
     return pd.DataFrame({column: found[column] for column in columns})
 
 
-def _cells(replicas: pd.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """Return each cell with the places of its rows, numbers in order and other values as they come."""
-    if not by:
-        return [({}, np.arange(len(replicas)))] if len(replicas) else []
-    codes = pd.DataFrame(
-        {key: pd.factorize(replicas[key], sort=pd.api.types.is_numeric_dtype(replicas[key]))[0] for key in by}
-    )
-    numbers = codes.groupby(list(by)).ngroup().to_numpy()
+def _cells(replicas: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Return a row for each cell, the rows of one cell after the other, and where among these each cell begins."""
+    codes = {key: pd.factorize(replicas[key], sort=pd.api.types.is_numeric_dtype(replicas[key]))[0] for key in by}
+    numbers = pd.DataFrame(codes).groupby(list(by)).ngroup().to_numpy() if by else np.zeros(len(replicas), int)
     order = np.argsort(numbers, kind="stable")
-    places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
-    return [({key: replicas[key].iloc[own[0]] for key in by}, own) for own in places]
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    return replicas[list(by)].iloc[order[starts]].reset_index(drop=True), order, starts
 
 
-def _of_columns(values: Float64[np.ndarray, "rows columns"], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return mean, ends of the interval and number of values of each column, under four names; nan is left out."""
-    n = np.count_nonzero(~np.isnan(values), axis=0)
+def _of_columns(
+    values: Float64[np.ndarray, "rows columns"], names: Sequence[str], starts: Sequence[int] | np.ndarray = (0,)
+) -> dict[str, np.ndarray]:
+    """Return mean, ends of the interval and number of values, but nan, of each column, for one part after the other."""
+    known, sizes = ~np.isnan(values), np.diff(starts, append=len(values))
+    n = np.add.reduceat(known, starts, dtype=int)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # no value, one alone, or what is infinite
-        mean = np.nansum(values, axis=0) / n
-        deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (n - 1))
+        mean = np.add.reduceat(np.where(known, values, 0), starts) / n
+        squares = np.where(known, (values - mean.repeat(sizes, axis=0)) ** 2, 0)
+        deviation = np.sqrt(np.add.reduceat(squares, starts) / (n - 1))
         half = half_width(np.where(n > 1, deviation, np.nan), n)
-        return dict(zip(names, (mean, mean - half, mean + half, n), strict=False))
+    return {name: part.ravel() for name, part in zip(names, (mean, mean - half, mean + half, n), strict=False)}
 
 
 def _partners(

@@ -7,7 +7,7 @@ import scipy.stats
 
 from noisereg.statistics import (
     Interval,
-    bands,
+    cell_means,
     holm_rejections,
     mean_interval,
     p_value,
@@ -124,29 +124,29 @@ def test_an_infinite_value_leaves_no_interval():
     assert (mean, n) == (math.inf, 2)
     assert math.isnan(low) and math.isnan(high)
     (row,) = paired_means(pd.DataFrame({"p": 0.2, "seed": [0, 1], "x": [1.0, math.inf]}), ["x"]).to_dict("records")
-    assert (row["mean"], row["n"]) == (math.inf, 2) and math.isnan(row["low"])
+    assert (row["mean"], row["n"]) == (math.inf, 2) and math.isnan(row["low"]) and math.isnan(row["high"])
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     trials, n, level = 20_000, 5, 0.95
     values = np.random.default_rng(1).normal(loc=2.0, scale=3.0, size=trials * n)
-    table = bands(pd.DataFrame({"trial": np.arange(trials * n) // n, "x": values}), "x", by=["trial"], level=level)
+    table = cell_means(pd.DataFrame({"trial": np.arange(trials * n) // n, "x": values}), ["x"], by=["trial"])
     covered = ((table["low"] < 2.0) & (table["high"] > 2.0)).mean()
     assert abs(covered - level) < 5 * math.sqrt(level * (1 - level) / trials)
 
 
-def test_bands_gives_each_group_its_own_interval_in_order():
+def test_each_cell_has_its_own_interval_in_order():
     frame = pd.DataFrame({"p": [0.2, 0.0, 0.2, 0.0, 0.2], "epoch": 1, "x": [5.0, 1.0, 7.0, 2.0, 9.0]})
-    table = bands(frame, "x", by=["p", "epoch"])
+    table = cell_means(frame, ["x"], by=["p", "epoch"]).drop(columns="metric")
     assert list(table) == ["p", "epoch", "mean", "low", "high", "n", "replicas"]
     assert table["p"].tolist() == [0.0, 0.2]
     assert tuple(table.iloc[0, 2:6]) == pytest.approx(mean_interval([1.0, 2.0]))
     assert tuple(table.iloc[1, 2:6]) == pytest.approx(mean_interval([5.0, 7.0, 9.0]))
 
 
-def test_bands_and_means_count_the_replicas_without_a_value_too():
+def test_means_count_the_replicas_without_a_value_too():
     frame = pd.DataFrame({"p": [0.2, 0.2, 0.2, 0.0], "seed": [0, 1, 2, 0], "x": [5.0, math.nan, 7.0, math.nan]})
-    for table in (bands(frame, "x", by=["p"]), paired_means(frame, ["x"])):
+    for table in (cell_means(frame, ["x"], by=["p"]), paired_means(frame, ["x"])):
         assert table[["p", "n", "replicas"]].to_numpy().tolist() == [[0.0, 0, 1], [0.2, 2, 3]]
 
 

@@ -10,13 +10,13 @@ from noisereg.report.figures.figure import draw_figure
 from noisereg.report.figures.files import save
 from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.figures.usual import curve_panels, end_panels, usual_panels
-from noisereg.statistics import Interval, bands, mean_interval, paired_means
+from noisereg.statistics import Interval, cell_means, mean_interval, paired_means
 
 __all__ = [
     "Figure",
     "Interval",
     "against_p",
-    "bands",
+    "cell_means",
     "curves",
     "draw_run",
     "mean_interval",

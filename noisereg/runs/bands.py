@@ -15,7 +15,7 @@ from noisereg.runs.run_logger import RunLogger
 from noisereg.runs.signals import held_signals
 from noisereg.runs.summary import have_diverged
 from noisereg.secrets import hide_secrets
-from noisereg.statistics import bands
+from noisereg.statistics import cell_means
 
 _LIVE = ("test/error", "train/error", "train/loss", "test/active_fraction")  # of one replica among others
 
@@ -108,9 +108,10 @@ class LoggedBands:
 
     def _bands(self, replicas: pandas.DataFrame) -> dict[str, float]:
         """Return means and ends by name, from a row for each replica."""
-        table = replicas.drop(columns=[*self._names.columns.difference(self._by)]).melt(self._by, var_name="metric")
+        metrics = [name for name in replicas if name not in self._names]
+        table = cell_means(replicas, metrics, by=self._by)
         logged: dict[str, float] = {}
-        for row in bands(table.dropna(), "value", by=["metric", *self._by]).to_dict("records"):
+        for row in table[table["n"] > 0].to_dict("records"):
             place = name_replica({column: row[column] for column in self._by}, between="/")
             name = f"{row['metric']}/{place}"
             if self._is_one_cell:

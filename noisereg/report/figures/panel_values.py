@@ -11,7 +11,7 @@ from noisereg.report.figures.panel import PanelSpec
 from noisereg.report.groups.comparison import varies_within
 from noisereg.report.groups.naming import differing_columns
 from noisereg.runs.summary import have_diverged
-from noisereg.statistics import CELL, bands
+from noisereg.statistics import CELL, cell_means
 
 LINE_COLUMNS = ("p", "lr", "arm", "quantity")  # that tell the lines of a panel apart, the first that differs by colour
 WITHOUT_CURVES = "which no run wrote (logger=csv writes it)"
@@ -46,19 +46,16 @@ def panel_means(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame
     """
     if spec.kind == "curves":
         return _clipped(spec, _over_training(spec, replicas=replicas, curves=curves), curves)
-    values = replica_values(spec, replicas=replicas, curves=curves)
+    values = replica_values(spec, replicas=replicas, curves=curves).dropna(subset="x")
     if spec.kind == "scatter":
         table = values.assign(mean=values["value"], low=np.nan, high=np.nan, n=1, replicas=1)
-        return table[table["x"].notna()].drop(columns=["seed", "value"]).reset_index(drop=True)
+        return table.drop(columns=["seed", "value"]).reset_index(drop=True)
     by = [column for column in values if column not in ("seed", "value")]
-    table = bands(values, "value", by=by)
+    names = [column for column in reversed(by) if not pd.api.types.is_numeric_dtype(values[column])]
+    table = cell_means(values, ["value"], by=[*names, *(column for column in by if column not in names)])
     table["replicas"] = _count_replicas(spec, table, replicas)
-    for column in by:
-        if not pd.api.types.is_numeric_dtype(values[column]):  # names keep the order they came in
-            place = {name: place for place, name in enumerate(dict.fromkeys(values[column]))}
-            table = table.sort_values(column, key=lambda names, place=place: names.map(place), kind="stable")
     table = _clipped(spec, table, spec.selected.rows(replicas))
-    return table.drop(columns="quantity" if spec.along == "metric" else []).reset_index(drop=True)
+    return table.drop(columns=["metric", *(["quantity"] if spec.along == "metric" else [])])
 
 
 def replica_values(spec: PanelSpec, *, replicas: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
@@ -267,7 +264,7 @@ def _curve_means(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     held = held.mask(failed & (moments > end.to_numpy()[:, None]))
     over = moments > end.groupby(level=curve).transform("max").to_numpy()[:, None]
     long = held.where(own | over).melt(ignore_index=False, value_name="value").reset_index()
-    table = bands(long, "value", by=[*curve, "moment"])
+    table = cell_means(long, ["value"], by=[*curve, "moment"])
     return table[table["n"] > 0].reset_index(drop=True)
 
 

@@ -8,7 +8,7 @@ from runs.run_folders import CONFIG, write_run
 from noisereg.report.claims.selection import Selection
 from noisereg.report.groups.run_group import RunGroup, describe_ends, group_runs
 from noisereg.runs.reading import Run, find_runs
-from noisereg.statistics import bands
+from noisereg.statistics import cell_means
 
 
 def noise(p):
@@ -341,7 +341,7 @@ def test_seeds_that_differ_in_what_cannot_change_a_result_are_one_group(tmp_path
     write_run(tmp_path / "0", replicas=replicas(0.2, 0))
     write_run(tmp_path / "1", config={"seed": 1, **other}, replicas=replicas(0.2, 1))
     (group,) = grouped(tmp_path)
-    assert bands(group.replicas, "x", by=["p"])["n"].tolist() == [2]
+    assert cell_means(group.replicas, ["x"], by=["p"])["n"].tolist() == [2]
 
 
 @pytest.mark.parametrize(
