@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 TOGETHER = "together"  # kind of a fault of several keys, whose text is a whole sentence
 
 
-def _must_be(description: str, **limits: Any) -> Any:
+def must_be(description: str, **limits: Any) -> Any:
     """Build a field's limits together with the words that complete the sentence "<key> must be ..."."""
     return Field(description=description, **limits)
 
@@ -19,11 +19,11 @@ Strength = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seeds = Annotated[int, Field(ge=1, le=100_000)]
-Size = Annotated[int, _must_be("a whole number, at least 1", ge=1, lt=MOST)]
-SizeOrNull = Annotated[Positive | None, _must_be("a whole number, at least 1, or null")]
-AtLeastZero = Annotated[float, _must_be("a number, at least 0", ge=0)]
-Flag = Annotated[bool, _must_be("true or false")]
-Text = Annotated[str, _must_be("a text that is not empty", min_length=1)]
+Size = Annotated[int, must_be("a whole number, at least 1", ge=1, lt=MOST)]
+SizeOrNull = Annotated[Positive | None, must_be("a whole number, at least 1, or null")]
+AtLeastZero = Annotated[float, must_be("a number, at least 0", ge=0)]
+Flag = Annotated[bool, must_be("true or false")]
+Text = Annotated[str, must_be("a text that is not empty", min_length=1)]
 
 
 def _all_different(values: list[float]) -> list[float]:
@@ -34,7 +34,7 @@ def _all_different(values: list[float]) -> list[float]:
 
 Item = TypeVar("Item")
 OneOfEach = Annotated[list[Item], Field(min_length=1), AfterValidator(_all_different)]
-Strengths = Annotated[Strength | OneOfEach[Strength], _must_be("a number in [0, 1], or a list of different ones")]
+Strengths = Annotated[Strength | OneOfEach[Strength], must_be("a number in [0, 1], or a list of different ones")]
 Precision = Literal[
     "auto", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "32", "64", 16, 32, 64
 ]
@@ -73,7 +73,7 @@ class Noise(Component):
     p: Strengths
     expected: Flag = False
     frozen: Flag = False
-    matrix: Annotated[list[list[float]] | None, _must_be("a list of rows of numbers, or null")] = None
+    matrix: Annotated[list[list[float]] | None, must_be("a list of rows of numbers, or null")] = None
     schedule: Component
 
 
@@ -83,11 +83,11 @@ class Model(Component):
     num_outputs: SizeOrNull = None
     hidden: Annotated[
         Positive | Annotated[list[Positive], Field(min_length=1)],
-        _must_be("a whole number, at least 1, or a list of them"),
+        must_be("a whole number, at least 1, or a list of them"),
     ] = 1
     output_signs: Flag = False
     append_one: Flag = False
-    output_scale: Annotated[float, _must_be("a number above 0", gt=0)] = 1.0
+    output_scale: Annotated[float, must_be("a number above 0", gt=0)] = 1.0
 
 
 class Dataset(Component):
@@ -95,14 +95,14 @@ class Dataset(Component):
 
     train_size: SizeOrNull = None
     test_size: SizeOrNull = None
-    val_size: Annotated[int, _must_be("a whole number, at least 0", ge=0)] = 0
+    val_size: Annotated[int, must_be("a whole number, at least 0", ge=0)] = 0
     train_eval_size: SizeOrNull = None
     batch_size: Size
     eval_batch_size: Size = 1000
-    order: Annotated[Literal["shuffle", "replacement"], _must_be("shuffle or replacement")] = "shuffle"
+    order: Annotated[Literal["shuffle", "replacement"], must_be("shuffle or replacement")] = "shuffle"
     root: Text = "data"
-    workers: Annotated[int, _must_be("a whole number, at least 0", ge=0)] = 0
-    stream: Annotated[bool | Literal["auto"], _must_be("true, false or auto")] = "auto"
+    workers: Annotated[int, must_be("a whole number, at least 0", ge=0)] = 0
+    stream: Annotated[bool | Literal["auto"], must_be("true, false or auto")] = "auto"
 
 
 class LossSection(Component):
@@ -115,8 +115,8 @@ class Optimizer(Built):
     """Keys that several optimisers have."""
 
     partial: Partial = True
-    lr: Annotated[Rate | OneOfEach[Rate], _must_be("a number above 0, or a list of different ones")]
-    momentum: Annotated[float, _must_be("a number in [0, 1)", ge=0, lt=1)] = 0.0
+    lr: Annotated[Rate | OneOfEach[Rate], must_be("a number above 0, or a list of different ones")]
+    momentum: Annotated[float, must_be("a number in [0, 1)", ge=0, lt=1)] = 0.0
     weight_decay: AtLeastZero = 0.0
     nesterov: Flag = False
 
@@ -135,8 +135,8 @@ class Scheduler(Section):
     partial: Partial = True
     step_size: Size = 1
     T_max: Size = 1
-    milestones: Annotated[list[Positive], _must_be("a list of epochs")] = []
-    gamma: Annotated[Rate, _must_be("a number above 0")] = 1.0
+    milestones: Annotated[list[Positive], must_be("a list of epochs")] = []
+    gamma: Annotated[Rate, must_be("a number above 0")] = 1.0
     eta_min: AtLeastZero = 0.0
 
 
@@ -156,23 +156,23 @@ _LEFT_OUT = {  # arguments of Lightning's Trainer that would make a number mean 
 class Trainer(Component):
     """Keys of Lightning's Trainer that are checked here."""
 
-    accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], _must_be("auto, cpu, gpu, cuda or mps")]
+    accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], must_be("auto, cpu, gpu, cuda or mps")]
     devices: Size
     max_epochs: Size
-    max_steps: Annotated[int, _must_be("a whole number of steps, or -1 for no limit", ge=-1, lt=2**63)]
-    precision: Annotated[Precision, _must_be("auto, or a precision of Lightning, such as 32-true or bf16-mixed")]
+    max_steps: Annotated[int, must_be("a whole number of steps, or -1 for no limit", ge=-1, lt=2**63)]
+    precision: Annotated[Precision, must_be("auto, or a precision of Lightning, such as 32-true or bf16-mixed")]
     check_val_every_n_epoch: Size = 1
-    gradient_clip_val: Annotated[AtLeastZero | None, _must_be("a number, at least 0, or null")] = None
+    gradient_clip_val: Annotated[AtLeastZero | None, must_be("a number, at least 0, or null")] = None
     accumulate_grad_batches: Size = 1
     num_nodes: Size = 1
     log_every_n_steps: SizeOrNull = None
-    num_sanity_val_steps: Annotated[int, _must_be("a whole number, at least 0, or -1 for all", ge=-1)] = 0
-    inference_mode: Annotated[Literal[False], _must_be("false, as metrics go on from one evaluation to the next")] = (
+    num_sanity_val_steps: Annotated[int, must_be("a whole number, at least 0, or -1 for all", ge=-1)] = 0
+    inference_mode: Annotated[Literal[False], must_be("false, as metrics go on from one evaluation to the next")] = (
         False
     )
-    fast_dev_run: Annotated[
-        Literal[False], _must_be("false: for a trial run give trainer.max_steps=10 logger=none")
-    ] = False
+    fast_dev_run: Annotated[Literal[False], must_be("false: for a trial run give trainer.max_steps=10 logger=none")] = (
+        False
+    )
 
     @model_validator(mode="after")
     def _check_left_out(self) -> "Trainer":
@@ -187,7 +187,7 @@ class Callback(Component):
 
     every_n_epochs: Size = 1
     every_n_train_steps: SizeOrNull = None
-    by_layer: Annotated[Literal["last", "all"], _must_be("last or all")] = "last"
+    by_layer: Annotated[Literal["last", "all"], must_be("last or all")] = "last"
 
 
 Tag = Annotated[str, Field(min_length=1, max_length=64)]  # as W&B limits them
@@ -203,38 +203,38 @@ class Logger(Section):
     mlflow: Flag = False
     own: dict[str, Component] = {}
     project: Text
-    group: Annotated[Annotated[str, Field(min_length=1)] | None, _must_be("the name of a group of runs, or null")]
-    tags: Annotated[list[Tag], _must_be("a list of words of 1 to 64 characters")]
+    group: Annotated[Annotated[str, Field(min_length=1)] | None, must_be("the name of a group of runs, or null")]
+    tags: Annotated[list[Tag], must_be("a list of words of 1 to 64 characters")]
 
 
 class Stopping(Section):
     """When a replica stops before the end."""
 
-    extra_epochs: Annotated[int | None, _must_be("a whole number of epochs, at least 0, or null", ge=0)]
+    extra_epochs: Annotated[int | None, must_be("a whole number of epochs, at least 0, or null", ge=0)]
 
 
 class ReplicaGrid(Section):
     """What spans the replicas of a run if nothing else is said."""
 
     p: Strengths
-    seeds: Annotated[Seeds, _must_be("a whole number in [1, 100000]")]
+    seeds: Annotated[Seeds, must_be("a whole number in [1, 100000]")]
 
 
 class Experiment(Section):
     """What is known of an experiment: its arms, and what the paper says of its outcome."""
 
-    id: Annotated[str | None, _must_be("the id of a claim, or null")] = None
-    title: Annotated[str | None, _must_be("words, or null")] = None
-    place: Annotated[str | None, _must_be("where it stands in the paper, or null")] = None
-    note: Annotated[str | None, _must_be("words, or null")] = None
-    primary: Annotated[str | None, _must_be("the id of its primary claim or check, or null")] = None
+    id: Annotated[str | None, must_be("the id of a claim, or null")] = None
+    title: Annotated[str | None, must_be("words, or null")] = None
+    place: Annotated[str | None, must_be("where it stands in the paper, or null")] = None
+    note: Annotated[str | None, must_be("words, or null")] = None
+    primary: Annotated[str | None, must_be("the id of its primary claim or check, or null")] = None
     train: Flag = True
     arms: Annotated[
-        dict[ArmName, list[str]], _must_be("lists of overrides by names of letters, digits and hyphens")
+        dict[ArmName, list[str]], must_be("lists of overrides by names of letters, digits and hyphens")
     ] = {}
-    fast: Annotated[list[str], _must_be("a list of overrides")] = []
-    figure: Annotated[list[dict[str, Any]], _must_be("a list of panels")] = []
-    claims: Annotated[list[dict[str, Any]], _must_be("a list of claims")] = []
+    fast: Annotated[list[str], must_be("a list of overrides")] = []
+    figure: Annotated[list[dict[str, Any]], must_be("a list of panels")] = []
+    claims: Annotated[list[dict[str, Any]], must_be("a list of claims")] = []
     checks: dict[str, Component] = {}
 
 
@@ -259,23 +259,23 @@ class Config(Section):
     """The whole configuration, as `conf/train.yaml` composes it. Faults are told in this order."""
 
     suggested: Suggested
-    seed: Annotated[Seed, _must_be("a whole number in [0, 2**63)")]
-    seeds: Annotated[Seeds | OneOfEach[Seed], _must_be("a whole number in [1, 100000], or a list of different seeds")]
+    seed: Annotated[Seed, must_be("a whole number in [0, 2**63)")]
+    seeds: Annotated[Seeds | OneOfEach[Seed], must_be("a whole number in [1, 100000], or a list of different seeds")]
     engine: Annotated[
         Literal["auto", "fused", "blocked", "stacked", "single", "none"],
-        _must_be("auto, fused, blocked, stacked or single"),
+        must_be("auto, fused, blocked, stacked or single"),
     ]
     workers: Annotated[
-        Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], _must_be("auto, or a whole number in [1, 1024]")
+        Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], must_be("auto, or a whole number in [1, 1024]")
     ] = "auto"
     stopping: Stopping
-    threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, _must_be("a whole number in [1, 1024], or null")]
-    time_limit: Annotated[Rate | None, _must_be("a number of minutes above 0, or null")] = None
+    threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, must_be("a whole number in [1, 1024], or null")]
+    time_limit: Annotated[Rate | None, must_be("a number of minutes above 0, or null")] = None
     channels_last: Flag
     compile: Flag
     fast: Flag
-    arm: Annotated[str | None, _must_be("the name of an arm of the experiment, or null")]
-    trust: Annotated[list[PackageName], _must_be("a list of names of packages, such as [mypkg]")] = []
+    arm: Annotated[str | None, must_be("the name of an arm of the experiment, or null")]
+    trust: Annotated[list[PackageName], must_be("a list of names of packages, such as [mypkg]")] = []
     experiment: Experiment
     noise: Noise
     model: Model

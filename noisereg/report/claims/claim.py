@@ -5,10 +5,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from noisereg.config.schema import Flag
+from noisereg.config.schema import Flag, must_be
 from noisereg.labels import moment_of
 from noisereg.report.claims.selection import Selection
-from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text, is_component, must_be
+from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text, is_component
 
 Words = Annotated[str, must_be("a text")]
 Other = Annotated[dict[str, Any] | None, must_be("a mapping such as {p: 0.2, at: end}")]

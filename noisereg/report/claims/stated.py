@@ -3,16 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from noisereg.config.check import suggest_name
+from noisereg.config.schema import must_be
 from noisereg.report.claims.selection import Selection
-
-
-def must_be(description: str, **limits: Any) -> Any:
-    """Return a field's limits together with the words that complete the sentence "<key> must be ..."."""
-    return Field(description=description, **limits)
 
 
 def is_component(node: Any) -> bool:

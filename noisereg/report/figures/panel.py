@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, get_args
 import pandas as pd
 from pydantic import Field, model_validator
 
-from noisereg.config.schema import Flag
+from noisereg.config.schema import Flag, must_be
 from noisereg.report.claims.selection import Selection
-from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text, must_be
+from noisereg.report.claims.stated import NumberOrComponent, Selected, Stated, Text
 
 Kind = Literal["curves", "end", "scatter", "histograms", "check", "reliability", "plane", "tradeoff"]
 _MOST_METRICS = 200  # of a panel: the layers of a deep network
