@@ -153,10 +153,6 @@ class ImageFolder(Images):
             raise ValueError(_NO_STATISTICS)
         super().setup(stage)
 
-    def _check_shape(self, split: Split) -> None:
-        if not self.streamed:  # else a sample is the number of its file
-            super()._check_shape(split)
-
     def train_dataloader(self) -> BatchLoader:
         """Return the loader of the training batches."""
         if not self.streamed:

@@ -138,8 +138,8 @@ class InMemory(LightningDataModule, ABC):
         """Load the data if they are not, and move them to the trainer's device.
 
         Raises:
-            ValueError: if `load` returns no two splits, a label is not in [0, num_classes), inputs are not finite or
-                not of `input_shape`, or a size is larger than the data.
+            ValueError: if `load` returns no two splits, a label is not in [0, num_classes), inputs are not finite, or
+                a size is larger than the data.
         """
         if not self.splits:
             with rng.library_generator(self.seed):  # one that knows nothing of its seed draws from what libraries share
@@ -249,13 +249,6 @@ class InMemory(LightningDataModule, ABC):
         for split in parts:
             split.check_labels(self.num_classes)
             split.check_inputs()
-            self._check_shape(split)
-
-    def _check_shape(self, split: Split) -> None:
-        """Raise ValueError for inputs of another shape than that of the class, if nothing is to be made of them yet."""
-        shape = tuple(split.inputs.shape[1:])
-        if self.eval_transform is None and shape != tuple(self.input_shape):
-            raise ValueError(f"inputs must be of input_shape={tuple(self.input_shape)}, got samples of shape {shape}")
 
     def _divide_splits(self, train: Split, test: Split) -> dict[str, Split]:
         kept = self._choose_subset("train_size", self.train_size, n=len(train), step=0)

@@ -243,9 +243,9 @@ NAN = Split(torch.full((3, 1), torch.nan), torch.zeros(3, dtype=torch.int64))
 class Own(Numbered):
     """A data set of a user's, with a slip."""
 
-    def __init__(self, num_classes=2, input_shape=(1,), loaded=None):
+    def __init__(self, num_classes=2, loaded=None):
         super().__init__()
-        self.num_classes, self.input_shape, self.loaded = num_classes, input_shape, loaded
+        self.num_classes, self.loaded = num_classes, loaded
 
     def load(self):
         return self.loaded or super().load()
@@ -257,7 +257,6 @@ class Own(Numbered):
     [
         ({"num_classes": None}, "num_classes must be a whole number, at least 2, got None"),
         ({"num_classes": 1}, "num_classes must be a whole number, at least 2, got 1"),
-        ({"input_shape": (2,)}, r"inputs must be of input_shape=\(2,\), got samples of shape \(1,\)"),
         ({"loaded": number(4)}, "Own.load must return two splits, train and test, got Split$"),
         ({"loaded": [number(4)]}, "Own.load must return two splits, train and test, got Split$"),
         ({"loaded": (number(4), number(0))}, "Own.load must return samples to train and to test on, got 4 and 0"),

@@ -306,6 +306,10 @@ def test_batches_that_a_network_can_be_trained_on_pass(returns, num_samples, bat
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
+        (
+            lambda inputs: inputs[:, 1:],
+            r"must have the shape \(60,\) of its input_shape, got \(59,\) in the test split",
+        ),
         (torch.Tensor.double, r"must be float32, got float64 in the test split; return inputs.float\(\)"),
         (torch.Tensor.half, r"must be float32, got float16 in the test split; return inputs.float\(\)"),
         (torch.Tensor.byte, r"must be float32, got uint8 in the test split; return inputs.float\(\)"),
