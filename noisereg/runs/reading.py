@@ -64,14 +64,14 @@ class Run:
         return _mapping(self.record.get("config"))
 
     @property
-    def experiment(self) -> Mapping[str, Any] | None:
-        """What the report reads of the experiment: id, title, place, note, primary, figure, claims; None if none."""
-        return _mapping(self.record.get("experiment")) or None
+    def experiment(self) -> Mapping[str, Any]:
+        """What the report reads of the experiment: id, title, place, note, primary, figure, claims."""
+        return _mapping(self.record.get("experiment"))
 
     @property
     def claims(self) -> list[Any]:
         """The experiment's claims, as they stand in its file."""
-        return _list((self.experiment or {}).get("claims"))
+        return _list(self.experiment.get("claims"))
 
     @property
     def checks(self) -> list[Mapping[str, Any]]:
@@ -270,9 +270,10 @@ def find_runs(
     shared = _Shared()
     read = [_read(record, shared) for record in watch([*records.values()])]
     runs = sorted(read, key=lambda run: _sort_key(run.folder))
-    folders = {run.folder.resolve() for run in runs}
     arms = {(run.folder / arm).resolve() for run in runs for arm in run.arms}
-    return [run for run in runs if not _is_a_part(run.folder.resolve(), folders, arms)]
+    folders = {run.folder.resolve() for run in runs}
+    replicas = {folder for folder in folders if folder.parent.name == REPLICAS and folder.parent.parent in folders}
+    return [run for run in runs if run.folder.resolve() not in arms | replicas]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
@@ -303,11 +304,6 @@ def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """
     filled = [table for table in tables if not table.empty]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(_INDEX))
-
-
-def _is_a_part(folder: Path, folders: Collection[Path], arms: Collection[Path]) -> bool:
-    """Return whether a folder holds an arm or a single replica of a run that was found too."""
-    return folder in arms or (folder.parent.name == REPLICAS and folder.parent.parent in folders)
 
 
 def _records(place: Path) -> Sequence[Path]:

@@ -104,7 +104,7 @@ def test_a_run_gives_what_its_record_holds(tmp_path):
 
 def test_a_run_without_anything_is_empty(tmp_path):
     run = Run(tmp_path, "finished")
-    assert (run.config, run.experiment, run.claims, run.checks, run.arms) == ({}, None, [], [], [])
+    assert (run.config, run.experiment, run.claims, run.checks, run.arms) == ({}, {}, [], [], [])
     assert (run.command, run.seconds, run.environment) == ("", None, {})
     assert run.replicas.empty
     assert run.curves().empty

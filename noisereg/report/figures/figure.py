@@ -56,7 +56,7 @@ def panels_of(group: RunGroup) -> list[PanelSpec]:
         >>> [panel.title for panel in panels_of(RunGroup("A", "a", [Run(Path("run"), "finished", record=record)]))]
         ['test error (%)']
     """
-    asked = (group.experiment or {}).get("figure") or []
+    asked = group.experiment.get("figure") or []
     checks = [str(check["id"]) for check in group.checks if check.get("curve")]
     return [PanelSpec.of(panel) for panel in asked] or [
         *usual_panels(group.replicas, group.curves),

@@ -63,8 +63,8 @@ class RunGroup:
     runs: Sequence[Run]
 
     @property
-    def experiment(self) -> Mapping[str, Any] | None:
-        """What the report reads of the experiment; None if it is none."""
+    def experiment(self) -> Mapping[str, Any]:
+        """What the report reads of the experiment; empty if it is none."""
         return self.runs[-1].experiment
 
     @property
@@ -142,7 +142,7 @@ class RunGroup:
         """The verdict on each claim and each check."""
         if not self.claims and not self.checks:
             return []
-        primary = (self.experiment or {}).get("primary")
+        primary = self.experiment.get("primary")
         tables = {"replicas": self.replicas, "curves": self.curves}
         return judge(self.claims, **tables, checks=self.checks, primary=None if primary is None else str(primary))
 
@@ -283,7 +283,7 @@ def group_runs(runs: Iterable[Run]) -> list[RunGroup]:
         settings[name] = own
         together.setdefault(name, []).append(run)
     _join_without_noise(together, settings, places={id(run): place for place, run in enumerate(finished)})
-    parts = sorted(together.items(), key=lambda part: part[1][0].experiment is None)
+    parts = sorted(together.items(), key=lambda part: not part[1][0].experiment)
     first = [next((run for run in part if not run.is_without_noise), part[0]) for _, part in parts]
     titles, names = _titles(first, [settings[name] for name, _ in parts]), _names(first)
     return [RunGroup(title, name, part) for title, name, (_, part) in zip(titles, names, parts, strict=True)]
@@ -330,7 +330,7 @@ def _hash_data(run: Run) -> str:
 
 def _settings(run: Run) -> dict[str, str]:
     """Return what must be equal for two runs to be put together, by dotted key, as JSON."""
-    identifier = {"experiment": str((run.experiment or {}).get("id"))}
+    identifier = {"experiment": str(run.experiment.get("id"))}
     if LABEL_FILE in run.fingerprint:
         identifier[f"{_RULE}.{LABEL_FILE}"] = json.dumps(run.fingerprint[LABEL_FILE], sort_keys=True)
     config = reduce(_without, (key.split(".") for key in _GROUPED_OVER), run.config)
@@ -395,7 +395,7 @@ def _names(runs: Sequence[Run]) -> list[str]:
     taken = set(_TAKEN)
     numbers: Counter[str] = Counter()
     for run in runs:
-        stem = re.sub(r"[^\w-]+", "-", str((run.experiment or {}).get("id") or "sweep"))[:_LONGEST_STEM]
+        stem = re.sub(r"[^\w-]+", "-", str(run.experiment.get("id") or "sweep"))[:_LONGEST_STEM]
         candidate = stem
         while not numbers[stem] or not taken.isdisjoint(_files(candidate)):
             numbers[stem] += 1
@@ -429,8 +429,7 @@ def _missing(rows: pd.DataFrame, keys: Sequence[str]) -> Iterable[str]:
 
 def _once(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
     names = [column for column in (*REPLICA, *also) if column in rows]
-    is_double = rows[names].duplicated(keep="last") if names and len(rows) > 1 else pd.Series(False, index=rows.index)
-    return rows[~is_double].reset_index(drop=True) if is_double.any() else rows
+    return rows.drop_duplicates(names, keep="last", ignore_index=True) if names else rows
 
 
 def learning_rate_of(run: Run) -> float | None:

@@ -142,7 +142,7 @@ def _bundle(sections: Sequence[dict[str, Any]]) -> str:
 
 
 def _section(group: RunGroup, figure: DrawnFigure, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    experiment, means = group.experiment or {}, means_table(group.means)
+    experiment, means = group.experiment, means_table(group.means)
     return {
         "anchor": group.name,
         "title": group.title,

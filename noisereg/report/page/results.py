@@ -105,7 +105,7 @@ def _escape_formula(cell: str) -> str:
 
 
 def _name_of(group: RunGroup) -> str:
-    return str((group.experiment or {}).get("id") or group.name)
+    return str(group.experiment.get("id") or group.name)
 
 
 def _claim_row(group: RunGroup, judgement: Judgement) -> dict[str, Any]:
