@@ -42,11 +42,12 @@ def check_arguments(key: str, section: dict[str, Any], target: Any, *, given: Co
         if not (takes_more or name in known or name.startswith("_")):
             raise ConfigError(f"{place}: {target.__name__} has no such argument{suggest_name(name, known)}")
         if name in known and not any(built_sections(value)) and not _fits(value, known[name]):
-            raise ConfigError(f"{place}: {target.__name__} takes {_format_type(known[name])}")
+            kind = re.sub(r"(\w+\.)+(?=\w)", "", inspect.formatannotation(known[name]))
+            raise ConfigError(f"{place}: {target.__name__} takes {kind}")
 
 
 def qualify(text: str, key: str, target: Any, *, given: Collection[str] = ()) -> str:
-    """Return the text of an error with the key of each argument that it names.
+    """Return the text of an error in one line, with the key of each argument that it names.
 
     Classes speak of their arguments; who reads the text knows the keys of the configuration. A word is an argument's
     name if it begins the text, stands before an equals sign, or holds an underscore.
@@ -65,7 +66,7 @@ def qualify(text: str, key: str, target: Any, *, given: Collection[str] = ()) ->
         >>> qualify("set a lower train_size, or keep the order", "dataset", Data)
         'set a lower dataset.train_size, or keep the order'
     """
-    names = _arguments(target)[0].keys() - set(given)
+    names, text = _arguments(target)[0].keys() - set(given), " ".join(text.split())
 
     def add_key(word: re.Match[str]) -> str:
         is_argument = word.start() == 0 or "_" in word[0] or text[word.end() :].startswith("=")
@@ -103,7 +104,3 @@ def _fits(value: Any, annotation: Any) -> bool:
     except (PydanticUserError, PydanticUndefinedAnnotation):
         return True  # it is not a type of plain values
     return True
-
-
-def _format_type(annotation: Any) -> str:
-    return re.sub(r"(\w+\.)+(?=\w)", "", inspect.formatannotation(annotation))

@@ -3,7 +3,6 @@
 import atexit
 import os
 import signal
-import sys
 import traceback
 import weakref
 from collections import deque
@@ -27,8 +26,8 @@ from noisereg.errors import DatasetError
 from noisereg.files.reading import read_file
 
 Visits = tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
-_START = "fork" if sys.platform == "linux" else None  # at once, and the worker of a killed run sees that it is gone
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_START = "fork"  # at once, and the worker of a killed run sees that it is gone
 _open: "weakref.WeakSet[StreamLoader]" = weakref.WeakSet()
 
 

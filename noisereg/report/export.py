@@ -1,7 +1,6 @@
 """`noisereg export FOLDER`: the figures and tables of runs as a paper takes them, vector graphics and LaTeX."""
 
 import re
-import sys
 import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -160,8 +159,9 @@ def _rows_of_means(
     rows, counts = [], []
     for place, part in table.groupby(list(by), dropna=False, sort=False):
         n, cells = cells_of_metrics(part, shown, names)
+        means = [cell.replace("-", "$-$").replace("±", " $\\pm$ ") or "--" for cell in cells]
         own = {key: _escape(in_words(value)) for key, value in zip(by, place, strict=True)}
-        rows.append(own | {label_of(name).title: _mean_in_latex(cell) for name, cell in zip(shown, cells, strict=True)})
+        rows.append(own | {label_of(name).title: mean for name, mean in zip(shown, means, strict=True)})
         counts.append(n)
     return rows, counts
 
@@ -217,10 +217,6 @@ def claims_latex(group: RunGroup) -> str:
     ]
     caption = f"{_escape(group.title)}: claims and verdicts."
     return _latex(pd.DataFrame(rows), caption=caption, label=f"{group.name}-claims", columns=_CLAIM)
-
-
-def _mean_in_latex(text: str) -> str:
-    return text.replace("-", "$-$").replace("±", " $\\pm$ ") or "--"
 
 
 def _of_cut(rows: Sequence[Mapping[str, str]]) -> str:
@@ -289,7 +285,3 @@ def _formats_of(text: str) -> list[str]:
     if unknown := [name for name in given if name not in EXPORTED]:
         raise ValueError(f"--format must be some of {','.join(EXPORTED)}, got {unknown[0]!r}")
     return given
-
-
-if __name__ == "__main__":
-    sys.exit(main())

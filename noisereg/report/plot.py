@@ -1,7 +1,6 @@
 """`noisereg plot SWEEP --x KEY --y METRIC,...`: what was measured against anything in which runs differ."""
 
 import math
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -307,7 +306,3 @@ def _listed(compared: Comparison) -> str:
 
 def _names(text: str) -> list[str]:
     return [name for part in text.split(",") if (name := part.strip())]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,9 +20,10 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         >>> describe_environment(torch.device("cpu"))["threads"] == torch.get_num_threads()
         True
     """
+    changes = _git("status", "--porcelain")
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": _changes(),
+        "uncommitted_changes": None if changes is None else bool(changes),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
@@ -56,11 +57,6 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
-
-
-def _changes() -> bool | None:
-    status = _git("status", "--porcelain")
-    return None if status is None else bool(status)
 
 
 def _git(*arguments: str) -> str | None:

@@ -13,8 +13,6 @@ from noisereg.files.atomic import write_atomically
 from noisereg.runs.environment import is_first_process
 from noisereg.secrets import find_secrets, hide_known_in
 
-_NO_WORDS = ("replicas",)  # numbers by the names of metrics
-
 
 class RunRecord:
     """The record of the run in one folder.
@@ -47,7 +45,6 @@ class RunRecord:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.path = folder / RECORD
         self.config = config
-        self.identity = identity(config)
         self.found = read_record(folder, config)
         self._fingerprint: Fingerprint = self.found.get("fingerprint", {})
         self.known: dict[str, Any] = {}
@@ -83,12 +80,12 @@ class RunRecord:
         self.has_begun |= status == "running"
         if not is_first_process():
             return
-        first: dict[str, Any] = {"status": status, "identity": self.identity, "config": self.config}
+        first: dict[str, Any] = {"status": status, "identity": identity(self.config), "config": self.config}
         digests = {"digests": result_digests(self.path.parent, self.config)} if status == "finished" else {}
         data = {"fingerprint": self._fingerprint} if self._fingerprint else {}
         secrets = find_secrets(os.environ).values()
-        told = {
-            key: value if key in _NO_WORDS else hide_known_in(value, secrets)
+        told = {  # replicas are numbers by the names of metrics
+            key: value if key == "replicas" else hide_known_in(value, secrets)
             for key, value in {**self.known, **contents}.items()
         }
         text = json.dumps({**first, **data, **told, **digests}, indent=2)

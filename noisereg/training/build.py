@@ -367,7 +367,7 @@ def as_config_error(key: str, target: Any = None, *, given: Collection[str] = ()
     except ConfigError:
         raise
     except Exception as error:
-        text = _add_keys(error, key, target, given=given)
+        text = " ".join(str(error).split()) if target is None else qualify(str(error), key, target, given=given)
         raise ConfigError(text if text.startswith(f"{key}.") else f"{key}: {text}") from error
 
 
@@ -379,13 +379,7 @@ def as_data_config_error(data: InMemory) -> Iterator[None]:
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(_add_keys(error, "dataset", type(data), given=["seed"])) from error
-
-
-def _add_keys(error: Exception, key: str, target: Any, *, given: Collection[str]) -> str:
-    """Return the text of an error in one line, in which the arguments of a class have their keys."""
-    text = " ".join(str(error).split())
-    return text if target is None else qualify(text, key, target, given=given)
+        raise ConfigError(qualify(str(error), "dataset", type(data), given=["seed"])) from error
 
 
 def convert_weights(module: _Module, settings: Settings) -> _Module:

@@ -14,6 +14,7 @@ from noisereg.datasets.download import torchvision_dataset
 from noisereg.files.cache import cache_folder
 from noisereg.files.disk import existing_folder
 from noisereg.parsers import doctor_parser
+from noisereg.report.page.cells import commit_of
 from noisereg.runs.environment import describe_environment
 from noisereg.runs.wandb_run import wandb_mode
 from noisereg.terminal import print_lines, run_command
@@ -41,14 +42,15 @@ def examine(root: Path) -> list[tuple[str, str]]:
         ['noisereg', 'commit', 'python']
     """
     found = describe_environment(torch.device("cpu"))
+    devices = [f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
     packages = dict(found["packages"])
-    changed = " with uncommitted changes" if found["uncommitted_changes"] else ""
     lines = [
         ("noisereg", str(packages.pop("noisereg"))),
-        ("commit", f"{found['commit']}{changed}" if found["commit"] else "none: installed"),
+        ("commit", commit_of(found) or "none: installed"),
         ("python", f"{found['python']} on {found['platform']}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
-        ("devices", ", ".join([found["device"], *_accelerators()])),
+        ("devices", ", ".join([found["device"], *devices])),
         ("threads", f"{found['threads']} of torch, {len(os.sched_getaffinity(0))} cores for this process"),
         ("bfloat16", f"a convolution has {bfloat16_speed():.1f} times the speed of float32 on this CPU"),
         ("runs", _describe_disk(Path.cwd())),
@@ -56,11 +58,6 @@ def examine(root: Path) -> list[tuple[str, str]]:
         ("W&B", wandb_mode()),
     ]
     return lines + [("data", line) for line in _find_data(root)]
-
-
-def _accelerators() -> list[str]:
-    names = [f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
-    return names + (["mps"] if torch.backends.mps.is_available() else [])
 
 
 def _describe_disk(folder: Path) -> str:

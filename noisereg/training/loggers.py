@@ -1,6 +1,7 @@
 """The loggers that a configuration asks for, opened before the training begins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,8 @@ def open_loggers(described: RunDescription, *, announce: Callable[[str], None] =
     loggers: list[RunLogger] = []
     openers: dict[str, _Opener] = {"wandb": partial(_open_wandb, announce=announce), **_OPENERS}
     for name in (name for name in openers if asked.get(name)):
-        logger, line = _open(name, openers[name], described)
+        with _fault_in_one_line(f"logger={name}", mend="or take logger=csv"):
+            logger, line = openers[name](described)
         loggers.append(logger)
         announce(hide_secrets(line))
     for name, section in asked.get("own", {}).items():
@@ -44,11 +46,8 @@ def open_loggers(described: RunDescription, *, announce: Callable[[str], None] =
         own: Any = build(key, section)
         if not isinstance(own, Logger):
             raise ConfigError(f"{key}: {type(own).__name__} must be derived from {Logger.__module__}.{Logger.__name__}")
-        try:
+        with _fault_in_one_line(key, mend="leave it out"):  # the first that is asked of it is to log the configuration
             loggers.append(OwnLogger(own, described.config, key=key))
-        except Exception as error:  # the first that is asked of it is to log the configuration
-            text = hide_secrets(" ".join(str(error).split()))
-            raise ConfigError(f"{key}: {type(error).__name__}: {text}; leave it out") from error
         announce(f"logger  {name}: {type(own).__name__}")
     return loggers
 
@@ -59,12 +58,13 @@ def _open_wandb(described: RunDescription, *, announce: Callable[[str], None]) -
     return open_wandb_run(described, announce=announce)
 
 
-def _open(name: str, opener: _Opener, described: RunDescription) -> tuple[RunLogger, str]:
-    """Open one logger; what it raises becomes one line."""
+@contextmanager
+def _fault_in_one_line(key: str, *, mend: str) -> Iterator[None]:
+    """Raise what a logger raises as a line that names its key."""
     try:
-        return opener(described)
+        yield
     except ConfigError as error:
         raise ConfigError(hide_secrets(str(error))) from None
     except Exception as error:
         text = hide_secrets(" ".join(str(error).split()))
-        raise ConfigError(f"logger={name}: {type(error).__name__}: {text}; or take logger=csv") from error
+        raise ConfigError(f"{key}: {type(error).__name__}: {text}; {mend}") from error

@@ -59,13 +59,13 @@ def colour_of(frame: pd.DataFrame, key: str, *, title: str = "", **legend: Any) 
 
 
 def colours_by_name(column: str, names: Sequence[str], **legend: Any) -> alt.Color:
-    """Return a colour for each name in a column, and their legend.
+    """Return a colour for each name in a column, from the first again after the last, and their legend.
 
     Example:
-        >>> colours_by_name("arm", ["hinge", "logistic"], orient="bottom").to_dict()["scale"]["range"]
+        >>> colours_by_name("arm", ["hinge", "logistic"], orient="bottom").to_dict()["scale"]["range"][:2]
         ['#0072b2', '#d55e00']
     """
-    scale = alt.Scale(domain=list(names), range=cycled(_OKABE_ITO, len(names)))
+    scale = alt.Scale(domain=list(names), range=list(_OKABE_ITO))
     return alt.Color(f"{column}:N", scale=scale, legend=alt.Legend(title=None, symbolOpacity=1, **legend))
 
 
@@ -171,16 +171,6 @@ def inline(table: pd.DataFrame) -> alt.InlineData:
     kinds = {name: "number" if pd.api.types.is_numeric_dtype(table[name]) else "string" for name in table}
     text = table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
     return alt.InlineData(values=text, format=alt.CsvDataFormat(parse=kinds, type="csv"))
-
-
-def cycled(values: Sequence[Any], number: int) -> list[Any]:
-    """Return so many values, from the first again after the last.
-
-    Example:
-        >>> cycled(("circle", "square"), 3)
-        ['circle', 'square', 'circle']
-    """
-    return [values[place % len(values)] for place in range(number)]
 
 
 def _colours(number: int) -> list[str]:

@@ -69,7 +69,7 @@ class LineStyle:
             return {}
         domain = list(dict.fromkeys(self.values["line"].dropna()))
         legend = alt.Legend(title=None, labelLimit=_LABEL_LIMIT, **self._place(self._drawn("line", rows)))
-        scale = alt.Scale(domain=domain, range=chart_parts.cycled(_SHAPES if of_points else _DASHES, len(domain)))
+        scale = alt.Scale(domain=domain, range=list(_SHAPES if of_points else _DASHES))
         if of_points:
             return {"shape": alt.Shape("line:N", scale=scale, legend=legend)}
         return {"strokeDash": alt.StrokeDash("line:N", scale=scale, legend=legend)}
@@ -97,7 +97,10 @@ def name_lines(table: pd.DataFrame) -> pd.DataFrame:
     names = _differing(table)[1:]
     if not names:
         return table
-    words = ([_line_words(name, value) for value in table[name]] for name in names)
+    words = (
+        [f"{label_of(name).words} {in_words(value)}" if name in _ON_A_SCALE else str(value) for value in table[name]]
+        for name in names
+    )
     return table.assign(line=[", ".join(parts) for parts in zip(*words, strict=True)])
 
 
@@ -132,7 +135,3 @@ def _choice(name: str, key: str) -> alt.Parameter:
 
 def _differing(table: pd.DataFrame) -> list[str]:
     return [name for name in LINE_COLUMNS if name in table and table[name].nunique() > 1]
-
-
-def _line_words(name: str, value: Any) -> str:
-    return f"{label_of(name).words} {in_words(value)}" if name in _ON_A_SCALE else str(value)

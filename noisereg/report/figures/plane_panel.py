@@ -36,7 +36,8 @@ def plane_rows(analysis: AnalysedNetwork, split: str) -> pd.DataFrame:
         raise ValueError(f"its analysis.npz has no {missing[0]}")
     classes, templates, points, labels = (np.asarray(analysis.arrays[name]) for name in names)
     x, y = np.concatenate([points.reshape(-1, 2), templates.reshape(-1, 2)]).T
-    called = [_name(int(label), analysis.classes) for label in np.concatenate([labels, classes])]
+    named = dict(enumerate(analysis.classes))
+    called = [named.get(int(label), str(label)) for label in np.concatenate([labels, classes])]
     kind = np.repeat([0, 1], [len(labels), len(classes)])
     return pd.DataFrame({"x": x, "y": y, "class": called, "template": kind})
 
@@ -85,7 +86,3 @@ def _axes(rows: pd.DataFrame) -> tuple[alt.X, alt.Y]:
     axis = alt.Axis(format=chart_parts.NUMBER, tickCount=4, grid=False)
     scales = [alt.Scale(domain=[float(place - half), float(place + half)], nice=False) for place in middle]
     return alt.X("x:Q", title=None, axis=axis, scale=scales[0]), alt.Y("y:Q", title=None, axis=axis, scale=scales[1])
-
-
-def _name(label: int, classes: Sequence[str]) -> str:
-    return classes[label] if 0 <= label < len(classes) else str(label)

@@ -69,7 +69,8 @@ def reliability_chart(title: str, analyses: Sequence[AnalysedNetwork]) -> alt.La
         ['ECE 10 %']
     """
     networks = networks_by_name(analyses)
-    labels = [_label(words, group) for words, group in networks.items()]
+    errors = [f"ECE {100 * calibration_error(group):.3g} %" for group in networks.values()]
+    labels = [": ".join(filter(None, [words, error])) for words, error in zip(networks, errors, strict=True)]
     parts = [
         reliability_rows(group).assign(network=label) for label, group in zip(labels, networks.values(), strict=True)
     ]
@@ -92,10 +93,6 @@ def _axes() -> dict[str, Any]:
         "x": alt.X("confidence:Q", title="confidence (area: share of samples)", axis=axis, scale=scale),
         "y": alt.Y("accuracy:Q", title="accuracy", axis=axis, scale=scale),
     }
-
-
-def _label(words: str, analyses: Sequence[AnalysedNetwork]) -> str:
-    return ": ".join([*([words] if words else []), f"ECE {100 * calibration_error(analyses):.3g} %"])
 
 
 def _array(analysis: AnalysedNetwork, name: str) -> np.ndarray:

@@ -42,7 +42,8 @@ def test_a_value_has_the_same_colour_in_every_panel():
     first, second = choose_styles([TWO_P, lines(p=[0.2, 0.5])])
     assert scale(first) == scale(second)
     assert scale(first)["domain"] == [0.0, 0.2, 0.5]
-    assert scale(choose_styles([TWO_ARMS])[0]) == {"domain": ["hinge", "logistic"], "range": ["#0072b2", "#d55e00"]}
+    arms = scale(choose_styles([TWO_ARMS])[0])
+    assert arms["domain"] == ["hinge", "logistic"] and arms["range"][:2] == ["#0072b2", "#d55e00"]
 
 
 def test_panels_that_differ_in_one_column_share_a_legend_and_a_choice():
