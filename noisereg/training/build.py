@@ -197,7 +197,7 @@ def _check_logits(model: torch.nn.Module, input_shape: tuple[int, ...], num_outp
         )
 
 
-def check_training_mode(settings: Settings, data: InMemory, network: torch.nn.Module) -> None:
+def check_training_mode(plan: Plan, data: InMemory, network: torch.nn.Module) -> None:
     """Check that a network maps inputs to logits in training mode too, in batches as small as the smallest one.
 
     A batch norm of vectors cannot be trained on a batch of one sample, which the last one of an epoch may be.
@@ -206,11 +206,11 @@ def check_training_mode(settings: Settings, data: InMemory, network: torch.nn.Mo
         ConfigError: if it does not; naming the size of the batches if two samples would do.
     """
     network.train()
-    num_outputs = _num_outputs(settings, data.num_classes)
+    num_outputs = _num_outputs(plan.settings, data.num_classes)
     with as_config_error("model"):
         _check_logits(network, data.input_shape, num_outputs, num=2)
-    num_samples, size, world = data.epoch_size, data.batch_size, Plan(settings).num_processes
-    if (num_samples % size or size) // world > 1 or settings["trainer"].get("sync_batchnorm"):
+    num_samples, size, world = data.epoch_size, data.batch_size, plan.num_processes
+    if (num_samples % size or size) // world > 1 or plan.settings["trainer"].get("sync_batchnorm"):
         return
     try:
         _check_logits(network, data.input_shape, num_outputs, num=1)

@@ -39,10 +39,10 @@ def prepare(settings: Settings, *, folder: Path, console: Console, begun: Mappin
     precision = choose_precision(settings["trainer"], begun=began_in, engine=Plan(settings).asked)
     plan = Plan({**settings, "trainer": {**settings["trainer"], "precision": precision.name}})
     torch.set_num_threads(_num_threads(plan))
-    data = build_data(settings, plan.replicas[0]["seed"])
-    network = build_trial(settings, data)
-    check_training_mode(settings, data, network)
-    check_loss(settings, data)
+    data = build_data(plan.settings, plan.replicas[0]["seed"])
+    network = build_trial(plan.settings, data)
+    check_training_mode(plan, data, network)
+    check_loss(plan.settings, data)
     choice = choose_engine(plan, data, network)
     where: Any = {"folder": folder, "console": console}
     training: Training

@@ -9,6 +9,7 @@ import torch
 
 from noisereg import rng
 from noisereg.config.composing import compose_settings
+from noisereg.config.plan import Plan
 from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
 from noisereg.losses import Logistic
@@ -259,7 +260,7 @@ def _check_plain(returns, *, num_samples, batch_size, **trainer):
     data = Hypercube(d=5, train_size=num_samples, test_size=4, batch_size=batch_size)
     data.setup()
     settings = {"model": {"_target_": "noisereg.models.Plain", "returns": returns}, "trainer": {"devices": 1} | trainer}
-    check_training_mode(settings, data, build_trial(settings, data))
+    check_training_mode(Plan(settings), data, build_trial(settings, data))
 
 
 @pytest.mark.usefixtures("_plain")
