@@ -1,9 +1,7 @@
 """The data of many replicas at once: chunks of draws to train on, and splits to measure on."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -69,26 +67,9 @@ class ReplicaData(LightningDataModule):
         self._slot = torch.tensor([self._distinct.index(seed) for seed in seeds])
         self._makers = self._distinct if first.depends_on_seed else self._distinct[:1]
         keep = max(1, _KEPT_BYTES // sum(split.inputs.nbytes for split in first.splits.values()))
-        self._keeps_all = len(self._makers) <= keep
-        self._made = lru_cache(keep)(lambda group: make(self._makers[group]))
+        self._data = lru_cache(keep)(lambda group: make(self._makers[group]))
         self._evaluated = lru_cache(keep)(self._prepare_splits)
         self._pool: Split | None = None
-        self._making = Thread(target=self._make_all, daemon=True)
-
-    def begin_making(self) -> None:
-        """Begin to make the data of all seeds in a thread of its own, if all are kept; what needs any waits for it."""
-        if self._keeps_all:
-            self._making.start()
-
-    def _make_all(self) -> None:
-        with suppress(Exception):  # is raised again where the data are needed
-            for group in range(len(self._makers)):
-                self._made(group)
-
-    def _data(self, group: int) -> InMemory:
-        if self._making.is_alive():
-            self._making.join()
-        return self._made(group)
 
     def data_of(self, replica: int) -> InMemory:
         """Return the data set of a replica."""

@@ -73,7 +73,6 @@ class AllAtOnce(Training):
         )
         if isinstance(networks, TwoLayerEngine):
             networks.begin_compiling(self.fit_data.first_rows())
-        self.fit_data.begin_making()
         self._logger = ObserverLogger(self.curves, self.observers)
         # a leg ends with a measurement, at which callbacks are to look
         of_legs: dict[str, Any] = {"max_epochs": self.timeline.num_legs, "check_val_every_n_epoch": 1}

@@ -99,39 +99,6 @@ def replica_data(kind, seeds=SEEDS, plan=PLAN):
     return ReplicaData(make, seeds, plan, prepare=features), calls
 
 
-def test_data_that_are_made_beside_are_each_made_once_and_the_same():
-    (beside, calls), (alone, _) = replica_data("hypercube, shuffle"), replica_data("hypercube, shuffle")
-    beside.begin_making()
-    for (replicas_, splits), (_, expected) in zip(beside.groups(), alone.groups(), strict=True):
-        assert_same(
-            {name: split.inputs for name, split in splits.items()},
-            {name: split.inputs for name, split in expected.items()},
-        )
-        assert torch.equal(splits["test"].inputs, features(beside.data_of(replicas_[0]).splits["test"].inputs))
-    assert calls[1:] == [3, 8]
-
-
-def test_a_fault_in_data_that_are_made_beside_is_raised_where_they_are_needed():
-    def make(seed):
-        if seed == 8:
-            raise ValueError("seed 8 has no data")
-        return maker(*KINDS["gaussian"][:1], **KINDS["gaussian"][1])[0](seed)
-
-    data = ReplicaData(make, SEEDS, PLAN, prepare=features)
-    data.begin_making()
-    assert data.data_of(0).seed == 3
-    with pytest.raises(ValueError, match="seed 8 has no data"):
-        data.data_of(1)
-
-
-def test_data_that_are_not_all_kept_are_not_made_beside(monkeypatch):
-    monkeypatch.setattr(replicas, "_KEPT_BYTES", 1)
-    data, calls = replica_data("gaussian")
-    data.begin_making()
-    data.data_of(1)
-    assert calls == [3, 8]
-
-
 def plain_draws(kind, seed, batch_size=3):
     """All draws of a training on the data of one seed alone, one epoch after the other."""
     data = maker(KINDS[kind][0], batch_size=batch_size, **KINDS[kind][1])[0](seed)
