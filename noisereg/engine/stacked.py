@@ -627,7 +627,7 @@ def describe_difference(models: Sequence[nn.Module]) -> str:
         ''
         >>> large.scale = 2.0
         >>> describe_difference([small, large])
-        'number 1 has another scale in Linear than number 0'
+        'number 1 has another scale in Linear than number 0, which forward may read'
     """
     first = models[0]
     structure, kept = (str(first), _describe_tensors(first)), _kept_values(first)
@@ -640,7 +640,7 @@ def describe_difference(models: Sequence[nn.Module]) -> str:
             return f"number {number} is built otherwise than 0"
         own = _kept_values(other)
         if differing := [place for place in {**kept, **own} if kept.get(place) != own.get(place)]:
-            return f"number {number} has another {differing[0]} than number 0"
+            return f"number {number} has another {differing[0]} than number 0, which forward may read"
     return ""
 
 
