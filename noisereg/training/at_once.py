@@ -186,12 +186,14 @@ def learning_rates(settings: Settings, base: list[float], *, num_epochs: int) ->
     distinct = list(dict.fromkeys(base))
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in distinct]
     optimizer = torch.optim.SGD(groups, momentum=0.9)
+    others = {key: value for key, value in optimizer.defaults.items() if key != "lr"}
     with as_config_error("scheduler"):
         scheduler, table = make(optimizer), []
     for _ in range(num_epochs):
         table.append([group["lr"] for group in optimizer.param_groups])
         optimizer.step()
         scheduler.step()
-        if any(group["momentum"] != 0.9 for group in optimizer.param_groups):
-            raise ConfigError("scheduler moves the momentum too, which needs engine=single")
+        moved = [key for group in optimizer.param_groups for key, value in others.items() if group[key] != value]
+        if moved:
+            raise ConfigError(f"scheduler moves the {moved[0]} too, which needs engine=single")
     return torch.tensor(table, dtype=torch.float64)[:, [distinct.index(lr) for lr in base]]

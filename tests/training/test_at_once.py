@@ -53,6 +53,23 @@ def test_a_schedule_that_moves_the_momentum_is_refused():
         learning_rates(compose_settings(cycle), [0.1], num_epochs=6)
 
 
+class Decaying(StepLR):
+    """A schedule of the user's own, of the weight decay."""
+
+    def step(self, epoch=None):
+        super().step(epoch)
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = 0.1 / (1 + self.last_epoch)
+
+
+def test_a_schedule_that_moves_something_else_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.optim.lr_scheduler, "Decaying", Decaying, raising=False)
+    monkeypatch.setattr(Decaying, "__module__", "torch.optim.lr_scheduler")
+    decaying = "+scheduler={_target_:torch.optim.lr_scheduler.Decaying,step_size:3}"
+    with pytest.raises(ConfigError, match=r"^scheduler moves the weight_decay too, which needs engine=single$"):
+        learning_rates(compose_settings(decaying), [0.1], num_epochs=6)
+
+
 def test_a_schedule_that_fails_as_it_is_made_names_its_key():
     broken = "+scheduler={_target_:torch.optim.lr_scheduler.MultiplicativeLR,lr_lambda:3}"
     with pytest.raises(ConfigError, match=r"^scheduler"):

@@ -137,7 +137,8 @@ def test_networks_that_differ_in_more_than_tensors_are_not_stacked(monkeypatch):
     monkeypatch.setattr(Ordered, "__module__", "noisereg.models")
     plan, data = make("dataset.batch_size=4", "seeds=3")
     plan.settings["model"] = {"_target_": "noisereg.models.Ordered"}
-    reason = "Ordered cannot be stacked: of two seeds number 1 has another order in Ordered than number 0"
+    difference = "number 1 has another order in Ordered than number 0, which forward may read"
+    reason = f"Ordered cannot be stacked: of two seeds {difference}"
     assert choose_for(plan, data) == Choice("single", f"not stacked, as {reason}")
     plan.settings["model"]["odd"] = 2  # the seed of the third alone, which is built when the engine is
     with pytest.raises(ConfigError, match=r"^engine=stacked cannot run: .* number 2 has .*; take engine=single$"):
