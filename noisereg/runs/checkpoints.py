@@ -165,8 +165,11 @@ def _check_origin(path: Path, found: Any, origin: dict[str, Any]) -> None:
 
 def _describe_other_samples(found: dict[str, Any], origin: dict[str, Any]) -> str:
     """Describe in what samples differ that were loaded from data of one fingerprint, if both origins count them."""
-    old, new = ({"samples": part.get("samples")} for part in (found, origin))
-    return describe_changes(old, new) if isinstance(old["samples"], dict) and new["samples"] else ""
+    old, new = (part.get("samples") for part in (found, origin))
+    if not (isinstance(old, dict) and new):
+        return ""
+    new = {key: value for key, value in new.items() if key in old or key != "inputs"}  # which older versions left out
+    return describe_changes({"samples": old}, {"samples": new})
 
 
 def _check_archive(data: bytes) -> None:

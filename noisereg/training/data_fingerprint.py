@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from noisereg.config.check import Settings
 from noisereg.config.plan import Plan
@@ -55,13 +59,20 @@ def fingerprint_samples(data: InMemory, settings: Settings) -> Fingerprint:
 def count_samples(data: InMemory) -> dict[str, Any]:
     """Count the classes and the samples of each split of loaded data, and hash the labels.
 
-    It tells data of the same settings apart which say nothing of their files.
+    Of data that say nothing of their files the inputs are hashed too: their settings may be those of others.
     """
-    labels = hashlib.sha256()
-    for split in data.splits.values():
-        labels.update(split.labels.cpu().numpy().tobytes())
+    splits = data.splits.values()
     sizes = {name: len(split) for name, split in data.splits.items()}
-    return {**sizes, "classes": data.num_classes, "labels": labels.hexdigest()[:16]}
+    found: dict[str, Any] = {**sizes, "classes": data.num_classes}
+    found["labels"] = _hash([split.labels for split in splits])
+    return found if data.fingerprint() else {**found, "inputs": _hash([split.inputs for split in splits])}
+
+
+def _hash(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _fingerprint_labels(data: InMemory, settings: Settings) -> Fingerprint:

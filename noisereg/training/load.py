@@ -24,7 +24,7 @@ from noisereg.noise import FileLabels
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.reading import Run, find_runs
 from noisereg.training.build import as_config_error, build_data, build_model, build_rule, convert_weights
-from noisereg.training.data_fingerprint import fingerprint_samples
+from noisereg.training.data_fingerprint import count_samples, fingerprint_samples
 from noisereg.training.drawn_labels import drawn_labels
 from noisereg.training.label_file import assign_labels
 
@@ -80,7 +80,7 @@ class TrainedRun:
         data = self._data(replica["seed"])
         shape, classes = data.input_shape, data.num_classes
         model = build_model(self.settings, replica["seed"], input_shape=shape, num_classes=classes)
-        self._load_weights(convert_weights(model, self.settings), number)
+        self._load_weights(convert_weights(model, self.settings), number, data)
         return model.eval()
 
     def batches(self, split: str = "test", **which: float) -> Iterable[dict[str, Any]]:
@@ -156,13 +156,16 @@ class TrainedRun:
     def _fingerprint(self) -> Fingerprint:
         return recorded_fingerprint(self.run.record)
 
-    def _load_weights(self, model: nn.Module, number: int) -> None:
-        """Load the weights of a replica from its own checkpoint, or from that of all."""
+    def _load_weights(self, model: nn.Module, number: int, data: InMemory) -> None:
+        """Load the weights of a replica from its own checkpoint, or from that of all, if they are of its data."""
         folder, settings = self.run.folder, self.settings
         own = self._plan.replica_folder(number, folder)
         if own.is_dir():
             folder, settings = own, self._plan.settings_of(number)
+        elif data.seed != (first := self._plan.replicas[0]["seed"]):
+            data = self._data(first)  # whose samples are counted
         origin = {"settings": result_settings(settings), "fingerprint": self._fingerprint}
+        origin["samples"] = count_samples(data)
         path = find_checkpoint(folder / "checkpoints", origin if self._fingerprint else None)
         if path is None:
             raise ConfigError(f"{folder} has no whole checkpoint, and so no weights")

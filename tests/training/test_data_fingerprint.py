@@ -194,15 +194,23 @@ def test_a_fingerprint_that_is_none_is_refused_in_one_line(told, line):
         own_fingerprint(told)
 
 
-def test_samples_are_counted_and_their_labels_hashed():
+def test_samples_are_counted_and_their_labels_hashed(monkeypatch):
     data = Hypercube(d=3, train_size=5, test_size=2, val_size=1)
     data.setup()
-    labels = b"".join(data.splits[name].labels.numpy().tobytes() for name in ("train", "test", "val"))
-    expected = {"train": 4, "test": 2, "val": 1, "classes": 2, "labels": hashlib.sha256(labels).hexdigest()[:16]}
+    labels, inputs = (
+        hashlib.sha256(
+            b"".join(getattr(data.splits[name], part).numpy().tobytes() for name in ("train", "test", "val"))
+        )
+        for part in ("labels", "inputs")
+    )
+    expected = {"train": 4, "test": 2, "val": 1, "classes": 2, "labels": labels.hexdigest()[:16]}
+    assert count_samples(data) == {**expected, "inputs": inputs.hexdigest()[:16]}
+    monkeypatch.setattr(Hypercube, "fingerprint", lambda self: {"files": 3})
     assert count_samples(data) == expected
 
 
-def test_data_that_do_not_tell_of_their_files_are_refused_by_a_checkpoint_of_other_labels(tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["labels", "inputs"])
+def test_data_that_do_not_tell_of_their_files_are_refused_by_a_checkpoint_of_others(part, tmp_path, monkeypatch):
     small = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
     settings = compose_settings(*small, "noise.p=0.1", "logger=csv", "engine=blocked", "seeds=1")
     prepare(settings, folder=tmp_path, console=QUIET).train()
@@ -210,13 +218,26 @@ def test_data_that_do_not_tell_of_their_files_are_refused_by_a_checkpoint_of_oth
 
     def other(data):
         train, test = load(data)
-        return Split(train.inputs, 1 - train.labels), test
+        changed = {"labels": (train.inputs, 1 - train.labels), "inputs": (-train.inputs, train.labels)}
+        return Split(*changed[part]), test
 
     monkeypatch.setattr(Hypercube, "load", other)
-    with pytest.raises(
-        ConfigError, match=r"last\.ckpt is of a run on other data \(samples\.labels was \w+ and is \w+\)"
-    ):
+    words = rf"last\.ckpt is of a run on other data \(samples\.{part} was \w+ and is \w+\)"
+    with pytest.raises(ConfigError, match=words):
         prepare(settings, folder=tmp_path, console=QUIET).train()
+
+
+def test_a_checkpoint_of_a_version_that_hashed_no_inputs_is_gone_on_with(tmp_path, monkeypatch):
+    small = ["dataset.d=6", "dataset.train_size=8", "dataset.test_size=4", "model.hidden=4", "trainer.max_epochs=1"]
+    settings = compose_settings(*small, "noise.p=0.1", "logger=csv", "engine=blocked", "seeds=1")
+    with monkeypatch.context() as older:
+        older.setattr("noisereg.training.training.count_samples", _count_without_inputs)
+        prepare(settings, folder=tmp_path, console=QUIET).train()
+    assert prepare(settings, folder=tmp_path, console=QUIET).start == tmp_path / "checkpoints" / "last.ckpt"
+
+
+def _count_without_inputs(data):
+    return {key: value for key, value in count_samples(data).items() if key != "inputs"}
 
 
 def test_a_file_of_labels_is_told_apart_by_its_contents_and_not_by_its_place(tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 from run_here import start
 
 import noisereg
+from noisereg.datasets import Hypercube, Split
 from noisereg.errors import ConfigError
 from noisereg.training import run as story
 
@@ -145,6 +146,14 @@ def test_weights_of_another_run_and_data_that_are_others_by_now_are_refused_in_o
     del record["fingerprint"]  # as in one of an older version
     (tmp_path / "result.json").write_text(json.dumps(record))
     noisereg.load(tmp_path).network()
+
+
+def test_a_network_is_not_loaded_beside_inputs_that_are_others_by_now(small_run, monkeypatch):
+    run, load = noisereg.load(small_run), Hypercube.load
+    run.network()
+    monkeypatch.setattr(Hypercube, "load", lambda data: [Split(-part.inputs, part.labels) for part in load(data)])
+    with pytest.raises(ConfigError, match=r"is of a run on other data \(samples\.inputs was \w+ and is \w+\)"):
+        run.network()
 
 
 def test_data_that_were_moved_are_named_anew(tmp_path, monkeypatch):
