@@ -21,6 +21,7 @@ from noisereg.report.figures.line_panel import FEWEST_FOR_AN_INTERVAL
 from noisereg.report.figures.panel import Kind, PanelSpec
 from noisereg.report.figures.panel_values import WITHOUT_CURVES, evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
+from noisereg.report.figures.usual import panel_of
 from noisereg.report.groups.comparison import Comparison, varies_within
 from noisereg.report.groups.reading import find_finished
 from noisereg.report.groups.run_group import RunGroup
@@ -133,20 +134,8 @@ class Plot:
         frames = [_for_panels(compared, frame, x=x, by=[*settings]) for frame in (rows, curves)]
         for metric in y:
             _check_measured(metric, compared, curves if is_over_training else rows)
-        lines: list[Any] = list(dict.fromkeys(_OF_PANELS.get(key, "arm") for key in settings))
-        panels = [
-            PanelSpec(
-                title=label_of(metric).title,
-                kind=kind,
-                x=column,
-                metrics={metric: label_of(metric).words},
-                factor=label_of(metric).factor,
-                log_x=column == "lr",
-                by=lines,
-            )
-            for metric in y
-        ]
-        return cls(panels, *frames)
+        lines = list(dict.fromkeys(_OF_PANELS.get(key, "arm") for key in settings))
+        return cls([panel_of(metric, kind, x=column, by=lines) for metric in y], *frames)
 
     @property
     def interval_in_words(self) -> str:

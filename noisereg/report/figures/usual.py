@@ -1,5 +1,8 @@
 """The panels of runs that ask for none: errors, active neurons and weight norms."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 
 from noisereg.labels import in_words, label_of, measured_as
@@ -34,7 +37,7 @@ def curve_panels(curves: pd.DataFrame) -> list[PanelSpec]:
     """
     shown = [*_ERRORS, *_active(curves), *_few_layers(curves, "norm")]
     along = "step" if has_moments_in_an_epoch(curves) else ""
-    panels = [_panel(metric, "curves", x=along) for metric in shown if _is_measured(curves, metric)]
+    panels = [panel_of(metric, "curves", x=along) for metric in shown if _is_measured(curves, metric)]
     stems = [stem for stem in _fractions(curves) if len(_few_layers(curves, stem)) > 1]
     panels += [_layers_panel(stem, "curves", x=along) for stem in stems]
     if not all(_varies(curves, column) for column in ("p", "lr")):
@@ -65,11 +68,23 @@ def end_panels(replicas: pd.DataFrame) -> list[PanelSpec]:
     splits = {metric.partition("/")[0] for metric in active[:1]}  # the first one, by each of its thresholds
     active = [metric for metric in active if metric.partition("/")[0] in splits]
     shown = [*_ERRORS, *active, *_few_layers(replicas, "norm")]
-    panels = [_panel(metric, "end", x=along) for metric in shown if _is_measured(replicas, metric)]
+    panels = [panel_of(metric, "end", x=along) for metric in shown if _is_measured(replicas, metric)]
     stems = (*_fractions(replicas), "norm")
     return panels + [
         _layers_panel(stem, "end", x="metric") for stem in stems if len(_layers(replicas, stem)) > _MOST_LAYERS
     ]
+
+
+def panel_of(metric: str, kind: Kind, *, x: str = "", by: Sequence[Any] = ()) -> PanelSpec:
+    """Return the panel of one metric, with its title and its unit; the arguments are those of `PanelSpec`.
+
+    Example:
+        >>> panel_of("test/error", "end").title
+        'test error (%)'
+    """
+    label = label_of(metric)
+    metrics, by = {metric: label.words}, list(by)
+    return PanelSpec(title=label.title, kind=kind, x=x, metrics=metrics, factor=label.factor, log_x=x == "lr", by=by)
 
 
 def varying_column(replicas: pd.DataFrame) -> str:
@@ -80,13 +95,6 @@ def varying_column(replicas: pd.DataFrame) -> str:
         'lr'
     """
     return next((column for column in ("p", "lr", "arm") if _varies(replicas, column)), "")
-
-
-def _panel(metric: str, kind: Kind, *, x: str = "") -> PanelSpec:
-    label = label_of(metric)
-    return PanelSpec(
-        title=label.title, kind=kind, x=x, metrics={metric: label.words}, factor=label.factor, log_x=x == "lr"
-    )
 
 
 def _layers_panel(stem: str, kind: Kind, *, x: str) -> PanelSpec:
