@@ -3,7 +3,8 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+
+from noisereg.engine.epochs import completed_epochs
 
 
 class StopWhenFitted(Callback):
@@ -36,9 +37,7 @@ class StopWhenFitted(Callback):
         """Read the error on the training data, and stop if that is due."""
         if trainer.sanity_checking:
             return
-        epoch = trainer.current_epoch + (
-            trainer.state.fn == TrainerFn.FITTING
-        )  # the epoch that ends is not counted yet
+        epoch = completed_epochs(trainer)
         if self.fitted_epoch is None and trainer.callback_metrics.get("train/error") == 0:
             self.fitted_epoch = epoch
         if self._extra_epochs is not None and self.fitted_epoch is not None:

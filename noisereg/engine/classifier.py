@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Shaped
 from lightning.pytorch import LightningModule
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from noisereg import rng
 from noisereg.datasets.batch import FORM, describe_batch, inputs_of, labels_of, split_names
+from noisereg.engine.epochs import completed_epochs
 from noisereg.engine.regularizer import Regularizer
 from noisereg.losses import Loss
 from noisereg.losses.loss import known_rows
@@ -178,8 +178,7 @@ class Classifier(LightningModule):
 
     def _log_step(self) -> None:
         """Log the steps and epochs done, by which what an epoch logs is one row; Lightning splits it over two."""
-        within = self.trainer.state.fn == TrainerFn.FITTING  # the epoch that ends is not counted yet
-        done = {"step": self.global_step, "epoch": self.current_epoch + within}
+        done = {"step": self.global_step, "epoch": completed_epochs(self.trainer)}
         self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in done.items()}, sync_dist=True)
 
     def _convert_train_loss(self, checkpoint: dict[str, Any], convert: Callable[[Tensor], Tensor]) -> None:

@@ -2,6 +2,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
@@ -158,6 +159,17 @@ def test_a_run_fails_if_every_loss_becomes_nan(tmp_path):
     training = make(tmp_path, "optimizer.lr=[1e30,1e31]", "seeds=1", "loss=squared_error")
     with pytest.raises(FloatingPointError, match=r"^the loss of every replica became infinite or nan: try a smaller"):
         training.train()
+
+
+@pytest.mark.parametrize("engine", ["single", "stacked", "fused"])
+def test_an_epoch_that_the_last_step_cuts_off_is_not_counted(engine, tmp_path):
+    overrides = [*SMALL, *SHORT, "seeds=2", "noise.p=0.1", f"engine={engine}", "callbacks.sparsity.every_n_epochs=1"]
+    settings = compose_settings(*overrides, "trainer.max_steps=3")  # of two steps each
+    training = prepare(settings, folder=tmp_path, console=QUIET)
+    rows, _ = run(training)
+    curves = pd.read_csv(tmp_path / "metrics.csv").query("seed == 1")
+    assert curves[["step", "epoch"]].to_numpy().tolist() == [[0, 0], [2, 1], [3, 1]]
+    assert [row["epochs"] for row in rows] == [1, 1] and rows[1]["best/test/error/epoch"] <= 1
 
 
 @pytest.mark.parametrize("every", [1, 2])
