@@ -39,7 +39,8 @@ def wait_for(path, process):
 
 def test_the_second_of_two_jobs_in_one_folder_leaves_the_first_as_it_is(tmp_path):
     first = Program(*TINY, "seed=1", "trainer.max_epochs=30", cwd=tmp_path)
-    while not (tmp_path / "run" / ".lock").exists():
+    lock = tmp_path / "run" / ".lock"
+    while not (lock.exists() and lock.read_text()):  # it is there a moment before it says whose it is
         assert first.process.is_alive()
         time.sleep(0.01)
     os.kill(first.process.pid, signal.SIGSTOP)  # else it may have finished before the second one is ready
