@@ -61,6 +61,7 @@ _ADAM_STATE = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
 _SETTINGS = {
     formula: {*signature(formula).parameters} - {"params", "lr", "foreach", "fused"} for formula in (sgd, adam)
 }
+_LANES = 16  # of torch's fused kernels for CPUs, at most: entries beyond a multiple of it are rounded otherwise
 _RECORD_AT = 200  # steps: recording one takes about as long as so many
 
 _Tensors = dict[str, Tensor]
@@ -69,7 +70,10 @@ _State = dict[str, list[Any]]
 
 
 class StackedNetworks(nn.Module):
-    """R networks with their optimisers, each trained exactly as if it were alone.
+    """R networks with their optimisers, each trained exactly as if it were alone, up to rounding.
+
+    Eager on a CPU, what becomes of a network does not depend on the others beside it, to the bit, as long as there are
+    any.
 
     A batch norm has running statistics for each replica. Weights with `requires_grad` False are left alone. Layers are
     in the mode, training or evaluation, that they have in the first model.
@@ -178,8 +182,11 @@ class StackedNetworks(nn.Module):
             if compiled:  # for all replicas, as each number of them would be compiled anew
                 inputs, targets = (_spread(tensor, index, len(self)) for tensor in (inputs, targets))
                 found = index
-            else:
+            elif len(index) > 1:
                 computed = index
+            else:  # beside itself, as sums are added in another order where one network is computed alone
+                computed, found = index.repeat(2), slice(1)
+                inputs, targets = (torch.cat([tensor, tensor]) for tensor in (inputs, targets))
         given = (*self._select(computed, inputs, targets), inputs, targets)
         gradients, (losses, buffers) = (self._compiled if compiled else self._eager(given))(*given)
         self._update(gradients, self._everyone if compiled else self._running)
@@ -374,7 +381,9 @@ class StackedNetworks(nn.Module):
             plain = not any(group.get(key) for key in ("foreach", "capturable", "differentiable"))
             if self._kind in _WITH_KERNEL and plain and group["fused"] is None:
                 group["fused"] = next(iter(weights.values())).device.type in ("cpu", "cuda")
-        return _Part(first, stop, weights, optimizer)
+        sizes = {name: weight.numel() // (stop - first) for name, weight in weights.items() if weight.is_cpu}
+        odd = {name for name, size in sizes.items() if size % _LANES}
+        return _Part(first, stop, weights, odd, optimizer)
 
     def _cut(self, part: "_Part", first: int, stop: int) -> "_Part":
         """Make the optimiser of some replicas of a part, which goes on with their state."""
@@ -392,11 +401,16 @@ class StackedNetworks(nn.Module):
 
 
 class _Part(NamedTuple):
-    """The optimiser of the replicas from `first` to before `stop`, over views of their weights."""
+    """The optimiser of the replicas from `first` to before `stop`, over views of their weights.
+
+    The weights that are `odd` are left out of torch's fused kernels: how an entry of theirs is rounded would depend on
+    its place among those of all replicas, and so on how many there are.
+    """
 
     first: int
     stop: int
     weights: dict[str, nn.Parameter]
+    odd: set[str]
     optimizer: Optimizer
 
     @property
@@ -406,14 +420,22 @@ class _Part(NamedTuple):
 
     def step(self, gradients: _Tensors, first_row: int, rate: float) -> None:
         """Move the weights of this part by gradients of replicas, of which its own begin at a row."""
-        for name, gradient in gradients.items():
-            weight = self.weights[name]
-            rows = gradient[first_row : first_row + self.stop - self.first]
-            weight.grad = rows.view_as(weight)
         self.group["lr"] = rate
-        self.optimizer.step()
-        for weight in self.weights.values():
-            weight.grad = None  # its memory, which is still in the processor's cache, serves the next step
+        odd, fused = self.odd if self.group.get("fused") else set[str](), self.group.get("fused")
+        for are_odd in (False, True) if odd else (False,):
+            names = [name for name in gradients if (name in odd) is are_odd]
+            if not names:
+                continue
+            for name in names:
+                weight = self.weights[name]
+                weight.grad = gradients[name][first_row : first_row + self.stop - self.first].view_as(weight)
+            if odd:
+                self.group["fused"] = not are_odd
+            self.optimizer.step()
+            for name in names:
+                self.weights[name].grad = None  # its memory, which is still in the cache, serves the next step
+        if odd:
+            self.group["fused"] = fused
 
     def state(self, names: Iterable[str]) -> _State:
         """Return the state of some weights, a list for each kind of it."""

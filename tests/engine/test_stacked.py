@@ -167,6 +167,56 @@ def test_every_optimiser_goes_on_exactly_while_others_stop(make):
     _assert_alike(stacked, models, tolerance=1e-10)
 
 
+def _convolutions(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(5, 7, 2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(7 * 4 * 4, 3)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "threads"),
+    [
+        *((MOMENTUM, 1), (MOMENTUM, 2), (partial(SGD, nesterov=True, momentum=0.9), 1)),
+        *((Adam, 1), (partial(ADAMW, amsgrad=True), 1), (torch.optim.RMSprop, 1)),
+    ],
+    ids=_name,
+)
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [(partial(MLP, (13,), 3, hidden=[37, 5]), (13,)), (_convolutions, (1, 12, 12))],
+    ids=["mlp", "convolutions"],
+)
+def test_a_network_comes_to_the_same_bits_however_many_are_beside_it(build, shape, make, threads):
+    models, (inputs, targets) = [build(seed=seed) for seed in range(7)], _draw(shape, steps=8, count=7, batch=33)
+    before = torch.get_num_threads()
+
+    def train(*numbers, ends=()):
+        some = [models[number] for number in numbers]
+        stacked = StackedNetworks(some, LOSS, optimizer=make, rates=[0.01] * len(some))
+        for step, (rows, labels) in enumerate(zip(inputs, targets, strict=True)):
+            running = [place for place, number in enumerate(numbers) if step < dict(ends).get(number, len(inputs))]
+            own = [numbers[place] for place in running]
+            stacked.step(rows[own], labels[own], torch.tensor(running))
+        return {number: _weights_of(stacked, place) for place, number in enumerate(numbers)}
+
+    try:
+        torch.set_num_threads(threads)
+        whole = train(*range(7))
+        parts = [train(0, 1), train(2, 3, 4, 5), train(1, 6), train(0, 2, 4), train(3, 5, ends=[(5, 4)])]
+    finally:
+        torch.set_num_threads(before)
+    for part in parts[:-1]:
+        assert all(torch.equal(weights, whole[number]) for number, weights in part.items())
+    assert torch.equal(parts[-1][3], whole[3])  # alone, since its neighbour has ended
+    assert not torch.equal(parts[-1][5], whole[5])
+
+
+def _weights_of(stacked, replica):
+    return torch.cat([tensor[replica].double().flatten() for tensor in stacked.networks.state_dict().values()])
+
+
 def test_a_replica_that_stopped_may_run_again():
     models = [_mlp(seed).double() for seed in range(3)]
     inputs, targets = _draw((6,), dtype=torch.float64)
