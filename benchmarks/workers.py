@@ -3,8 +3,9 @@
     python benchmarks/workers.py [--rounds N] [--cores N] [--only WORD] [--share X]
 
 In turn, N processes with one thread each train one replica each at the same time, and one process with N threads trains
-N of them one after the other, by `engine=single` as a run does. The processes are started and the data are built before
-the clock: a run does so once.
+N of them one after the other, by `engine=single` as a run does; or the processes train a part of R replicas each, and
+the one all R, by `engine=stacked`. The processes are started and the data are built before the clock: a run does so
+once.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from benchmarks.rows import read_count, read_share
 from noisereg.config.composing import compose_settings
 from noisereg.training.prepare import prepare
 
-COMMON = ["engine=single", "seeds=1", "noise.p=0.1", "logger=csv", "trainer.accelerator=cpu"]
+COMMON = ["noise.p=0.1", "logger=csv", "trainer.accelerator=cpu", "workers=1"]
 NEVER = ["trainer.max_epochs=100000", "callbacks.sparsity.every_n_epochs=100000"]
 _NUM_IMAGES = 256
 
@@ -37,10 +38,12 @@ class Network(NamedTuple):
     Attributes:
         overrides: of the command line.
         steps: that take a few seconds on a core.
+        replicas: that are trained at once; 1 for `engine=single`.
     """
 
     overrides: list[str]
     steps: int
+    replicas: int = 1
 
 
 def _mlp(d: int, hidden: str, batch_size: int) -> list[str]:
@@ -48,12 +51,20 @@ def _mlp(d: int, hidden: str, batch_size: int) -> list[str]:
     return ["model=mlp", f"model.hidden={hidden}", f"dataset.batch_size={batch_size}", *sizes]
 
 
+_CNN = [
+    *("model=cnn", "model.channels=[8,16]", "model.hidden=32", "dataset=image_folder", "dataset.root=images"),
+    *("dataset.image_size=28", "dataset.batch_size=32", "dataset.train_eval_size=100"),
+]
 NETWORKS = {
     "MLP 60-240-1, batch 16": Network(_mlp(60, "[240]", 16), 1500),
     "MLP 784-600-1, batch 128": Network(_mlp(784, "[600]", 128), 600),
     "ResNet-20, 32 x 32, batch 128": Network(
         ["model=resnet20", "dataset=image_folder", "dataset.root=images", "dataset.image_size=32"], 8
     ),
+    "stacked MLP 784-100-1, batch 32, R = 8": Network(_mlp(784, "[100]", 32), 1500, 8),
+    "stacked MLP 784-100-1, batch 32, R = 20": Network(_mlp(784, "[100]", 32), 600, 20),
+    "stacked CNN 28 x 28, batch 32, R = 8": Network(_CNN, 80, 8),
+    "stacked CNN 28 x 28, batch 32, R = 20": Network(_CNN, 32, 20),
 }
 
 
@@ -70,9 +81,9 @@ class Trainer:
         self._process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
         self._process.start()
 
-    def prepare(self, network: Network) -> None:
-        """Build the data and the network."""
-        self._link.send(network)
+    def prepare(self, network: Network, *, replicas: int) -> None:
+        """Build the data and the networks."""
+        self._link.send(network._replace(replicas=replicas))
 
     def wait(self) -> None:
         """Wait until what was asked last is done."""
@@ -96,6 +107,8 @@ def _serve(link: Connection, threads: int) -> None:
                 *network.overrides,
                 f"trainer.max_steps={network.steps}",
                 f"threads={threads}",
+                f"seeds={network.replicas}",
+                f"engine={'single' if network.replicas == 1 else 'stacked'}",
             ]
             training = prepare(compose_settings(*overrides), folder=Path(folder), console=Console(quiet=True))
             link.send("prepared")
@@ -105,9 +118,9 @@ def _serve(link: Connection, threads: int) -> None:
 
 
 def seconds_of(trainers: Sequence[Trainer], network: Network) -> float:
-    """Return the seconds in which each of some processes trains one replica, all at the same time."""
+    """Return the seconds in which each of some processes trains its share of the replicas, all at the same time."""
     for trainer in trainers:
-        trainer.prepare(network)
+        trainer.prepare(network, replicas=max(1, network.replicas // len(trainers)))
     for trainer in trainers:
         trainer.wait()
     began = time.perf_counter()
@@ -146,13 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.chdir(folder)
         alone, together = [Trainer(asked.cores)], [Trainer(1) for _ in range(asked.cores)]
         for name in (name for name in NETWORKS if asked.only.lower() in name.lower()):
-            overrides, steps = NETWORKS[name]
-            network = Network(overrides, max(1, round(asked.share * steps)))
+            network = NETWORKS[name]
+            network = network._replace(steps=max(2, round(asked.share * network.steps)))
             seconds_of([*alone, *together], network._replace(steps=2))  # what is loaded or cached the first time
-            ratios = [
-                asked.cores * seconds_of(alone, network) / seconds_of(together, network) for _ in range(asked.rounds)
-            ]
-            console.print(f"{name:<32} {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+            turns = asked.cores if network.replicas == 1 else 1
+            ratios = [turns * seconds_of(alone, network) / seconds_of(together, network) for _ in range(asked.rounds)]
+            console.print(f"{name:<40} {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
         os.chdir("/")
 
 

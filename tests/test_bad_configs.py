@@ -174,8 +174,7 @@ workers=0 | workers must be auto, or a whole number in [1, 1024]
 workers=all | workers must be auto, or a whole number in [1, 1024]
 workers=2 trainer.devices=2 | workers=2 and trainer.devices=2 do not go together: a worker trains
 workers=2 +trainer.num_nodes=2 | workers=2 and trainer.num_nodes=2 do not go together
-workers=2 engine=stacked | engine=stacked cannot run: workers=2 needs engine=single; set engine=auto
-workers=2 engine=fused | engine=fused cannot run: workers=2 needs engine=single; set engine=auto
+workers=2 engine=fused | engine=fused cannot run: workers=2 needs engine=stacked or engine=single; set engine=auto
 threads=1000000 | threads must be a whole number in [1, 1024], or null
 channels_last=yes | channels_last must be true or false
 compile=1 | compile must be true or false

@@ -4,12 +4,14 @@ What can be told from the configuration is told here, before torch is loaded; wh
 network that draws random numbers, `noisereg.training.engines` adds.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
+from math import ceil, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from noisereg.config.check import Settings
 from noisereg.config.run_folder import REPLICAS
@@ -39,6 +41,21 @@ _TRAINER_KEYS = {
     "inference_mode",
     "enable_model_summary",
 }
+_PART = re.compile(r"\d+-of-(\d+)")  # name of the folder of a part
+
+
+class Part(NamedTuple):
+    """Replicas of a run that are trained in a folder of their own, as a run of their own.
+
+    Attributes:
+        plan: of that run.
+        numbers: of its replicas among those of the whole run, ascending.
+        folder: of it.
+    """
+
+    plan: "Plan"
+    numbers: list[int]
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -100,19 +117,77 @@ class Plan:
         return next((place for place in places if place.exists()), places[0])
 
     def settings_of(self, replica: int) -> Settings:
-        """Return the configuration of one replica as a run of its own.
+        """Return the configuration of one replica as a run of its own."""
+        values = self.replicas[replica]
+        return {**self._settings_with(p=values["p"], lr=values["lr"], seeds=1), "seed": values["seed"]}
+
+    def _settings_with(self, *, p: Any, lr: Any, seeds: Any) -> Settings:
+        """Return the configuration of some replicas as a run of their own.
 
         It keeps its curves whether or not the whole run does, which joins them and draws them.
         """
-        values, settings = self.replicas[replica], self.settings
+        settings = self.settings
         return {
             **settings,
-            "seed": values["seed"],
-            "seeds": 1,
-            "noise": {**settings["noise"], "p": values["p"]},
-            "optimizer": {**settings["optimizer"], "lr": values["lr"]},
+            "seeds": seeds,
+            "noise": {**settings["noise"], "p": p},
+            "optimizer": {**settings["optimizer"], "lr": lr},
             "logger": {**settings["logger"], "csv": True},
         }
+
+    def single_parts(self, run: Path) -> list[Part]:
+        """Return each replica as a part, in the folder that is named after it.
+
+        Args:
+            run: folder of the run.
+        """
+        return [self._part(self.settings_of(number), self.replica_folder(number, run)) for number in self.numbers]
+
+    def grid_parts(self, most: int, run: Path) -> list[Part]:
+        """Return parts of the grid that are grids themselves, the largest first; the largest is as small as can be.
+
+        Each has two replicas or more: alone a replica would be computed by other kernels, and to other last bits.
+
+        Args:
+            most: number of parts; there are fewer where the grid cannot be divided into as many.
+            run: folder of the run.
+
+        Example:
+            >>> settings = {"noise": {"p": [0, 0.2]}, "seed": 5, "seeds": 3, "optimizer": {"lr": 0.1}, "logger": {}}
+            >>> [part.numbers for part in Plan(settings).grid_parts(2, Path("run"))]
+            [[0, 1, 2], [3, 4, 5]]
+        """
+        lengths = {key: len(values) for key, values in self.axes.items()}
+        # Among equals: replicas of a seed share their data, those of a learning rate their optimiser.
+        cuts = min(
+            _cuts(lengths, most),
+            key=lambda cut: (_largest(lengths, cut), prod(cut.values()), -cut["seed"], -cut["lr"]),
+        )
+        pieces = product(*(_cut(values, cuts[key]) for key, values in self.axes.items()))
+        grids = [self._settings_with(p=p, lr=lr, seeds=seeds) for lr, p, seeds in pieces]
+        folders = [run / REPLICAS / f"{number}-of-{len(grids)}" for number in range(1, len(grids) + 1)]
+        return [self._part(grid, folder) for grid, folder in zip(grids, folders, strict=True)]
+
+    def part_of(self, replica: int, run: Path) -> Part:
+        """Return the part that a replica was trained in: all of the run, if it was not divided."""
+        if (folder := self.replica_folder(replica, run)).is_dir():
+            return self._part(self.settings_of(replica), folder)
+        if not (num_parts := count_parts(run)):
+            return Part(self, self.numbers, run)
+        return next(part for part in self.grid_parts(num_parts, run) if replica in part.numbers)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of all replicas."""
+        return list(range(len(self.replicas)))
+
+    def _part(self, settings: Settings, folder: Path) -> Part:
+        plan = Plan(settings, shown=tuple(self.names[0]))
+        return Part(plan, [self._number_of[tuple(replica.values())] for replica in plan.replicas], folder)
+
+    @cached_property
+    def _number_of(self) -> dict[tuple[Any, ...], int]:
+        return {tuple(replica.values()): number for number, replica in enumerate(self.replicas)}
 
     @property
     def asked(self) -> str:
@@ -152,6 +227,46 @@ class Plan:
             raise ConfigError(f"engine={self.asked} cannot run: {reason}; set engine=auto")
 
 
+def count_parts(run: Path) -> int:
+    """Return into how many grids a run is divided that was begun in a folder; 0 if it is not.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "replicas" / "1-of-2").mkdir(parents=True)
+        ...     count_parts(Path(folder))
+        2
+    """
+    found = [_PART.fullmatch(path.name) for path in (run / REPLICAS).glob("*")]
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def _cuts(lengths: dict[str, int], most: int) -> Iterator[dict[str, int]]:
+    """Yield into how many pieces the axes can be cut, for at most so many parts in all, none of a single replica."""
+    for counts in product(*(range(1, min(length, most) + 1) for length in lengths.values())):
+        cut = dict(zip(lengths, counts, strict=True))
+        smallest = prod(lengths[key] // count for key, count in cut.items())
+        if prod(counts) == 1 or (prod(counts) <= most and smallest > 1):
+            yield cut
+
+
+def _largest(lengths: dict[str, int], cuts: dict[str, int]) -> int:
+    """Count the replicas of the largest part."""
+    return prod(ceil(lengths[key] / count) for key, count in cuts.items())
+
+
+def _cut(values: list[Any], count: int) -> list[list[Any]]:
+    """Cut a list into pieces, the longer ones first.
+
+    Example:
+        >>> _cut([1, 2, 3, 4, 5], 2)
+        [[1, 2, 3], [4, 5]]
+    """
+    short, longer = divmod(len(values), count)
+    ends = [number * short + min(number, longer) for number in range(count + 1)]
+    return [values[first:stop] for first, stop in pairwise(ends)]
+
+
 def _as_whole(value: Any) -> Any:
     return int(value) if float(value).is_integer() else value
 
@@ -163,7 +278,7 @@ def _foreign_callbacks(settings: Settings) -> list[str]:
 
 def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[str, bool]:
     """Return what keeps an engine of many replicas from a training."""
-    trainer, callbacks, workers = settings["trainer"], settings["callbacks"], settings.get("workers", 1)
+    trainer, callbacks = settings["trainer"], settings["callbacks"]
     checkpoint, finite_loss = (callbacks.get(name, {}) for name in ("checkpoint", "finite_loss"))
     unknown = sorted(key for key in set(trainer) - _TRAINER_KEYS - set(trainer_keys) if trainer[key] is not None)
     own_monitors = [
@@ -175,7 +290,6 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
     return {
         f"callbacks.{next(iter(replaced), '')} is another class than ours, which needs engine=single": bool(replaced),
         f"trainer.devices={trainer['devices']} needs engine=single": trainer["devices"] > 1,
-        f"workers={workers} needs engine=single": workers not in ("auto", 1),
         f"trainer.precision={trainer['precision']} needs engine=single": str(trainer["precision"]) not in _PRECISIONS,
         f"trainer.{next(iter(unknown), '')} is beyond it": bool(unknown),
         "channels_last=true needs engine=single": settings["channels_last"],
@@ -200,8 +314,14 @@ def _two_layer(settings: Settings) -> dict[str, bool]:
         "callbacks.sparsity.threshold is for any network": sparsity.get("threshold") is not None,
         "callbacks.sparsity.dormant is for any network": sparsity.get("dormant") is not None,
         "callbacks.sparsity.magnitude is for any network": bool(sparsity.get("magnitude")),
+        f"workers={settings.get('workers')} needs engine=stacked or engine=single": _has_workers(settings),
         **_all_at_once(settings),
     }
+
+
+def _has_workers(settings: Settings) -> bool:
+    """Return whether replicas are to be trained by several processes, which a configuration of old does not know."""
+    return settings.get("workers", 1) not in ("auto", 1)
 
 
 def _regularizer(settings: Settings) -> dict[str, Any]:
@@ -236,9 +356,12 @@ def _why_not_fused(settings: Settings) -> dict[str, bool]:
 
 
 def _why_not_stacked(settings: Settings) -> dict[str, bool]:
-    optimizer = settings["optimizer"]
+    optimizer, foreign = settings["optimizer"], next(iter(_foreign_callbacks(settings)), "")
     return {
         "optimizer LBFGS evaluates the loss several times a step": same_target(optimizer, "torch.optim.LBFGS"),
+        f"callbacks.{foreign} may act on all replicas, which workers={settings.get('workers')} would divide": (
+            foreign != "" and _has_workers(settings)
+        ),
         **_all_at_once(settings, ["gradient_clip_val"]),
     }
 

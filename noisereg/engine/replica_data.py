@@ -32,6 +32,8 @@ class ReplicaData(LightningDataModule):
         timeline: how long to train, and how often to stop for a measurement.
         prepare: from the inputs of samples to what the engine takes, such as rows of features.
         crosses_epochs: whether a chunk may go through the end of an epoch.
+        chunked_as: seeds of the replicas that a chunk is as long for as if it were theirs, as the sums over a chunk are
+            rounded: those of a run that these replicas are a part of. None for `seeds`.
 
     Attributes:
         num_classes: of the data.
@@ -56,9 +58,11 @@ class ReplicaData(LightningDataModule):
         *,
         prepare: Callable[[Tensor], Float[Tensor, "n *features"]],
         crosses_epochs: bool = True,
+        chunked_as: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         first = make(seeds[0])
+        self._chunked_as = list(chunked_as or seeds)
         self.num_classes, self.source = first.num_classes, first.source
         self._timeline, self._prepare, self._crosses_epochs = timeline, prepare, crosses_epochs
         self._order = "sequential" if first.fresh_each_epoch else first.order
@@ -81,11 +85,11 @@ class ReplicaData(LightningDataModule):
         if self._varies:
             one = torch.zeros(1, dtype=torch.int64)
             sample = self._prepare(self._data(0).drawn_samples(one, one, seed=self._distinct[0]).inputs)
-            width = max(1, _CHUNK_BYTES // (sample.nbytes * len(self._distinct)))
+            width = max(1, _CHUNK_BYTES // (sample.nbytes * len({*self._chunked_as})))
         return ChunkLoader(
             self.chunk,
             self._timeline,
-            replicas=len(self._slot),
+            replicas=len(self._chunked_as),
             width=width,
             crosses_epochs=self._crosses_epochs,
         )

@@ -25,7 +25,7 @@ class LoggedBands:
 
     `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. Of one p and one learning rate the
     mean is logged as `test/error` too, by which a sweep of such runs is drawn against p; of one replica it is all.
-    Where replicas are trained one after the other, the main metrics of each are logged as they come, as in
+    Where replicas are trained in parts, the main metrics of each are logged as they come, as in
     `test/error/p=0.2/seed=3`, and the means when all are trained.
 
     A logger that raises an error is warned of and left out from then on: a server that is gone ends no training.
@@ -50,9 +50,12 @@ class LoggedBands:
         if self._at_once:
             values = self._bands(names.join(pandas.DataFrame(dict(measurement.values))))
         else:
-            name = name_replica(dict(names.iloc[0]), between="/")
             live = measured_as(_LIVE, measurement.values)
-            values = {f"{key}/{name}": float(measurement.values[key][0]) for key in live}
+            values = {
+                f"{key}/{name_replica(name, between='/')}": float(measurement.values[key][place])
+                for place, name in enumerate(names.to_dict("records"))
+                for key in live
+            }
         self._log(values, step=measurement.step, epoch=measurement.epoch)
 
     def finish(self, curves: Curves, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path]) -> None:

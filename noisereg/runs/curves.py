@@ -2,6 +2,7 @@
 
 import json
 import time
+from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -150,14 +151,18 @@ class Curves:
             _add(self._measurements, Measurement(*json.loads(line)))
         self._num_written = len(written)
 
-    def read_replica(self, path: Path, replica: int) -> None:
-        """Read the rows of one replica from the file of a run with that replica alone."""
-        table = pandas.read_csv(path).drop(columns=list(self.replicas[replica]))
-        self._measurements = [part for part in self._measurements if list(part.replicas) != [replica]]
-        for row in table.to_dict("records"):
-            step, epoch = (int(row.pop(key)) for key in PLACE)
-            values = {str(key): np.array([value]) for key, value in row.items() if not np.isnan(value)}
-            _add(self._measurements, Measurement(step, epoch, [replica], values))
+    def read_part(self, path: Path, replicas: Sequence[int]) -> None:
+        """Read the rows of some replicas from the file of a run with these alone."""
+        table = pandas.read_csv(path, dtype=dict.fromkeys(self.replicas[0], str))
+        number_of = {tuple(self.replicas[number].values()): number for number in replicas}
+        texts = [table.pop(key) for key in self.replicas[0]]
+        names = [column.map({text: literal_eval(text) for text in column.unique()}) for column in texts]
+        numbers = np.array([number_of[name] for name in zip(*names, strict=True)], dtype=np.int64)
+        self._measurements = [part for part in self._measurements if not {*part.replicas} & {*replicas}]
+        for (step, epoch), rows in table.groupby(list(PLACE), sort=False):
+            measured = rows.drop(columns=list(PLACE)).dropna(axis="columns", how="all")
+            values = {str(key): measured[key].to_numpy(np.float64) for key in measured}
+            _add(self._measurements, Measurement(int(step), int(epoch), numbers[rows.index].tolist(), values))
 
     def has_last(self, metric: str) -> bool:
         """Return whether a metric was measured at the last step."""

@@ -22,7 +22,7 @@ class ObserverLogger(Logger, Callback):
     Args:
         curves: of what the trainer trains.
         others: observers of the whole run.
-        replica: number of the network among the replicas of the whole run, for the others.
+        replicas: numbers of what the trainer trains among the replicas of the whole run, for the others; None for all.
 
     Example:
         >>> logger = ObserverLogger(Curves(None, [{"p": 0.1, "seed": 0}]))
@@ -32,10 +32,12 @@ class ObserverLogger(Logger, Callback):
         [{'test/error': 0.5, 'train/error': 0.25}]
     """
 
-    def __init__(self, curves: Curves, others: Sequence[Observer] = (), *, replica: int = 0) -> None:
+    def __init__(
+        self, curves: Curves, others: Sequence[Observer] = (), *, replicas: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.curves = curves
-        self._others, self._replica = others, replica
+        self._others, self._numbers = others, replicas
         self._splits: tuple[str, ...] = ()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -45,8 +47,8 @@ class ObserverLogger(Logger, Callback):
     def observe(self, measurement: Measurement) -> None:
         """Pass a measurement on to the curves and the other observers."""
         self.curves.observe(measurement)
-        if len(self.curves.replicas) == 1:
-            measurement = measurement._replace(replicas=[self._replica])
+        if self._numbers is not None:
+            measurement = measurement._replace(replicas=[self._numbers[own] for own in measurement.replicas])
         for observer in self._others:
             observer.observe(measurement)
 

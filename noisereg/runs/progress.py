@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
@@ -16,7 +17,7 @@ from noisereg.terminal import print_lines
 _LINES = 20
 _MOST_CELLS = 4  # of p and learning rate, beyond which a line shows the first and the last
 _MOST_PLACES = 4  # of trainings at once, beyond which the bar counts them
-_SHOWN = ("test/error", "val/error", "test/active_fraction")
+SHOWN = ("test/error", "val/error", "test/active_fraction")
 
 
 @runtime_checkable
@@ -50,8 +51,7 @@ class RunDisplay:
     Args:
         console: to print on.
         num_epochs: of one training.
-        num_replicas: of the run.
-        at_once: how many of them a training trains.
+        parts: the numbers of the replicas of each training.
         names: what names each replica: p, seed and, if there are several learning rates, lr. Values are then printed by
             p and learning rate.
     """
@@ -61,12 +61,11 @@ class RunDisplay:
         console: Console,
         num_epochs: int,
         *,
-        num_replicas: int = 1,
-        at_once: int = 1,
+        parts: Sequence[Sequence[int]] = ((0,),),
         names: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self._console, self._num_epochs, self._names = console, num_epochs, names
-        self._num_trainings, self._at_once = num_replicas // at_once, at_once
+        self._console, self._num_epochs, self._parts, self._names = console, num_epochs, parts, names
+        self._num_trainings = len(parts)
         self._bar: Progress | None = None
         self._began = 0.0
         self._epochs: dict[int, float] = {}  # done, by place
@@ -134,9 +133,9 @@ class RunDisplay:
             return
         self._line = line
         done, total = self._done(), self._num_epochs * self._num_trainings
-        words = self._describe_values(means, measured)
+        words = self._describe_values(means, measured, self._parts[place])
         left = (time.monotonic() - self._began) * (total - done) / max(done - sum(self._resumed.values()), 1e-9)
-        mean = ": mean " if self._at_once > 1 and words else ": " if words else ""
+        mean = ": mean " if len(self._parts[place]) > 1 and words else ": " if words else ""
         print_lines(
             self._console,
             f"{self._which(place)}epoch {epochs:,.0f} of {self._num_epochs:,}{mean}{', '.join(words)}; "
@@ -163,19 +162,23 @@ class RunDisplay:
     def _count(self, place: int, epochs: float, steps: int) -> None:
         self._epochs[place], self._steps[place] = epochs, steps - self._steps_before[place]
 
-    def _describe_values(self, means: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
+    def _describe_values(
+        self, means: Mapping[str, Any], measured: Mapping[str, Any], replicas: Sequence[int]
+    ) -> list[str]:
         """Return the values in words: those of each p and learning rate, or the first and the last of many."""
-        cells = [name_replica({key: name[key] for key in name if key != "seed"}) for name in self._names]
+        names = [self._names[replica] for replica in replicas] if self._names else []
+        cells = [name_replica({key: name[key] for key in name if key != "seed"}) for name in names]
         distinct = list(dict.fromkeys(cells))
         if len(distinct) > _MOST_CELLS:
             distinct = [distinct[0], distinct[-1]]
         words = []
-        for key in measured_as(_SHOWN, means):
+        for key in measured_as(SHOWN, means):
             label = label_of(key)
             values = [label.format(float(means[key]))]
-            if self._at_once > 1 and len(distinct) > 1 and key in measured:
+            if len(replicas) > 1 and len(distinct) > 1 and key in measured:
                 rows = {cell: [number for number, other in enumerate(cells) if other == cell] for cell in distinct}
-                of_cells = {cell: float(measured[key][chosen].nanmean()) for cell, chosen in rows.items()}
+                values_of = torch.as_tensor(measured[key])
+                of_cells = {cell: float(values_of[chosen].nanmean()) for cell, chosen in rows.items()}
                 values = [
                     f"{label.format(value)} ({cell})" for cell, value in of_cells.items() if not math.isnan(value)
                 ]
@@ -186,12 +189,19 @@ class RunDisplay:
         """Return which of several trainings are at these places."""
         if self._num_trainings == 1 or not places:
             return ""
+        kind = "replica" if all(len(part) == 1 for part in self._parts) else "part"
         if len(places) > 1:
             numbers = ", ".join(str(place + 1) for place in places)
-            which = f"replicas {numbers}" if len(places) <= _MOST_PLACES else f"{len(places)} replicas"
+            which = f"{kind}s {numbers}" if len(places) <= _MOST_PLACES else f"{len(places)} {kind}s"
             return f"{which} of {self._num_trainings}, "
-        name = f" ({name_replica(self._names[places[0]])})" if self._names else ""
-        return f"replica {places[0] + 1} of {self._num_trainings}{name}, "
+        return f"{self.name_training(places[0])}, "
+
+    def name_training(self, place: int) -> str:
+        """Return the name of one of several trainings, as in "replica 2 of 4 (p = 0, seed = 1)"."""
+        numbers, count = self._parts[place], self._num_trainings
+        if all(len(part) == 1 for part in self._parts):
+            return f"replica {place + 1} of {count}" + (f" ({name_replica(self._names[place])})" if self._names else "")
+        return f"part {place + 1} of {count} (replicas {_name_ranges(numbers)} of {sum(map(len, self._parts))})"
 
     def _done(self) -> float:
         """Count the epochs of all trainings so far."""
@@ -202,7 +212,7 @@ class RunDisplay:
 
     def _speed(self) -> str:
         seconds = max(time.monotonic() - self._began, 1e-9)
-        speed = sum(self._steps.values()) * self._at_once / seconds
+        speed = sum(steps * len(self._parts[place]) for place, steps in self._steps.items()) / seconds
         return f"{speed / 1e6:,.2f} M steps/s" if speed >= 1e5 else f"{speed:,.0f} steps/s"
 
 
@@ -250,6 +260,22 @@ class RunProgress(Callback):
         if trainer.is_global_zero:
             measured = getattr(pl_module, "measured", {})
             self._display.print_values(self._place, *_done_by(pl_module), trainer.callback_metrics, measured)
+
+
+def _name_ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers, counted from 1, with those that follow one another as ranges.
+
+    Example:
+        >>> _name_ranges([0, 1, 2, 5, 8, 9])
+        '1-3, 6, 9-10'
+    """
+    ends: list[list[int]] = []
+    for number in numbers:
+        if ends and number == ends[-1][1] + 1:
+            ends[-1][1] = number
+        else:
+            ends.append([number, number])
+    return ", ".join(f"{first + 1}-{last + 1}" if first < last else f"{first + 1}" for first, last in ends)
 
 
 def _done_by(module: Any) -> tuple[float, int]:

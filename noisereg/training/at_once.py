@@ -38,16 +38,34 @@ from noisereg.training.build import (
     convert_weights,
 )
 from noisereg.training.monitors import MonitorCheck
-from noisereg.training.training import Training
+from noisereg.training.training import Place, Training
 
 _OURS = ("sparsity", "norms", "gradients", "checkpoint")  # callbacks whose work `Replicas` and its engine do
 
 
 class AllAtOnce(Training):
-    """Train all replicas at once by one engine."""
+    """Train all replicas at once by one engine.
+
+    Args:
+        plan: of them.
+        data: of the first seed.
+        folder: where they are trained.
+        console: to print on.
+        networks: of the engine.
+        engine: which one it is, in words.
+        place: of them in a larger run; None if they are a run of their own.
+    """
 
     def __init__(
-        self, plan: Plan, data: InMemory, *, folder: Path, console: Console, networks: Engine, engine: str
+        self,
+        plan: Plan,
+        data: InMemory,
+        *,
+        folder: Path,
+        console: Console,
+        networks: Engine,
+        engine: str,
+        place: Place | None = None,
     ) -> None:
         super().__init__(plan, data, folder=folder, console=console)
         settings = plan.settings
@@ -70,17 +88,18 @@ class AllAtOnce(Training):
             self.timeline,
             prepare=networks.prepare,
             crosses_epochs=networks.crosses_epochs,
+            chunked_as=[replica["seed"] for replica in place.run.replicas] if place else seeds,
         )
         if isinstance(networks, TwoLayerEngine):
             networks.begin_compiling(self.fit_data.first_rows())
-        self._logger = ObserverLogger(self.curves, self.observers)
+        self._logger = ObserverLogger(self.curves, self.observers, replicas=place.numbers if place else None)
         # a leg ends with a measurement, at which callbacks are to look
         of_legs: dict[str, Any] = {"max_epochs": self.timeline.num_legs, "check_val_every_n_epoch": 1}
         of_legs |= {"max_steps": -1, "gradient_clip_val": None}
         self.trainer = build(
             "trainer",
             {**settings["trainer"], **of_legs},
-            callbacks=self._callbacks(seeds),
+            callbacks=self._callbacks(seeds, place),
             logger=[self._logger],
             plugins=[AtomicCheckpointIO(self.origin)],
             enable_progress_bar=False,
@@ -105,23 +124,19 @@ class AllAtOnce(Training):
             )
         return data
 
-    def _callbacks(self, seeds: list[int]) -> list[Callback]:
+    def _callbacks(self, seeds: list[int], place: Place | None) -> list[Callback]:
         settings, timeline = self.settings, self.timeline
         network = None if isinstance(self._engine, TwoLayerEngine) else build_trial(settings, self.data)
         where: dict[str, Any] = {"folder": self.folder, "network": network, "data": self.data}
         built = {name: build_callback(settings, name, **where) for name in settings["callbacks"]}
         given = [callback for name, callback in built.items() if name not in _OURS]
         num_epochs = math.ceil(timeline.num_draws / timeline.n)
-        num_replicas = len(self.plan.replicas)
+        display = RunDisplay(self.console, num_epochs, parts=[self.plan.numbers], names=self.plan.names)
         every = settings["callbacks"].get("checkpoint", {}).get("every_n_epochs", timeline.every_n_epochs)
         self._early_end = EarlyEnd(given)
         return [
             LabelCorruption(self.rules, seed=seeds, schedule=build_schedule(settings)),
-            RunProgress(
-                RunDisplay(
-                    self.console, num_epochs, num_replicas=num_replicas, at_once=num_replicas, names=self.plan.names
-                )
-            ),
+            RunProgress(place.display, place=place.number) if place else RunProgress(display),
             self._logger,
             RunCheckpoint(self.folder / "checkpoints", every_n_epochs=max(1, every // timeline.every_n_epochs)),
             *given,

@@ -50,23 +50,26 @@ class Choice:
     name: str
     passed_over: str
 
-    def in_words(self, plan: Plan, spread: Spread = ALONE) -> str:
+    def in_words(self, plan: Plan, spread: Spread = ALONE, *, num_parts: int = 1) -> str:
         """Return which engine trains what, as in "fused: 40 replicas at once (20 seeds for each p)"."""
         count, seeds = len(plan.replicas), len(plan.axes["seed"])
-        if self.name != "single":
+        if self.name != "single" and num_parts > 1:
+            what = f"{count} replicas ({seeds} seeds for each p) in {num_parts} parts, {spread.in_words()}"
+        elif self.name != "single":
             what = f"{count} replicas at once ({seeds} seeds for each p)"
         else:
             what = "one network" if count == 1 else f"{count} replicas, {spread.in_words()}"
         return f"{self.name}: {what}" + (f"; {self.passed_over}" if self.passed_over else "")
 
 
-def choose_engine(plan: Plan, data: InMemory, network: nn.Module) -> Choice:
+def choose_engine(plan: Plan, data: InMemory, network: nn.Module, *, begun_by: str | None = None) -> Choice:
     """Take the engine that the configuration names, or the fastest that can train the replicas.
 
     Args:
         plan: of the run.
         data: of the first seed.
         network: of the kind that is trained, to be tried; it stays as it is.
+        begun_by: the engine that goes on with what it has begun; None if the run is new.
 
     Raises:
         ConfigError: if the one that is named cannot, saying why.
@@ -75,8 +78,9 @@ def choose_engine(plan: Plan, data: InMemory, network: nn.Module) -> Choice:
         reason := why_not_penalised(network, example_inputs(data.input_shape))
     ):
         raise ConfigError(f"regularizer.activity_l1 does not fit {type(network).__name__}: {reason}; set it to 0")
-    asked, obstacles = plan.asked, _built_obstacles(plan, data, network) | plan.obstacles()
-    if asked == "auto" and (name := plan.foreign_callback()):
+    asked = begun_by if begun_by and plan.asked == "auto" else plan.asked
+    obstacles = _built_obstacles(plan, data, network) | plan.obstacles()
+    if plan.asked == "auto" and (name := plan.foreign_callback()):
         obstacles |= dict.fromkeys(ENGINES[:-1], f"callbacks.{name} may need hooks that engine=single alone calls")
     is_next = asked == "auto" and obstacles.keys() >= {"fused", "blocked"}
     if "stacked" not in obstacles and (is_next or asked == "stacked"):

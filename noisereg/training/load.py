@@ -157,14 +157,12 @@ class TrainedRun:
         return recorded_fingerprint(self.run.record)
 
     def _load_weights(self, model: nn.Module, number: int, data: InMemory) -> None:
-        """Load the weights of a replica from its own checkpoint, or from that of all, if they are of its data."""
-        folder, settings = self.run.folder, self.settings
-        own = self._plan.replica_folder(number, folder)
-        if own.is_dir():
-            folder, settings = own, self._plan.settings_of(number)
-        elif data.seed != (first := self._plan.replicas[0]["seed"]):
+        """Load the weights of a replica from the checkpoint of its part, if they are of its data."""
+        part = self._plan.part_of(number, self.run.folder)
+        folder, number = part.folder, part.numbers.index(number)
+        if data.seed != (first := part.plan.replicas[0]["seed"]):
             data = self._data(first)  # whose samples are counted
-        origin = {"settings": result_settings(settings), "fingerprint": self._fingerprint}
+        origin = {"settings": result_settings(part.plan.settings), "fingerprint": self._fingerprint}
         origin["samples"] = count_samples(data)
         path = find_checkpoint(folder / "checkpoints", origin if self._fingerprint else None)
         if path is None:
@@ -175,7 +173,7 @@ class TrainedRun:
             if stacked := _below("networks.networks.", saved):  # of `StackedNetworks`
                 model.load_state_dict({name: tensor[number] for name, tensor in stacked.items()})
             elif weights := _below("networks.", saved):
-                stack = Stack.of([model] * len(self._plan.replicas))
+                stack = Stack.of([model] * len(part.numbers))
                 stack.load_state_dict(weights)
                 stack.copy_to(model, number)
             else:

@@ -1,9 +1,9 @@
-"""The training of replicas one after the other, by Lightning's own loop with all that it offers."""
+"""The training of one replica by Lightning's own loop, and of the parts of a run one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from lightning.pytorch import Callback
@@ -12,12 +12,13 @@ from rich.text import Text
 
 from noisereg.callbacks import EarlyEnd, LabelCorruption, SparsityMonitor, StopWhenFitted
 from noisereg.config.check import Settings
-from noisereg.config.plan import Plan
+from noisereg.config.plan import Part, Plan
 from noisereg.config.run_folder import ANALYSIS, CURVES, FIRES
 from noisereg.config.same_run import Fingerprint
 from noisereg.datasets import InMemory, check_shares
 from noisereg.engine.classifier import Classifier
 from noisereg.engine.measurement import Observer
+from noisereg.labels import DIVERGED
 from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.ending import exclusive_folder
 from noisereg.runs.environment import is_first_process
@@ -27,6 +28,7 @@ from noisereg.runs.reading import read_arrays
 from noisereg.runs.record import RunRecord
 from noisereg.terminal import print_lines
 from noisereg.training.analysis import Analysis, analyse
+from noisereg.training.at_once import AllAtOnce
 from noisereg.training.build import (
     as_data_config_error,
     build,
@@ -41,7 +43,7 @@ from noisereg.training.build import (
 )
 from noisereg.training.monitors import MonitorCheck
 from noisereg.training.spread import ALONE, Spread
-from noisereg.training.training import Training, build_same_data, save_arrays
+from noisereg.training.training import Place, Training, build_same_data, save_arrays
 from noisereg.training.workers import Outlet, Workers
 
 
@@ -54,8 +56,7 @@ class OneNetwork(Training):
         folder: where it is trained.
         console: to print on.
         engine: which one trains it, in words.
-        display: of the whole run; None for one of its own.
-        number: of the replica in the whole run.
+        place: of the replica in a larger run; None if it is a run of its own.
     """
 
     def __init__(
@@ -66,8 +67,7 @@ class OneNetwork(Training):
         folder: Path,
         console: Console,
         engine: str = "single: one network",
-        display: Display | None = None,
-        number: int = 0,
+        place: Place | None = None,
     ) -> None:
         super().__init__(plan, data, folder=folder, console=console)
         (replica,), self.engine, settings = plan.replicas, engine, plan.settings
@@ -75,11 +75,12 @@ class OneNetwork(Training):
             check_shares(data.epoch_size, data.batch_size, world=plan.num_processes)
         self.fit_data, self._checkpoints = data, folder / "checkpoints"
         self.module = build_module(settings, data, lr=replica["lr"], seed=replica["seed"])
-        self._logger = ObserverLogger(self.curves, self.observers, replica=number)
+        self._logger = ObserverLogger(self.curves, self.observers, replicas=place.numbers if place else None)
         self._stop = StopWhenFitted(settings["stopping"]["extra_epochs"])
+        own_display = RunDisplay(console, settings["trainer"]["max_epochs"])
         callbacks: list[Callback] = [
             LabelCorruption(self.rules[0], seed=replica["seed"], schedule=build_schedule(settings)),
-            RunProgress(display or RunDisplay(console, settings["trainer"]["max_epochs"]), place=number),
+            RunProgress(place.display, place=place.number) if place else RunProgress(own_display),
             self._logger,
             self._stop,
         ]
@@ -101,7 +102,6 @@ class OneNetwork(Training):
         self.device = self.trainer.strategy.root_device
         self.num_weights = sum(weight.numel() for weight in self.module.model.parameters())
         self.num_bytes = sum(tensor.nbytes for tensor in self.module.state_dict().values())
-        self.has_diverged = False
 
     @property
     def steps(self) -> int:  # type: ignore[override]
@@ -153,101 +153,114 @@ class OneNetwork(Training):
         return layers[0].fires[None].cpu().numpy()
 
 
+PartTraining: TypeAlias = OneNetwork | AllAtOnce
+
+
 @dataclass(frozen=True)
-class ReplicaFolders:
-    """The replicas of a run, each of which is trained in a folder of its own below that of the run.
+class PartFolders:
+    """The parts of a run, each of which is trained in a folder of its own below that of the run.
 
     A folder is that of a small run: with a record, curves and checkpoints.
+
+    Args:
+        plan: of the run.
+        parts: of it.
+        folder: of the run.
+        fingerprint: of its data.
+        build: makes the training of a part from its plan, its data, its `folder`, a `console` and its `place`.
     """
 
     plan: Plan
+    parts: Sequence[Part]
     folder: Path
     fingerprint: Fingerprint
-    engine: str
-
-    def folder_of(self, number: int) -> Path:
-        """Return the folder of a replica."""
-        return self.plan.replica_folder(number, self.folder)
+    build: Callable[..., PartTraining]
 
     def record_of(self, number: int) -> RunRecord:
-        """Read the record of a replica.
+        """Read the record of a part.
 
         Raises:
             ConfigError: if its folder holds another one, or one on other data.
         """
-        record = RunRecord(self.folder_of(number), self.plan.settings_of(number))
+        part = self.parts[number]
+        record = RunRecord(part.folder, part.plan.settings)
         record.keep_data(self.fingerprint)
         return record
 
-    def network(
-        self, number: int, *, console: Console, display: Display | None = None, data: InMemory | None = None
-    ) -> OneNetwork:
-        """Build the training of a replica."""
-        plan = Plan(self.plan.settings_of(number), shown=tuple(self.plan.names[0]))
-        return OneNetwork(
-            plan,
-            data
-            or build_same_data(
-                plan.settings, plan.replicas[0]["seed"], fingerprint=self.fingerprint, folder=self.folder
-            ),
-            folder=self.folder_of(number),
+    def training(
+        self, number: int, *, console: Console, display: Display, data: InMemory | None = None
+    ) -> PartTraining:
+        """Build the training of a part."""
+        part = self.parts[number]
+        seed = part.plan.replicas[0]["seed"]
+        return self.build(
+            part.plan,
+            data or build_same_data(part.plan.settings, seed, fingerprint=self.fingerprint, folder=self.folder),
+            folder=part.folder,
             console=console,
-            engine=self.engine,
-            display=display,
-            number=number,
+            place=Place(self.plan, part.numbers, display, number),
         )
 
-    def train(self, network: OneNetwork, number: int, observers: Sequence[Observer]) -> None:
-        """Train a replica, and leave its record in its folder; if its loss is infinite or nan, that ends it alone."""
-        with exclusive_folder(self.folder_of(number)):
+    def train(self, training: PartTraining, number: int, observers: Sequence[Observer]) -> None:
+        """Train a part, and leave its record in its folder; if all of it diverges, that ends this part alone."""
+        with exclusive_folder(self.parts[number].folder):
             record = self.record_of(number)
-            network.observers[:] = observers
+            training.observers[:] = observers
             record.write("running")
             try:
-                network.train()
+                training.train()
             except FloatingPointError as error:
-                network.has_diverged = True
-                network.console.print(Text(f"warning: {error}", style="yellow"), soft_wrap=True)
+                training.has_diverged = True
+                training.console.print(Text(f"warning: {error}", style="yellow"), soft_wrap=True)
             finally:
-                network.curves.write()
-            rows = network.finish()
-            record.write("finished", steps=network.steps, replicas=rows)
-            network.trainer.strategy.barrier()  # the other processes of this training are about to read it
+                training.curves.write()
+            rows = training.finish()
+            record.write("finished", steps=training.steps, replicas=rows)
+            training.trainer.strategy.barrier()  # the other processes of this training are about to read it
 
     def train_as_worker(self, number: int, outlet: Outlet) -> None:
-        """Train a replica in a worker."""
-        network = self.network(number, console=outlet.console, display=outlet)
-        self.train(network, number, [outlet])
+        """Train a part in a worker."""
+        training = self.training(number, console=outlet.console, display=outlet)
+        self.train(training, number, [outlet])
 
 
 class OneByOne(Training):
-    """Train the replicas of a plan one after the other, or several at a time by workers, each in a folder of its own.
+    """Train the parts of a run one after the other, or several at a time by workers, each in a folder of its own.
 
-    A replica whose record says that it is finished is not trained again.
+    A part whose record says that it is finished is not trained again.
     """
 
     def __init__(
-        self, plan: Plan, data: InMemory, *, folder: Path, console: Console, engine: str, spread: Spread = ALONE
+        self,
+        plan: Plan,
+        data: InMemory,
+        *,
+        folder: Path,
+        console: Console,
+        parts: Sequence[Part],
+        build: Callable[..., PartTraining],
+        engine: str,
+        spread: Spread = ALONE,
     ) -> None:
         super().__init__(plan, data, folder=folder, console=console)
         self.engine, self.steps, self._spread = engine, 0, spread
         self.num_workers = spread.num_workers
-        self._replicas = ReplicaFolders(plan, folder, self.fingerprint, engine)
-        num_epochs = plan.settings["trainer"]["max_epochs"]
-        self._display = RunDisplay(console, num_epochs, num_replicas=len(plan.replicas), names=plan.names)
-        self._first: OneNetwork | None = self._network(0)
+        self._parts = PartFolders(plan, parts, folder, self.fingerprint, build)
+        num_epochs, numbers = plan.settings["trainer"]["max_epochs"], [part.numbers for part in parts]
+        self._display = RunDisplay(console, num_epochs, parts=numbers, names=plan.names)
+        self._first: PartTraining | None = self._training(0)
         self.device, self.num_weights = self._first.device, self._first.num_weights
-        self.num_bytes = self._first.num_bytes * len(plan.replicas)
-        self._rows: dict[int, list[dict[str, Any]]] = {}
+        self.num_bytes = self._first.num_bytes * len(parts)
+        self._rows: dict[int, dict[str, Any]] = {}
 
     def train(self) -> None:
-        """Train each replica that is not finished, and leave its record in its folder.
+        """Train each part that is not finished, and leave its record in its folder.
 
         Raises:
             FloatingPointError: if the losses of all replicas became infinite or nan.
         """
-        numbers = [number for number in range(len(self.plan.replicas)) if not self._is_finished(number)]
-        for number in range(len(self.plan.replicas)):
+        numbers = [number for number in range(len(self._parts.parts)) if not self._is_finished(number)]
+        for number in range(len(self._parts.parts)):
             if number not in numbers:
                 self._display.skip(number)
                 self._join(number)
@@ -260,12 +273,12 @@ class OneByOne(Training):
                     self._train_one(number)
         finally:
             self._display.stop()
-        if all(row["ended_by"] == "non-finite loss" for rows in self._rows.values() for row in rows):
+        if all(row["ended_by"] in DIVERGED for row in self._rows.values()):
             raise FloatingPointError("the loss of every replica became infinite or nan: try a smaller optimizer.lr")
 
     def _is_finished(self, number: int) -> bool:
-        """Return whether a replica is finished and all that it has left is there; print what is damaged."""
-        record = self._replicas.record_of(number)
+        """Return whether a part is finished and all that it has left is there; print what is damaged."""
+        record = self._parts.record_of(number)
         folder = record.path.parent
         if record.status == "damaged":
             names = ", ".join(record.found["damaged"])
@@ -273,57 +286,55 @@ class OneByOne(Training):
         return record.status == "finished" and (folder / CURVES).exists()
 
     def _train_one(self, number: int) -> None:
-        network = self._first if number == 0 and self._first else self._network(number)
+        training = self._first if number == 0 and self._first else self._training(number)
         self._first = None  # its memory is for the next one
-        self._replicas.train(network, number, self.observers)
+        self._parts.train(training, number, self.observers)
         self._display.end(number)
         self._join(number)
 
     def _train_by_workers(self, numbers: Sequence[int]) -> None:
-        names = [
-            f"replica {number + 1} of {len(self.plan.replicas)} ({name})"
-            for number, name in enumerate(self.plan.folder_names())
-        ]
         Workers(
-            self._replicas.train_as_worker,
+            self._parts.train_as_worker,
             num_workers=self._spread.num_workers,
             threads=self._spread.threads,
             devices=self._spread.devices,
             console=self.console,
             display=self._display,
             observers=self.observers,
-            names=names,
+            names=[self._display.name_training(number) for number in range(len(self._parts.parts))],
             when_finished=self._join,
         ).train(numbers)
 
     def _join(self, number: int) -> None:
-        """Read what a finished replica has left."""
-        record = self._replicas.record_of(number)
-        self.curves.read_replica(record.path.parent / CURVES, number)
+        """Read what a finished part has left."""
+        record, part = self._parts.record_of(number), self._parts.parts[number]
+        self.curves.read_part(part.folder / CURVES, part.numbers)
         self.curves.write()
-        self._rows[number] = record.found["replicas"]
+        self._rows |= dict(zip(part.numbers, record.found["replicas"], strict=True))
         self.steps = max(self.steps, record.found["steps"])
 
     def finish(self) -> list[dict[str, Any]]:
-        """Join what the replicas have left in their folders."""
-        numbers = range(len(self.plan.replicas))
+        """Join what the parts have left in their folders."""
         if is_first_process():
-            folders = [self._replicas.folder_of(number) for number in numbers]
-            analyses = [read_arrays(folder / ANALYSIS) or {} for folder in folders]
-            fires = [read_arrays(folder / FIRES) or {} for folder in folders]
-            joined = {
-                f"{number}/{name.partition('/')[2]}": array
-                for number, arrays in enumerate(analyses)
-                for name, array in arrays.items()
-            }
-            save_arrays(self.folder / ANALYSIS, joined)
-            if all(fires):
-                save_arrays(self.folder / FIRES, {"train": np.concatenate([arrays["train"] for arrays in fires])})
-        return [row for number in numbers for row in self._rows[number]]
+            analyses: dict[int, dict[str, np.ndarray]] = {number: {} for number in self.plan.numbers}
+            fires: dict[int, np.ndarray] = {}
+            for part in self._parts.parts:
+                for name, array in (read_arrays(part.folder / ANALYSIS) or {}).items():
+                    own, _, quantity = name.partition("/")
+                    analyses[part.numbers[int(own)]][quantity] = array
+                if arrays := read_arrays(part.folder / FIRES):
+                    fires |= zip(part.numbers, arrays["train"], strict=True)
+            save_arrays(
+                self.folder / ANALYSIS,
+                {f"{number}/{name}": array for number, arrays in analyses.items() for name, array in arrays.items()},
+            )
+            if len(fires) == len(analyses):
+                save_arrays(self.folder / FIRES, {"train": np.stack([fires[number] for number in analyses])})
+        return [self._rows[number] for number in self.plan.numbers]
 
-    def _network(self, number: int) -> OneNetwork:
+    def _training(self, number: int) -> PartTraining:
         data = self.data if number == 0 else None
-        return self._replicas.network(number, console=self.console, display=self._display, data=data)
+        return self._parts.training(number, console=self.console, display=self._display, data=data)
 
 
 def build_module(settings: Settings, data: InMemory, *, lr: float, seed: int) -> Classifier:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,30 +48,33 @@ class Spread:
 ALONE = Spread()
 
 
-def choose_spread(plan: Plan, *, is_long: bool, begun: Mapping[str, Any] | None = None) -> Spread:
+def choose_spread(
+    plan: Plan, *, num_parts: Callable[[int], int], is_long: bool, begun: Mapping[str, Any] | None = None
+) -> Spread:
     """Choose over what the replicas of a run are spread, by the threads, GPUs and memory that this process has.
 
     Args:
         plan: of the run.
+        num_parts: from a number of workers to the number of parts that they can train at the same time.
         is_long: whether it takes more than a minute, beside which the start of processes is short.
         begun: what the record of a run that is gone on with says of its environment; None if it is new.
     """
-    asked, own_threads, num_replicas = plan.settings["workers"], plan.settings.get("threads"), len(plan.replicas)
+    asked, own_threads = plan.settings["workers"], plan.settings.get("threads")
     threads = torch.get_num_threads()
     on_gpus = device_type(plan.settings["trainer"]["accelerator"]) == "cuda"
     num_gpus = torch.cuda.device_count() if on_gpus else 0
-    if num_replicas == 1 or plan.num_processes > 1:
+    if len(plan.replicas) == 1 or plan.num_processes > 1:
         return Spread(threads=threads)
     if asked != "auto":
-        num_workers = min(num_replicas, asked)
+        num_workers = num_parts(asked)
     elif num_gpus:
-        num_workers = min(num_replicas, num_gpus)
+        num_workers = num_parts(num_gpus)
     elif begun:  # the bits depend on the number of threads
-        num_workers, own_threads = begun.get("workers", 1), begun.get("threads")
+        num_workers, own_threads = num_parts(begun.get("workers", 1)), begun.get("threads")
     elif own_threads or plan.settings["dataset"].get("workers") or not is_long:
         num_workers = 1
     else:
-        num_workers = max(1, min(num_replicas, threads, int(_free_bytes() // _BYTES)))
+        num_workers = num_parts(max(1, min(threads, int(_free_bytes() // _BYTES))))
     if num_workers == 1:
         return Spread(threads=own_threads or threads)
     devices = None

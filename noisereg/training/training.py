@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.curves import Curves
 from noisereg.runs.environment import is_first_process
 from noisereg.runs.journal import Journal
+from noisereg.runs.progress import Display
 from noisereg.terminal import print_lines
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_data, build_rule
@@ -35,6 +36,22 @@ from noisereg.training.precision import FLOAT32, ChosenPrecision
 
 # of the network that early stopping would have left
 _SELECTED = ("val/error", "train/active_neurons", "train/active_fraction")
+
+
+class Place(NamedTuple):
+    """Where a training of some replicas is in the run that it is a part of.
+
+    Attributes:
+        run: the plan of the whole run.
+        numbers: of these replicas in it.
+        display: of the whole run.
+        number: of the training on that display.
+    """
+
+    run: Plan
+    numbers: Sequence[int]
+    display: Display
+    number: int
 
 
 class Training(ABC):
@@ -58,6 +75,7 @@ class Training(ABC):
         precision: that they are trained in, and why if the configuration leaves it open.
         num_workers: processes that train its replicas at the same time.
         steps: of the optimiser that each replica has made which was not stopped.
+        has_diverged: whether all replicas have.
     """
 
     device: torch.device
@@ -67,6 +85,7 @@ class Training(ABC):
     steps: int
     precision = ChosenPrecision(FLOAT32)
     num_workers = 1
+    has_diverged = False
 
     def __init__(self, plan: Plan, data: InMemory, *, folder: Path, console: Console) -> None:
         self.plan, self.data, self.folder, self.console = plan, data, folder, console

@@ -1,4 +1,4 @@
-"""Worker processes that train the replicas of a run, each of them one after the other.
+"""Worker processes that train the parts of a run, each of them one after the other: single replicas, or several.
 
 A worker says over a pipe what happens in it, and its parent shows, logs and writes it down: there is one display, one
 log and one record of the run. A worker that dies is replaced, and what it was at is begun again once, after the rest.
@@ -33,7 +33,8 @@ from rich.console import Console
 from noisereg.callbacks.run_checkpoint import SIGNALS, Stopped
 from noisereg.engine.measurement import Measurement, Observer
 from noisereg.errors import WorkerError
-from noisereg.runs.progress import RunDisplay
+from noisereg.labels import measured_as
+from noisereg.runs.progress import SHOWN, RunDisplay
 from noisereg.runs.signals import held_signals, stopped_by_signals
 from noisereg.terminal import print_lines
 from noisereg.training.libraries import quiet_libraries
@@ -84,7 +85,9 @@ class Outlet:
         self, place: int, epochs: float, steps: int, means: Mapping[str, Any], measured: Mapping[str, Any]
     ) -> None:
         """Let the display print what was measured."""
-        self.send("print_values", place, epochs, steps, {key: float(value) for key, value in means.items()}, {})
+        floats = {key: float(value) for key, value in means.items()}
+        lists = {key: measured[key].tolist() for key in measured_as(SHOWN, measured)}
+        self.send("print_values", place, epochs, steps, floats, lists)
 
     def end(self, place: int) -> None:
         """Leave the end to the parent, for which a training ends when its record is written."""
@@ -98,7 +101,7 @@ Work = Callable[[int, Outlet], None]
 
 @dataclass
 class _Worker:
-    """A worker as its parent sees it, and the number of the replica that it trains, if it does."""
+    """A worker as its parent sees it, and the number of the part that it trains, if it does."""
 
     process: BaseProcess
     link: Connection
@@ -106,18 +109,18 @@ class _Worker:
 
 
 class Workers:
-    """Processes that train replicas.
+    """Processes that train the parts of a run.
 
     Args:
-        work: trains the replica of a number; it is sent to each worker.
+        work: trains the part of a number; it is sent to each worker.
         num_workers: the largest number of processes.
         threads: of torch, that each has.
         devices: value of CUDA_VISIBLE_DEVICES for each; None to leave it.
         console: to print on.
         display: of the run.
         observers: of the run.
-        names: of the replicas, for messages.
-        when_finished: called with the number of each replica that is.
+        names: of the parts, for messages.
+        when_finished: called with the number of each part that is.
     """
 
     def __init__(
@@ -138,14 +141,14 @@ class Workers:
         self._when_finished = when_finished
         self._workers: list[_Worker] = []
         self._waiting: deque[int] = deque()
-        self._deaths: dict[int, list[str]] = {}  # of workers, by the replica that they were at
+        self._deaths: dict[int, list[str]] = {}  # of workers, by the part that they were at
         self._registry: dict[Any, Any] = {}  # of warnings that were shown
 
     def train(self, numbers: Sequence[int]) -> None:
-        """Train the replicas of some numbers.
+        """Train the parts of some numbers.
 
         Raises:
-            WorkerError: if two workers died over one replica, once the others are finished.
+            WorkerError: if two workers died over one part, once the others are finished.
             Exception: what was raised in a worker, once the others have saved where they are.
         """
         self._waiting.extend(numbers)
@@ -163,15 +166,15 @@ class Workers:
             raise WorkerError(f"{'; '.join(lost)}, for the second time; the others are finished")
 
     def _hand_out(self) -> None:
-        """Hand the next replica, or leave to end, to each worker that is free; start as many as there is work for."""
+        """Hand the next part, or leave to end, to each worker that is free; start as many as there is work for."""
         for worker in [worker for worker in self._workers if worker.number is None]:
-            self._assign_replica(worker)
+            self._assign_part(worker)
         while self._waiting and len(self._workers) < self._num_workers:
             with held_signals():  # until it is among those that are stopped
                 worker = self._start()
-            self._assign_replica(worker)
+            self._assign_part(worker)
 
-    def _assign_replica(self, worker: _Worker) -> None:
+    def _assign_part(self, worker: _Worker) -> None:
         worker.number = self._waiting.popleft() if self._waiting else None
         try:
             worker.link.send(worker.number)
@@ -303,7 +306,7 @@ class _Lines(io.StringIO):
 
 
 def _serve(link: Connection, work: Work, threads: int, environment: dict[str, str], level: int) -> None:
-    """Train the replicas whose numbers come over the link, in a process that was started for it."""
+    """Train the parts whose numbers come over the link, in a process that was started for it."""
     os.setsid()  # ctrl-c is for the parent
     os.environ.clear()  # it is that of the server, from when it was started
     os.environ.update(environment)  # before the first call of CUDA, which reads its devices once

@@ -1,7 +1,7 @@
 import pytest
 
 from noisereg.config.composing import compose_settings
-from noisereg.config.plan import Plan
+from noisereg.config.plan import Plan, count_parts
 from noisereg.errors import ConfigError
 
 
@@ -168,3 +168,50 @@ def test_a_replica_keeps_the_folder_that_an_older_version_named(former, tmp_path
     (tmp_path / "replicas" / former).mkdir(parents=True)
     plan = _plan("noise.p=[0]", "optimizer.lr=[1,0.5]", "seed=3", "seeds=1")
     assert plan.replica_folder(0, tmp_path).name == former
+
+
+@pytest.mark.parametrize(
+    ("overrides", "most", "expected"),
+    [
+        (["seeds=5"], 2, [[0, 1, 2], [3, 4]]),
+        (["seeds=4", "noise.p=[0,0.2]"], 2, [[0, 1, 4, 5], [2, 3, 6, 7]]),  # seeds first: each has data of its own
+        (["seeds=3", "noise.p=[0,0.2]"], 2, [[0, 1, 2], [3, 4, 5]]),  # as equal as can be
+        (["seeds=2", "noise.p=[0,0.2]", "optimizer.lr=[1,2]"], 4, [[0, 2], [1, 3], [4, 6], [5, 7]]),
+        (["seeds=4", "noise.p=[0,0.2]"], 8, [[0, 4], [1, 5], [2, 6], [3, 7]]),  # two replicas in each
+        (["seeds=3"], 3, [[0, 1, 2]]),
+        (["seeds=8"], 1, [list(range(8))]),
+    ],
+)
+def test_a_grid_is_divided_into_grids_that_are_runs_of_their_own(overrides, most, expected, tmp_path):
+    plan = _plan("noise.p=0.1", *overrides)
+    parts = plan.grid_parts(most, tmp_path)
+    assert [part.numbers for part in parts] == expected
+    for number, part in enumerate(parts, 1):
+        assert part.plan.replicas == [plan.replicas[number] for number in part.numbers]
+        assert part.plan.names == [plan.names[number] for number in part.numbers]
+        assert part.folder == tmp_path / "replicas" / f"{number}-of-{len(parts)}"
+        assert part.plan.settings["logger"]["csv"] is True
+    assert [part.numbers for part in plan.grid_parts(len(parts), tmp_path)] == expected  # when the run goes on
+
+
+def test_a_replica_is_found_in_its_own_folder_in_its_part_or_in_the_run(tmp_path):
+    plan = _plan("seeds=4", "noise.p=0.1")
+    assert plan.part_of(2, tmp_path) == (plan, [0, 1, 2, 3], tmp_path)
+    assert count_parts(tmp_path) == 0
+    for part in plan.grid_parts(2, tmp_path):
+        part.folder.mkdir(parents=True)
+    assert count_parts(tmp_path) == 2
+    assert plan.part_of(2, tmp_path)[1:] == ([2, 3], tmp_path / "replicas" / "2-of-2")
+    own = tmp_path / "replicas" / "p=0.1,seed=2"
+    own.mkdir()
+    assert plan.part_of(2, tmp_path)[1:] == ([2], own)
+
+
+def test_workers_are_for_stacked_and_single_and_not_for_callbacks_that_may_act_on_all_replicas():
+    reason = "workers=2 needs engine=stacked or engine=single"
+    assert _plan("workers=2").obstacles() == {"fused": reason, "blocked": reason}
+    own = "+callbacks.own={_target_: lightning.pytorch.callbacks.EarlyStopping}"
+    assert _plan("workers=2", own).obstacles()["stacked"] == (
+        "callbacks.own may act on all replicas, which workers=2 would divide"
+    )
+    assert "stacked" not in _plan("workers=1", own).obstacles()

@@ -6,6 +6,7 @@ from torch.nn.functional import pad
 
 from noisereg.datasets import Gaussian, Hypercube, InMemory, Split, StandardBasis
 from noisereg.datasets.images import Images, Statistics
+from noisereg.engine import chunks
 from noisereg.engine import replica_data as replicas
 from noisereg.engine.chunks import Timeline
 from noisereg.engine.replica_data import ReplicaData
@@ -219,6 +220,21 @@ def test_data_that_there_is_no_room_for_are_made_anew_with_the_same_values(kind,
                 assert torch.equal(splits[name].inputs, split.inputs)
         assert_same(tight.chunk(3, 12), roomy.chunk(3, 12))
     assert len(calls) > 3 or set(calls) == {3}
+
+
+@pytest.mark.parametrize("kind", ["hypercube, shuffle", "augmented images"])
+def test_the_chunks_of_a_part_are_those_of_the_whole_run(kind, monkeypatch):
+    make, _ = maker(KINDS[kind][0], **KINDS[kind][1])
+    monkeypatch.setattr(chunks, "_REPLICA_DRAWS", 4 * 6)
+    monkeypatch.setattr(replicas, "_CHUNK_BYTES", 2**14)
+    plan = Timeline(num_epochs=2, every_n_epochs=1, n=N, batch_size=2)
+
+    def lengths(seeds, chunked_as=None):
+        data = ReplicaData(make, seeds, plan, prepare=features, chunked_as=chunked_as)
+        return [len(chunk["draw"]) for chunk in data.train_dataloader()]
+
+    whole = [3, 8, 3, 8, 5, 5]
+    assert lengths([3, 3], chunked_as=whole) == lengths(whole) != lengths([3, 3])
 
 
 def test_it_says_of_the_data_what_lightning_and_the_run_ask_for():

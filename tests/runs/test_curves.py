@@ -198,11 +198,32 @@ def test_the_file_of_one_replica_is_read_to_the_bit_in_place_of_what_there_was(t
         observe(one, step, replicas=[0], a=[1 / (step + 7)], **more)
     one.write()
     for _ in range(2):
-        all_of_them.read_replica(tmp_path / "one.csv", 1)
+        all_of_them.read_part(tmp_path / "one.csv", [1])
     frame = all_of_them.frame()
     assert frame["p"].tolist() == [0.2] * 3 and frame["step"].tolist() == [0, 10, 20]
     for key in ("a", "b"):
         np.testing.assert_array_equal(frame[key], one.frame()[key])
+
+
+def test_the_files_of_parts_are_read_to_the_file_of_all_of_them(tmp_path):
+    names = [{"p": p, "seed": 2**62 + seed, "lr": 0.1} for p in (0, 0.1 + 0.2) for seed in (0, 1)]
+    whole, joined = Curves(tmp_path / "whole.csv", names), Curves(tmp_path / "joined.csv", names)
+    parts = {(0, 2): tmp_path / "even.csv", (1, 3): tmp_path / "odd.csv"}
+    values = {step: np.random.default_rng(step).normal(size=4) for step in (0, 10, 20)}
+    for step, measured in values.items():
+        running = [0, 1, 3] if step == 20 else [0, 1, 2, 3]  # one has stopped
+        observe(whole, step, replicas=running, a=measured[running])
+    whole.write()
+    for numbers, path in parts.items():
+        part = Curves(path, [names[number] for number in numbers])
+        for step, measured in values.items():
+            running = [own for own, number in enumerate(numbers) if (step, number) != (20, 2)]
+            observe(part, step, replicas=running, a=[measured[numbers[own]] for own in running])
+        part.write()
+        for _ in range(2):
+            joined.read_part(path, numbers)
+    joined.write()
+    assert (tmp_path / "joined.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
 def test_values_have_the_seven_digits_of_float32():

@@ -50,11 +50,19 @@ def test_a_checkpoint_at_the_end_of_an_epoch_holds_what_is_logged_after_it(tmp_p
 
 def test_observers_of_the_whole_run_hear_of_one_network_by_its_number():
     heard = Heard()
-    logger = ObserverLogger(Curves(None, ONE), [heard], replica=4)
+    logger = ObserverLogger(Curves(None, ONE), [heard], replicas=[4])
     logger.log_metrics({"test/error": 0.5, "epoch": 2}, step=20)
     (measurement,) = heard.measurements
     assert measurement[:3] == (20, 2, [4])
     assert measurement.values == {"test/error": 0.5}
+
+
+def test_observers_of_the_whole_run_hear_of_the_networks_of_a_part_by_their_numbers():
+    heard = Heard()
+    logger = ObserverLogger(Curves(None, [*ONE, {"p": 0.2, "seed": 0}]), [heard], replicas=[3, 8])
+    logger.observe(Measurement(20, 2, [1], {"test/error": np.array([0.5])}))
+    assert [measurement.replicas for measurement in heard.measurements] == [[8]]
+    assert logger.curves.last() == [{}, {"test/error": 0.5}]
 
 
 def test_observers_hear_of_many_networks_as_they_are_measured():

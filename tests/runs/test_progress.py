@@ -60,7 +60,7 @@ def lines_at(progress, trainer, module, *, clock, times):
 
 
 def test_a_line_says_what_is_done_and_what_is_left(clock, trainer):
-    progress, module = RunProgress(RunDisplay(make_console(False), 100, num_replicas=7, at_once=7)), Counter()
+    progress, module = RunProgress(RunDisplay(make_console(False), 100, parts=[range(7)])), Counter()
     progress.on_train_start(trainer, module)
     trainer.callback_metrics["test/error"] = torch.tensor(0.125)
     assert lines_at(progress, trainer, module, clock=clock, times={0: 0, 20: 4}) == [
@@ -81,7 +81,7 @@ NAMES = [{"p": p, "seed": seed} for p in (0, 0.2, 0.4) for seed in (0, 1)]
 )
 def test_a_line_says_the_values_of_each_p_or_of_the_first_and_the_last_of_many(names, words, clock, trainer):
     progress, module = (
-        RunProgress(RunDisplay(make_console(False), 100, num_replicas=9, at_once=9, names=names)),
+        RunProgress(RunDisplay(make_console(False), 100, parts=[range(len(names))], names=names)),
         Counter(),
     )
     errors = [0.0, 0.2, 0.25, torch.nan, 0.5] if len(names) > 2 else [0.1, 0.25]
@@ -93,7 +93,7 @@ def test_a_line_says_the_values_of_each_p_or_of_the_first_and_the_last_of_many(n
 
 
 def test_a_line_of_one_replica_after_the_other_names_it(clock, trainer):
-    display, module = RunDisplay(make_console(False), 100, num_replicas=2, names=NAMES[1:3]), Counter()
+    display, module = RunDisplay(make_console(False), 100, parts=[[0], [1]], names=NAMES[1:3]), Counter()
     progress = RunProgress(display, place=1)
     progress.on_train_start(trainer, module)
     (line,) = lines_at(progress, trainer, module, clock=clock, times={0: 0, 20: 4})
@@ -101,7 +101,7 @@ def test_a_line_of_one_replica_after_the_other_names_it(clock, trainer):
 
 
 def test_a_line_without_a_measured_value_leaves_it_out(clock, trainer):
-    progress, module = RunProgress(RunDisplay(make_console(False), 2000, num_replicas=220, at_once=220)), Counter()
+    progress, module = RunProgress(RunDisplay(make_console(False), 2000, parts=[range(220)])), Counter()
     progress.on_train_start(trainer, module)
     (line,) = lines_at(progress, trainer, module, clock=clock, times={1000: 10})
     assert line == "epoch 1,000 of 2,000; 0.22 M steps/s, 10 s left"
@@ -121,7 +121,7 @@ def test_a_resumed_training_counts_from_where_it_went_on(clock, trainer):
 
 
 def test_trainings_one_after_the_other_share_a_display_that_says_which_and_what_is_left_of_all(clock, trainer):
-    display = RunDisplay(make_console(False), 10, num_replicas=3)
+    display = RunDisplay(make_console(False), 10, parts=[[0], [1], [2]])
     for place, began in enumerate((0, 10, 20)):
         progress, module = RunProgress(display, place=place), Counter()
         clock[0] = 100 + began
@@ -139,7 +139,7 @@ def test_trainings_one_after_the_other_share_a_display_that_says_which_and_what_
 
 
 def test_trainings_at_the_same_time_add_up_and_what_is_done_before_takes_no_time(clock):
-    display = RunDisplay(make_console(False), 10, num_replicas=4, names=NAMES[:4])
+    display = RunDisplay(make_console(False), 10, parts=[[0], [1], [2], [3]], names=NAMES[:4])
     display.skip(0)
     for place in (1, 2):
         display.begin(place, 0, 0)
@@ -156,8 +156,27 @@ def test_trainings_at_the_same_time_add_up_and_what_is_done_before_takes_no_time
     ]
 
 
+def test_parts_of_several_replicas_are_named_by_them_and_have_the_values_of_their_own(clock):
+    display = RunDisplay(make_console(False), 10, parts=[[0, 2, 4], [1, 3, 5]], names=NAMES)
+    for place in (0, 1):
+        display.begin(place, 0, 0)
+    clock[0] = 105
+    display.print_values(1, 5, 50, {"test/error": 0.25}, {"test/error": [0.125, 0.25, 0.375]})
+    display.move(0, 5, 50)
+    clock[0] = 110
+    display.print_values(0, 10, 100, {"test/error": 0.25}, {})
+    assert display._console.file.getvalue().splitlines() == [
+        "part 2 of 2 (replicas 2, 4, 6 of 6), epoch 5 of 10: "
+        "mean test error 12.50 % (p=0), 25.00 % (p=0.2), 37.50 % (p=0.4); 30 steps/s, 15 s left",
+        "part 1 of 2 (replicas 1, 3, 5 of 6), epoch 10 of 10: mean test error 25.00 %; 45 steps/s, 3 s left",
+    ]
+    assert RunDisplay(make_console(False), 10, parts=[[0, 1], [2, 3, 5]]).name_training(1) == (
+        "part 2 of 2 (replicas 3-4, 6 of 5)"
+    )
+
+
 def test_a_training_that_begins_again_counts_the_steps_that_were_made_here(clock):
-    display = RunDisplay(make_console(False), 10, num_replicas=2)
+    display = RunDisplay(make_console(False), 10, parts=[[0], [1]])
     display.begin(0, 0, 0)
     clock[0] = 110
     display.move(0, 5, 50)
@@ -169,7 +188,7 @@ def test_a_training_that_begins_again_counts_the_steps_that_were_made_here(clock
 
 
 def test_the_bar_names_all_that_are_under_way(clock):
-    display = RunDisplay(make_console(True), 10, num_replicas=6)
+    display = RunDisplay(make_console(True), 10, parts=[[n] for n in range(6)])
     for place in (1, 3):
         display.begin(place, 0, 0)
     display.move(1, 7, 70)
@@ -186,7 +205,7 @@ def make_training(monkeypatch):
 
     def make(terminal, *callbacks):
         console = make_console(terminal)
-        callbacks = [RunProgress(RunDisplay(console, 8, num_replicas=2, at_once=2)), *callbacks]
+        callbacks = [RunProgress(RunDisplay(console, 8, parts=[range(2)])), *callbacks]
         replicas = [Replica(), Replica(seed=1)]
         run = StackedTraining(replicas, Recipe(num_epochs=8), engine="blocked", every_n_epochs=2, callbacks=callbacks)
         return run, console

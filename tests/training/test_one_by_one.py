@@ -129,6 +129,20 @@ def test_two_workers_leave_what_one_process_leaves_bit_by_bit(tmp_path):
     assert all(f"replica {number} of 4 (p=" in printed for number in (1, 2, 3, 4))
 
 
+def test_a_part_of_which_every_replica_diverges_ends_alone_as_these_do_in_one_process(tmp_path):
+    grid = ["noise.p=[0.1,0.3]", "optimizer.lr=[0.1,1e30]", "seeds=1", "threads=1", "model=mlp", "model.hidden=[6]"]
+    found = {}
+    for workers in (1, 2):
+        settings = compose_settings(*SMALL[:3], *SHORT, *grid, "engine=stacked", f"workers={workers}")
+        training = prepare(settings, folder=tmp_path / str(workers), console=QUIET)
+        found[workers] = (*run(training), training.curves.frame(), training.steps)
+    (rows, seen, curves, steps), (their_rows, seen_by_workers, their_curves, their_steps) = found.values()
+    assert [row["ended_by"] for row in rows] == ["budget"] * 2 + ["non-finite weights"] * 2
+    assert (their_rows, sorted(seen_by_workers), their_steps) == (rows, seen, steps) and their_curves.equals(curves)
+    record = json.loads((tmp_path / "2" / "replicas" / "2-of-2" / "result.json").read_text())
+    assert record["replicas"] == rows[2:]
+
+
 def test_a_replica_whose_worker_is_killed_goes_on_from_its_checkpoint_to_the_same_bits(trained, tmp_path):
     grid = ["noise.p=0.1", "seeds=3", "workers=2", "threads=1", "callbacks.checkpoint.every_n_epochs=1"]
     settings = compose_settings(*SMALL, *SHORT, *grid)
@@ -138,7 +152,7 @@ def test_a_replica_whose_worker_is_killed_goes_on_from_its_checkpoint_to_the_sam
     assert rows == trained[1]
     printed = console.export_text().splitlines()
     for name in NAMES:
-        (told,) = (line for line in printed if line.startswith("warning") and f"({name})" in line)
+        (told,) = (line for line in printed if line.startswith("warning") and f"({name.replace(',', ' ')})" in line)
         assert told.endswith("goes on from its last checkpoint after the others") and "killed by SIGKILL" in told
     assert sum(line.startswith("goes on replica ") and line.endswith("at epoch 1 of 2") for line in printed) == 3
 

@@ -1,4 +1,5 @@
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -31,7 +32,8 @@ def choose(
         machine.setattr(torch.cuda, "device_count", lambda: num_gpus)
         machine.setattr(os, "environ", env)
         machine.setattr(spread_module, "_free_bytes", lambda: free)
-        return choose_spread(Plan(settings), is_long=is_long, begun=begun)
+        plan = Plan(settings)
+        return choose_spread(plan, num_parts=partial(min, len(plan.replicas)), is_long=is_long, begun=begun)
 
 
 @pytest.mark.parametrize(

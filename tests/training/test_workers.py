@@ -41,7 +41,7 @@ def train(work, folder, *, num_replicas=3, num_workers=2, devices=None):
             threads=1,
             devices=devices,
             console=console,
-            display=RunDisplay(console, 10, num_replicas=num_replicas),
+            display=RunDisplay(console, 10, parts=[[number] for number in range(num_replicas)]),
             observers=[seen],
             names=NAMES[:num_replicas],
             when_finished=finished.append,
