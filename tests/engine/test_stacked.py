@@ -181,7 +181,7 @@ def _convolutions(seed=0):
         *((MOMENTUM, 1), (MOMENTUM, 2), (partial(SGD, nesterov=True, momentum=0.9), 1)),
         *((Adam, 1), (partial(ADAMW, amsgrad=True), 1), (torch.optim.RMSprop, 1)),
     ],
-    ids=_name,
+    ids=lambda value: str(value) if isinstance(value, int) else _name(value),
 )
 @pytest.mark.parametrize(
     ("build", "shape"),
