@@ -7,10 +7,6 @@ each replica has an optimiser of its own. Neighbours that are no longer alike, s
 are cut apart, and the optimiser's state with them.
 """
 
-import io
-import pickle
-import random
-import warnings
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,16 +16,13 @@ from inspect import signature
 from itertools import groupby
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.linalg import vector_norm
 from torch.nn.functional import batch_norm
-from torch.nn.parameter import is_lazy
 from torch.optim import (
     ASGD,
     LBFGS,
@@ -48,14 +41,15 @@ from torch.optim import (
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from noisereg.engine.alike import describe_difference, named_tensors
 from noisereg.engine.classifier import MakeOptimizer
+from noisereg.engine.compiled_step import CompiledStep
 from noisereg.engine.regularizer import Regularizer
-from noisereg.losses import CrossEntropy, Loss
+from noisereg.losses import Loss
 
 # What these do to an entry of a weight depends on that entry, its gradients, the rates and the number of steps alone.
 _ELEMENTWISE = (SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax, ASGD, Rprop)
 _WITH_KERNEL = (SGD, Adam, AdamW)  # which goes through the memory once, on CPUs too
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _ADAM_STATE = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
 _SETTINGS = {
@@ -79,7 +73,7 @@ class StackedNetworks(nn.Module):
     in the mode, training or evaluation, that they have in the first model.
 
     Args:
-        models: R networks that differ in the values of their weights and buffers only. They are copied; see `why_not`.
+        models: R networks that differ in the values of their weights and buffers only. They are copied.
         loss: of the logits and the targets.
         optimizer: makes an optimiser of any class but LBFGS; `rates` take the place of the learning rate it has.
         rates: learning rate of each replica.
@@ -130,7 +124,7 @@ class StackedNetworks(nn.Module):
         self._num_calls: Counter[object] = Counter()
         self._compiles, self._longest = compile, 0
         self._compiled = torch.compile(self._differentiate, dynamic=False)
-        self._compiled_step = _CompiledStep(self._step_of_all, self._find_arguments)
+        self._compiled_step = CompiledStep(self._step_of_all, self._find_arguments)
         self._everyone = self._running = list(range(len(models)))
         self.set_rates(rates)
         self._parts = self._make_parts()
@@ -205,8 +199,8 @@ class StackedNetworks(nn.Module):
     @torch.no_grad()
     def copy_to(self, model: nn.Module, replica: int) -> None:
         """Write the parameters and buffers of a replica into a model of the architecture that was stacked."""
-        stacked = _named_tensors(self.networks)
-        for name, tensor in _named_tensors(model).items():
+        stacked = named_tensors(self.networks)
+        for name, tensor in named_tensors(model).items():
             tensor.copy_(stacked[name][replica])
 
     def optimizer_state(self) -> list[dict[str, Any]]:
@@ -451,245 +445,11 @@ class _Part(NamedTuple):
         }
 
 
-class _CompiledStep:
-    """A step through `torch.compile` that is given a new batch each time, and what it takes beside the batch once.
-
-    What `torch.compile` checks and prepares in a call takes a fourth of the time of a small network's step. So it does
-    that in the first call only, in which the graph is kept with the tensors that enter it. The next calls put their
-    batches in the place of the first one and call the graph, until a batch has another shape, or `forget`.
-
-    Args:
-        function: of the inputs, the targets and what `prepare` returns; it updates tensors, and returns one.
-        prepare: returns the other arguments, which the graph refers to until `forget`.
-    """
-
-    def __init__(self, function: Callable[..., Tensor], prepare: Callable[[Tensor, Tensor], tuple[Any, ...]]) -> None:
-        self._one_graph = torch.compile(function, dynamic=False, fullgraph=True, backend=self._compile)
-        self._any_graphs = torch.compile(function, dynamic=False)
-        self._prepare, self._is_one_graph = prepare, True
-        self._graph: Callable[..., Sequence[Any]]
-        self._entered: list[Any] = []
-        self._returned: Sequence[Any] = ()
-        self._kind: object = None
-        self._inputs_at = self._targets_at = self._losses_at = 0
-
-    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Make a step on a batch."""
-        kind = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in (inputs, targets)]
-        if kind == self._kind:
-            self._entered[self._inputs_at], self._entered[self._targets_at] = inputs, targets
-            losses: Tensor = self._graph(*self._entered)[self._losses_at]
-            return losses
-        self.forget()
-        arguments = (inputs, targets, *self._prepare(inputs, targets))
-        errors = torch._dynamo.exc  # torch.compile has no public names for what it raises
-        if self._is_one_graph:
-            try:
-                losses = self._one_graph(*arguments)
-            except (errors.Unsupported, errors.FailOnRecompileLimitHit):  # of tracing: nothing is updated yet
-                self._is_one_graph = False
-        if not self._is_one_graph:
-            return self._any_graphs(*arguments)
-        if self._entered:  # not where torch.compile is switched off
-            self._inputs_at, self._targets_at = _place(inputs, self._entered), _place(targets, self._entered)
-            self._losses_at, self._kind = _place(losses, self._returned), kind
-        return losses
-
-    def forget(self) -> None:
-        """Prepare and check the next call anew: what the graph refers to is no longer what is trained."""
-        self._kind, self._entered, self._returned = None, [], ()
-
-    def _compile(self, graph: Any, examples: Any) -> Callable[..., Any]:
-        # where torch's guide to custom backends finds the one that is wrapped; there is no other name for it
-        compiled = torch._dynamo.lookup_backend("inductor")(graph, examples)
-
-        def call(*entered: Any) -> Any:
-            self._graph, self._entered, self._returned = compiled, [*entered], compiled(*entered)
-            return self._returned
-
-        return call
-
-
-def _place(wanted: Tensor, tensors: Sequence[Any]) -> int:
-    (place,) = (place for place, tensor in enumerate(tensors) if tensor is wanted)
-    return place
-
-
-def why_not(model: nn.Module, inputs: Float[Tensor, "batch *shape"]) -> str | None:
-    """Return what keeps networks of this architecture from being stacked, or None.
-
-    Two copies of the model, on the inputs and on their reverse, are compared with the plain module, stacked and not:
-    losses, gradients and buffers, twice, as what depends on a count of calls would not be alike.
-
-    Args:
-        model: on the device of the inputs, in the mode in which it is trained. It stays as it is.
-        inputs: a few of them, at least as many as a batch norm needs.
-
-    Example:
-        >>> why_not(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.ones(2, 4))
-        >>> why_not(nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5)), torch.ones(2, 4))
-        'its layer 1 is a Dropout, which draws random numbers'
-    """
-    return _find_forbidden(model) or _find_difference(model, inputs)
-
-
-def _find_forbidden(model: nn.Module) -> str | None:
-    for name, module in model.named_modules():
-        kind = type(module).__name__
-        if isinstance(module, _DROPOUT) and module.p > 0:
-            return f"its layer {name} is a {kind}, which draws random numbers"
-        for key, value in vars(module).items():
-            if isinstance(value, Tensor):
-                return f"its tensor {key} in {name or kind} is neither a parameter nor a buffer"
-    for name, tensor in _named_tensors(model).items():
-        if is_lazy(tensor):
-            return f"its {name} is lazy and has no shape before the first batch"
-    for name, parameter in model.named_parameters():
-        if not parameter.is_floating_point():
-            return f"its parameter {name} is {str(parameter.dtype).removeprefix('torch.')}, not real"
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        return "it has no parameter that is trained"
-    return None
-
-
-def _find_difference(model: nn.Module, inputs: Tensor) -> str | None:
-    """Compare two stacked copies of a model with two plain ones in two steps of length zero."""
-    batches = torch.stack([inputs, inputs.flip(0)])
-    labels = torch.zeros(batches.shape[:2], dtype=torch.int64, device=inputs.device)
-    plain, loss = [deepcopy(model) for _ in batches], CrossEntropy()
-    with isolate_rng(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for number in range(2):
-            before = _state_beside_tensors(plain[0])
-            try:
-                wanted = [loss(copy(batch), label) for copy, batch, label in zip(plain, batches, labels, strict=True)]
-            except Exception as error:
-                return f"it fails on inputs of shape {tuple(inputs.shape)}: {_first_line(error)}"
-            after = _state_beside_tensors(plain[0])
-            if changed := [key for key in after if before.get(key) != after[key]]:
-                return f"{changed[0]} changes from call to call"  # a recorded step would keep it as it was
-            try:
-                if number == 0:
-                    stacked = StackedNetworks([deepcopy(model)] * 2, loss, optimizer=SGD, rates=[0.0, 0.0])
-                found = stacked.step(batches, labels)
-            except Exception as error:
-                return _explain(error)
-            pairs = [(torch.stack(wanted), found)]
-            for name, buffer in stacked.networks.named_buffers():
-                pairs.append((torch.stack([copy.get_buffer(name) for copy in plain]), buffer))
-            if not all(torch.allclose(first, second, rtol=1e-3, atol=1e-3, equal_nan=True) for first, second in pairs):
-                return "its losses are others when it is stacked: does it depend on anything but weights and inputs?"
-    for warning in caught:
-        if "batching rule" in str(warning.message):
-            return f"torch.func.vmap would run it one network at a time: {_first_line(warning.message)}"
-    return None
-
-
-def _state_beside_tensors(model: nn.Module) -> dict[str, Any]:
-    """Return what a call may read and change unseen: attributes, and the generators that libraries share."""
-    numbers = {id(tensor): number for number, tensor in enumerate(_named_tensors(model).values())}
-    attributes = {
-        f"its attribute {key} in {name or type(module).__name__}": _pickle(value, numbers)
-        for name, module in model.named_modules()
-        for key, value in vars(module).items()
-        if key not in ("_parameters", "_buffers", "_modules")
-    }
-    numpy_state = np.random.get_state()  # noqa: NPY002 - the one that networks may draw from
-    return {
-        **attributes,
-        "numpy's random generator": _pickle(numpy_state, {}),
-        "Python's random generator": _pickle(random.getstate(), {}),
-    }
-
-
-def _pickle(value: Any, numbers: dict[int, int]) -> bytes | None:
-    """Return a value as bytes that are others after a change; None if that cannot be told.
-
-    Of what has a number, by its id, there is the number alone: of tensors that may change.
-    """
-    file = io.BytesIO()
-    pickler = pickle.Pickler(file)
-    pickler.persistent_id = lambda part: numbers.get(id(part))  # type: ignore[method-assign]
-    try:
-        pickler.dump(value)
-    except Exception:  # each class has its own
-        return None
-    return file.getvalue()
-
-
-def _explain(error: Exception) -> str:
-    text = str(error)
-    if "random" in text:
-        return "it draws random numbers, as dropout does"
-    if any(cause in text for cause in ("control flow", ".item()", "dynamic shape")):
-        return "its operations depend on the values of its tensors: control flow, .item() or indexing by a mask"
-    return f"torch.func.vmap cannot map it: {_first_line(error)}"
-
-
-def _first_line(error: object) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 def _check_alike(models: Sequence[nn.Module]) -> None:
     if not models:
         raise ValueError("models must hold at least one network, got none")
     if difference := describe_difference(models):
         raise ValueError(f"models must differ in the values of their weights only, but {difference}")
-
-
-def describe_difference(models: Sequence[nn.Module]) -> str:
-    """Describe in what networks differ beside the values of their weights and buffers; nothing if they do not.
-
-    Numbers, texts, arrays and tensors that a module keeps are compared, also in lists and dictionaries: a stack has
-    those of the first network only.
-
-    Example:
-        >>> small, large = nn.Linear(4, 3), nn.Linear(4, 3)
-        >>> describe_difference([small, large])
-        ''
-        >>> large.scale = 2.0
-        >>> describe_difference([small, large])
-        'number 1 has another scale in Linear than number 0, which forward may read'
-    """
-    first = models[0]
-    structure, kept = (str(first), _describe_tensors(first)), _kept_values(first)
-    known = {id(first)}
-    for number, other in enumerate(models):
-        if id(other) in known:  # replicas of one seed may be one network
-            continue
-        known.add(id(other))
-        if (str(other), _describe_tensors(other)) != structure:
-            return f"number {number} is built otherwise than 0"
-        own = _kept_values(other)
-        if differing := [place for place in {**kept, **own} if kept.get(place) != own.get(place)]:
-            return f"number {number} has another {differing[0]} than number 0, which forward may read"
-    return ""
-
-
-def _kept_values(model: nn.Module) -> dict[str, Any]:
-    """Return what the modules of a network keep beside weights and buffers, in a form that can be compared."""
-    of_every_module = vars(nn.Module())
-    return {
-        f"{key} in {name or type(module).__name__}": _comparable(value)
-        for name, module in model.named_modules()
-        for key, value in vars(module).items()
-        if key not in of_every_module
-    }
-
-
-def _comparable(value: Any) -> Any:
-    """Return a form of a value that is equal to that of an equal value; None of what cannot be told."""
-    if isinstance(value, Tensor | np.ndarray) and not isinstance(value, nn.Parameter):
-        return str(value.dtype), tuple(value.shape), repr(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_comparable(part) for part in value]
-    if isinstance(value, dict):
-        return {str(key): _comparable(part) for key, part in value.items()}
-    return repr(value) if isinstance(value, bool | int | float | complex | str | bytes) else None
-
-
-def _describe_tensors(model: nn.Module) -> list[tuple[Any, ...]]:
-    return [(name, t.shape, t.dtype, t.requires_grad) for name, t in _named_tensors(model).items()]
 
 
 def _check_optimizer(optimizer: Optimizer) -> type[Optimizer]:
@@ -708,16 +468,12 @@ def _named_trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
-def _named_tensors(module: nn.Module) -> _Tensors:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
 @torch.no_grad()
 def _stack(models: Sequence[nn.Module]) -> nn.Module:
     """Copy the first model with the tensors of all in place of its own; what is shared within it stays so."""
     networks = deepcopy(models[0])
-    tensors = [_named_tensors(model) for model in models]
-    for name, tensor in _named_tensors(networks).items():
+    tensors = [named_tensors(model) for model in models]
+    for name, tensor in named_tensors(networks).items():
         tensor.data = torch.stack([own[name] for own in tensors])
         tensor.grad = None
     for module in networks.modules():

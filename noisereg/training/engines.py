@@ -12,11 +12,13 @@ from noisereg.config.plan import ENGINES, Plan
 from noisereg.config.sections import target_name
 from noisereg.datasets import InMemory
 from noisereg.engine import Blocked, Fused, Stack
+from noisereg.engine.alike import describe_difference
 from noisereg.engine.engine import Engine
 from noisereg.engine.regularizer import why_not_penalised
 from noisereg.engine.sgd import Sgd
 from noisereg.engine.slopes import compiled_slope
-from noisereg.engine.stacked import StackedNetworks, describe_difference, why_not
+from noisereg.engine.stackable import why_not
+from noisereg.engine.stacked import StackedNetworks
 from noisereg.engine.stacked_engine import StackedEngine
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError

@@ -1,30 +1,25 @@
 """Each of the networks that are trained together against the same network in a plain loop of torch."""
 
 import io
-import random
-import re
 from copy import deepcopy
 from functools import partial
-from itertools import count
 
 import jaxtyping
-import numpy as np
 import pytest
 import torch
+from engine.small_networks import SHAPES, Peculiar, cnn, draw, mlp, resnet
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
-from torch.nn.functional import dropout
 from torch.optim import SGD, Adafactor, Adam, AdamW, Muon
 
-from noisereg.engine.stacked import StackedNetworks, describe_difference, why_not
+from noisereg.engine.stacked import StackedNetworks
 from noisereg.losses import CrossEntropy, Logistic
-from noisereg.models import MLP, ResNet
+from noisereg.models import MLP
 
 LOSS = CrossEntropy()
 MOMENTUM = partial(SGD, momentum=0.9, weight_decay=1e-3)
 ADAMW = partial(AdamW, weight_decay=0.1)
 RATES = [0.05, 0.02, 0.02]
-CALLS = count()
 
 
 @pytest.fixture(autouse=True)
@@ -33,31 +28,6 @@ def _unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def _mlp(seed=0):
-    return MLP((6,), 3, hidden=[8, 5], seed=seed)
-
-
-def _cnn(seed=0, momentum=0.1):
-    torch.manual_seed(seed)
-    norm = nn.BatchNorm2d(4, momentum=momentum)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, bias=False), norm, nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 16, 3)
-    )
-
-
-def _resnet(seed=0):
-    return ResNet((3, 8, 8), 3, depth=20, seed=seed)
-
-
-SHAPES = {_mlp: (6,), _cnn: (1, 6, 6), _resnet: (3, 8, 8)}
-
-
-def _draw(shape, *, steps=20, count=3, batch=8, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(steps, count, batch, *shape, generator=generator, dtype=torch.float64).to(dtype)
-    return inputs, torch.randint(3, (steps, count, batch), generator=generator)
 
 
 def _train_alone(model, optimizer, inputs, targets, *, loss=LOSS, clip_norm=None):
@@ -100,19 +70,19 @@ def _assert_follows(models, make, draws, *, tolerance=1e-5, rates=RATES, loss=LO
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("make", [MOMENTUM, ADAMW])
-@pytest.mark.parametrize("build", [_mlp, _cnn])
+@pytest.mark.parametrize("build", [mlp, cnn])
 def test_each_network_is_trained_as_if_it_were_alone(build, make, dtype, tolerance):
     models = [build(seed).to(dtype) for seed in range(3)]
     rates = RATES if make is MOMENTUM else [1e-3, 2e-3, 2e-3]
-    _assert_follows(models, make, _draw(SHAPES[build], dtype=dtype), tolerance=tolerance, rates=rates)
+    _assert_follows(models, make, draw(SHAPES[build], dtype=dtype), tolerance=tolerance, rates=rates)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("make", [MOMENTUM, partial(ADAMW, eps=1e-3)])
 def test_so_is_a_deep_one(make, dtype, tolerance):
     """With small rates, as rounding grows; with its usual eps AdamW makes the most of small gradients."""
-    models = [_resnet(seed).to(dtype) for seed in range(2)]
-    _assert_follows(models, make, _draw((3, 8, 8), count=2, dtype=dtype), tolerance=tolerance, rates=[1e-5, 2e-5])
+    models = [resnet(seed).to(dtype) for seed in range(2)]
+    _assert_follows(models, make, draw((3, 8, 8), count=2, dtype=dtype), tolerance=tolerance, rates=[1e-5, 2e-5])
 
 
 class _Sign(torch.optim.Optimizer):
@@ -155,7 +125,7 @@ def _name(make):
 def test_every_optimiser_goes_on_exactly_while_others_stop(make):
     """The middle one of three stops after 7 of 20 steps; the state that counts steps must not mix theirs."""
     models = [MLP((6,), 3, hidden=[8, 5], bias="none", seed=seed).double() for seed in range(3)]
-    inputs, targets = _draw((6,), dtype=torch.float64)
+    inputs, targets = draw((6,), dtype=torch.float64)
     stacked = _stacked(models, make, rates=[0.02, 0.02, 0.02])
     others = torch.tensor([0, 2])
     for x, target in zip(inputs[:7], targets[:7], strict=True):
@@ -189,7 +159,7 @@ def _convolutions(seed=0):
     ids=["mlp", "convolutions"],
 )
 def test_a_network_comes_to_the_same_bits_however_many_are_beside_it(build, shape, make, threads):
-    models, (inputs, targets) = [build(seed=seed) for seed in range(7)], _draw(shape, steps=8, count=7, batch=33)
+    models, (inputs, targets) = [build(seed=seed) for seed in range(7)], draw(shape, steps=8, count=7, batch=33)
     before = torch.get_num_threads()
 
     def train(*numbers, ends=()):
@@ -218,8 +188,8 @@ def _weights_of(stacked, replica):
 
 
 def test_a_replica_that_stopped_may_run_again():
-    models = [_mlp(seed).double() for seed in range(3)]
-    inputs, targets = _draw((6,), dtype=torch.float64)
+    models = [mlp(seed).double() for seed in range(3)]
+    inputs, targets = draw((6,), dtype=torch.float64)
     stacked, some = _stacked(models, ADAMW, rates=[0.01] * 3), torch.tensor([1])
     for number, (x, target) in enumerate(zip(inputs, targets, strict=True)):
         if number % 2:
@@ -235,7 +205,7 @@ def test_a_replica_that_stopped_may_run_again():
 
 def test_neighbours_share_an_optimiser_and_what_is_not_elementwise_has_one_for_each():
     models = [MLP((6,), 3, hidden=8, bias="none", seed=seed) for seed in range(3)]
-    draws = _draw((6,), steps=1)
+    draws = draw((6,), steps=1)
 
     def count(make):
         stacked = _stacked([deepcopy(model) for model in models], make)
@@ -248,8 +218,8 @@ def test_neighbours_share_an_optimiser_and_what_is_not_elementwise_has_one_for_e
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_nothing_of_a_replica_that_stopped_changes(compiled, compilations):
-    stacked = _stacked([_cnn(seed) for seed in range(3)], ADAMW, compile=compiled)
-    inputs, targets = _draw((1, 6, 6), steps=6)
+    stacked = _stacked([cnn(seed) for seed in range(3)], ADAMW, compile=compiled)
+    inputs, targets = draw((1, 6, 6), steps=6)
     for number in (0, 1):
         stacked.step(inputs[number], targets[number])
     others = torch.tensor([0, 2])
@@ -271,16 +241,16 @@ def test_a_training_goes_on_from_what_was_saved_to_the_same_bits(make):
             others = torch.tensor([0, 1] if number > 4 else [0, 1, 2])
             stacked.step(inputs[number][others], targets[number][others], others)
 
-    inputs, targets = _draw((1, 6, 6), steps=12)
-    whole = _stacked([_cnn(seed) for seed in range(3)], make)
+    inputs, targets = draw((1, 6, 6), steps=12)
+    whole = _stacked([cnn(seed) for seed in range(3)], make)
     run(whole, range(12))
-    first = _stacked([_cnn(seed) for seed in range(3)], make)
+    first = _stacked([cnn(seed) for seed in range(3)], make)
     run(first, range(8))
     file = io.BytesIO()
     torch.save((first.state_dict(), first.optimizer_state()), file)
     file.seek(0)
     weights, state = torch.load(file, weights_only=True)
-    second = _stacked([_cnn(seed + 10) for seed in range(3)], make)
+    second = _stacked([cnn(seed + 10) for seed in range(3)], make)
     second.load_state_dict(weights)
     second.load_optimizer_state(state)
     run(second, range(8, 12))
@@ -289,8 +259,8 @@ def test_a_training_goes_on_from_what_was_saved_to_the_same_bits(make):
 
 
 def test_rates_follow_a_schedule():
-    models = [_mlp(seed).double() for seed in range(3)]
-    inputs, targets = _draw((6,), dtype=torch.float64)
+    models = [mlp(seed).double() for seed in range(3)]
+    inputs, targets = draw((6,), dtype=torch.float64)
     stacked = _stacked(models, MOMENTUM)
     for epoch in range(4):
         stacked.set_rates([rate * 0.5**epoch for rate in RATES])
@@ -307,48 +277,32 @@ def test_rates_follow_a_schedule():
 
 
 def test_gradients_are_clipped_for_each_replica():
-    models = [_mlp(seed).double() for seed in range(3)]
-    inputs, targets = _draw((6,), dtype=torch.float64)
+    models = [mlp(seed).double() for seed in range(3)]
+    inputs, targets = draw((6,), dtype=torch.float64)
     inputs[:, 1] *= 100  # of which every gradient is long, of the others some
     _assert_follows(models, MOMENTUM, (inputs, targets), tolerance=1e-10, clip_norm=0.5)
 
 
 def test_targets_may_be_distributions_and_outputs_one():
     models = [MLP((6,), 1, hidden=8, seed=seed).double() for seed in range(3)]
-    inputs, labels = _draw((6,), dtype=torch.float64)
+    inputs, labels = draw((6,), dtype=torch.float64)
     targets = torch.stack([labels / 2, 1 - labels / 2], dim=-1).double()
     _assert_follows(models, MOMENTUM, (inputs, targets), tolerance=1e-10, loss=Logistic())
 
 
 def test_the_losses_are_those_before_the_step():
-    models = [_mlp(seed) for seed in range(3)]
-    inputs, targets = _draw((6,), steps=1)
+    models = [mlp(seed) for seed in range(3)]
+    inputs, targets = draw((6,), steps=1)
     losses = _stacked(models, MOMENTUM).step(inputs[0], targets[0])
     wanted = [LOSS(model(x), target).item() for model, x, target in zip(models, inputs[0], targets[0], strict=True)]
     assert losses.tolist() == pytest.approx(wanted, rel=1e-6)
 
 
-class _Peculiar(nn.Module):
-    """A weight that is shared, one that is frozen, one that is of no use, a number, and one without entries."""
-
-    def __init__(self, seed=0):
-        super().__init__()
-        torch.manual_seed(seed)
-        self.first, self.second, self.unused = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6)
-        self.frozen = nn.Linear(6, 3).requires_grad_(False)
-        self.second.weight = self.first.weight
-        self.scale = nn.Parameter(torch.tensor(1.5))
-        self.empty = nn.Parameter(torch.empty(0))
-
-    def forward(self, inputs):
-        return self.scale * self.frozen(self.second(self.first(inputs).relu()).relu())
-
-
 @pytest.mark.parametrize("make", [MOMENTUM, ADAMW, Adafactor], ids=_name)
 def test_shared_frozen_and_unused_weights_are_as_in_one_network(make):
-    models = [_Peculiar(seed).double() for seed in range(3)]
+    models = [Peculiar(seed).double() for seed in range(3)]
     before = deepcopy(models)
-    stacked = _assert_follows(models, make, _draw((6,), dtype=torch.float64), tolerance=1e-10)
+    stacked = _assert_follows(models, make, draw((6,), dtype=torch.float64), tolerance=1e-10)
     assert stacked.finite().tolist() == [True, True, True]
     for replica, model in enumerate(before):
         for layer in ("unused", "frozen"):
@@ -356,13 +310,13 @@ def test_shared_frozen_and_unused_weights_are_as_in_one_network(make):
 
 
 def test_a_batch_norm_without_momentum_averages_over_all_batches():
-    models = [_cnn(seed, momentum=None).double() for seed in range(3)]
-    draws = _draw((1, 6, 6), dtype=torch.float64)
+    models = [cnn(seed, momentum=None).double() for seed in range(3)]
+    draws = draw((1, 6, 6), dtype=torch.float64)
     stacked = _assert_follows(models, MOMENTUM, draws, tolerance=1e-10)
     assert stacked.networks.get_submodule("1").num_batches_tracked.tolist() == [20, 20, 20]
 
 
-@pytest.mark.parametrize("build", [_mlp, _cnn])
+@pytest.mark.parametrize("build", [mlp, cnn])
 def test_a_recorded_step_is_the_same_step(build, monkeypatch):
     def run():
         stacked = _stacked([build(seed) for seed in range(3)], MOMENTUM)
@@ -370,7 +324,7 @@ def test_a_recorded_step_is_the_same_step(build, monkeypatch):
             stacked.step(x, target)
         return stacked.state_dict().values()
 
-    draws = _draw(SHAPES[build])
+    draws = draw(SHAPES[build])
     plain = run()
     monkeypatch.setattr("noisereg.engine.stacked._RECORD_AT", 3)
     assert all(torch.equal(one, other) for one, other in zip(plain, run(), strict=True))
@@ -389,18 +343,18 @@ def compilations(monkeypatch):
 @pytest.mark.parametrize(
     ("build", "make", "rates"),
     [
-        (_mlp, MOMENTUM, RATES),
-        (_mlp, SGD, [0.02] * 3),
-        (_mlp, partial(SGD, momentum=0.9, nesterov=True), [0.02] * 3),
-        (_mlp, partial(Adam, amsgrad=True, weight_decay=0.01), [0.01] * 3),
-        (_mlp, Adafactor, RATES),
-        (_cnn, MOMENTUM, [0.02] * 3),
-        (_cnn, ADAMW, [0.01] * 3),
+        (mlp, MOMENTUM, RATES),
+        (mlp, SGD, [0.02] * 3),
+        (mlp, partial(SGD, momentum=0.9, nesterov=True), [0.02] * 3),
+        (mlp, partial(Adam, amsgrad=True, weight_decay=0.01), [0.01] * 3),
+        (mlp, Adafactor, RATES),
+        (cnn, MOMENTUM, [0.02] * 3),
+        (cnn, ADAMW, [0.01] * 3),
     ],
 )
 def test_whole_batches_are_compiled_once_and_short_ones_are_not(build, make, rates, compilations):
     models = [build(seed) for seed in range(3)]
-    inputs, targets = _draw(SHAPES[build], steps=12)
+    inputs, targets = draw(SHAPES[build], steps=12)
     sizes = [8, 8, 8, 3] * 3
     stacked = _stacked(models, make, rates=[2 * rate for rate in rates], compile=True, clip_norm=1.0)
     for number, size in enumerate(sizes):
@@ -423,9 +377,9 @@ def test_a_compiled_training_goes_on_from_what_was_saved_to_the_same_bits(compil
             stacked.step(inputs[number], targets[number])
 
     def make_stacked(seed):
-        return _stacked([_mlp(seed + number) for number in range(3)], ADAMW, rates=[0.01] * 3, compile=True)
+        return _stacked([mlp(seed + number) for number in range(3)], ADAMW, rates=[0.01] * 3, compile=True)
 
-    inputs, targets = _draw((6,), steps=9)
+    inputs, targets = draw((6,), steps=9)
     whole, first, second = make_stacked(0), make_stacked(0), make_stacked(10)
     run(whole, range(9))
     run(first, range(5))
@@ -439,8 +393,8 @@ def test_a_compiled_training_goes_on_from_what_was_saved_to_the_same_bits(compil
 
 
 def test_a_compiled_step_follows_rates_layouts_state_and_precision(compilations):
-    models = [_mlp(seed) for seed in range(3)]
-    inputs, targets = _draw((6,), steps=16)
+    models = [mlp(seed) for seed in range(3)]
+    inputs, targets = draw((6,), steps=16)
     stacked = _stacked(models, MOMENTUM, rates=[0.02] * 3, compile=True)
     for number, (x, target) in enumerate(zip(inputs, targets, strict=True)):
         if number == 5:
@@ -460,8 +414,8 @@ def test_a_compiled_step_follows_rates_layouts_state_and_precision(compilations)
 
 
 def test_what_surrounds_a_compiled_step_is_done_once_for_batches_that_are_alike(compilations, monkeypatch):
-    stacked = _stacked([_mlp(seed) for seed in range(3)], MOMENTUM, rates=[0.02] * 3, compile=True)
-    inputs, targets = _draw((6,), steps=6)
+    stacked = _stacked([mlp(seed) for seed in range(3)], MOMENTUM, rates=[0.02] * 3, compile=True)
+    inputs, targets = draw((6,), steps=6)
     prepared = []
     monkeypatch.setattr(stacked._compiled_step, "_prepare", lambda *batch: prepared.append(0) or find(*batch))
     find = stacked._find_arguments
@@ -475,13 +429,13 @@ def test_what_surrounds_a_compiled_step_is_done_once_for_batches_that_are_alike(
 def test_what_was_compiled_too_often_is_trained_all_the_same(compilations):
     with torch._dynamo.config.patch(recompile_limit=1):
         for count in (1, 2):
-            models, rates = [_mlp(seed) for seed in range(count)], [0.02] * count
-            _assert_follows(models, MOMENTUM, _draw((6,), steps=5, count=count), rates=rates, compile=True)
+            models, rates = [mlp(seed) for seed in range(count)], [0.02] * count
+            _assert_follows(models, MOMENTUM, draw((6,), steps=5, count=count), rates=rates, compile=True)
 
 
 def test_it_may_be_moved_to_another_precision_between_two_steps():
-    models = [_mlp(seed) for seed in range(3)]
-    inputs, targets = _draw((6,), steps=4)
+    models = [mlp(seed) for seed in range(3)]
+    inputs, targets = draw((6,), steps=4)
     stacked = _stacked(models, MOMENTUM)
     for number in range(4):
         stacked = stacked.double() if number == 2 else stacked
@@ -495,41 +449,20 @@ def test_it_may_be_moved_to_another_precision_between_two_steps():
 
 
 def test_finite_finds_the_replicas_with_a_weight_that_is_not():
-    stacked = _stacked([_mlp(seed) for seed in range(3)], MOMENTUM)
+    stacked = _stacked([mlp(seed) for seed in range(3)], MOMENTUM)
     stacked.networks.output.weight.data[0, 0, 0] = torch.nan
     stacked.networks.linear1.bias.data[2, 0] = -torch.inf
     assert stacked.finite().tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (1.0, 2.0),
-        ("mean", "max"),
-        ([0, 2, 1], [1, 2, 0]),
-        ({"axis": 0}, {"axis": 1}),
-        (np.zeros(3), np.ones(3)),
-        ([torch.zeros(3)], [torch.ones(3)]),
-    ],
-)
-def test_networks_that_keep_other_values_are_no_stack(one, other):
-    models = [_mlp(0), _mlp(1), _mlp(2)]
-    for model, value in zip(models, (one, deepcopy(one), other), strict=True):
-        model.relu1.kept, model.relu1.function = value, lambda x: x  # of what cannot be compared nothing is said
-    assert describe_difference(models[:2]) == ""
-    assert describe_difference(models) == "number 2 has another kept in relu1 than number 0, which forward may read"
-    with pytest.raises(ValueError, match=r"differ in the values of their weights only, but number 2 has another kept"):
-        _stacked(models, SGD, rates=[0.1] * 3)
-
-
 def test_what_cannot_be_trained_is_refused():
-    models = [_mlp(0), _mlp(1)]
+    models = [mlp(0), mlp(1)]
     with pytest.raises(ValueError, match="models must hold at least one network"):
         _stacked([], SGD, rates=[])
     with pytest.raises(ValueError, match="number 1 is built otherwise than 0"):
-        _stacked([_mlp(), MLP((6,), 3, hidden=[8, 6])], SGD, rates=[0.1, 0.1])
-    with pytest.raises(ValueError, match="number 1 is built otherwise than 0"):
-        _stacked([_mlp(), _mlp().requires_grad_(False)], SGD, rates=[0.1, 0.1])
+        _stacked([mlp(), MLP((6,), 3, hidden=[8, 6])], SGD, rates=[0.1, 0.1])
+    with pytest.raises(ValueError, match="differ in the values of their weights only, but number 1 is built otherwise"):
+        _stacked([mlp(), mlp().requires_grad_(False)], SGD, rates=[0.1, 0.1])
     with pytest.raises(ValueError, match="rates must hold a number for each of the 2 replicas, got 3"):
         _stacked(models, SGD)
     with pytest.raises(ValueError, match="clip_norm must be above 0 or None, got 0"):
@@ -547,74 +480,4 @@ def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ValueError, match=r"running must hold ascending numbers of the 2 replicas, got \[1, 0\]"):
         stacked.step(torch.zeros(2, 4, 6), torch.zeros(2, 4, dtype=torch.int64), torch.tensor([1, 0]))
     with pytest.raises(ValueError, match="state must be that of 2 replicas"):
-        stacked.load_optimizer_state(_stacked([_mlp()], SGD, rates=[0.1]).optimizer_state())
-
-
-@pytest.mark.parametrize("build", [_mlp, _cnn, partial(_cnn, momentum=None), _resnet, _Peculiar])
-def test_nothing_keeps_these_from_being_stacked(build):
-    shape = SHAPES.get(build, (6,) if build is _Peculiar else (1, 6, 6))
-    model = build()
-    before = deepcopy(model.state_dict())
-    assert why_not(model, _draw(shape)[0][0, 0]) is None
-    assert all(torch.equal(old, new) for old, new in zip(before.values(), model.state_dict().values(), strict=True))
-
-
-class _Calls(nn.Linear):
-    """A layer of six features, with a forward function of its own."""
-
-    def __init__(self, function):
-        super().__init__(6, 6)
-        self.function, self.calls = function, 0
-
-    def forward(self, inputs):
-        return self.function(self, super().forward(inputs))
-
-    def count(self):
-        self.calls += 1
-        return self.calls
-
-
-class _Draws(nn.Linear):
-    """A layer that seldom leaves its input as it is."""
-
-    def __init__(self, draw):
-        super().__init__(6, 6)
-        self.draw = draw
-
-    def forward(self, inputs):
-        return inputs if self.draw() < 1e-9 else super().forward(inputs)
-
-
-def _with_tensor():
-    model = nn.Linear(6, 3)
-    model.mask = torch.ones(3)
-    return model
-
-
-@pytest.mark.parametrize(
-    ("model", "reason"),
-    [
-        (nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.1)), "its layer 1 is a Dropout, which draws random numbers"),
-        (_Calls(lambda self, x: dropout(x)), "it draws random numbers, as dropout does"),
-        (_Calls(lambda self, x: x if x.sum() > 0 else -x), "control flow"),
-        (_Calls(lambda self, x: x * x.max().item()), "control flow, .item"),
-        (_Calls(lambda self, x: x * self.count()), "its attribute calls in _Calls changes from call to"),
-        (_Calls(lambda self, x: x * next(CALLS)), "its losses are others when it is stacked"),
-        (
-            _Calls(lambda self, x: x if self.count() < 1000 else -x),
-            "its attribute calls in _Calls changes from call to",
-        ),
-        (_Draws(lambda: np.random.random()), "numpy's random generator changes from"),  # noqa: NPY002, PLW0108 - shared
-        (_Draws(lambda: random.random()), "Python's random generator changes from call to call"),  # noqa: PLW0108
-        (_Draws(random.Random(0).random), "its attribute draw in _Draws changes from call to call"),
-        (_Draws(np.random.default_rng(0).random), "its attribute draw in _Draws changes from call to call"),
-        (nn.LazyLinear(3), "its weight is lazy"),
-        (nn.Linear(6, 3, dtype=torch.complex64), "its parameter weight is complex64, not real"),
-        (_with_tensor(), "its tensor mask in Linear is neither a parameter nor a buffer"),
-        (nn.Linear(6, 3).requires_grad_(False), "it has no parameter that is trained"),
-        (nn.Sequential(nn.Linear(6, 3), nn.RReLU()), "torch.func.vmap cannot map it: .*rrelu"),
-        (nn.Linear(7, 3), r"it fails on inputs of shape \(8, 6\)"),
-    ],
-)
-def test_why_not_names_what_keeps_a_network_from_being_stacked(model, reason):
-    assert re.search(reason, why_not(model, _draw((6,))[0][0, 0]))
+        stacked.load_optimizer_state(_stacked([mlp()], SGD, rates=[0.1]).optimizer_state())

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisereg.engine.stacked import why_not
+from noisereg.engine.stackable import why_not
 from noisereg.models import CNN
 
 
