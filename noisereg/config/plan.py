@@ -41,6 +41,7 @@ _TRAINER_KEYS = {
     "inference_mode",
     "enable_model_summary",
 }
+_AT_EPOCH_END = ("check_on_train_epoch_end", "save_on_train_epoch_end")  # settings of Lightning's callbacks
 _PART = re.compile(r"\d+-of-(\d+)")  # name of the folder of a part
 
 
@@ -287,6 +288,9 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
         if same_target(section, "noisereg.callbacks.SparsityMonitor") and (name != "sparsity" or section.get("name"))
     ]
     replaced = [name for name in _foreign_callbacks(settings) if name in _CALLBACKS and name != "finite_loss"]
+    waiting = [
+        f"{name}.{key}" for name, section in callbacks.items() for key in _AT_EPOCH_END if section.get(key) is False
+    ]
     return {
         f"callbacks.{next(iter(replaced), '')} is another class than ours, which needs engine=single": bool(replaced),
         f"trainer.devices={trainer['devices']} needs engine=single": trainer["devices"] > 1,
@@ -297,6 +301,9 @@ def _all_at_once(settings: Settings, trainer_keys: Sequence[str] = ()) -> dict[s
         "callbacks.finite_loss.action=skip needs engine=single": finite_loss.get("action") == "skip",
         "callbacks.checkpoint.every_n_train_steps needs engine=single": bool(checkpoint.get("every_n_train_steps")),
         f"callbacks.{next(iter(own_monitors), '')} needs engine=single": bool(own_monitors),
+        f"callbacks.{next(iter(waiting), '')}=false waits for validations, which engine=single alone has": bool(
+            waiting
+        ),
     }
 
 

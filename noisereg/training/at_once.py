@@ -37,7 +37,7 @@ from noisereg.training.build import (
     build_trial,
     convert_weights,
 )
-from noisereg.training.monitors import MonitorCheck
+from noisereg.training.monitors import MonitorCheck, refuse_unheard
 from noisereg.training.training import Place, Training
 
 _OURS = ("sparsity", "norms", "gradients", "checkpoint")  # callbacks whose work `Replicas` and its engine do
@@ -129,17 +129,18 @@ class AllAtOnce(Training):
         network = None if isinstance(self._engine, TwoLayerEngine) else build_trial(settings, self.data)
         where: dict[str, Any] = {"folder": self.folder, "network": network, "data": self.data}
         built = {name: build_callback(settings, name, **where) for name in settings["callbacks"]}
-        given = [callback for name, callback in built.items() if name not in _OURS]
+        given = {name: callback for name, callback in built.items() if name not in _OURS}
+        refuse_unheard(given)
         num_epochs = math.ceil(timeline.num_draws / timeline.n)
         display = RunDisplay(self.console, num_epochs, parts=[self.plan.numbers], names=self.plan.names)
         every = settings["callbacks"].get("checkpoint", {}).get("every_n_epochs", timeline.every_n_epochs)
-        self._early_end = EarlyEnd(given)
+        self._early_end = EarlyEnd([*given.values()])
         return [
             LabelCorruption(self.rules, seed=seeds, schedule=build_schedule(settings)),
             RunProgress(place.display, place=place.number) if place else RunProgress(display),
             self._logger,
             RunCheckpoint(self.folder / "checkpoints", every_n_epochs=max(1, every // timeline.every_n_epochs)),
-            *given,
+            *given.values(),
             self._early_end,
             MonitorCheck(built),
         ]

@@ -1,4 +1,4 @@
-"""The names of metrics that callbacks of the user watch."""
+"""What callbacks of the user watch, and when they act."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -52,3 +52,25 @@ class MonitorCheck(Callback):
                     f"callbacks.{name}.monitor={metric}: there is no such metric; near it are {', '.join(close)}"
                 )
         self._watched = {}
+
+
+def refuse_unheard(callbacks: Mapping[str, Callback]) -> None:
+    """Refuse callbacks that act at validations and at nothing of the training, where there are no validations.
+
+    Args:
+        callbacks: of the user, by their names in the configuration.
+
+    Raises:
+        ConfigError: naming the callback.
+
+    Example:
+        >>> class AtValidations(Callback):
+        ...     def on_validation_end(self, trainer, pl_module): ...
+        >>> refuse_unheard({"own": AtValidations()})
+        Traceback (most recent call last):
+        noisereg.errors.ConfigError: callbacks.own acts at validations alone, of which there are none; set engine=single
+    """
+    for name, callback in callbacks.items():
+        hooks = [hook for hook in vars(Callback) if getattr(type(callback), hook) is not getattr(Callback, hook)]
+        if any("validation" in hook for hook in hooks) and not any(hook.startswith("on_train_") for hook in hooks):
+            raise ConfigError(f"callbacks.{name} acts at validations alone, of which there are none; set engine=single")

@@ -207,6 +207,18 @@ def test_a_callback_that_watches_what_is_not_measured_is_refused_before_the_firs
     assert training.steps == 0
 
 
+@pytest.mark.parametrize("engine", ["stacked", "fused", "blocked"])
+def test_a_callback_that_waits_for_validations_is_refused_where_there_are_none(engine, tmp_path):
+    class_of = {"EarlyStopping": "check_on_train_epoch_end", "ModelCheckpoint": "save_on_train_epoch_end"}
+    for name, key in class_of.items():
+        own = f"+callbacks.own={{_target_: lightning.pytorch.callbacks.{name}, monitor: test/error, {key}: false}}"
+        settings = compose_settings(*SMALL, *SHORT, "seeds=2", "noise.p=0.1", f"engine={engine}", own)
+        with pytest.raises(
+            ConfigError, match=rf"cannot run: callbacks.own.{key}=false waits for validations, which eng"
+        ):
+            prepare(settings, folder=tmp_path, console=QUIET)
+
+
 @pytest.mark.parametrize("engine", ["single", "stacked"])
 def test_a_callback_may_watch_what_is_measured_from_the_first_epoch_on(engine, tmp_path):
     stopping = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: train/loss, stopping_threshold: 9}"
