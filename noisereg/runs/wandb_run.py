@@ -181,14 +181,14 @@ class WandbRun:
         self._run.finish()
 
     def fail(self, *, stopped: bool) -> None:
-        """Do nothing: `recorded_failure` has ended the run with the exit code of the process."""
+        """Leave the run as it is: `recorded_failure` has ended the run with the exit code of the process."""
 
 
 class _NoStagedInputs:
     """Inputs of Launch that nobody has staged."""
 
     def apply(self, run: Any) -> None:
-        """Do nothing."""
+        """Leave a run as it is."""
 
 
 @contextmanager
