@@ -91,6 +91,7 @@ class StackedNetworks(nn.Module):
         TypeError: the optimiser needs a closure, or has no learning rate, or several groups of parameters.
 
     Example:
+        >>> from noisereg.losses import CrossEntropy
         >>> models = [nn.Linear(4, 3) for _ in range(2)]
         >>> stacked = StackedNetworks(models, CrossEntropy(), optimizer=torch.optim.Adam, rates=[0.1, 0.01])
         >>> stacked.step(torch.zeros(2, 8, 4), torch.zeros(2, 8, dtype=torch.int64)).shape
