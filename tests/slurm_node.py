@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -16,8 +16,8 @@ _CONFIGURATION = """
 ClusterName=test
 SlurmctldHost=localhost
 SlurmUser=root
-SlurmctldPort=26817
-SlurmdPort=26818
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 StateSaveLocation={folder}/state
@@ -50,7 +50,10 @@ def one_node(folder: Path) -> Iterator[dict[str, str]]:
     (folder / "spool").mkdir()
     (folder / "munge.key").write_bytes(os.urandom(1024))
     (folder / "munge.key").chmod(0o400)
-    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, host=socket.gethostname()))
+    with socket.create_server(("", 0)) as one, socket.create_server(("", 0)) as other:
+        ports = [free.getsockname()[1] for free in (one, other)]
+    configuration = _CONFIGURATION.format(folder=folder, host=socket.gethostname(), ports=ports)
+    (folder / "slurm.conf").write_text(configuration)
     known = {"SLURM_CONF": str(folder / "slurm.conf")}
     names = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log"}
     options = [f"--{option}={folder / name}" for option, name in {**names, "seed-file": "munge.seed"}.items()]
@@ -74,7 +77,7 @@ _TO_NOWHERE = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)  
 
 
 def _end(pid_file: Path) -> None:
-    if pid_file.exists():
+    with suppress(FileNotFoundError, psutil.NoSuchProcess):  # it did not start, or is gone
         daemon = psutil.Process(int(pid_file.read_text()))
         daemon.terminate()
         daemon.wait(60)
