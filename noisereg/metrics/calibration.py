@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from noisereg.losses import log_probabilities
+from noisereg.metrics.predictions import predictions
 
 _BELOW_ONE = 1 - 2.0**-24  # the float32 next to 1, so that the last bin holds it
 
@@ -19,7 +20,7 @@ class Reliability:
     Attributes:
         count: of the samples in each bin.
         confidence: mean probability of the predicted class; nan in an empty bin.
-        accuracy: share of right predictions; nan in an empty bin.
+        accuracy: share of right predictions, see `predictions`; nan in an empty bin.
     """
 
     count: Int64[Tensor, " bins"]
@@ -84,7 +85,7 @@ def reliability(
     if num_bins < 1:
         raise ValueError(f"num_bins must be at least 1, got {num_bins}")
     probabilities = log_probabilities(logits.double()).exp().float().clamp(max=_BELOW_ONE)
-    confidences, predicted = probabilities.max(dim=1)
+    confidences, predicted = probabilities.max(dim=1).values, predictions(logits)
     ends = torch.linspace(0, 1, num_bins + 1, device=confidences.device)
     place = torch.bucketize(confidences, ends, right=True) - 1
     count = torch.bincount(place, minlength=num_bins)

@@ -64,6 +64,17 @@ def test_one_output_gives_the_sigmoid_and_its_complement(material):
     assert values["ece"].item() == pytest.approx(binary_calibration_error(confidence, right.long()).item(), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("output", "right"),
+    [(0.0, [False, False]), (1e-9, [False, True]), (-1e-9, [True, False])],  # the probability of all is 0.5 in float32
+)
+def test_an_output_is_as_right_as_the_error_counts_it(output, right):
+    logits, labels = torch.full((2, 1), output), torch.tensor([0, 1])
+    for logit, label, is_right in zip(logits.split(1), labels.split(1), right, strict=True):
+        assert reliability(logit, label).accuracy.nansum() == is_right
+        assert calibration(logit, label)["ece"].item() == pytest.approx(abs(is_right - 0.5))
+
+
 def test_a_confidence_of_one_is_in_the_last_bin():
     # In bins apart the gaps of 0.04 and 1 would add up to 0.52; in one bin they are |0.5 - 0.98|.
     logits = torch.tensor([[math.log(0.96 / 0.04), 0.0], [200.0, 0.0]])
