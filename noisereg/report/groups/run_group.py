@@ -183,14 +183,14 @@ class RunGroup:
         Raises:
             ValueError: if a file cannot be read, or does not fit the replicas.
         """
-        found = []
+        found: dict[tuple[Any, ...], np.ndarray] = {}
         for run, arm, own in self._parts():
             counts = run.fires(arm)
             if counts is not None and len(counts) != len(own):
                 raise ValueError(f"fires.npz of {run.folder} has {len(counts)} replicas, and result.json {len(own)}")
             if counts is not None and len(rows := _selected(selection, own)):
-                found.append(counts[rows.index])
-        return np.concatenate(found) if found else None
+                found |= zip(_names_of(rows), counts[rows.index], strict=True)
+        return np.stack([*found.values()]) if found else None
 
     def analyses(self, selection: Selection) -> list[AnalysedNetwork]:
         """Read what networks left at the end of their training, those that a selection names.
@@ -198,7 +198,7 @@ class RunGroup:
         Raises:
             ValueError: if a file cannot be read, or does not fit the replicas.
         """
-        found = []
+        found: dict[tuple[Any, ...], AnalysedNetwork] = {}
         for run, arm, own in self._parts():
             analyses = run.analyses(arm)
             if analyses and max(analyses) >= len(own):
@@ -206,12 +206,12 @@ class RunGroup:
                     f"analysis.npz of {run.folder} has replica {max(analyses)}, and result.json has {len(own)}"
                 )
             rows = _selected(selection, own) if analyses else own[:0]
-            found += [
-                AnalysedNetwork(row, analyses[number], run.classes)
-                for number, row in zip(rows.index, rows.to_dict("records"), strict=True)
+            found |= {
+                name: AnalysedNetwork(row, analyses[number], run.classes)
+                for name, number, row in zip(_names_of(rows), rows.index, rows.to_dict("records"), strict=True)
                 if number in analyses
-            ]
-        return found
+            }
+        return [*found.values()]
 
     def _parts(self) -> Iterator[tuple[Run, str | None, pd.DataFrame]]:
         """Yield each run, or each arm of it, with the replicas of its folder, numbered as there."""
@@ -415,6 +415,16 @@ def _selected(selection: Selection, rows: pd.DataFrame) -> pd.DataFrame:
         return selection.rows(rows)
     except NothingSelectedError:
         return rows[:0]
+
+
+def _names_of(rows: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Yield what tells each replica from any other of the group."""
+    return (
+        rows.reindex(columns=list(REPLICA))
+        .astype(object)
+        .where(lambda table: table.notna(), None)
+        .itertuples(index=False, name=None)
+    )
 
 
 def _missing(rows: pd.DataFrame, keys: Sequence[str]) -> Iterable[str]:

@@ -321,6 +321,18 @@ def test_what_the_networks_of_a_grid_left_is_found_by_their_numbers(tmp_path):
     assert [network.replica["p"] for network in group.analyses(Selection({"p": 0.2}))] == [0.2]
 
 
+def test_what_the_network_of_two_runs_left_is_that_of_the_later_folder_once(tmp_path):
+    for place, seeds in enumerate([(0, 1), (1, 2)]):
+        left = {f"{number}/plane_classes": np.array([10 * place + seed]) for number, seed in enumerate(seeds)}
+        counts = np.array([[[10 * place + seed]] for seed in seeds])
+        rows = replicas([0, 0.0][place], *seeds)  # which are one strength
+        write_run(tmp_path / str(place), replicas=rows, analysis=left, fires=counts)
+    (group,) = grouped(tmp_path)
+    assert sorted(int(network.arrays["plane_classes"][0]) for network in group.analyses(Selection())) == [0, 11, 12]
+    assert sorted(group.fires(Selection()).flatten().tolist()) == [0, 11, 12]
+    assert len(group.replicas) == 3
+
+
 def test_what_a_network_left_must_be_of_a_replica(tmp_path):
     write_run(tmp_path, replicas=replicas(0.2, 0, 1), analysis={"2/plane_classes": np.arange(3)})
     with pytest.raises(ValueError, match=r"analysis\.npz of .* has replica 2, and result\.json has 2"):
