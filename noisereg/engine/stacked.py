@@ -14,7 +14,7 @@ from copy import deepcopy
 from functools import partial
 from inspect import signature
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.linalg import vector_norm
-from torch.nn.functional import batch_norm
+from torch.nn.functional import batch_norm, conv1d, conv2d, conv3d, pad
 from torch.optim import (
     ASGD,
     LBFGS,
@@ -51,11 +51,13 @@ from noisereg.losses import Loss
 _ELEMENTWISE = (SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax, ASGD, Rprop)
 _WITH_KERNEL = (SGD, Adam, AdamW)  # which goes through the memory once, on CPUs too
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_CONVOLVE = {nn.Conv1d: conv1d, nn.Conv2d: conv2d, nn.Conv3d: conv3d}
 _ADAM_STATE = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
 _SETTINGS = {
     formula: {*signature(formula).parameters} - {"params", "lr", "foreach", "fused"} for formula in (sgd, adam)
 }
-_LANES = 16  # of torch's fused kernels for CPUs, at most: entries beyond a multiple of it are rounded otherwise
+_LANES = 16  # of torch's kernels for CPUs, at most: some of them round entries beyond a multiple of it otherwise
+_CHANNELS = 4  # of the inputs, in two or more convolutions at once: with fewer than 8 in all, another kernel is taken
 _RECORD_AT = 200  # steps: recording one takes about as long as so many
 
 _Tensors = dict[str, Tensor]
@@ -480,7 +482,35 @@ def _stack(models: Sequence[nn.Module]) -> nn.Module:
     for module in networks.modules():
         if type(module) in _BATCH_NORM and module.momentum is None and module.track_running_stats:
             module.forward = partial(_average_batch_norm, module)
+        if type(module) in _BATCH_NORM and cast(int, module.num_features) % _LANES:
+            module.forward = partial(_normalize_by_channel, module.forward)
+        if type(module) in _CONVOLVE and _is_of_few_channels(module):
+            module.forward = partial(_convolve, module)
     return networks
+
+
+def _normalize_by_channel(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Normalise with the samples of a channel side by side, as those of an image's channel are.
+
+    Where channels are side by side, the kernel for CPUs takes those of all replicas together, a vector at a time.
+    """
+    if not inputs.is_cpu or inputs.shape[2:].numel() > 1:
+        return forward(inputs)
+    by_channel = inputs.flatten(1).T.contiguous().view(1, inputs.shape[1], -1, *[1] * (inputs.ndim - 3))
+    return forward(by_channel).view(inputs.shape[1], -1).T.reshape(inputs.shape)
+
+
+def _is_of_few_channels(module: Any) -> bool:
+    return 1 < module.in_channels < _CHANNELS and module.groups == 1 and module.padding_mode == "zeros"
+
+
+def _convolve(module: Any, inputs: Tensor) -> Tensor:
+    """Convolve inputs of two or three channels, on a CPU with channels of zeros behind them."""
+    weight = module.weight
+    if inputs.is_cpu:
+        more = (*[0] * 2 * (weight.ndim - 2), 0, _CHANNELS - module.in_channels)
+        inputs, weight = pad(inputs, more), pad(weight, more)
+    return _CONVOLVE[type(module)](inputs, weight, module.bias, module.stride, module.padding, module.dilation)
 
 
 def _average_batch_norm(module: Any, inputs: Tensor) -> Tensor:

@@ -145,20 +145,33 @@ def _convolutions(seed=0):
     )
 
 
+def _colours(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 5, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(5), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(5, 3)),
+    )
+
+
+_OF_ANY_NUMBER = {
+    "mlp": (partial(MLP, (13,), 3, hidden=[37, 5]), (13,)),
+    "convolutions": (_convolutions, (1, 12, 12)),
+    "batch norm of vectors": (partial(MLP, (13,), 3, hidden=[37, 5], batch_norm=True), (13,)),
+    "colours": (_colours, (3, 7, 7)),
+}
+_MAKES = [
+    *((MOMENTUM, 1), (MOMENTUM, 2), (partial(SGD, nesterov=True, momentum=0.9), 1)),
+    *((Adam, 1), (partial(ADAMW, amsgrad=True), 1), (torch.optim.RMSprop, 1)),
+]
+
+
 @pytest.mark.parametrize(
-    ("make", "threads"),
-    [
-        *((MOMENTUM, 1), (MOMENTUM, 2), (partial(SGD, nesterov=True, momentum=0.9), 1)),
-        *((Adam, 1), (partial(ADAMW, amsgrad=True), 1), (torch.optim.RMSprop, 1)),
-    ],
-    ids=lambda value: str(value) if isinstance(value, int) else _name(value),
+    ("kind", "make", "threads"),
+    [(kind, *how) for kind in _OF_ANY_NUMBER for how in (_MAKES if kind in ("mlp", "convolutions") else _MAKES[:1])],
+    ids=lambda value: value if isinstance(value, str) else str(value) if isinstance(value, int) else _name(value),
 )
-@pytest.mark.parametrize(
-    ("build", "shape"),
-    [(partial(MLP, (13,), 3, hidden=[37, 5]), (13,)), (_convolutions, (1, 12, 12))],
-    ids=["mlp", "convolutions"],
-)
-def test_a_network_comes_to_the_same_bits_however_many_are_beside_it(build, shape, make, threads):
+def test_a_network_comes_to_the_same_bits_however_many_are_beside_it(kind, make, threads):
+    build, shape = _OF_ANY_NUMBER[kind]
     models, (inputs, targets) = [build(seed=seed) for seed in range(7)], draw(shape, steps=8, count=7, batch=33)
     before = torch.get_num_threads()
 
