@@ -1,5 +1,6 @@
 """Run `train.py` in a process of its own that has its libraries loaded already: a second in place of seven."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -70,4 +71,5 @@ def _main(arguments: tuple[str, ...], cwd: str, environment: dict[str, str], std
     sys.argv = [str(ROOT / "train.py"), *arguments]
     from noisereg.__main__ import main  # noqa: PLC0415 - the server is to load it
 
+    gc.freeze()  # as the program does once its libraries are loaded
     main()

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,13 @@ def test_a_command_for_hours_passes_the_checks(command, tmp_path, monkeypatch):
     check_command_line(shlex.split(command)[2:])
 
 
-@pytest.mark.parametrize("command", [command for command in commands() if "glob(" not in command])
+def marked(command: str) -> Any:
+    """The command, marked where another test of the default suite does much the same: some take half a minute."""
+    is_slow = re.search("fig4_bias|-m model=|smoothing", command)
+    return pytest.param(command, marks=[pytest.mark.slow] if is_slow else [])
+
+
+@pytest.mark.parametrize("command", [marked(command) for command in commands() if "glob(" not in command])
 def test_a_command_does_what_it_says(command, images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)[2:]

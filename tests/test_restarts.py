@@ -14,7 +14,8 @@ ALL = pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "moments"),
     [
-        ("minibatches", [(FIRST, SIGTERM), (MIDDLE, SIGINT), (EVALUATION, SIGUSR1), (SAVE, SIGKILL), (EPOCH, SIGTERM)]),
+        ("minibatches", [(MIDDLE, SIGINT), (EVALUATION, SIGUSR1), (SAVE, SIGKILL)]),
+        pytest.param("minibatches", [(FIRST, SIGTERM), (EPOCH, SIGTERM)], marks=ALL),
         pytest.param("by_steps", [(MIDDLE, SIGKILL), (EPOCH, SIGKILL), (EVALUATION, SIGKILL)], marks=ALL),
         pytest.param("workers", [(FIRST, SIGKILL), (MIDDLE, SIGINT), ("step 22", SIGTERM)], marks=ALL),
         pytest.param("two_processes", [("step 9", SIGTERM), ("step 27", SIGKILL), (MIDDLE, SIGUSR1)], marks=ALL),
@@ -27,11 +28,12 @@ ALL = pytest.mark.slow
             [("step 9", SIGTERM), ("epoch 8", SIGTERM), ("epoch 1", SIGKILL)],
             marks=ALL,
         ),
-        ("stacked", [("epoch 1", SIGTERM), ("save 3", SIGKILL)]),
+        ("stacked", [("save 3", SIGKILL)]),
+        pytest.param("stacked", [("epoch 1", SIGTERM), ("epoch 2", SIGINT)], marks=ALL),
         pytest.param("blocked", [("epoch 1", SIGUSR1), ("epoch 2", SIGKILL)], marks=ALL),
     ],
 )
 def test_a_run_that_is_interrupted_ends_as_one_that_is_not(case, moments, tmp_path):
     moments = [Moment(*moment) for moment in moments]
     interrupted = Case(case, tmp_path).interrupt_and_compare(moments)
-    assert sum(interrupted.values()) >= len(moments) - 1  # one may come too late
+    assert sum(interrupted.values()) >= max(1, len(moments) - 1)  # one of several may come too late

@@ -30,8 +30,14 @@ class OtherLogistic(Logistic):
     """It may differ from its parent in anything."""
 
 
-@pytest.mark.parametrize("num_outputs", [1, 3])
-@pytest.mark.parametrize("loss", LOSSES, ids=name)
+@pytest.mark.parametrize(
+    ("loss", "num_outputs"),
+    [
+        *zip(LOSSES, (1, 1, 1, 3, 3, 3), strict=True),  # a kernel for each takes seconds to compile
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in zip(LOSSES, (3, 3, 3, 1, 1, 1), strict=True)),
+    ],
+    ids=name,
+)
 def test_networks_follow_autograd_sample_by_sample(loss, num_outputs):
     assert_follows(Fused(loss), make_networks(num_outputs), loss, make_draws(num_outputs))
 
