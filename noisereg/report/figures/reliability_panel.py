@@ -60,16 +60,17 @@ def calibration_error(analyses: Sequence[AnalysedNetwork]) -> float:
 def reliability_chart(title: str, analyses: Sequence[AnalysedNetwork]) -> alt.LayerChart:
     """Draw accuracy against confidence, a line for each arm or p, and the diagonal of a calibrated network.
 
-    The area of a point is the share of samples in its bin. The legend has the expected calibration error.
+    The area of a point is the share of samples in its bin. The legend has the expected calibration error, and the
+    number of networks that it is the mean of.
 
     Example:
         >>> arrays = {"reliability_count": [4], "reliability_confidence": [0.5], "reliability_accuracy": [0.4]}
         >>> chart = reliability_chart("reliability", [AnalysedNetwork({"p": 0.0, "seed": 0}, arrays)])
         >>> chart.to_dict()["layer"][1]["encoding"]["color"]["scale"]["domain"]
-        ['ECE 10 %']
+        ['ECE 10 % (n 1)']
     """
     networks = networks_by_name(analyses)
-    errors = [f"ECE {100 * calibration_error(group):.3g} %" for group in networks.values()]
+    errors = [f"ECE {100 * calibration_error(group):.3g} % (n {len(group)})" for group in networks.values()]
     labels = [": ".join(filter(None, [words, error])) for words, error in zip(networks, errors, strict=True)]
     parts = [
         reliability_rows(group).assign(network=label) for label, group in zip(labels, networks.values(), strict=True)

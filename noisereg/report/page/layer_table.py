@@ -38,7 +38,8 @@ def _table(replicas: pd.DataFrame, stem: str) -> dict[str, Any] | None:
         return None
     means = shown_means(paired_means(replicas, layers))
     cells = {name: rows.set_index("metric").to_dict("index") for name, rows in rows_by_name(means).items()}
-    heads = {name: f"{name} (%{_lacking_in_words(cells[name].values())})" for name in networks}
+    most = int(means["n"].max())
+    heads = [f"{name} (%{_fewer_in_words(cells[name].values(), most)})" for name in networks]
     changed = [name for name in networks if any(cell["pairs"] for cell in cells[name].values())]
     body = [
         [
@@ -48,17 +49,28 @@ def _table(replicas: pd.DataFrame, stem: str) -> dict[str, Any] | None:
         ]
         for layer in layers
     ]
-    header = ["layer", *heads.values(), *(f"{name} less p = 0 (points)" for name in changed)]
-    seeds = "one seed" if means["n"].max() == 1 else f"95 % t intervals over {means['n'].max()} seeds"
+    heads += [f"{name} less p = 0 (points{_fewer_pairs_in_words(cells[name].values(), most)})" for name in changed]
+    seeds = "one seed" if most == 1 else f"95 % t intervals over {most} seeds"
     what = label_of(stem.removesuffix("/")).words.removeprefix("active fraction, ")
-    return {"title": f"Active units of each layer, {what} ({seeds})", "header": header, "rows": body, "more": ""}
+    return {
+        "title": f"Active units of each layer, {what} ({seeds})",
+        "header": ["layer", *heads],
+        "rows": body,
+        "more": "",
+    }
 
 
-def _lacking_in_words(cells: Iterable[Mapping[str, Any]]) -> str:
-    """Return of how many replicas the layer is that fewest have a value of, if not all have one."""
+def _fewer_in_words(cells: Iterable[Mapping[str, Any]], most: int) -> str:
+    """Return of how many replicas the layer is that fewest have a value of, if others are of more or some have none."""
     fewest = min(cells, key=lambda cell: cell["n"])
-    lacks = fewest["n"] < fewest["replicas"]
-    return f", {replicas_in_words(fewest['n'], fewest['replicas'])} replicas" if lacks else ""
+    is_of_fewer = fewest["n"] < max(fewest["replicas"], most)
+    return f", {replicas_in_words(fewest['n'], fewest['replicas'])} replicas" if is_of_fewer else ""
+
+
+def _fewer_pairs_in_words(cells: Iterable[Mapping[str, Any]], most: int) -> str:
+    """Return over how many seeds the difference is that fewest have both values of, if others are over more."""
+    pairs = min(cell["pairs"] for cell in cells)
+    return f", {pairs} pairs" if pairs < most else ""
 
 
 def _cell(cell: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -48,6 +48,7 @@ def test_each_arm_has_a_line_in_its_colour_beside_the_diagonal():
     assert panel_data(panel, panel)[0].to_numpy().tolist() == [[0, 0], [1, 1]]
     names = line["encoding"]["color"]["scale"]["domain"]
     assert [name.partition(": ECE ")[0] for name in names] == ["none", "smoothing"]
+    assert [name.rpartition(" % ")[2] for name in names] == ["(n 1)", "(n 2)"]
     assert set(panel_data(panel, panel)[1]["network"]) == set(names)
     assert points["encoding"]["size"]["field"] == "share"
     assert [layer["encoding"]["x"]["scale"]["domain"] for layer in (diagonal, line, points)] == [[0, 1]] * 3

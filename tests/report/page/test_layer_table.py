@@ -45,8 +45,20 @@ def test_a_mean_of_fewer_replicas_than_there_are_says_so():
     rows = arms()
     rows.loc[(rows["arm"] == "smoothing") & (rows["seed"] > 0), "test/active_fraction/relu"] = None
     test, train = layer_tables(rows)
-    assert test["header"][1:3] == ["none (%)", "smoothing (%, 1 of 3 replicas)"]
-    assert train["header"][1:3] == ["none (%)", "smoothing (%)"]
+    assert test["header"][1:] == [
+        *("none (%)", "smoothing (%, 1 of 3 replicas)", "smoothing less p = 0 (points, 1 pairs)"),
+    ]
+    assert train["header"][1:] == ["none (%)", "smoothing (%)", "smoothing less p = 0 (points)"]
+
+
+def test_a_mean_of_fewer_replicas_than_another_says_so():
+    """Of seeds 0 to 2 without noise and 1 to 2 with it."""
+    rows = arms()
+    table = layer_tables(rows[(rows["p"] == 0) | (rows["seed"] > 0)])[0]
+    assert "over 3 seeds" in table["title"]
+    assert table["header"][1:] == [
+        *("none (%)", "smoothing (%, 2 replicas)", "smoothing less p = 0 (points, 2 pairs)"),
+    ]
 
 
 def test_few_layers_or_one_network_have_no_table():
