@@ -23,8 +23,9 @@ _LIVE = ("test/error", "train/error", "train/loss", "test/active_fraction")  # o
 class LoggedBands:
     """Log the mean over the seeds and the ends of its 95 % t interval, for each p and learning rate.
 
-    `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. Of one p and one learning rate the
-    mean is logged as `test/error` too, by which a sweep of such runs is drawn against p; of one replica it is all.
+    `test/error/p=0.2` is the mean, `test/error/p=0.2/low` and `/high` are the ends. Over training they are those of the
+    replicas that still train, whose number is `training/p=0.2` once others have stopped. Of one p and one learning rate
+    the mean is logged as `test/error` too, by which a sweep of such runs is drawn against p; of one replica it is all.
     Where replicas are trained in parts, the main metrics of each are logged as they come, as in
     `test/error/p=0.2/seed=3`, and the means when all are trained.
 
@@ -42,13 +43,14 @@ class LoggedBands:
         self._loggers, self._at_once = list(loggers), at_once or len(replicas) == 1
         self._names = pandas.DataFrame(replicas)
         self._by = [name for name in self._names if name != "seed"]
-        self._is_one_cell = len(self._names[self._by].drop_duplicates()) == 1
+        self._sizes = {values: len(own) for values, own in self._names.groupby(self._by)}
+        self._is_one_cell = len(self._sizes) == 1
 
     def observe(self, measurement: Measurement) -> None:
         """Log what was measured."""
         names = self._names.loc[list(measurement.replicas)].reset_index(drop=True)
         if self._at_once:
-            values = self._bands(names.join(pandas.DataFrame(dict(measurement.values))))
+            values = self._of_a_step(names.join(pandas.DataFrame(dict(measurement.values))))
         else:
             live = measured_as(_LIVE, measurement.values)
             values = {
@@ -69,7 +71,7 @@ class LoggedBands:
         frame = curves.frame()
         if not self._at_once:
             for (step, epoch), measured in frame.groupby(list(PLACE)):
-                self._log(self._bands(measured.drop(columns=list(PLACE))), step=step, epoch=epoch)
+                self._log(self._of_a_step(measured.drop(columns=list(PLACE))), step=step, epoch=epoch)
         table = pandas.DataFrame(rows)
         ends: Mapping[str, Any] = rows[0] if len(rows) == 1 else self._bands(table.select_dtypes("number"))
         summary = {**ends, **self._count_diverged(table)}
@@ -99,6 +101,15 @@ class LoggedBands:
                 self._loggers.remove(logger)
                 text = hide_secrets(" ".join(str(error).split())) or type(error).__name__
                 warnings.warn(f"{logger.key}: {text}; nothing more is logged there", stacklevel=1)
+
+    def _of_a_step(self, replicas: pandas.DataFrame) -> dict[str, float]:
+        """Return means and ends by name, and over how many replicas they are where others of a cell have stopped."""
+        numbers = {}
+        for values, own in replicas.groupby(self._by):
+            if len(own) < self._sizes[values]:
+                place = name_replica(dict(zip(self._by, values, strict=True)), between="/")
+                numbers[f"training/{place}"] = len(own)
+        return {**self._bands(replicas), **numbers}
 
     def _count_diverged(self, table: pandas.DataFrame) -> dict[str, int]:
         """Return how many replicas of each cell diverged and how many there are, by name, if any did."""

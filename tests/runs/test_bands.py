@@ -76,8 +76,10 @@ def test_strengths_that_differ_in_the_eighth_digit_have_names_of_their_own():
     assert row == {"test/error/p=0.12345678": 0.25, "test/error/p=0.12345679": 0.5}
 
 
-def test_replicas_that_have_stopped_are_left_out_of_the_mean():
-    assert logged(grid([0.0, 0.5], [0, 1]), [0.5], measured=[0]) == {"test/error/p=0": 0.5}
+def test_replicas_that_have_stopped_are_left_out_of_the_mean_and_the_others_counted():
+    assert logged(grid([0.0, 0.5], [0, 1]), [0.5], measured=[0]) == {"test/error/p=0": 0.5, "training/p=0": 1}
+    row = logged(grid([0.0, 0.5], [0, 1, 2], lr=0.1), [0.5, 0.5, 0.5, 0.5, 0.5], measured=[0, 1, 2, 3, 5])
+    assert {key: value for key, value in row.items() if key.startswith("training")} == {"training/p=0.5/lr=0.1": 2}
 
 
 def test_replicas_one_after_the_other_are_logged_by_name_and_their_means_at_the_end():
