@@ -78,6 +78,10 @@ CASES = {
         *("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"),
     ],
     "stacked": [*_GRID, "engine=stacked", "seeds=3", "trainer.max_epochs=40", "stopping.extra_epochs=10"],
+    "stacked_by_workers": [
+        *(*_GRID, "engine=stacked", "seeds=4", "trainer.max_epochs=400", "stopping.extra_epochs=200"),
+        *("workers=2", "threads=1"),
+    ],
     "blocked": [*_REPLICAS, "engine=blocked", "trainer.max_epochs=200", "callbacks.sparsity.every_n_epochs=50"],
 }
 
@@ -143,7 +147,8 @@ class Case:
         return program.wait()
 
     def _run(self, folder: str, **environment: str) -> Program:
-        arguments = [*CASES[self.name], *INTERRUPTION, "logger=csv", f"hydra.run.dir={folder}"]
+        own = [] if "workers=2" in CASES[self.name] else INTERRUPTION  # they allow no callback of one's own
+        arguments = [*CASES[self.name], *own, "logger=csv", f"hydra.run.dir={folder}"]
         return Program(*arguments, cwd=self._cwd, PYTHONPATH=str(Path(__file__).parent), **environment)
 
 
