@@ -201,7 +201,7 @@ def _judged(claim: Claim, known: dict[str, Any], tables: Mapping[str, pd.DataFra
         verdict=verdict,
         why=_joined(*(test.why for test in tests), seeds, claim.note * (verdict != "reproduced")),
         p_value=max((test.p_value for test in directions), default=math.nan),
-        beside=describe_confounds(claim, tables),
+        beside=describe_confounds(claim, tables, n=n),
     )
 
 

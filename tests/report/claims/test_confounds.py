@@ -20,7 +20,7 @@ NEURONS = {"id": "F1", "metric": "train/active_neurons", "of": {"p": 0.2}}
 
 
 def beside(replicas=REPLICAS, **claim):
-    return describe_confounds(Claim(**NEURONS | claim), {"replicas": replicas, "curves": CURVES})
+    return describe_confounds(Claim(**NEURONS | claim), {"replicas": replicas, "curves": CURVES}, n=2)
 
 
 @pytest.mark.parametrize("how", ["below", "above", "minus", "over", "similar_to"])
@@ -28,6 +28,16 @@ def test_both_sides_have_the_means_of_their_test_error_training_loss_and_epochs(
     needed = {"minus": {"below": 0}, "over": {"below": 1}, "similar_to": {"margin": 1}}.get(how, {})
     expected = "test error 20 and 41 %; train loss, clean labels 2 and 0.6; epochs 750 and 1000"
     assert beside(**{how: {"p": 0}}, **needed) == expected
+
+
+def test_means_over_other_replicas_than_those_of_the_claim_say_over_how_many():
+    one_lacks = REPLICAS.assign(**{"test/error": [0.40, 0.42, 0.10, None]})
+    assert beside(one_lacks, below={"p": 0}) == (
+        "test error 10 and 41 % (n 1 and 2); train loss, clean labels 2 and 0.6; epochs 750 and 1000"
+    )
+    another = pd.DataFrame({"p": [0.0], "seed": 2, "train/active_neurons": 99.0, "test/error": 0.53, "epochs": 1000})
+    found = beside(pd.concat([REPLICAS, another]), below={"p": 0})  # of which no pair is
+    assert found.startswith("test error 20 and 45 % (n 2 and 3); train loss")
 
 
 def test_a_moment_of_the_training_is_that_of_all_numbers():
