@@ -134,7 +134,8 @@ def comparison_files(compared: Comparison, *, formats: Sequence[str]) -> dict[st
 def comparison_latex(compared: Comparison) -> str:
     """Return groups of runs side by side as a table of LaTeX: a row for each combination of what differs."""
     rows, counts = _rows_of_means(compared.means, compared.keys, compared.metrics, MEAN)
-    caption = f"Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}, over {_range_in_words(counts)} replicas each."
+    rows, over = _with_counts(rows, counts, by=compared.keys, name="replicas")
+    caption = f"Mean $\\pm$ half of the 95 \\% t interval{_of_cut(rows)}{over}."
     return _latex(pd.DataFrame(rows), caption=caption, label="comparison")
 
 
@@ -143,11 +144,10 @@ def differences_latex(compared: Comparison) -> str:
     table = compared.differences_to_the_first
     others = [f"{key} = {in_words(than)}" for key, than in zip(table["key"], table["than"], strict=True)]
     table = table.assign(**{LESS_THE_SAME: others})
-    rows, counts = _rows_of_means(table, [*compared.keys, LESS_THE_SAME], compared.metrics, DIFFERENCE)
-    caption = (
-        f"Mean of the differences seed by seed $\\pm$ half of its 95 \\% t interval{_of_cut(rows)}, over "
-        f"{_range_in_words(counts)} pairs each."
-    )
+    by = [*compared.keys, LESS_THE_SAME]
+    rows, counts = _rows_of_means(table, by, compared.metrics, DIFFERENCE)
+    rows, over = _with_counts(rows, counts, by=by, name="pairs")
+    caption = f"Mean of the differences seed by seed $\\pm$ half of its 95 \\% t interval{_of_cut(rows)}{over}."
     return _latex(pd.DataFrame(rows), caption=caption, label="differences")
 
 
@@ -166,8 +166,14 @@ def _rows_of_means(
     return rows, counts
 
 
-def _range_in_words(counts: Sequence[int]) -> str:
-    return f"{min(counts)}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+def _with_counts(
+    rows: Sequence[Mapping[str, str]], counts: Sequence[int], *, by: Sequence[str], name: str
+) -> tuple[list[dict[str, str]], str]:
+    """Return rows with over how many each is behind its place; where all are over as many, they are for the caption."""
+    if len(set(counts)) == 1:
+        return [{**row} for row in rows], f", over {counts[0]} {name} each"
+    pairs = zip(rows, counts, strict=True)
+    return [{**{key: row[key] for key in by}, name: str(count), **row} for row, count in pairs], ""
 
 
 def means_latex(group: RunGroup) -> str:

@@ -222,3 +222,14 @@ def test_runs_side_by_side_are_a_table_with_their_paired_differences(tmp_path):
     assert f"16 & 21.00 $\\pm$ {half:.2f} \\\\" in found["comparison.tex"].read_text()
     text = found["differences.tex"].read_text()
     assert "16 & model.hidden = 8 & $-$10.00 $\\pm$ 0.00 \\\\" in text and "over 3 pairs each" in text
+
+
+def test_a_row_that_is_over_fewer_replicas_than_others_says_so(tmp_path):
+    for hidden, seeds in ((8, range(3)), (16, range(1, 3)), (24, range(3))):
+        model = {"model": CONFIG["model"] | {"hidden": hidden}}
+        rows = [{"p": 0.2, "seed": seed, "test/error": hidden / 100} for seed in seeds]
+        write_run(tmp_path / "runs" / str(hidden), config=model, replicas=rows)
+    found = export(tmp_path / "runs", "--format", "tex")
+    means, changes = (found[f"{name}.tex"].read_text() for name in ("comparison", "differences"))
+    assert "model.hidden & replicas & test error" in means and "16 & 2 & 16.00" in means and "24 & 3 & 24.00" in means
+    assert "16 & model.hidden = 8 & 2 & 8.00" in changes and "24 & model.hidden = 8 & 3 & 16.00" in changes
