@@ -12,6 +12,8 @@ from noisereg.datasets.split import Split
 from noisereg.errors import require_positive
 from noisereg.rng import Stream
 
+_ROWS_AT_ONCE = 512  # what is made of these stays in a core's cache
+
 
 class Hypercube(InMemory):
     """Points on the surfaces of two cubes, told apart by their size alone.
@@ -63,9 +65,13 @@ class Hypercube(InMemory):
         )
 
     def _draw(self, n: int, data: Stream, label: Stream) -> Split:
-        u = rng.uniform(self.seed, data, 0, torch.arange(n * self.d)).view(n, self.d)
         labels = (rng.uniform(self.seed, label, 0, torch.arange(n)) < 0.5).long()
-        return Split(surface_points(2 * u - 1, 1 - self.eps * (1 - labels.double())).float(), labels)
+        radius = 1 - self.eps * (1 - labels.double())
+        inputs = torch.empty(n, self.d)
+        for part, of_part in zip(inputs.split(_ROWS_AT_ONCE), radius.split(_ROWS_AT_ONCE), strict=True):
+            place = part.storage_offset() + torch.arange(part.numel()).view_as(part)
+            part.copy_(surface_points(2 * rng.uniform(self.seed, data, 0, place) - 1, of_part))
+        return Split(inputs, labels)
 
 
 def surface_points(cube: Float64[Tensor, "n d"], radius: Float64[Tensor, " n"]) -> Float64[Tensor, "n d"]:
