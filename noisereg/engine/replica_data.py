@@ -204,8 +204,20 @@ class ReplicaData(LightningDataModule):
                 inputs, labels = (tensor[group * n : (group + 1) * n] for tensor in _parts(self._all_training()))
                 prepared[name] = Split(inputs, labels)
             else:
-                prepared[name] = Split(*self.rows(data, split)).to(self._device)
+                made = Split(*self.rows(data, split))
+                if split is data.splits[name]:
+                    data.splits[name] = _kept_once(split, made)
+                prepared[name] = made.to(self._device)
         return prepared
+
+
+def _kept_once(split: Split, prepared: Split) -> Split:
+    """Return a split whose inputs are a part of the prepared ones where these begin with them, and it is no more."""
+    inputs = split.inputs.flatten(start_dim=1)
+    beginning = prepared.inputs[:, : inputs.shape[1]]
+    if inputs.dtype != beginning.dtype or not torch.equal(inputs, beginning):
+        return split
+    return Split(beginning.view_as(split.inputs), split.labels)
 
 
 def _parts(split: Split) -> tuple[Tensor, Tensor]:

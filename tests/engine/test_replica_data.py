@@ -185,6 +185,21 @@ def test_many_samples_are_evaluated_in_their_order(monkeypatch):
         assert torch.equal(splits[name].inputs, split.inputs)
 
 
+@pytest.mark.parametrize(("kind", "is_part"), [("gaussian", True), ("images", False), ("transform of its own", False)])
+def test_inputs_that_the_prepared_ones_begin_with_are_kept_once(kind, is_part):
+    make, _ = maker(KINDS[kind][0], **KINDS[kind][1])
+    data = ReplicaData(make, SEEDS, PLAN, prepare=lambda inputs: pad(inputs.flatten(1).float(), (0, 1), value=1.0))
+    (_, splits), *_ = data.groups()
+    ours, alone = data.data_of(0), make(SEEDS[0])
+    kept, prepared = (split.inputs.untyped_storage().data_ptr() for split in (ours.splits["test"], splits["test"]))
+    assert (kept == prepared) == is_part
+    for (label, inputs), (label_alone, inputs_alone) in zip(
+        *([(batch["label"], batch["input"]) for batch in one.eval_loader("test")] for one in (ours, alone)), strict=True
+    ):
+        assert torch.equal(label, label_alone)
+        assert torch.equal(inputs, inputs_alone)
+
+
 @pytest.mark.parametrize("kind", ["images", "augmented images"])
 def test_data_that_are_the_same_for_every_seed_are_kept_once(kind):
     data, calls = replica_data(kind, [5, 6, 7, 6])
