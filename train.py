@@ -1,6 +1,6 @@
 """Train one network, or a sweep of them. What can be chosen: python train.py --help"""
 
-from noisereg.__main__ import main
+from noisereg.__main__ import start
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -8,7 +8,7 @@ from pathlib import Path
 from noisereg import __version__, parsers
 from noisereg.errors import report_interrupt
 
-COMMANDS = {  # with the module whose `main` each is
+COMMANDS = {  # with the module whose `main` each is, of train `start`
     "train": ("noisereg.__main__", "train one network, a grid or a sweep; as python train.py"),
     "report": ("noisereg.report.__main__", "a page, figures and a table of the runs below some folders"),
     "export": ("noisereg.report.export", "figures and tables of runs for a paper: pdf, svg, png, csv, LaTeX"),
@@ -31,10 +31,11 @@ def main() -> int:
     if command in COMMANDS:
         if {"--help", "-h"} & set(sys.argv[2:]) and (parser := getattr(parsers, f"{command}_parser", None)):
             return _print(parser().format_help().rstrip("\n"))
-        module, _ = COMMANDS[command]
+        name, _ = COMMANDS[command]
         sys.argv = [_name_of(command), *sys.argv[2:]]
         try:
-            return import_module(module).main() or 0
+            module = import_module(name)
+            return (module.start if command == "train" else module.main)() or 0
         except KeyboardInterrupt:  # also while the libraries are loaded, which takes seconds
             return report_interrupt()
     if command == "--version":

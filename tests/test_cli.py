@@ -132,7 +132,7 @@ def test_further_processes_of_a_training_are_started_by_its_script(tmp_path, mon
     link = tmp_path / "noisereg"  # as pipx makes them
     link.symlink_to(scripts[0])
     started = []
-    monkeypatch.setattr("noisereg.__main__.main", lambda: started.append(list(sys.argv)))
+    monkeypatch.setattr("noisereg.__main__.start", lambda: started.append(list(sys.argv)))
     monkeypatch.setattr(sys, "argv", [str(link), "train", "trainer=ddp"])
     assert main() == 0
     assert started == [[str(scripts[1]), "trainer=ddp"]]  # Lightning starts each process with these

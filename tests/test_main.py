@@ -1,5 +1,9 @@
 import gc
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -32,3 +36,32 @@ def test_a_run_says_first_what_the_file_of_the_project_trusts(tmp_path, monkeypa
     monkeypatch.setattr("noisereg.__main__._start_checked", lambda found: print("started"))
     main()
     assert capsys.readouterr().out.splitlines() == ["trust=[mypkg] stands in noisereg.toml", "started"]
+
+
+@pytest.mark.parametrize(("end", "code", "is_taken_down"), [("", 0, False), ("sys.exit(3)", 3, True)])
+def test_a_whole_program_does_what_is_registered_for_its_end_and_takes_nothing_down(end, code, is_taken_down, tmp_path):
+    script = f"""
+import atexit, logging, sys
+from logging.handlers import MemoryHandler
+from noisereg import __main__ as program
+
+class Library:
+    def __del__(self):
+        print("taken down", flush=True)
+
+def work(found):
+    atexit.register(print, "registered")
+    logging.getLogger().addHandler(MemoryHandler(9, target=logging.StreamHandler(sys.stdout)))
+    logging.getLogger().warning("logged")
+    {end}
+
+library, program._start_checked = Library(), work
+sys.argv[1:] = []
+program.start()
+"""
+    around = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=around, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout.splitlines() == ["registered", "logged", *(["taken down"] * is_taken_down)]
