@@ -17,7 +17,7 @@ from noisereg.parsers import EXPORTED, export_parser
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of
 from noisereg.report.figures.paper import IMAGES, Form, paper_parts, paper_specification, width_of
-from noisereg.report.groups.comparison import Comparison
+from noisereg.report.groups.comparison import Comparison, setting_in_words
 from noisereg.report.groups.reading import compute_or_explain, find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import claim_cells, replicas_in_words
@@ -142,7 +142,7 @@ def comparison_latex(compared: Comparison) -> str:
 def differences_latex(compared: Comparison) -> str:
     """Return paired differences to the first value of each key as a table of LaTeX."""
     table = compared.differences_to_the_first
-    others = [f"{key} = {in_words(than)}" for key, than in zip(table["key"], table["than"], strict=True)]
+    others = [f"{key} = {setting_in_words(than)}" for key, than in zip(table["key"], table["than"], strict=True)]
     table = table.assign(**{LESS_THE_SAME: others})
     by = [*compared.keys, LESS_THE_SAME]
     rows, counts = _rows_of_means(table, by, compared.metrics, DIFFERENCE)
@@ -160,7 +160,7 @@ def _rows_of_means(
     for place, part in table.groupby(list(by), dropna=False, sort=False):
         n, cells = cells_of_metrics(part, shown, names)
         means = [cell.replace("-", "$-$").replace("±", " $\\pm$ ") or "--" for cell in cells]
-        own = {key: _escape(in_words(value)) for key, value in zip(by, place, strict=True)}
+        own = {key: _escape(setting_in_words(value)) for key, value in zip(by, place, strict=True)}
         rows.append(own | {label_of(name).title: mean for name, mean in zip(shown, means, strict=True)})
         counts.append(n)
     return rows, counts

@@ -22,7 +22,7 @@ from noisereg.report.figures.panel import Kind, PanelSpec
 from noisereg.report.figures.panel_values import WITHOUT_CURVES, evenly_spaced, panel_means
 from noisereg.report.figures.paper import IMAGES, Form, paper_specification, width_of
 from noisereg.report.figures.usual import panel_of
-from noisereg.report.groups.comparison import Comparison, varies_within
+from noisereg.report.groups.comparison import ABSENT, Comparison, setting_in_words, varies_within
 from noisereg.report.groups.reading import find_finished
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
@@ -226,15 +226,15 @@ def _chosen(compared: Comparison, frame: pd.DataFrame, where: Sequence[str]) -> 
         if kept.empty and not frame.empty:
             kinds = column.drop_duplicates()
             kinds = kinds.sort_values() if pd.api.types.is_numeric_dtype(kinds) else kinds
-            there = ", ".join(map(in_words, kinds[:10]))
+            there = ", ".join(map(setting_in_words, kinds[:10]))
             raise ValueError(f"--where {line}: no replica has this; there are {there}")
         frame = kept
     return frame
 
 
 def _is_meant(found: Any, value: str) -> bool:
-    if isinstance(found, str):
-        return found == value
+    if isinstance(found, str) or value == ABSENT:
+        return setting_in_words(found) == value
     try:
         return math.isclose(float(found), float(value), rel_tol=1e-9)
     except ValueError:
@@ -264,7 +264,7 @@ def _check_alone(compared: Comparison, rows: pd.DataFrame, cells: Sequence[pd.Se
     if also:
         raise ValueError(
             f"a mean would be over replicas that differ in {', '.join(also)} too: name them in --by, or choose one "
-            f"value: --where {also[0]}={in_words(compared.column(also[0], rows).iloc[0])}"
+            f"value: --where {also[0]}={setting_in_words(compared.column(also[0], rows).iloc[0])}"
         )
 
 
@@ -286,7 +286,8 @@ def _for_panels(compared: Comparison, frame: pd.DataFrame, *, x: str, by: Sequen
 def _line_words(key: str, values: pd.Series) -> list[str]:
     """Return the values of a setting as words for a line; a number has its key in front."""
     is_number = pd.api.types.is_numeric_dtype(values)
-    return [f"{key} = {in_words(value)}" if is_number else str(value) for value in values]
+    words = map(setting_in_words, values)
+    return [f"no {key}" if text == ABSENT else f"{key} = {text}" if is_number else text for text in words]
 
 
 def _listed(compared: Comparison) -> str:

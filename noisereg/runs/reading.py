@@ -303,7 +303,8 @@ def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
         1  0.2
     """
     filled = [table for table in tables if not table.empty]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(_INDEX))
+    # Of tables with unlike columns it makes a piece for each column, and pandas warns of what is added to many pieces.
+    return pd.concat(filled, ignore_index=True).copy() if filled else pd.DataFrame(columns=list(_INDEX))
 
 
 def _records(place: Path) -> Sequence[Path]:

@@ -176,3 +176,21 @@ def test_a_bar_stands_where_its_value_is():
     assert bar(5, 5, 5, within=(5, 5), width=3) == "o  "
     assert bar(1e308, 1e308, 1e308, within=(-1e308, 1e308), width=3) == "   "
     assert bar(1, 0.5, 1, within=(0, 1), width=5) == "  |-o"
+
+
+def test_a_setting_that_some_runs_do_not_have_is_named_absent(tmp_path, capsys):
+    """A run with a callback beside one without, and a model of no width beside one with: no line is without words."""
+    base = {"noise": CONFIG["noise"] | {"p": 0.2}}
+    own = {"callbacks": {"own": {"_target_": "mypkg.Own"}}}
+    other = {"model": {"_target_": "mypkg.Deep"}}
+    for name, config in {"a": {}, "b": own, "c": other}.items():
+        write_run(
+            tmp_path / name, config=base | config, replicas=[{"p": 0.2, "seed": s, "test/error": 0.5} for s in SEEDS]
+        )
+    lines = means(tmp_path, x="model", by=["model.hidden", "callbacks.own"])["arm"]
+    absent = "no callbacks.own"
+    assert {*lines} == {f"model.hidden = 240, {absent}", "model.hidden = 240, Own", f"no model.hidden, {absent}"}
+    assert main([str(tmp_path), "--x", "model", "--where", "model.hidden=8"]) == 2
+    assert "--where model.hidden=8: no replica has this; there are 240, absent" in capsys.readouterr().err
+    assert means(tmp_path, x="model", where=["callbacks.own=absent"])["x"].tolist() == ["TwoLayer", "Deep"]
+    assert len(means(tmp_path, x="test/error", where=["model.hidden=absent"])) == len(SEEDS)

@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from runs.run_folders import CONFIG, write_run
 
@@ -204,6 +205,12 @@ def test_fires_that_cannot_be_read_are_an_error_and_run_no_code(tmp_path):
 
 def test_tables_without_rows_leave_no_trace():
     assert list(join_tables([])) == ["step", "epoch", "p", "seed"]
+
+
+def test_a_column_can_be_added_to_joined_tables_of_many_unlike_columns_without_a_warning():
+    """pandas warns of one that is added to a table of more than a hundred pieces."""
+    tables = [pd.DataFrame({f"norm/layer{number}": [1.0], f"x{number}": ["a"]}) for number in range(120)]
+    assert len(join_tables(tables).assign(arm="a")) == 120
 
 
 def test_what_networks_left_is_that_of_the_run_or_of_its_arm_by_the_numbers_of_the_replicas(tmp_path):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from noisereg.config.check import suggest_name
 from noisereg.config.sections import is_below, model_name
+from noisereg.labels import in_words
 from noisereg.report.groups.run_group import RunGroup, learning_rate_of
 from noisereg.runs.reading import join_tables
 from noisereg.statistics import cell_means, paired_differences
@@ -19,6 +20,7 @@ _P = "noise.p"
 _OF_A_REPLICA = {"p": _P, "lr": "optimizer.lr", "arm": "arm"}  # columns of records, by the names that users type
 _PARTS = ("model", "dataset", "noise", "loss", "optimizer", "scheduler")  # what differs in these is named first
 _TARGET = "._target_"
+ABSENT = "absent"  # in place of the value of a setting that a group does not have
 _HOW_OFTEN = ("every_n_epochs", "every_n_train_steps", "check_val_every_n_epoch")  # a network does not hang on it
 
 
@@ -205,6 +207,16 @@ def varies_within(values: pd.Series, cells: Sequence[pd.Series]) -> bool:
     return bool(max(kinds, default=0) > 1)
 
 
+def setting_in_words(value: Any) -> str:
+    """Return the value of a setting in words, also of one that a group does not have.
+
+    Example:
+        >>> setting_in_words(240.0), setting_in_words(float("nan"))
+        ('240', 'absent')
+    """
+    return ABSENT if value != value else in_words(value)
+
+
 def _in_words(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings in which the target of a part stands as the name of what it builds, under the part's own name."""
     found: dict[str, Any] = {}
@@ -221,8 +233,8 @@ def _in_words(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_one_kind(values: Sequence[Any]) -> list[Any]:
-    """Return values as numbers if all that are there are, and else as texts; one that is not there is nan or empty."""
+    """Return values as numbers if all that are there are, and else as texts; one that is not there is nan or a word."""
     given = [value for value in values if value is not None]
     if given and all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
         return [float("nan") if value is None else value for value in values]
-    return ["" if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+    return [ABSENT if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from noisereg.labels import INTERVAL, in_words, label_of
-from noisereg.report.groups.comparison import Comparison
+from noisereg.labels import INTERVAL, label_of
+from noisereg.report.groups.comparison import Comparison, setting_in_words
 from noisereg.report.groups.reading import read_groups
 from noisereg.report.groups.run_group import RunGroup
 from noisereg.report.page.cells import replicas_in_words
@@ -78,17 +78,17 @@ def comparison_table(compared: Comparison) -> Table:
     shown = [metric for metric in summary_metrics(compared.metrics) if metric != WITHOUT_ROOM]
     changes = changes[changes["metric"].isin(shown)]
     of_cell: dict[tuple[str, ...], list[int]] = {}
-    for number, words in enumerate(zip(*(changes[key].map(in_words) for key in keys), strict=True)):
+    for number, words in enumerate(zip(*(changes[key].map(setting_in_words) for key in keys), strict=True)):
         of_cell.setdefault(words, []).append(number)
     lines: list[list[str]] = []
     for cell, own in means.groupby(keys, dropna=False, sort=False):
         n, cells = cells_of_metrics(own, shown, MEAN)
-        place = [in_words(value) for value in cell]
+        place = [setting_in_words(value) for value in cell]
         lines.append([*place, replicas_in_words(n, int(own["replicas"].iloc[0])), *cells])
         less_others = changes.iloc[of_cell.get(tuple(place), [])]
         for (key, than), part in less_others.groupby(["key", "than"], sort=False):
             pairs, cells = cells_of_metrics(part, shown, DIFFERENCE)
-            less = [f"{LESS} {in_words(than)}" if name == key else "" for name in keys]
+            less = [f"{LESS} {setting_in_words(than)}" if name == key else "" for name in keys]
             lines.append([*less, f"{pairs} pairs", *cells])
         if len(lines) > _MOST_LINES:
             break
@@ -110,7 +110,7 @@ def comparison_cells(compared: Comparison) -> dict[str, Any]:
     """Return the means as a table of the page: a row for each metric and combination."""
 
     def row_of(row: Mapping[str, Any]) -> list[str]:
-        place = [in_words(row[key]) for key in compared.keys]
+        place = [setting_in_words(row[key]) for key in compared.keys]
         return [*place, *with_interval(row, MEAN), replicas_in_words(row["n"], row["replicas"])]
 
     header = [*compared.keys, "mean", "95 % interval", "n"]
@@ -121,7 +121,10 @@ def difference_cells(compared: Comparison) -> dict[str, Any]:
     """Return the paired differences to the first values as a table of the page."""
 
     def row_of(row: Mapping[str, Any]) -> list[str]:
-        place = [*(in_words(row[key]) for key in compared.keys), f"{row['key']} = {in_words(row['than'])}"]
+        place = [
+            *(setting_in_words(row[key]) for key in compared.keys),
+            f"{row['key']} = {setting_in_words(row['than'])}",
+        ]
         return [*place, *with_interval(row, DIFFERENCE), f"{row['pairs']:,}"]
 
     header = [*compared.keys, LESS_THE_SAME, "difference", "95 % interval", "pairs"]
