@@ -57,6 +57,7 @@ _SETTINGS = {
     formula: {*signature(formula).parameters} - {"params", "lr", "foreach", "fused"} for formula in (sgd, adam)
 }
 _LANES = 16  # of torch's kernels for CPUs, at most: some of them round entries beyond a multiple of it otherwise
+_SUMMED = 64  # entries that its kernels for CPUs sum side by side, at most: four vectors of 16; others are left over
 _CHANNELS = 4  # of the inputs, in two or more convolutions at once: with fewer than 8 in all, another kernel is taken
 _RECORD_AT = 200  # steps: recording one takes about as long as so many
 
@@ -482,7 +483,7 @@ def _stack(models: Sequence[nn.Module]) -> nn.Module:
     for module in networks.modules():
         if type(module) in _BATCH_NORM and module.momentum is None and module.track_running_stats:
             module.forward = partial(_average_batch_norm, module)
-        if type(module) in _BATCH_NORM and cast(int, module.num_features) % _LANES:
+        if type(module) in _BATCH_NORM and cast(int, module.num_features) % _SUMMED:
             module.forward = partial(_normalize_by_channel, module.forward)
         if type(module) in _CONVOLVE and _is_of_few_channels(module):
             module.forward = partial(_convolve, module)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from noisereg.files.atomic import write_atomically
-from noisereg.labels import in_words, label_of
+from noisereg.labels import label_of
 from noisereg.parsers import EXPORTED, export_parser
 from noisereg.report.figures.figure import figure_of
 from noisereg.report.figures.files import specification_of

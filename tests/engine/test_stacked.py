@@ -157,6 +157,7 @@ _OF_ANY_NUMBER = {
     "mlp": (partial(MLP, (13,), 3, hidden=[37, 5]), (13,)),
     "convolutions": (_convolutions, (1, 12, 12)),
     "batch norm of vectors": (partial(MLP, (13,), 3, hidden=[37, 5], batch_norm=True), (13,)),
+    "batch norm of 16 and 48": (partial(MLP, (13,), 3, hidden=[48, 16], batch_norm=True), (13,)),
     "colours": (_colours, (3, 7, 7)),
 }
 _MAKES = [

@@ -214,7 +214,7 @@ def setting_in_words(value: Any) -> str:
         >>> setting_in_words(240.0), setting_in_words(float("nan"))
         ('240', 'absent')
     """
-    return ABSENT if value != value else in_words(value)
+    return ABSENT if pd.isna(value) else in_words(value)
 
 
 def _in_words(settings: Mapping[str, Any]) -> dict[str, Any]:
