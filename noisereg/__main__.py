@@ -71,6 +71,10 @@ def _exit_when_done() -> None:
     """End the process, as the last that is to be done at its end, if the program has come to its own end."""
     if _start.is_done:
         logging.shutdown()  # that alone was registered before
+        for left_open in gc.get_objects():
+            if type(left_open) in (io.TextIOWrapper, io.BufferedWriter):  # a file of a user's own, say
+                with suppress(OSError, ValueError):
+                    left_open.flush()
         _exit_at_once(0)
 
 

@@ -53,6 +53,9 @@ def work(found):
     atexit.register(print, "registered")
     logging.getLogger().addHandler(MemoryHandler(9, target=logging.StreamHandler(sys.stdout)))
     logging.getLogger().warning("logged")
+    library.files = [open("text", "w"), open("bytes", "wb")]
+    library.files[0].write("kept")
+    library.files[1].write(b"kept")
     {end}
 
 library, program._start_checked = Library(), work
@@ -65,3 +68,4 @@ program.start()
     )
     assert done.returncode == code, done.stderr
     assert done.stdout.splitlines() == ["registered", "logged", *(["taken down"] * is_taken_down)]
+    assert [(tmp_path / name).read_text() for name in ("text", "bytes")] == ["kept"] * 2  # though never closed
