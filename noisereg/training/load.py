@@ -19,7 +19,7 @@ from noisereg.config.same_run import LABEL_FILE, Fingerprint, recorded_fingerpri
 from noisereg.datasets import InMemory
 from noisereg.engine.stack import Stack
 from noisereg.errors import ConfigError
-from noisereg.labels import name_replica
+from noisereg.labels import DIVERGED, name_replica
 from noisereg.noise import FileLabels
 from noisereg.runs.checkpoints import find_checkpoint
 from noisereg.runs.reading import Run, find_runs
@@ -73,10 +73,14 @@ class TrainedRun:
             **which: p, seed or lr, as far as they are needed to name one replica.
 
         Raises:
-            ValueError: if they name none or several.
+            ValueError: if they name none or several, or one that diverged: what is left of it is from before its end.
             ConfigError: if its checkpoint is missing, broken or of another run, or the data are others by now.
         """
         number, replica = self._find(which)
+        end = next((row.get("ended_by") for row in self.run.rows[number : number + 1]), None)
+        if end in DIVERGED:
+            name = name_replica(self.replica_names[number])
+            raise ValueError(f"{name} diverged ({end}) and has no network; `ended_by` says which replicas did")
         data = self._data(replica["seed"])
         shape, classes = data.input_shape, data.num_classes
         model = build_model(self.settings, replica["seed"], input_shape=shape, num_classes=classes)

@@ -60,6 +60,25 @@ def error_of(network, batches):
     return torch.cat(wrong).mean().item()
 
 
+@pytest.mark.parametrize("engine", [["single", *MLP], ["blocked", "model.hidden=8"]], ids=lambda words: words[0])
+def test_a_replica_that_diverged_has_no_network(engine, tmp_path):
+    """Under `single` the last checkpoint is from before its weights were touched, and would pass for a result."""
+    start(
+        tmp_path,
+        *SMALL,
+        "seeds=1",
+        "noise.p=0",
+        "optimizer.lr=[0.01,1e30]",
+        "loss=hinge",
+        f"engine={engine[0]}",
+        *engine[1:],
+    )
+    run = noisereg.load(tmp_path)
+    with pytest.raises(ValueError, match=r"p=0 seed=3 lr=1e\+30 diverged \(non-finite \w+\) and has no network"):
+        run.network(lr=1e30)
+    assert run.network(lr=0.01)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
