@@ -141,7 +141,7 @@ class Training(ABC):
 
     def headlines(self) -> list[str]:
         """Describe in a few lines what is about to be trained."""
-        settings, rule = self.settings, self.rules[0]
+        settings, rule = self.settings, min(self.rules, key=lambda rule: rule.p)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.data.splits.items())
         model, loss = model_name(settings["model"]), target_name(settings["loss"])
         rates = dict.fromkeys(f"{rule.effective_rate(self.data.num_classes):g}" for rule in self.rules)
@@ -230,5 +230,7 @@ def describe(rule: Rule) -> str:
     """
     if isinstance(rule, NoNoise):
         return "none"
+    if isinstance(rule, FileLabels) and rule.p == 1:  # nothing is left to be drawn
+        return f"{type(rule).__name__}, as in the file,"
     mode = "in expectation" if rule.expected else "drawn once a sample" if rule.frozen else "drawn anew each time"
     return f"{type(rule).__name__}, {mode},"

@@ -7,7 +7,7 @@ from rich.console import Console
 from noisereg.config.composing import compose_settings
 from noisereg.config.plan import Plan
 from noisereg.engine.measurement import Measurement
-from noisereg.noise import Flip, Resample
+from noisereg.noise import FileLabels, Flip, Resample
 from noisereg.training.analysis import Analysis
 from noisereg.training.build import build_data
 from noisereg.training.training import Training, describe, save_arrays
@@ -48,6 +48,8 @@ def test_a_validation_split_is_told_with_the_others(tmp_path):
 
 def test_the_mode_of_a_rule_is_told():
     assert describe(Resample(p=0.1, frozen=True)) == "Resample, drawn once a sample,"
+    assert describe(FileLabels(p=1.0, path="labels.csv")) == "FileLabels, as in the file,"
+    assert describe(FileLabels(p=0.5, path="labels.csv")) == "FileLabels, drawn anew each time,"
     assert describe(Flip(p=0.1, expected=True)) == "Flip, in expectation,"
 
 
