@@ -30,7 +30,6 @@ ALL = pytest.mark.slow
         ),
         ("stacked", [("save 3", SIGKILL)]),
         pytest.param("stacked", [("epoch 1", SIGTERM), ("epoch 2", SIGINT)], marks=ALL),
-        pytest.param("stacked_by_workers", [(0.5, SIGTERM), (0.5, SIGKILL), (0.4, SIGKILL)], marks=ALL),
         pytest.param("blocked", [("epoch 1", SIGUSR1), ("epoch 2", SIGKILL)], marks=ALL),
     ],
 )
