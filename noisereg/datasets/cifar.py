@@ -103,14 +103,15 @@ class Cifar10(Images):
         Raises:
             DatasetError: if a file cannot be read.
         """
-        found: dict[str, Any] = {}
+        return {"name": self.title, **self._of_files}
+
+    @cached_property
+    def _of_files(self) -> dict[str, Any]:  # to look at 60,000 files takes more than a second
         if self.holds(self.files):
-            pass  # `read_batch` compares them
-        elif self.holds(self.tree):
-            found = fingerprint_images(self.tree, [file.place for file in list_tree_files(self.tree)])
-        elif self.holds(self.archive):
-            found = fingerprint_images(self.root, [self.archive.name])
-        return {"name": self.title, **found}
+            return {}  # `read_batch` compares them
+        if self.holds(self.tree):
+            return fingerprint_images(self.tree, [file.place for file in list_tree_files(self.tree)])
+        return fingerprint_images(self.root, [self.archive.name]) if self.holds(self.archive) else {}
 
     def training_names(self) -> list[str] | None:
         """Return class/file of each training image of a tree or archive; the original files name none."""
