@@ -21,7 +21,6 @@ from noisereg.engine.classifier import Classifier
 from noisereg.losses import CrossEntropy
 from noisereg.models import ResNet
 from noisereg.noise import Resample
-from noisereg.training.freed_memory import keep_freed_memory
 
 WARM_UP = 3  # steps
 _SGD: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
@@ -104,8 +103,7 @@ class Training:
         """Return the seconds of an image."""
         clock = Clock(skip=WARM_UP)
         length = {"max_steps": WARM_UP + self.steps, "precision": self.precision}
-        with keep_freed_memory():
-            quiet_trainer(clock, LabelCorruption(Resample(p=0.1)), **length).fit(self.module, self.data)
+        quiet_trainer(clock, LabelCorruption(Resample(p=0.1)), **length).fit(self.module, self.data)
         self.warm_up = self.warm_up or clock.warm_up
         return clock.seconds / (self.steps * self.data.batch_size)
 
@@ -129,6 +127,5 @@ def evaluate(training: Training, *, counted: bool) -> float:
     clock, data = EvaluationClock(), training.data
     callbacks = [clock, *([SparsityMonitor()] if counted else [])]
     options = {"precision": training.precision, "limit_val_batches": 1.0, "inference_mode": False}
-    with keep_freed_memory():
-        quiet_trainer(*callbacks, **options).validate(training.module, data, verbose=False)
+    quiet_trainer(*callbacks, **options).validate(training.module, data, verbose=False)
     return clock.seconds / sum(len(data.eval_samples(split)) for split in data.eval_splits)

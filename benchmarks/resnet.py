@@ -5,8 +5,7 @@
 Each number of threads has a process of its own. There every round times all rows, one after the other, and each ratio
 is taken within a round, so that a machine that slows down slows both sides of it. A first round warms up and is
 dropped. The plain loop is what a published script does: float32, torchvision's transforms of PIL images one by one, a
-DataLoader, SGD, and the loss and the accuracy of each batch brought back as numbers. The network is the same. It takes
-its turns in another process, as ours keeps the memory that a step frees.
+DataLoader, SGD, and the loss and the accuracy of each batch brought back as numbers. The network is the same.
 """
 
 import argparse
@@ -27,7 +26,6 @@ from rich.table import Table
 from benchmarks.image_training import WARM_UP, PlainLoop, Training, evaluate
 from benchmarks.pipeline import RandomImages
 from benchmarks.rows import (
-    Apart,
     Row,
     describe_machine,
     lay_out,
@@ -71,7 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ours = {OURS: recipe(), **({COMPILED: recipe(compile=True)} if options.compile else {})}
     ours[PLAINER] = Training(data, steps=options.steps, precision=FLOAT32)
     goals = FLOAT32_GOALS if precision.name == FLOAT32 else GOALS
-    rows = {PLAIN: Row(Apart(partial(_plain_loop, options)))}
+    rows = {PLAIN: Row(PlainLoop(data, steps=options.steps, workers=options.workers))}
     rows |= {name: Row(training, PLAIN, goals.get(name)) for name, training in ours.items()}
     rows |= {name: Row(partial(evaluate, ours[OURS], counted=name == COUNTED)) for name in (EVALUATION, COUNTED)}
     told = {name: row._replace(run=partial(_tell, name, row.run, threads=options.alone)) for name, row in rows.items()}
@@ -149,12 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"\n{LEGEND}")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "every_n_epochs": every, "threads": found}, indent=1))
-
-
-def _plain_loop(options: argparse.Namespace) -> PlainLoop:
-    torch.set_num_threads(options.alone)
-    torch.set_num_interop_threads(options.alone)
-    return PlainLoop(_data(options), steps=options.steps, workers=options.workers)
 
 
 def _tell(name: str, measured: Callable[[], float], *, threads: int) -> float:

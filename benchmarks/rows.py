@@ -8,10 +8,8 @@ import sys
 import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -21,8 +19,6 @@ from rich import box
 from rich.table import Column, Table
 
 from noisereg.runs.environment import describe_environment
-
-_made: list[Callable[[], float]] = []  # what a process of `Apart` times
 
 
 class Row(NamedTuple):
@@ -128,29 +124,6 @@ def run_apart(program: str, arguments: Sequence[str]) -> Any:
         path = Path(folder) / "found.json"
         subprocess.run([sys.executable, program, *arguments, "--json", path], check=True)
         return json.loads(path.read_text())
-
-
-class Apart:
-    """A row that a process of its own times: what other rows change in theirs, such as malloc's settings, is not in it.
-
-    Args:
-        make: makes there what returns the seconds.
-    """
-
-    def __init__(self, make: Callable[[], Callable[[], float]]) -> None:
-        self._process = ProcessPoolExecutor(1, get_context("spawn"), initializer=_make, initargs=(make,))
-
-    def __call__(self) -> float:
-        """Time it once."""
-        return self._process.submit(_run).result()
-
-
-def _make(make: Callable[[], Callable[[], float]]) -> None:
-    _made.append(make())
-
-
-def _run() -> float:
-    return _made[-1]()
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from noisereg.config.time_limit import run_within
 from noisereg.config.trust_file import TRUST_FILE, with_project_trust
 from noisereg.errors import ConfigError
 from noisereg.files.lock import released
+from noisereg.memory import share_one_heap
 from noisereg.terminal import guard_logs, guard_output, open_console, silence_output
 
 QUIET = "--quiet"
@@ -204,6 +205,7 @@ def _load_run() -> Callable[[DictConfig], Any]:
     if console.is_terminal and os.environ.get("LOCAL_RANK", "0") == "0":
         console.print("loading torch and Lightning ...")
     gc.disable()
+    share_one_heap()  # before libraries start threads
     from noisereg.training.libraries import load_lightning  # noqa: PLC0415 - loads torch
 
     load_lightning()

@@ -15,6 +15,7 @@ PACKAGE = Path(noisereg.__file__).parent
 ORDER = (
     "rng",
     "errors",
+    "memory",
     "secrets",
     "terminal",
     "parsers",

@@ -1,7 +1,6 @@
 """The training of one replica by Lightning's own loop, and of the parts of a run one after the other."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,7 +41,6 @@ from noisereg.training.build import (
     build_scheduler,
     convert_weights,
 )
-from noisereg.training.freed_memory import keep_freed_memory
 from noisereg.training.monitors import MonitorCheck
 from noisereg.training.spread import ALONE, Spread
 from noisereg.training.training import Place, Training, build_same_data, save_arrays
@@ -112,13 +110,12 @@ class OneNetwork(Training):
 
     def train(self) -> None:
         """Evaluate at the start, train, and evaluate at the end if the last epoch did not."""
-        with keep_freed_memory() if self.device.type == "cpu" else nullcontext():
-            if self.start is None:
-                with as_data_config_error(self.data):  # a callback may not fit the data
-                    self.trainer.validate(self.module, self.data, verbose=False)
-            self.trainer.fit(self.module, self.data, ckpt_path=self.start, weights_only=True)
-            if not self.curves.has_last("test/error"):
+        if self.start is None:
+            with as_data_config_error(self.data):  # a callback may not fit the data
                 self.trainer.validate(self.module, self.data, verbose=False)
+        self.trainer.fit(self.module, self.data, ckpt_path=self.start, weights_only=True)
+        if not self.curves.has_last("test/error"):
+            self.trainer.validate(self.module, self.data, verbose=False)
         self.trainer.save_checkpoint(self._checkpoints / "last.ckpt")
 
     def finish(self) -> list[dict[str, Any]]:
