@@ -2,11 +2,8 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 _CONSTANT = 1e-6  # spread of a unit over its mean, below which it is rounding
@@ -135,6 +132,11 @@ def first_of_groups(correlation: Float[Tensor, "units units"], threshold: float 
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold must be in [0, 1), got {threshold}")
-    linked = csr_array((correlation > threshold).triu(diagonal=1).cpu().numpy())
-    groups = connected_components(linked, directed=False)[1]
-    return torch.from_numpy(np.unique(groups, return_index=True)[1]).sort().values.to(correlation.device)
+    one, other = (correlation > threshold).triu(diagonal=1).nonzero(as_tuple=True)
+    first = torch.arange(len(correlation), device=correlation.device)
+    while True:  # each unit takes over the first one that a unit linked to it knows, and then what that one knows
+        earlier = first.scatter_reduce(0, other, first[one], "amin").scatter_reduce(0, one, first[other], "amin")
+        earlier = earlier[earlier]
+        if torch.equal(earlier, first):
+            return first.unique()
+        first = earlier

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from noisereg.metrics import UnitCorrelation, first_of_groups
 
@@ -102,6 +104,23 @@ def test_groups_are_those_of_a_search_by_hand():
         firsts.append(first)
     assert 5 < len(firsts) < 35
     assert first_of_groups(correlation, threshold).tolist() == firsts
+
+
+@pytest.mark.parametrize("size", [1, 7, 1500, 3000])
+@pytest.mark.parametrize("shape", ["chains", "chance"])
+def test_groups_are_the_connected_components_of_scipy(size, shape):
+    generator = torch.Generator().manual_seed(size)
+    if shape == "chains":  # of some hundred units each, in any order
+        order = torch.randperm(size, generator=generator)
+        ends = torch.stack([order[:-1], order[1:]])[:, torch.arange(size - 1) % 400 > 0]
+    else:
+        ends = torch.randint(size, (2, size // 2), generator=generator)
+    correlation = torch.zeros(size, size)
+    correlation[ends[0], ends[1]] = correlation[ends[1], ends[0]] = 1
+    number, groups = connected_components(csr_array(correlation.numpy()), directed=False)
+    firsts = np.unique(groups, return_index=True)[1]
+    assert len(firsts) == number
+    assert first_of_groups(correlation).tolist() == sorted(firsts)
 
 
 def test_a_chain_is_one_group_and_the_threshold_is_not_above_itself():
