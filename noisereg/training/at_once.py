@@ -24,7 +24,6 @@ from noisereg.engine.replicas import Replicas
 from noisereg.engine.two_layer import TwoLayerEngine
 from noisereg.errors import ConfigError
 from noisereg.labels import name_replica
-from noisereg.memory import return_freed_memory
 from noisereg.runs.checkpoints import AtomicCheckpointIO
 from noisereg.runs.lightning_logger import ObserverLogger
 from noisereg.runs.progress import RunDisplay, RunProgress
@@ -155,7 +154,6 @@ class AllAtOnce(Training):
         """Train, with a measurement at the start and one after each stretch."""
         self.trainer.fit(self.module, self.fit_data, ckpt_path=self.start, weights_only=True)
         self.trainer.save_checkpoint(self.folder / "checkpoints" / "last.ckpt")
-        return_freed_memory()
 
     def finish(self) -> list[dict[str, Any]]:
         """Analyse each network, as many at a time as there are threads."""
@@ -173,9 +171,7 @@ class AllAtOnce(Training):
             return Analysis()
         own = deepcopy(model)
         self._engine.copy_to(own, number)
-        analysis = analyse(own, self.fit_data.data_of(number), device=self.device)
-        return_freed_memory()
-        return analysis
+        return analyse(own, self.fit_data.data_of(number), device=self.device)
 
 
 def _sizes(data: InMemory) -> str:
