@@ -60,6 +60,14 @@ class Cifar10(Images):
         augment: see `Images`.
         common: see `InMemory`; here `batch_size` is 128 and `train_eval_size` 10,000 unless given.
 
+    Raises:
+        DatasetError: from `setup`, if none of the three is there, or what is there is not whole.
+
+    Example:
+        >>> data = Cifar10("data", train_size=1000)  # setup reads, and prepare_data downloads
+        >>> data.input_shape, data.num_classes, data.batch_size
+        ((3, 32, 32), 10, 128)
+
     Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
 

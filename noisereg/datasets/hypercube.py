@@ -28,6 +28,9 @@ class Hypercube(InMemory):
         test_size: test samples.
         common: see `InMemory`.
 
+    Raises:
+        ValueError: if eps is not in (0, 1), or a number is below 1.
+
     Example:
         >>> data = Hypercube(d=5, train_size=8)
         >>> data.setup()

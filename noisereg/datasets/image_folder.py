@@ -67,6 +67,18 @@ class ImageFolder(Images):
         ValueError: for an option that is unknown, or cannot be had the way that `stream` says.
         DatasetError: if root/train or root/test is missing, their classes differ or are fewer than two; from `setup`
             on if a class has no images, or one cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for place in ("train/ant", "train/bee", "test/ant", "test/bee"):
+        ...         Path(root, place).mkdir(parents=True)
+        ...         Image.new("RGB", (8, 6), "white").save(f"{root}/{place}/1.png")
+        ...     data = ImageFolder(root, image_size=4, stream=True, batch_size=2)
+        ...     data.setup()
+        ...     data.classes, [batch["input"].shape for batch in data.train_dataloader()]
+        (('ant', 'bee'), [torch.Size([2, 3, 4, 4])])
     """
 
     def __init__(

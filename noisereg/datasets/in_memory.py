@@ -55,6 +55,17 @@ class InMemory(LightningDataModule, ABC):
 
     Raises:
         ValueError: for a size that is no positive number, or larger than the data.
+
+    Example:
+        >>> class Corners(InMemory):
+        ...     num_classes, input_shape = 2, (2,)
+        ...     def load(self):
+        ...         split = Split(torch.eye(2), torch.tensor([0, 1]))
+        ...         return split, split
+        >>> data = Corners(batch_size=2)
+        >>> data.setup()
+        >>> [sorted(batch["label"].tolist()) for batch in data.train_dataloader()]
+        [[0, 1]]
     """
 
     source: str = ""

@@ -25,6 +25,14 @@ class Mnist(Images):
         augment: see `Images`; mind that it mirrors digits.
         common: see `InMemory`.
 
+    Raises:
+        DatasetError: from `setup`, if the folder is not there or a file is not the original.
+
+    Example:
+        >>> data = Mnist("data", train_size=1000, batch_size=128)  # setup reads, and prepare_data downloads
+        >>> data.input_shape, data.num_classes
+        ((1, 28, 28), 10)
+
     Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
 

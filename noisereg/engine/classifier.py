@@ -48,6 +48,10 @@ class Classifier(LightningModule):
         compile: whether training steps run through `torch.compile`. Whole batches do; a last, shorter one and all
             evaluations run eagerly, so that nothing is compiled twice and every ReLU can be watched.
 
+    Raises:
+        ValueError: in an evaluation, if a batch has no labels.
+        FloatingPointError: at the end of an epoch whose mean loss is infinite or nan.
+
     Example:
         >>> from functools import partial
         >>> from noisereg.losses import CrossEntropy

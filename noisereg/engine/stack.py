@@ -107,7 +107,11 @@ class Stack(nn.Module):
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module, replica: int) -> None:
-        """Write the weights of one replica into a model of the shape that was stacked."""
+        """Write the weights of one replica into a model of the shape that was stacked.
+
+        Raises:
+            TypeError: if the model has another layer in the place of a linear one.
+        """
         for name, (weight, bias) in self.layers().items():
             layer = model.get_submodule(name)
             if not isinstance(layer, nn.Linear):

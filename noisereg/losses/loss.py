@@ -16,6 +16,13 @@ class Loss(ABC):
     distributions is the exact expectation of training on labels drawn from them, for every loss.
 
     A net for two classes may have one output N(x), whose sign is the prediction: class 0 stands for -1, class 1 for +1.
+
+    Example:
+        >>> class AbsoluteError(Loss):  # of the probabilities, for several outputs
+        ...     def per_class(self, logits):
+        ...         return 2 * (1 - logits.softmax(dim=1))
+        >>> AbsoluteError()(torch.zeros(1, 4), torch.tensor([3]))
+        tensor(1.5000)
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

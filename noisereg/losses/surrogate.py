@@ -14,6 +14,13 @@ class Surrogate(Loss):
 
     phi is increasing and convex with a positive right derivative at 0. A net with one output has the loss phi(-y N(x)).
 
+    Example:
+        >>> class Exponential(Surrogate):
+        ...     def phi(self, xi):
+        ...         return xi.exp()
+        >>> Exponential()(torch.zeros(1, 10), torch.tensor([3]))
+        tensor(10.)
+
     Source: Cornacchia, Hazla, Nachum, Yehudayoff, arXiv 2111.02154, section 3 and equation (3). phi is their L.
     """
 

@@ -67,7 +67,12 @@ class Memorization(Metric):
 
 
 def is_wrong(clean: Int64[Tensor, " n"], given: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Return which given labels are wrong; as a number it is the place of their group in `GROUPS`."""
+    """Return which given labels are wrong; as a number it is the place of their group in `GROUPS`.
+
+    Example:
+        >>> is_wrong(torch.tensor([0, 1]), torch.tensor([0, 0]))
+        tensor([False,  True])
+    """
     return given != clean
 
 

@@ -12,6 +12,9 @@ def predictions(logits: Float[Tensor, "batch outputs"]) -> Int64[Tensor, "batch"
 
     An N of exactly 0 has no sign and is no class, -1: a mistake for either label, as to the hinge loss. So is nan.
 
+    Args:
+        logits: (batch, C), or (batch, 1) for two classes.
+
     Example:
         >>> predictions(torch.tensor([[-0.5], [2.0], [0.0]]))
         tensor([ 0,  1, -1])

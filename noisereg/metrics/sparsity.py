@@ -121,6 +121,9 @@ class ActivationSparsity(Metric):
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the counts of another metric, or of its `metric_state`; one without `unit_shape` has flat units.
 
+        Args:
+            incoming_state: the other metric, or its state by name.
+
         Raises:
             ValueError: if it counts other classes or another number of units, has another threshold, or lacks the
                 magnitudes that this keeps.
@@ -240,7 +243,11 @@ class ActivationSparsity(Metric):
 
     @property
     def histogram(self) -> Int64[Tensor, "units classes"]:
-        """How often each unit fired for each class (section 6.5, appendix F)."""
+        """How often each unit fired for each class (section 6.5, appendix F).
+
+        Raises:
+            ValueError: if the metric was built without num_classes.
+        """
         if self.num_classes is None:
             raise ValueError("counts by class need num_classes, got None: build ActivationSparsity(num_classes=...)")
         return self.fires.T

@@ -29,6 +29,15 @@ class Rule(ABC):
 
     Raises:
         ValueError: if p is no number in [0, 1], or both modes are asked for.
+
+    Example:
+        >>> class ToFirst(Rule):
+        ...     def redraw_law(self, num_classes):
+        ...         law = torch.zeros(num_classes, num_classes, dtype=torch.float64)
+        ...         law[:, 0] = 1
+        ...         return law
+        >>> ToFirst(p=0.5).transition(2).tolist(), ToFirst(p=0.5).effective_rate(2)
+        ([[1.0, 0.0], [0.5, 0.5]], 0.25)
     """
 
     p: float
@@ -48,7 +57,11 @@ class Rule(ABC):
 
     @abstractmethod
     def redraw_law(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
-        """Return M, the law of a redrawn label: row y is a distribution over the classes."""
+        """Return M, the law of a redrawn label: row y is a distribution over the classes.
+
+        Args:
+            num_classes: C, at least 2.
+        """
 
     def transition(self, num_classes: int) -> Float64[Tensor, "classes classes"]:
         """Return T = (1 - p) I + p M: row y is the law of the corrupted label of y."""

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 
 class Schedule(ABC):
-    """The factor of p as a function of the epoch."""
+    """The factor of p as a function of the epoch. One of your own defines `factor`.
+
+    Example:
+        >>> class OnlyFirst(Schedule):
+        ...     def factor(self, epoch, max_epochs):
+        ...         return 1.0 if epoch == 0 else 0.0
+        >>> [OnlyFirst().factor(epoch, 3) for epoch in range(3)]
+        [1.0, 0.0, 0.0]
+    """
 
     @abstractmethod
     def factor(self, epoch: int, max_epochs: int) -> float:
@@ -38,6 +46,13 @@ class Constant(Schedule):
 class Linear(Schedule):
     """Move evenly from `start` in the first epoch to `end` in the last.
 
+    Args:
+        start: factor of the first epoch, in [0, 1].
+        end: factor of the last epoch, in [0, 1].
+
+    Raises:
+        ValueError: if one is out of range.
+
     Example:
         >>> [Linear(start=0, end=1).factor(epoch, 5) for epoch in range(5)]
         [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -57,6 +72,13 @@ class Linear(Schedule):
 class Cosine(Schedule):
     """Move from `start` in the first epoch to `end` in the last along half a cosine wave.
 
+    Args:
+        start: factor of the first epoch, in [0, 1].
+        end: factor of the last epoch, in [0, 1].
+
+    Raises:
+        ValueError: if one is out of range.
+
     Example:
         >>> [round(Cosine(start=1, end=0).factor(epoch, 5), 3) for epoch in range(5)]
         [1.0, 0.854, 0.5, 0.146, 0.0]
@@ -75,6 +97,14 @@ class Cosine(Schedule):
 @dataclass(frozen=True)
 class Step(Schedule):
     """Jump from `before` to `after` when the share `at` of the epochs is done.
+
+    Args:
+        at: share of the epochs, in [0, 1].
+        before: factor until then, in [0, 1].
+        after: factor from then on, in [0, 1].
+
+    Raises:
+        ValueError: if one is out of range.
 
     Example:
         >>> [Step(at=0.5).factor(epoch, 4) for epoch in range(4)]
@@ -96,6 +126,13 @@ class Step(Schedule):
 class SquareWave(Schedule):
     """Switch on and off: each `period` epochs begin with noise in the share `duty` of them.
 
+    Args:
+        period: in epochs, at least 1.
+        duty: share of the epochs of a period that have noise, in [0, 1].
+
+    Raises:
+        ValueError: if one is out of range.
+
     Example:
         >>> [SquareWave(period=4).factor(epoch, 8) for epoch in range(8)]
         [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
@@ -114,7 +151,15 @@ class SquareWave(Schedule):
 
 
 def check_schedule(schedule: Schedule, max_epochs: int) -> None:
-    """Raise ValueError if a schedule gives a factor outside of [0, 1] in some epoch of a training."""
+    """Raise ValueError if a schedule gives a factor outside of [0, 1] in some epoch of a training.
+
+    Args:
+        schedule: any.
+        max_epochs: length of the training, at least 0.
+
+    Example:
+        >>> check_schedule(Linear(start=0, end=1), max_epochs=5)
+    """
     for epoch in range(max_epochs):
         if not 0 <= (factor := schedule.factor(epoch, max_epochs)) <= 1:
             raise ValueError(f"{type(schedule).__name__} must give factors in [0, 1], got {factor} in epoch {epoch}")

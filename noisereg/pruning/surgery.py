@@ -60,6 +60,14 @@ def load_pruned(module: nn.Module, path: Path | str) -> nn.Module:
     Raises:
         OSError: if there is no such file.
         ValueError: if it is of another network, or none that was written so.
+
+    Example:
+        >>> import tempfile
+        >>> whole, pruned = (nn.Sequential(nn.Linear(2, k), nn.ReLU(), nn.Linear(k, 1)) for k in (5, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"state_dict": pruned.state_dict()}, f"{folder}/pruned.pt")
+        ...     load_pruned(whole, f"{folder}/pruned.pt")[0]
+        Linear(in_features=2, out_features=3, bias=True)
     """
     check_regular(Path(path))
     try:

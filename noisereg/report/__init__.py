@@ -57,6 +57,8 @@ def draw_run(
 ) -> Iterator[tuple[str, Figure]]:
     """Draw what `run_figures` returns, a figure at a time: one can be saved while the next is drawn.
 
+    Args and errors are those of `run_figures`.
+
     Example:
         >>> rows = pd.DataFrame({"step": 1, "epoch": 1, "p": [0.0, 0.2], "seed": 0, "test/error": [0.5, 0.4]})
         >>> [name for name, figure in draw_run(rows, rows)]

@@ -31,6 +31,9 @@ def logistic_pull(norm: float) -> float:
 
     It tends to -s / 4 for small s and to -1 / sqrt(2 pi) for large.
 
+    Args:
+        norm: s, at least 0.
+
     Example:
         >>> round(logistic_pull(0.01), 6), round(logistic_pull(1e6), 4)
         (-0.0025, -0.3989)

@@ -222,6 +222,9 @@ def verify_neuron(
         rates: of that grid, at least two.
         seed: of the weights and samples.
 
+    Raises:
+        ValueError: if a number is out of range, or there are fewer than two replicas, dims or rates.
+
     Example:
         >>> small = verify_neuron(d=4, lr=0.02, replicas=8, dims=(2, 4), rates=(0.02, 0.04))
         >>> small[0].id, round(small[0].predicted, 5)

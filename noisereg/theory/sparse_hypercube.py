@@ -63,6 +63,10 @@ def hypercube_net(d: int, eps: float, *, output_bias: float | None = None) -> Tw
 def hypercube_active(d: int, eps: float) -> float:
     """Compute the mean number of its neurons that fire on the outer cube: 1 + (d - 1) eps / 2. None fires on the inner.
 
+    Args:
+        d: dimension of the inputs.
+        eps: distance of the two surfaces, in (0, 1).
+
     Note:
         The paper says d eps. That is nearly twice as many.
 

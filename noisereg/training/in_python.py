@@ -53,6 +53,9 @@ def train(
         config_dir: a folder of options of your own, as `--config-dir` names to the command.
         quiet: whether nothing is printed.
 
+    Returns:
+        The run, as `load` returns it.
+
     Raises:
         ConfigError: naming the first key, value or name that is wrong; also for several runs (-m), an experiment
             whose arms are several, and a network that several processes share, which the command alone can start.

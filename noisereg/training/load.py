@@ -228,6 +228,9 @@ def load(
         trust: packages of your own that its parts are defined in.
         dataset_root: where the data lie now, if they were moved, or named from another working directory.
 
+    Returns:
+        The run: `replicas` and `curves` as tables, `network(p=..., seed=...)`, `batches(...)` and `labels(...)`.
+
     Raises:
         ValueError: if the folder holds no run of its own, or its data have no root.
         ConfigError: if the run is not finished, has arms of which none is named, or its configuration is refused.
