@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from noisereg import parsers
+from noisereg.cli import COMMANDS
 from noisereg.config.command_line import check_command_line
 from noisereg.config.composing import conf_dir
 
@@ -177,3 +179,13 @@ def test_the_reference_names_every_option_and_every_key_of_a_group(group):
             keys = content.get(group, content) if "@package _global_" in path.read_text() else content
             for key in keys:
                 assert key in ("defaults", "_target_", "_partial_") or f"`{key}`" in text, f"{path}: {key}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_reference_names_every_command_and_its_options(command):
+    rows = [line for line in sections()["Commands"].splitlines() if re.search(rf"^\|.*`{command}[` ].*?\|", line)]
+    assert rows
+    make_parser = getattr(parsers, f"{command}_parser", None)  # the options of train are Hydra's
+    options = make_parser().format_help() if make_parser else "--cfg --config-dir --multirun"
+    for option in {*re.findall(r"--[a-z-]+", options)} - {"--help", "--multirun"}:
+        assert re.search(rf"`{option}\b", "".join(rows)), option
