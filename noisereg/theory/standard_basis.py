@@ -271,7 +271,7 @@ def _check_small_rates(k: int, d: int, *, replicas: int, seed: int) -> list[Chec
     row: dict[str, Any] = {"place": "theorem 4 (2)", "n": len(silent)}
     share = "For h = 1/k and 1/2k: the mean share of neurons that are silent on e_i is 1/2 + o(1)."
     most = "At most k + 6 k^0.6 of the 2k neurons are silent on an e_i, so they never all die."
-    empty = "" if k + 6 * k**0.6 < 2 * k else "at k below 88 the bound is no less than all"
+    empty = "" if k + 6 * k**0.6 < 2 * k else "at k up to 88 the bound is no less than all"
     period = "The output on e_i ends with period two and alternating sign: share of the e_i."
     return [
         check_mean(
