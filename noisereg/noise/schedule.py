@@ -119,7 +119,7 @@ class Step(Schedule):
         _check_factors(at=self.at, before=self.before, after=self.after)
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        return self.before if epoch < self.at * max_epochs else self.after
+        return self.before if epoch / max_epochs < self.at else self.after  # 0.55 * 100 is above 55
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class SquareWave(Schedule):
             raise ValueError(f"period must be at least 1 epoch, got {self.period}")
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        return 1.0 if epoch % self.period < self.duty * self.period else 0.0
+        return 1.0 if epoch % self.period / self.period < self.duty else 0.0  # as in `Step`
 
 
 def check_schedule(schedule: Schedule, max_epochs: int) -> None:

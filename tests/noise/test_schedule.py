@@ -49,6 +49,13 @@ def test_square_wave_is_on_for_its_duty_of_each_period():
     assert [SquareWave(period=5, duty=0.4).factor(epoch, 10) for epoch in range(10)] == [1, 1, 0, 0, 0] * 2
 
 
+@pytest.mark.parametrize("percent", [7, 14, 28, 55, 56, 57, 99])
+def test_a_share_of_a_hundred_epochs_is_as_many_epochs(percent):
+    share = percent / 100  # 0.07 * 100 is a bit more than 7, 0.57 * 100 a bit less than 57
+    assert sum(Step(at=share).factor(epoch, 100) for epoch in range(100)) == percent
+    assert sum(SquareWave(period=100, duty=share).factor(epoch, 100) for epoch in range(100)) == percent
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
