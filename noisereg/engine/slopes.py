@@ -58,7 +58,8 @@ def _hinge(beta: float, kink: str) -> Any:
         for j in range(len(logits)):
             if_minus = 1.0 if beta + logits[j] >= least else 0.0
             if_plus = -1.0 if beta - logits[j] >= least else 0.0
-            logits[j] = target[j] * if_plus + (1 - target[j]) * if_minus
+            if not np.isnan(logits[j]):
+                logits[j] = target[j] * if_plus + (1 - target[j]) * if_minus
 
     return slope
 

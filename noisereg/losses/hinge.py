@@ -39,12 +39,13 @@ class Hinge(Surrogate):
 
     def phi(self, xi: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         distance = xi + self.beta
-        inside = distance >= 0 if self.kink == "right" else distance > 0
-        return torch.where(inside, distance, 0)
+        outside = distance < 0 if self.kink == "right" else distance <= 0
+        return torch.where(outside, 0, distance)  # where it is nan, it stays nan
 
     def slope(
         self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch outputs"]:
         plus = target[:, 1:] if logits.shape[1] == 1 else target
         inside = torch.ge if self.kink == "right" else torch.gt
-        return (1 - plus) * inside(self.beta + logits, 0) - plus * inside(self.beta - logits, 0)
+        slope = (1 - plus) * inside(self.beta + logits, 0) - plus * inside(self.beta - logits, 0)
+        return torch.where(logits.isnan(), logits, slope)

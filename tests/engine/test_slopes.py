@@ -71,9 +71,10 @@ def test_an_output_at_the_kink_takes_the_derivative_that_was_asked_for(kink, exp
     assert by_compiled(Hinge(1.0, kink=kink), logits, target).flatten().tolist() == expected
 
 
-def test_an_infinite_output_is_not_hidden():
+@pytest.mark.parametrize("loss", [Logistic(), Hinge(1.0), Hinge(1.0, kink="left")], ids=name)
+def test_an_infinite_output_is_not_hidden(loss):
     logits = torch.tensor([[torch.nan, 0.0]], dtype=torch.float64)
-    assert by_compiled(Logistic(), logits, torch.eye(2, dtype=torch.float64)[:1])[0, 0].isnan()
+    assert by_compiled(loss, logits, torch.eye(2, dtype=torch.float64)[:1])[0, 0].isnan()
 
 
 @pytest.mark.parametrize("loss", [OtherLogistic(), Constant()], ids=name)

@@ -17,6 +17,14 @@ def test_an_output_of_zero_is_updated_with_the_derivative_that_was_asked_for(kin
     assert output.grad.item() == slope
 
 
+@pytest.mark.parametrize("kink", ["right", "left"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_network_that_gives_nan_has_no_loss_of_zero(outputs, kink):
+    logits, loss = torch.full((2, outputs), torch.nan), Hinge(1.0, kink=kink)
+    assert loss.per_sample(logits, torch.tensor([0, 1])).isnan().all()
+    assert loss.slope(logits, torch.eye(max(outputs, 2))[:2]).isnan().all()
+
+
 @pytest.mark.parametrize("beta", [-0.1, float("nan"), float("inf")])
 def test_beta_out_of_range_is_refused(beta):
     with pytest.raises(ValueError, match="beta must be finite and at least 0"):
