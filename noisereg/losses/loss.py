@@ -56,12 +56,20 @@ class Loss(ABC):
         Args:
             logits: outputs of the net, (batch, C), or (batch, 1) for two classes; or (batch, tokens, C).
             target: labels, int64 (batch,), or distributions over labels, (batch, C); or these of each token.
+
+        Raises:
+            ValueError: if the targets of samples or tokens have another shape.
         """
         if logits.ndim > 2:
             classes = target.shape[logits.ndim - 1 :]
             flat = self.per_sample(logits.flatten(end_dim=-2), target.reshape(-1, *classes))
             return flat.view(logits.shape[:-1])
         losses = self.per_class(logits)
+        if target.shape not in (losses.shape[:1], losses.shape):  # which torch would broadcast, or cut short
+            rows, classes = losses.shape
+            raise ValueError(
+                f"target must be labels ({rows},) or distributions ({rows}, {classes}), got {tuple(target.shape)}"
+            )
         if target.ndim == 1:
             return losses.gather(1, target.unsqueeze(1)).squeeze(1)
         return (losses * target.to(losses.dtype)).sum(dim=1)

@@ -31,10 +31,14 @@ class Surrogate(Loss):
     def per_sample(
         self, logits: Float[Tensor, "*batch outputs"], target: Shaped[Tensor, "*shape"]
     ) -> Float[Tensor, "*batch"]:
-        if logits.ndim == 2 and logits.shape[1] == 1 and target.ndim == 1:  # the other class is not asked for
-            # gathered, so that a label other than 0 and 1 is an error
+        is_sum = type(self).per_class is Surrogate.per_class  # a derived class may weigh the classes, say
+        if not (is_sum and logits.ndim == 2 and target.shape == logits.shape[:1]):
+            return super().per_sample(logits, target)
+        # The other classes are not asked for. Gathered, so that a label of no class is an error.
+        if logits.shape[1] == 1:
             return self.phi(logits.squeeze(1) * logits.new_tensor([1, -1]).gather(0, target))
-        return super().per_sample(logits, target)
+        own = target.unsqueeze(1)
+        return self.phi(logits.scatter(1, own, -logits.gather(1, own))).sum(dim=1)
 
     def per_class(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
         if_plus, if_minus = self.phi(-logits), self.phi(logits)

@@ -140,6 +140,15 @@ def test_the_mean_over_tokens_leaves_out_what_has_no_label(loss):
         torch.testing.assert_close(loss(logits, labels), expected)
 
 
+@pytest.mark.parametrize("loss", LOSSES, ids=_name)
+@pytest.mark.parametrize(("outputs", "shape"), [(1, (4, 1)), (3, (4, 1)), (3, (3,)), (3, (5,)), (3, (4, 2)), (1, (1,))])
+def test_targets_that_do_not_fit_the_outputs_are_refused(loss, outputs, shape):
+    with pytest.raises(
+        ValueError, match=rf"target must be labels \(4,\) or distributions \(4, {max(2, outputs)}\), got"
+    ):
+        loss.per_sample(torch.zeros(4, outputs), torch.zeros(shape, dtype=torch.int64))
+
+
 class Steeper(Logistic):
     def phi(self, xi):
         return 3 * super().phi(xi)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -35,6 +37,26 @@ def test_the_loss_of_a_label_has_the_bits_of_its_entry_among_all_classes(surroga
         labels = torch.full((len(outputs),), label)
         expected = surrogate.per_class(outputs)[:, label]
         torch.testing.assert_close(surrogate.per_sample(outputs, labels), expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_loss_that_is_near_zero_has_its_digits():
+    logits = torch.full((1, 10), -20.0).index_fill(1, torch.tensor([3]), 15.0)
+    expected = math.log1p(math.exp(-15)) + 9 * math.log1p(math.exp(-20))
+    assert Logistic().per_sample(logits, torch.tensor([3])).item() == pytest.approx(expected, rel=1e-6)
+
+
+class Weighted(Logistic):
+    """Errors on class 1 count five times."""
+
+    def per_class(self, logits):
+        weights = torch.ones(max(2, logits.shape[1])).index_fill(0, torch.tensor([1]), 5.0)
+        return super().per_class(logits) * weights
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_the_loss_of_a_label_is_that_of_a_derived_class(outputs):
+    losses = Weighted().per_sample(torch.zeros(2, outputs), torch.tensor([0, 1]))
+    torch.testing.assert_close(losses, outputs * math.log(2) * torch.tensor([1.0, 5.0]))
 
 
 @pytest.mark.parametrize("label", [-1, 2])
