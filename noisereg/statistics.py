@@ -80,10 +80,9 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         >>> f"{mean} ± {high - mean:.3f}, n = {n}"
         '3.0 ± 1.963, n = 5'
     """
-    given = pd.Series(np.asarray(values, dtype=float).ravel())
-    with np.errstate(invalid="ignore", over="ignore"):  # an infinite value, or square, leaves no deviation
-        mean, n = float(given.mean()), int(given.count())
-        half = float(half_width(given.std(), n, level))
+    given = np.asarray(values, dtype=float).ravel()
+    mean, deviation, n = _mean_and_deviation(given[~np.isnan(given)])
+    half = float(half_width(deviation, n, level))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -126,7 +125,8 @@ def p_value(values: ArrayLike, bound: float) -> float:
     given = np.asarray(values, dtype=float).ravel()
     if len(given) < 2:
         return math.nan
-    distance, error = abs(float(given.mean()) - bound), float(given.std(ddof=1)) / math.sqrt(len(given))
+    mean, deviation, _ = _mean_and_deviation(given)
+    distance, error = abs(mean - bound), deviation / math.sqrt(len(given))
     if error == 0:
         return float(distance == 0)
     return float(2 * stdtr(len(given) - 1.0, -distance / error))
@@ -291,6 +291,18 @@ def paired_differences(
     return table[table["pairs"] > 0].reset_index(drop=True)
 
 
+def _mean_and_deviation(values: Float64[np.ndarray, " n"]) -> tuple[float, float, int]:
+    """Return the mean, the root of the unbiased variance, and n; nan for too few values.
+
+    A mean of floats may be rounded to a number beyond all of them. It is brought back: equal values do not deviate.
+    """
+    n = len(values)
+    with np.errstate(invalid="ignore", over="ignore"):  # an infinite value, or square, leaves no deviation
+        mean = float(np.clip(values.mean(), values.min(), values.max())) if n else math.nan
+        deviation = float(np.sqrt(((values - mean) ** 2).sum() / (n - 1))) if n > 1 else math.nan
+    return mean, deviation, n
+
+
 def _table(
     places: pd.DataFrame, metrics: Sequence[str], values: Sequence[Mapping[str, np.ndarray]], *, columns: Sequence[str]
 ) -> pd.DataFrame:
@@ -320,6 +332,8 @@ def _of_columns(
     n = np.add.reduceat(known, starts, dtype=int)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # no value, one alone, or what is infinite
         mean = np.add.reduceat(np.where(known, values, 0), starts) / n
+        least, most = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
+        mean = np.clip(mean, least, most)  # as in `_mean_and_deviation`
         squares = np.where(known, (values - mean.repeat(sizes, axis=0)) ** 2, 0)
         deviation = np.sqrt(np.add.reduceat(squares, starts) / (n - 1))
         half = half_width(np.where(n > 1, deviation, np.nan), n)

@@ -119,6 +119,17 @@ def test_equal_values_have_an_interval_without_width():
     assert mean_interval([0.5, 0.5, 0.5]) == Interval(0.5, 0.5, 0.5, 3)
 
 
+@pytest.mark.parametrize("value", [0.9, 0.1, 0.7, 1 / 3])
+@pytest.mark.parametrize("n", range(2, 31))
+def test_equal_values_are_their_mean_to_the_last_digit(value, n):
+    # the sum of twenty times 0.9 is rounded to 17.999999999999996, of which a twentieth is below 0.9
+    assert mean_interval([value] * n) == (value, value, value, n)
+    assert p_value([value] * n, value) == 1
+    rows = pd.DataFrame({"p": 0.2, "seed": range(n), "error": value})
+    for table in (cell_means(rows, ["error"], by=["p"]), paired_means(rows, ["error"])):
+        assert table[["mean", "low", "high"]].to_numpy().tolist() == [[value] * 3]
+
+
 def test_an_infinite_value_leaves_no_interval():
     mean, low, high, n = mean_interval([1.0, math.inf])
     assert (mean, n) == (math.inf, 2)

@@ -208,6 +208,8 @@ def test_the_truth_is_mostly_reproduced_by_twenty_seeds():
         ([1.0, 2.0, 3.0], {"above": 7, "below": 4}, "not reproduced"),
         ([2.0, 2.0, 2.0], {"below": 2}, "not reproduced"),  # on the bound is not below it
         ([2.0, 2.0, 2.0], {"above": 2}, "not reproduced"),
+        ([0.9] * 20, {"below": 0.9}, "not reproduced"),  # whose mean in floats is below it
+        ([0.1] * 20, {"above": 0.1}, "not reproduced"),
         ([1.0, 1.0], {"below": 1.5}, "direction only"),  # two are too few to reproduce it
         ([1.0, 1.0], {"below": 0.5}, "not reproduced"),
         ([1.0], {"below": 1.5}, "not judged"),
