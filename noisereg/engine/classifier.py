@@ -10,8 +10,6 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy
 
 from noisereg import rng
 from noisereg.datasets.batch import FORM, describe_batch, inputs_of, labels_of, split_names
@@ -19,7 +17,7 @@ from noisereg.engine.epochs import completed_epochs
 from noisereg.engine.regularizer import Regularizer
 from noisereg.losses import Loss
 from noisereg.losses.loss import known_rows
-from noisereg.metrics import Memorization, gather_parts, own_part, predictions
+from noisereg.metrics import Memorization, SampleMean, gather_parts, own_part, predictions
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -86,7 +84,7 @@ class Classifier(LightningModule):
         self._regularizer = regularizer or Regularizer()
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
-        self.train_loss = MeanMetric(nan_strategy="disable")  # a nan is let through, and no step waits for the check
+        self.train_loss = SampleMean()
         self.train_loss.persistent(True)  # a checkpoint within an epoch holds its mean so far
         self.scores = nn.ModuleDict()  # of each split, made when it is first evaluated
         self.memorization, self._has_given = Memorization(), False
@@ -202,15 +200,13 @@ class Classifier(LightningModule):
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         return split_names(datamodule, default=default, num_loaders=len(loaders))
 
-    def _scores_of(self, split: str) -> tuple[Metric, Metric]:
-        """Return what scores a split: accuracy and mean loss."""
+    def _scores_of(self, split: str) -> tuple[SampleMean, SampleMean]:
+        """Return what scores a split: the means of errors and losses."""
         name = f"{split}_split"  # a module cannot be called train
         if name not in self.scores:
-            counted = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
-            scores = {"accuracy": counted, "loss": MeanMetric(nan_strategy="disable")}
-            self.scores[name] = nn.ModuleDict(scores).to(self.device)
-        accuracy, loss = cast(nn.ModuleDict, self.scores[name]).values()
-        return cast(Metric, accuracy), cast(Metric, loss)
+            self.scores[name] = nn.ModuleDict({"error": SampleMean(), "loss": SampleMean()}).to(self.device)
+        error, loss = cast(nn.ModuleDict, self.scores[name]).values()
+        return cast(SampleMean, error), cast(SampleMean, loss)
 
     def _score(self, split: str, batch: Any) -> None:
         inputs, labels = inputs_of(batch), labels_of(batch)
@@ -220,21 +216,21 @@ class Classifier(LightningModule):
         self._has_given |= given is not None
         if not len(labels):  # a process may have no share of a batch, and not every network takes an empty one
             return
-        logits, (accuracy, loss) = self(inputs), self._scores_of(split)
+        logits, (error, loss) = self(inputs), self._scores_of(split)
         if labels.ndim > 1:
             logits, labels = known_rows(logits, labels, ignore_index=self.ignore_index)
             if not len(labels):
                 return
-        accuracy.update(predictions(logits), labels)
+        error.update(predictions(logits) != labels)
         loss.update(self.loss.per_sample(logits, labels))
         if given is not None:
             self.memorization.update(predictions(logits), labels, given, self.loss.per_sample(logits, given))
 
     def _log_scores(self, split: str) -> None:
-        accuracy, loss = self._scores_of(split)
-        self.log(f"{split}/error", 1 - accuracy.compute(), prog_bar=split == "test", sync_dist=True)
+        error, loss = self._scores_of(split)
+        self.log(f"{split}/error", error.compute(), prog_bar=split == "test", sync_dist=True)
         self.log("train/clean_loss" if split == "train" else f"{split}/loss", loss.compute(), sync_dist=True)
-        accuracy.reset()
+        error.reset()
         loss.reset()
         if split == "train" and self._has_given:
             values = self.memorization.compute()

@@ -21,6 +21,7 @@ from noisereg.metrics.layer_names import short_names
 from noisereg.metrics.layer_values import check_by_layer, collect_layer_values, select_layers
 from noisereg.metrics.memorization import GROUPS, Memorization, activity_by_group, is_wrong
 from noisereg.metrics.norms import bias_quantiles, collect_norms, frobenius_norm
+from noisereg.metrics.own_type import SampleMean
 from noisereg.metrics.predictions import predictions
 from noisereg.metrics.processes import gather_parts, own_part
 from noisereg.metrics.sparsity import ActivationSparsity, summarize_layers
@@ -36,6 +37,7 @@ __all__ = [
     "LastLayers",
     "Memorization",
     "Reliability",
+    "SampleMean",
     "Threshold",
     "Turnover",
     "UnitCorrelation",

@@ -6,15 +6,15 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torchmetrics import Metric
 
 from noisereg.metrics.counts import summarize_counts
+from noisereg.metrics.own_type import OwnType
 from noisereg.metrics.sparsity import ActivationSparsity
 
 GROUPS = ("right", "wrong")  # what the label of a sample is, in the order of their numbers
 
 
-class Memorization(Metric):
+class Memorization(OwnType):
     """Measure errors and losses on samples with a right and a wrong label apart, and how many wrong ones are learned.
 
     A given label is wrong where it is not the clean one, as frozen noise or labels that people gave may be. Errors are

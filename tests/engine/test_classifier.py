@@ -44,9 +44,9 @@ def _classifier(num_classes=2, *, model=None, lr=0.05, **options):
     return Classifier(model, loss, num_classes=num_classes, optimizer=partial(torch.optim.SGD, lr=lr), **options)
 
 
-def _trainer(max_epochs=1, *, callbacks=()):
+def _trainer(max_epochs=1, *, callbacks=(), **options):
     quiet = {"inference_mode": False, "num_sanity_val_steps": 0, "log_every_n_steps": 1}
-    return make_trainer(*callbacks, max_epochs=max_epochs, **quiet)
+    return make_trainer(*callbacks, max_epochs=max_epochs, **quiet, **options)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -98,6 +98,31 @@ def test_train_loss_is_the_mean_over_the_samples_of_the_epoch():
     with torch.no_grad():
         expected = module.loss(module(train.inputs), train.labels).item()
     assert trainer.callback_metrics["train/loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+class Ones(InMemory):
+    """Thousands of samples that are alike but for one, which has another label."""
+
+    input_shape, num_classes = (2,), 3
+
+    def load(self):
+        labels = torch.zeros(10_000, dtype=torch.int64).index_fill(0, torch.tensor([77]), 1)
+        return Split(torch.ones(10_000, 2), labels), Split(torch.ones(10_000, 2), labels)
+
+
+def test_losses_and_errors_are_those_of_all_samples_in_bfloat16_too():
+    module, trainer = _classifier(3, model=nn.Linear(2, 3), lr=0.0), _trainer(precision="bf16-true")
+    with torch.no_grad():
+        module.model.weight.zero_()
+        module.model.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))  # a loss of log(1 + 2 / e) for label 0, and 1 more for 1
+    trainer.validate(module, data := Ones(batch_size=32), verbose=False)
+    trainer.fit(module, data)
+    found = {key: trainer.callback_metrics[key].item() for key in ("train/loss", "test/loss", "test/error")}
+    expected = math.log(1 + 2 / math.e) + 1e-4
+    assert found == {
+        "train/loss": pytest.approx(expected, rel=4e-3),
+        "test/loss": pytest.approx(expected, rel=4e-3),
+    } | {"test/error": pytest.approx(1e-4, rel=1e-6)}
 
 
 def test_weights_that_are_not_trained_stay_as_they_were():
@@ -155,7 +180,7 @@ def test_an_empty_share_of_a_batch_is_passed_over(rows):
     module._score("test", {"input": torch.zeros(1, 1, 2), "label": torch.zeros(1, dtype=torch.int64)})
     scores = module.scores["test_split"]
     assert scores["loss"].weight == rows + 1
-    assert scores["accuracy"].tp + scores["accuracy"].fn == rows + 1
+    assert scores["error"].weight == rows + 1
 
 
 @pytest.mark.parametrize("parts", [[3.0], [1.0, 2.0], [0.5, 0.5, 2.0]])
