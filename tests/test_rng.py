@@ -138,6 +138,23 @@ def test_draws_stay_the_same_from_release_to_release():
     assert u.tolist() == pytest.approx(EXPECTED_FIRST_DRAWS, abs=0)
 
 
+def test_the_greatest_draw_is_a_normal_number():
+    mask, gamma, first, second = 2**64 - 1, 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+    def undo_shift(z, shift):
+        found = z
+        for _ in range(64 // shift):
+            found = z ^ (found >> shift)
+        return found
+
+    z = undo_shift(mask, 31) * pow(second, -1, 2**64) & mask  # SplitMix64 backwards, from 64 bits of 1
+    z = undo_shift(z, 27) * pow(first, -1, 2**64) & mask
+    place = (undo_shift(z, 30) - rng.hash_key(0, Stream.INIT, 0)) * pow(gamma, -1, 2**64) - 1 & mask
+    index = torch.tensor([place - 2**64 if place >= 2**63 else place])
+    assert rng.uniform(0, Stream.INIT, 0, index).tolist() == [1 - 2**-53]
+    assert rng.normal(0, Stream.INIT, 0, index).item() == pytest.approx(scipy.stats.norm.isf(2**-53), rel=1e-9)
+
+
 def _reference(seed, stream, step, index):
     """SplitMix64 in plain Python integers, written apart from the code under test."""
     mask, gamma = 2**64 - 1, 0x9E3779B97F4A7C15
