@@ -36,7 +36,7 @@ class Selection:
     """Replicas that have given values in given columns, at a moment of their training.
 
     Args:
-        where: value by column; a number matches to 1e-9 of its size.
+        where: value by column; a number that is not whole matches to 1e-9 of its size.
         at: end, start, lowest, highest, or an epoch, at which it must have been measured; rise: by how much the metric
             grows most from one measurement to the next, below 0 if it always falls.
         metric: another than the one that is asked for; None if it is that one.
@@ -289,6 +289,8 @@ def _next_epoch(rows: pd.DataFrame, metric: str, at: str | float) -> str:
 
 def _equal(found: Any, value: Any) -> bool:
     if _is_number(found) and _is_number(value):
+        if float(found).is_integer() and float(value).is_integer():  # as seeds, which have up to nineteen digits
+            return int(found) == int(value)
         return math.isclose(found, value, rel_tol=_EQUAL)
     return bool(found == value) and isinstance(found, bool | np.bool_) == isinstance(value, bool)
 

@@ -76,6 +76,13 @@ def test_a_number_matches_to_a_billionth_of_its_size():
     assert Selection({"p": 0.3}).rows(frame)["seed"].tolist() == [0]
 
 
+def test_seeds_of_many_digits_are_told_apart():
+    seeds = [2024010101, 2024010102, 2**53, 2**53 + 1]
+    rows = pd.DataFrame({"seed": seeds, "x": [1.0, 2.0, 3.0, 4.0]})
+    found = [Selection({"seed": seed}).rows(rows)["x"].tolist() for seed in seeds]
+    assert found == [[1.0], [2.0], [3.0], [4.0]]
+
+
 def test_a_text_is_not_its_number_and_a_flag_is_not_one():
     frame = pd.DataFrame({"text": ["1", "2"], "number": [1, 2], "flag": [True, False], "seed": [0, 1]})
     assert [Selection({name: value}).rows(frame)["seed"].tolist() for name, value in KINDS.items()] == [[0]] * 3
