@@ -71,8 +71,8 @@ def reliability(
 ) -> Reliability:
     """Count the predictions in bins of confidence; the gaps of the bins, weighted by their counts, make up the `ece`.
 
-    A bin holds its lower end, and the last one holds both its ends. (torchmetrics, which has the same `ece` else, gives
-    confidences of exactly 1 a bin of their own.) The arguments are those of `calibration`.
+    A bin holds its lower end, and the last one holds both its ends, and what is nan. (torchmetrics, which has the same
+    `ece` else, gives confidences of exactly 1 a bin of their own.) The arguments are those of `calibration`.
 
     Raises:
         ValueError: if num_bins is below 1.
@@ -87,7 +87,7 @@ def reliability(
     probabilities = log_probabilities(logits.double()).exp().float().clamp(max=_BELOW_ONE)
     confidences, predicted = probabilities.max(dim=1).values, predictions(logits)
     ends = torch.linspace(0, 1, num_bins + 1, device=confidences.device)
-    place = torch.bucketize(confidences, ends, right=True) - 1
+    place = (torch.bucketize(confidences, ends, right=True) - 1).clamp(max=num_bins - 1)  # of nan it is beyond the last
     count = torch.bincount(place, minlength=num_bins)
     sums = (torch.bincount(place, values.double(), minlength=num_bins) for values in (confidences, predicted == labels))
     return Reliability(count, *(total / count for total in sums))

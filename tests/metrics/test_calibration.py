@@ -45,6 +45,14 @@ def test_values_are_those_of_the_libraries(material):
     assert values["nll"].item() == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-6)
 
 
+def test_outputs_that_are_nan_are_in_the_last_bin():
+    logits = torch.tensor([[torch.nan, 0.0], [0.0, 9.0]])
+    bins = reliability(logits, torch.tensor([1, 1]), num_bins=4)
+    assert bins.count.tolist() == [0, 0, 0, 2]
+    assert bins.confidence[3].isnan()
+    assert calibration(logits, torch.tensor([1, 1]))["ece"].isnan()
+
+
 @pytest.mark.parametrize("num_bins", [1, 15, 40])
 def test_gaps_of_the_bins_make_up_the_error_of_torchmetrics(material, num_bins):
     logits, labels = material

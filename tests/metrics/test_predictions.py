@@ -19,5 +19,10 @@ def test_an_output_without_a_sign_is_a_mistake_for_either_label_as_to_the_hinge_
         assert slope.tolist() == [[1.0], [-1.0]]
 
 
+def test_outputs_of_which_one_is_nan_are_no_class():
+    logits = torch.tensor([[torch.nan] * 3, [0.0, torch.nan, 9.0], [0.0, torch.inf, 9.0], [2.0, 2.0, -torch.inf]])
+    assert predictions(logits).tolist() == [-1, -1, 1, 0]
+
+
 def test_an_empty_batch_has_no_predictions():
     assert predictions(torch.zeros(0, 1)).shape == predictions(torch.zeros(0, 3)).shape == (0,)
