@@ -4,7 +4,7 @@ While the block lasts, hooks on the modules tell where in the network a call is 
 the calls of functions; fused kernels, which would hide them, are not taken under such a mode. An activation is counted
 at once, as what comes later may write into its output. If the output then goes into a product with a tensor of its
 shape before anything else, as in SwiGLU, or is raised to a power, as in ReLU squared, the count of the product takes
-the place of the first one.
+the place of the first one. A weight is no gate, though that of the features has the shape of a batch of one sample.
 """
 
 import sys
@@ -358,7 +358,7 @@ class ActivationCounter:
         first = used[0]
         if function in _CASTS:
             self._open[id(output)] = first._replace(output=output)
-        elif _is_refined(function, arguments, output):
+        elif _is_refined(function, arguments, output) and not any(self._weights.holds([one]) for one in arguments):
             if first.before is None:
                 del self._counts[first.layer]
             else:

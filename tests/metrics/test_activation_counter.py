@@ -261,6 +261,25 @@ def test_what_is_scaled_or_masked_or_used_before_is_no_gate():
     assert counter.metrics["relu"].fires.tolist() == [active.flatten(1).sum(0).tolist()]
 
 
+@pytest.mark.parametrize("size", [1, 4, 9])
+def test_a_weight_of_each_feature_is_no_gate_of_a_batch_of_one_sample(size):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.scale = nn.Linear(3, 6), nn.Parameter(torch.linspace(-1, 1, 6))
+
+        def forward(self, inputs):
+            return functional.relu(self.fc(inputs)) * self.scale[None]
+
+    torch.manual_seed(0)
+    net, inputs = Scaled(), torch.randn(9, 3)
+    with torch.no_grad(), ActivationCounter(net) as counter:
+        for part in inputs.split(size):
+            net(part)
+        active = net.fc(inputs) > 0
+    assert counter.metrics["relu"].fires.tolist() == [active.sum(0).tolist()]
+
+
 @pytest.mark.parametrize("act", [nn.Hardtanh(), nn.Hardtanh(-2, 6), nn.Threshold(-1, 0), nn.Threshold(0, 1), nn.GLU()])
 def test_what_is_not_0_on_one_side_is_counted_where_it_is_named(act):
     torch.manual_seed(0)
