@@ -112,7 +112,7 @@ class RunGroup:
                 tables.append(table if "lr" in table else table.assign(**rate))
             except ValueError as error:
                 faults.append(f"no curves of a run: {error}")
-        return _once(join_tables(tables), ["step"]), faults
+        return _once(_of_last_runs(tables), ["step"]), faults
 
     def forget_curves(self) -> None:
         """Let go of the curves that were read: those of a thousand runs are many."""
@@ -435,6 +435,17 @@ def _missing(rows: pd.DataFrame, keys: Sequence[str]) -> Iterable[str]:
         if lacking:
             place = Selection(dict(zip(keys, cell, strict=True))).place
             yield f"{place}: seeds {', '.join(map(in_words, lacking))}"
+
+
+def _of_last_runs(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join the curves of runs, those of each replica from the last run that has any: an earlier one may go on."""
+    rows = join_tables(tables)
+    names = [column for column in REPLICA if column in rows]
+    if len(tables) < 2 or not names or rows.empty:
+        return rows
+    numbers = pd.Series(np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
+    last = numbers.groupby([rows[name] for name in names], dropna=False).transform("max")
+    return rows[numbers == last].reset_index(drop=True)
 
 
 def _once(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:

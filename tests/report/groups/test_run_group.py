@@ -220,6 +220,14 @@ def test_of_a_replica_that_two_runs_hold_the_later_folders_counts(tmp_path):
     ]
 
 
+def test_a_curve_that_ended_early_does_not_go_on_with_that_of_an_earlier_folder(tmp_path):
+    head = "step,epoch,p,seed,x\n0,0,0.2,0,{0}\n9,1,0.2,0,{0}\n"
+    for name, curve in (("1", head.format(5.0) + "18,2,0.2,0,5.0\n0,0,0.2,1,4.0\n"), ("2", head.format(7.0))):
+        write_run(tmp_path / name, replicas=replicas(0.2, 0, 1) if name == "1" else replicas(0.2, 0), curves=curve)
+    (group,) = grouped(tmp_path)
+    assert sorted(group.curves[["seed", "step", "x"]].to_numpy().tolist()) == [[0, 0, 7], [0, 9, 7], [1, 0, 4]]
+
+
 def test_missing_seeds_are_those_that_another_p_of_the_arm_has(tmp_path):
     rows = [
         *replicas(0.0, 0, 1, 2, arm="a"),
