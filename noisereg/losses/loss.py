@@ -66,10 +66,8 @@ class Loss(ABC):
             return flat.view(logits.shape[:-1])
         losses = self.per_class(logits)
         if target.shape not in (losses.shape[:1], losses.shape):  # which torch would broadcast, or cut short
-            rows, classes = losses.shape
-            raise ValueError(
-                f"target must be labels ({rows},) or distributions ({rows}, {classes}), got {tuple(target.shape)}"
-            )
+            known = f"labels ({len(losses)},) or distributions {tuple(losses.shape)}"
+            raise ValueError(f"target must be {known}, got {tuple(target.shape)}")
         if target.ndim == 1:
             return losses.gather(1, target.unsqueeze(1)).squeeze(1)
         return (losses * target.to(losses.dtype)).sum(dim=1)
