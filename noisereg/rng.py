@@ -92,10 +92,8 @@ def normal(seed: int, stream: int, step: int | Tensor, index: int | Tensor) -> F
         >>> bool(normal(0, Stream.INIT, 0, torch.arange(10_000)).std().sub(1).abs() < 0.05)
         True
     """
-    chance = uniform(seed, stream, step, index) + 2.0**-54
-    return torch.special.ndtri(
-        chance.clamp(max=1 - 2.0**-53)
-    )  # the greatest draw is rounded to 1, whose quantile is inf
+    chance = uniform(seed, stream, step, index) + 2.0**-54  # the greatest is rounded to 1, whose quantile is infinite
+    return torch.special.ndtri(chance.clamp(max=1 - 2.0**-53))
 
 
 def permutation(seed: int, stream: int, step: int, n: int) -> Int64[Tensor, "n"]:
