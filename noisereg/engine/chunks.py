@@ -10,6 +10,8 @@ from torch import Tensor
 from noisereg.engine.sgd import STEPS_IN_A_PASS
 
 _REPLICA_DRAWS = 200_000  # of a chunk: what surrounds a chunk costs about a millisecond
+_MANY_REPLICAS = 400  # from here on a replica has no fewer: its weights and inputs come anew into the caches each time
+_MOST_DRAWS = 2**20  # of a chunk, all the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,8 @@ class ChunkLoader:
     ) -> None:
         self._make, self._timeline = make, timeline
         self._crosses_epochs = crosses_epochs and timeline.batch_size == 1
-        most, part = max(1, _REPLICA_DRAWS // replicas), max(STEPS_IN_A_PASS, timeline.batch_size)
+        few = min(_REPLICA_DRAWS // _MANY_REPLICAS, _MOST_DRAWS // replicas)
+        most, part = max(1, _REPLICA_DRAWS // replicas, few), max(STEPS_IN_A_PASS, timeline.batch_size)
         self._width = max(1, min(most, width or most) // part) * part
         self._leg, self._start, self._chunks = 0, 0, 0
 

@@ -14,9 +14,10 @@ from noisereg.datasets.in_memory import InMemory
 from noisereg.datasets.loader import epoch_orders
 from noisereg.datasets.split import Split
 from noisereg.engine.chunks import ChunkLoader, Timeline
+from noisereg.files.aside import SetAside
 
 _CHUNK_BYTES = 2**26  # of inputs that are made for one chunk alone
-_KEPT_BYTES = 2**26  # of the data of several seeds; what goes beyond is made anew when it is needed
+_KEPT_BYTES = 2**26  # of the data of several seeds; of what goes beyond, the evaluated samples are kept on disk
 _FEW = 10  # samples that tell what the others are like
 _ROWS_AT_ONCE = 512  # what is made of these stays in a core's cache
 
@@ -65,15 +66,22 @@ class ReplicaData(LightningDataModule):
         self._chunked_as = list(chunked_as or seeds)
         self.num_classes, self.source = first.num_classes, first.source
         self._timeline, self._prepare, self._crosses_epochs = timeline, prepare, crosses_epochs
-        self._order = "sequential" if first.fresh_each_epoch else first.order
+        self._is_fresh = first.fresh_each_epoch
+        self._order = "sequential" if self._is_fresh else first.order
         self._varies = first.varies
         self._distinct = list(dict.fromkeys(seeds))
-        self._slot = torch.tensor([self._distinct.index(seed) for seed in seeds])
+        places = {seed: place for place, seed in enumerate(self._distinct)}
+        self._slot = torch.tensor([places[seed] for seed in seeds])
         self._makers = self._distinct if first.depends_on_seed else self._distinct[:1]
-        keep = max(1, _KEPT_BYTES // sum(split.inputs.nbytes for split in first.splits.values()))
+        self._eval_splits, self._eval_index = first.eval_splits, first.eval_index("train")
+        size = sum(split.inputs.nbytes for split in first.splits.values()) * len(self._makers)
+        self._sets_aside = size > _KEPT_BYTES and len(self._makers) > 1
+        self._aside: SetAside | None = None
+        keep = 1 if self._sets_aside else None  # groups take turns: of a few that are kept none would be asked for
         self._data = lru_cache(keep)(lambda group: make(self._makers[group]))
         self._evaluated = lru_cache(keep)(self._prepare_splits)
         self._pool: Split | None = None
+        self._last_order: tuple[int, Tensor, Tensor] | None = None
 
     def data_of(self, replica: int) -> InMemory:
         """Return the data set of a replica."""
@@ -103,14 +111,19 @@ class ReplicaData(LightningDataModule):
     @property
     def has_given_labels(self) -> bool:
         """Whether a training sample is trained on more than once, so that it may have a label that stays."""
-        return not self._data(0).fresh_each_epoch
+        return not self._is_fresh
 
     def evaluated_training(self, replica: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
         """Return the clean labels and the indices of the training samples that a replica is measured on."""
-        data = self.data_of(replica)
-        labels, index = data.eval_samples("train").labels, data.eval_index("train")
-        index = torch.arange(len(labels)) if index is None else index
-        return labels.to(self._device), index.to(self._device)
+        n = self._timeline.n
+        index = torch.arange(n) if self._eval_index is None else self._eval_index
+        if self._varies:
+            labels = self.data_of(replica).splits["train"].labels
+        else:
+            slot = int(self._slot[replica]) if len(self._makers) > 1 else 0
+            labels = self._all_training().labels[slot * n : (slot + 1) * n]
+        index = index.to(labels.device)
+        return labels[index].to(self._device), index.to(self._device)
 
     def first_rows(self) -> Float[Tensor, "n *features"]:
         """Return the prepared inputs of a few training samples, which tell whether inputs are mostly zero."""
@@ -139,7 +152,7 @@ class ReplicaData(LightningDataModule):
         """Return the draws from `first` to `stop` - 1, counted over all epochs."""
         n = self._timeline.n
         epochs = torch.arange(first // n, (stop - 1) // n + 1)
-        index, draw = epoch_orders(self._order, n, seeds=torch.tensor(self._distinct), epochs=epochs)
+        index, draw = self._order_epochs(epochs)
         cut = slice(first - int(epochs[0]) * n, stop - int(epochs[0]) * n)
         index, draw, epoch = index[:, cut], draw[cut], epochs.repeat_interleave(n)[cut]
         make_rows = self._fresh_rows if self._varies else self._pooled_rows
@@ -147,6 +160,20 @@ class ReplicaData(LightningDataModule):
         of_seeds = {"row": rows, "index": index, "label": samples.labels[rows.to(self._device)]}
         there = {key: self._of_replicas(value.to(self._device)) for key, value in of_seeds.items()}
         return {"input": samples.inputs, "draw": draw.to(self._device), "epoch": epoch.to(self._device), **there}
+
+    def _order_epochs(
+        self, epochs: Int64[Tensor, " epochs"]
+    ) -> tuple[Int64[Tensor, "runs draws"], Int64[Tensor, " draws"]]:
+        """Return `epoch_orders` of all seeds; that of the last epoch is kept for a chunk that begins in it."""
+        n, found = self._timeline.n, []
+        if self._last_order and self._last_order[0] == int(epochs[0]):
+            found, epochs = [self._last_order[1:]], epochs[1:]
+        if len(epochs):
+            found.append(epoch_orders(self._order, n, seeds=torch.tensor(self._distinct), epochs=epochs))
+            index, draw = found[-1]
+            self._last_order = int(epochs[-1]), index[:, -n:].clone(), draw[-n:].clone()
+        index, draw = (torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))
+        return index, draw
 
     def _of_replicas(self, values: Int64[Tensor, "runs k"]) -> Int64[Tensor, "replicas k"]:
         return values if len(values) == len(self._slot) else values.index_select(0, self._slot.to(values.device))
@@ -172,6 +199,8 @@ class ReplicaData(LightningDataModule):
                     )
                 for kept, made in zip(_parts(pool), (inputs, labels), strict=True):
                     kept[group * n : (group + 1) * n] = made
+                if self._sets_aside:  # while its data are there
+                    self._beside_pool(group)
             self._pool = pool.to(self._device)
         return self._pool
 
@@ -196,18 +225,32 @@ class ReplicaData(LightningDataModule):
         return Split(torch.cat(inputs), torch.cat(labels)).to(self._device), rows
 
     def _prepare_splits(self, group: int) -> dict[str, Split]:
-        data, n = self._data(group), self._timeline.n
-        prepared = {}
-        for name in data.eval_splits:
+        others, n = self._beside_pool(group), self._timeline.n
+        rows = slice(group * n, (group + 1) * n)
+        return {
+            name: others[name].to(self._device)
+            if name in others
+            else Split(*(tensor[rows] for tensor in _parts(self._all_training())))
+            for name in self._eval_splits
+        }
+
+    def _beside_pool(self, group: int) -> dict[str, Split]:
+        """Return the evaluated splits of a group but for one that is in `_all_training`, on the CPU."""
+        if self._aside and (kept := self._aside.get(group)) is not None:
+            return {name: Split(*map(torch.from_numpy, arrays)) for name, arrays in kept.items()}
+        data, prepared = self._data(group), {}
+        for name in self._eval_splits:
             split = data.eval_samples(name)
-            if split is data.splits["train"] and not self._varies:  # it is kept already
-                inputs, labels = (tensor[group * n : (group + 1) * n] for tensor in _parts(self._all_training()))
-                prepared[name] = Split(inputs, labels)
-            else:
-                made = Split(*self.rows(data, split))
-                if split is data.splits[name]:
-                    data.splits[name] = _kept_once(split, made)
-                prepared[name] = made.to(self._device)
+            if split is data.splits["train"] and not self._varies:
+                continue
+            prepared[name] = Split(*self.rows(data, split))
+            if split is data.splits[name]:
+                data.splits[name] = _kept_once(split, prepared[name])
+        if self._sets_aside:
+            arrays = {name: tuple(tensor.numpy() for tensor in _parts(split)) for name, split in prepared.items()}
+            size = sum(array.nbytes for pair in arrays.values() for array in pair)
+            self._aside = self._aside or SetAside(size * len(self._makers))
+            self._aside.put(group, arrays)
         return prepared
 
 

@@ -69,8 +69,10 @@ class Corruption:
         self._assignment = _Assignment.of(self._rules)
         distinct = list(dict.fromkeys(seeds))
         self._shared = len(distinct) < len(seeds)
-        self._first_of_seed = torch.tensor([seeds.index(value) for value in distinct])
-        self._place_of_seed = torch.tensor([distinct.index(value) for value in seeds])
+        first_of_seed = {value: place for place, value in reversed([*enumerate(seeds)])}
+        place_of_seed = {value: place for place, value in enumerate(distinct)}
+        self._first_of_seed = torch.tensor([first_of_seed[value] for value in distinct])
+        self._place_of_seed = torch.tensor([place_of_seed[value] for value in seeds])
         # A single rule has numbers for tensors: draws with a tensor of seeds take longer.
         self._p: float | Tensor = first.p
         self._seeds: int | Tensor = seeds[0]

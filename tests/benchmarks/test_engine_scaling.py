@@ -35,15 +35,18 @@ def test_the_program_trains_each_point_in_a_process_of_its_own(tmp_path, monkeyp
     assert ["1", "1", "240"] in cells and ["10", "10", "240"] in cells
 
 
-def test_the_time_of_more_replicas_is_set_beside_that_of_100():
-    lines = printed([point(100, seconds=2e-6), point(500, seconds=2.2e-6), point(2_000, seconds=3e-6)])
-    assert lines[0][3:5] == ["2.00", "1.00"]
-    assert lines[1][3:8] == ["2.20", "1.10", "<=", "1.2", "met"]
-    assert lines[2][3:8] == ["3.00", "1.50", "<=", "1.2", "missed"]
+def test_the_time_of_more_replicas_is_set_beside_that_of_20():
+    lines = printed(
+        [point(1, seconds=5e-6), point(20, seconds=2e-6), point(500, seconds=2.1e-6), point(2_000, seconds=3e-6)]
+    )
+    assert lines[0][3:5] == ["5.00", "400"]
+    assert lines[1][3:6] == ["2.00", "1.00", "400"]
+    assert lines[2][3:8] == ["2.10", "1.05", "<=", "1.1", "met"]
+    assert lines[3][3:8] == ["3.00", "1.50", "<=", "1.1", "missed"]
 
 
 def test_the_memory_of_the_largest_training_has_a_goal():
-    lines = printed([point(100), point(2_000, megabytes=1_399.0), point(2_000, megabytes=1_600.0)])
+    lines = printed([point(20), point(2_000, megabytes=1_399.0), point(2_000, megabytes=1_600.0)])
     assert lines[0][-2:] == ["400", "500"]
     assert lines[1][-5:] == ["400", "1,399", "<=", "1000", "met"]
     assert lines[2][-5:] == ["400", "1,600", "<=", "1000", "missed"]

@@ -1,3 +1,4 @@
+import tempfile
 from itertools import pairwise
 
 import pytest
@@ -223,18 +224,48 @@ def test_data_of_several_seeds_are_made_once_where_there_is_room():
     assert calls[1:] == [5, 6, 7]
 
 
-@every_kind
-def test_data_that_there_is_no_room_for_are_made_anew_with_the_same_values(kind, monkeypatch):
-    roomy, _ = replica_data(kind)
-    monkeypatch.setattr(replicas, "_KEPT_BYTES", 1)
-    tight, calls = replica_data(kind)
+def assert_same_data(tight, roomy):
     for _ in range(2):
         for (members, splits), (same, expected) in zip(tight.groups(), roomy.groups(), strict=True):
             assert members == same
+            assert list(splits) == list(expected)
             for name, split in expected.items():
                 assert torch.equal(splits[name].inputs, split.inputs)
+                assert torch.equal(splits[name].labels, split.labels)
         assert_same(tight.chunk(3, 12), roomy.chunk(3, 12))
+        if roomy.has_given_labels:
+            for replica in range(len(SEEDS)):
+                for ours, expected in zip(
+                    tight.evaluated_training(replica), roomy.evaluated_training(replica), strict=True
+                ):
+                    assert torch.equal(ours, expected)
+
+
+@every_kind
+def test_data_that_there_is_no_room_for_in_memory_have_the_same_values(kind, monkeypatch):
+    roomy, _ = replica_data(kind)
+    monkeypatch.setattr(replicas, "_KEPT_BYTES", 1)
+    assert_same_data(replica_data(kind)[0], roomy)
+
+
+@every_kind
+def test_data_that_there_is_no_room_for_on_the_disk_either_are_made_anew(kind, monkeypatch):
+    roomy, _ = replica_data(kind)
+    monkeypatch.setattr(replicas, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    tight, calls = replica_data(kind)
+    assert_same_data(tight, roomy)
     assert len(calls) > 3 or set(calls) == {3}
+
+
+@pytest.mark.parametrize("kind", ["hypercube, shuffle", "validation"])
+def test_samples_that_do_not_fit_into_memory_are_made_once(kind, monkeypatch):
+    monkeypatch.setattr(replicas, "_KEPT_BYTES", 1)
+    data, calls = replica_data(kind, [5, 6, 7])
+    for first in range(3):
+        data.chunk(first, first + 1)
+        list(data.groups())
+    assert calls[1:] == [5, 6, 7]
 
 
 @pytest.mark.parametrize("kind", ["hypercube, shuffle", "augmented images"])
