@@ -16,6 +16,8 @@ from noisereg.engine.kernels import Trains, compiled, empty_rows, inlined, reord
 
 _FOUR = 4  # rows of weights, and samples, that are taken together: 16 products for each 4 numbers that are read
 
+_WHOLE = 16  # rows of so many numbers, or a multiple, begin where a vector register of 64 bytes would
+
 
 @lru_cache
 def compile_network(
@@ -24,36 +26,16 @@ def compile_network(
     """Compile the kernel for networks with a hidden layer.
 
     A step costs its passes over the weights of the hidden layer: four rows of them are moved by the batch before, and
-    then, while they are at hand, meet the batch to come.
+    then, while they are at hand, meet the batch to come. Where rows are whole registers, momenta are read with the
+    first products of the gradient, and weights with the first of the forward pass: the CPU waits for them less.
 
     Args:
         features, hidden, outputs, slope, trains: see `kernels.compile_network`.
         momentum: whether there is any.
     """
-    add_outer, add_products = _tiles(hidden)
+    row = -(-features // _FOUR) * _FOUR  # length of one of x, the numbers beyond a sample are zero
+    pass_over = _pass(features, hidden, row, trains_hidden=trains.hidden, momentum=momentum)
     step_output = output_step(hidden, outputs, slope=slope, trains=trains, momentum=momentum)
-    step_rows, trains_hidden = _vector_step(momentum), trains.hidden
-    whole, padded_features = features // _FOUR * _FOUR, -(-features // _FOUR) * _FOUR
-
-    @inlined
-    @no_type_check
-    def pass_over(weights, momenta, past, x, delta, y, z, gradient):
-        w, m, g = weights.reshape(-1), momenta.reshape(-1), gradient.reshape(-1)
-        for j in range(0, features, _FOUR):
-            rows = slice(j * hidden, min(j + _FOUR, features) * hidden)
-            if trains_hidden:
-                g[:] = 0
-                for s in range(0, len(x), _FOUR):
-                    add_outer(g, delta, x, j, s)
-                step_rows(w[rows], m[rows], g, past)
-            if j < whole:
-                for s in range(0, len(y), _FOUR):
-                    add_products(w[rows], z, y, j, s)
-            else:  # fewer than four rows are followed by rows of zeros
-                g[:] = 0
-                g[: (features - j) * hidden] = w[rows]
-                for s in range(0, len(y), _FOUR):
-                    add_products(g, z, y, j, s)
 
     @compiled
     @no_type_check
@@ -76,36 +58,28 @@ def compile_network(
         kind, num_draws = weights.dtype, index.shape[1]
         padded = -(-batch_size // _FOUR) * _FOUR  # the samples beyond a batch are zero
         z, delta = empty_rows(padded, hidden, weights).reshape(-1), empty_rows(padded, hidden, weights).reshape(-1)
-        x, y = empty_rows(padded, padded_features, weights), empty_rows(padded, padded_features, weights)
+        x, y = empty_rows(padded, row, weights).reshape(-1), empty_rows(padded, row, weights).reshape(-1)
         logits = np.empty((batch_size, outputs), kind)
         gradient = np.empty((outputs + 1, max(hidden, outputs)), kind)
-        of_rows = empty_rows(_FOUR, hidden, weights)
+        of_rows = empty_rows(_FOUR, hidden, weights).reshape(-1)
+        last_w, last_m = empty_rows(_FOUR, hidden, weights).reshape(-1), empty_rows(_FOUR, hidden, weights).reshape(-1)
         y[:] = 0
         for r in range(first, last):
-            past, one = table[r, 0], table[r, 1]
+            w, m, past, one = weights[r].reshape(-1), momenta[r].reshape(-1), table[r, 0], table[r, 1]
+            parts = output[r], bias[r], output_momenta[r], bias_momenta[r]
             x[:], delta[:] = 0, 0
             for t in range(0, num_draws + batch_size, batch_size):  # the last pass only updates
                 count = max(0, min(batch_size, num_draws - t))
-                y[count:], z[:] = 0, 0
+                y[count * row :], z[:] = 0, 0
                 for s in range(count):
-                    y[s, :features] = inputs[index[r, t + s]]
-                pass_over(weights[r], momenta[r], past, x, delta, y, z, of_rows)
+                    sample = inputs[index[r, t + s]]
+                    for j in range(len(sample)):  # not `features`: such a short loop is written out number by number
+                        y[s * row + j] = sample[j]
+                pass_over(w, m, past, x, delta, y, z, of_rows, last_w, last_m)
                 if count == 0:
                     break
-                step_output(
-                    z,
-                    delta,
-                    count,
-                    logits,
-                    gradient,
-                    output[r],
-                    bias[r],
-                    output_momenta[r],
-                    bias_momenta[r],
-                    target[r, t : t + count],
-                    one,
-                    activity_l1,
-                )
+                of_batch = target[r, t : t + count]
+                step_output(z, delta, count, logits, gradient, *parts, of_batch, one, activity_l1)
                 delta[count * hidden :] = 0
                 past = one
                 x, y = y, x
@@ -116,7 +90,7 @@ def compile_network(
 @lru_cache
 def compile_neuron(features: int, *, slope: Callable[..., None], momentum: bool) -> Any:
     """Compile the kernel for single neurons, whose weights and momenta are (R, 1, features)."""
-    step = _vector_step(momentum)
+    step = _vector_step(features, momentum)
 
     @compiled
     @no_type_check
@@ -145,13 +119,13 @@ def compile_neuron(features: int, *, slope: Callable[..., None], momentum: bool)
 
 
 @lru_cache
-def _vector_step(momentum: bool) -> Any:
+def _vector_step(length: int, momentum: bool) -> Any:
     """Compile one step of a vector of weights."""
 
     @inlined
     @no_type_check
     def step(weights, momenta, gradient, one):
-        for i in range(len(weights)):
+        for i in range(length):
             w, g = weights[i], gradient[i]
             if momentum:
                 m = momenta[i]
@@ -170,17 +144,17 @@ def output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains
     0 where the hidden layer is not trained.
     """
     trains_hidden, trains_output, trains_bias = trains
-    step_vector = _vector_step(momentum)
+    step_vector, step_bias = _vector_step(hidden, momentum), _vector_step(outputs, momentum)
 
     @reordered
     @no_type_check
     def step(z, delta, count, logits, gradient, output, bias, output_momenta, bias_momenta, target, one, activity_l1):
         of_penalty = activity_l1 / count if trains_hidden else 0.0
         gradient[:] = 0
+        for i in range(count * hidden):  # by itself: right after they are written in part, numbers are slow to read
+            z[i] = z[i] if z[i] > 0 else z[i] * 0
         for s in range(count):
             a = z[s * hidden : (s + 1) * hidden]
-            for i in range(hidden):
-                a[i] = a[i] if a[i] > 0 else a[i] * 0
             for c in range(outputs):
                 v, sum_ = output[c], bias[c]
                 for i in range(hidden):
@@ -206,46 +180,149 @@ def output_step(hidden: int, outputs: int, *, slope: Callable[..., None], trains
             for c in range(outputs):
                 step_vector(output[c], output_momenta[c], gradient[c], one)
         if trains_bias:
-            step_vector(bias, bias_momenta, gradient[outputs], one)
+            step_bias(bias, bias_momenta, gradient[outputs], one)
 
     return step
 
 
-def _tiles(hidden: int) -> tuple[Any, Any]:
-    """Compile the two products of a step, for rows of weights from j on and four samples from s on.
+def _pass(features: int, hidden: int, row: int, *, trains_hidden: bool, momentum: bool) -> Any:
+    """Compile one pass over the weights: the step of the batch before, then the products with the batch to come."""
+    # else most vectors are read across two lines of the cache, and reading more of them at once is slower
+    is_joined = hidden % _WHOLE == 0
+    step_rows = _vector_step(_FOUR * hidden, momentum)
+    begin_gradient, add_gradient = (_gradient_tile(hidden, row, begins=begins) for begins in (True, False))
+    move_and_add_products, add_products = (
+        _product_tile(hidden, row, moves=moves, momentum=momentum) for moves in (True, False)
+    )
 
-    These are the gradient g += x^T delta and z += x w of the forward pass, for four rows.
+    @inlined
+    @no_type_check
+    def pass_four(w, m, o, past, x, delta, y, z, g, j):
+        end, first = len(x) // row, 0
+        if trains_hidden:
+            if is_joined and momentum:
+                begin_gradient(g, m, o, past, delta, x, j, 0)
+                first = _FOUR
+            else:
+                g[:] = 0
+            for s in range(first, end, _FOUR):
+                add_gradient(g, m, o, past, delta, x, j, s)
+            first = 0
+            if is_joined:
+                move_and_add_products(w, m, o, past, g, z, y, j, 0)
+                first = _FOUR
+            else:
+                step_rows(w[o : o + _FOUR * hidden], m[o : o + _FOUR * hidden], g, past)
+        for s in range(first, end, _FOUR):
+            add_products(w, m, o, past, g, z, y, j, s)
+
+    @inlined
+    @no_type_check
+    def pass_over(w, m, past, x, delta, y, z, g, last_w, last_m):
+        whole = features // _FOUR * _FOUR
+        for j in range(0, whole, _FOUR):
+            pass_four(w, m, j * hidden, past, x, delta, y, z, g, j)
+        if whole < features:  # fewer than four rows are moved elsewhere, followed by rows of zeros
+            o, length = whole * hidden, (features - whole) * hidden
+            last_w[length:], last_m[length:] = 0, 0
+            for i in range(length):
+                last_w[i] = w[o + i]
+                if momentum:
+                    last_m[i] = m[o + i]
+            pass_four(last_w, last_m, 0, past, x, delta, y, z, g, whole)
+            if trains_hidden:
+                for i in range(length):
+                    w[o + i] = last_w[i]
+                    if momentum:
+                        m[o + i] = last_m[i]
+
+    return pass_over
+
+
+def _gradient_tile(hidden: int, row: int, *, begins: bool) -> Any:
+    """Compile g += x^T delta, for four rows of weights, from j on, and four samples, from s on.
+
+    Args:
+        hidden: neurons.
+        row: length of a row of x.
+        begins: whether it is g = d m + x^T delta, where d m is what the step leaves of the momenta.
     """
     second, third, fourth = hidden, 2 * hidden, 3 * hidden
+    read_inputs = _input_tile(row)
 
     @inlined
     @no_type_check
-    def add_outer(g, delta, x, j, s):
-        d = delta[s * hidden : (s + _FOUR) * hidden]
-        a0, a1, a2, a3 = x[s, j], x[s, j + 1], x[s, j + 2], x[s, j + 3]
-        b0, b1, b2, b3 = x[s + 1, j], x[s + 1, j + 1], x[s + 1, j + 2], x[s + 1, j + 3]
-        c0, c1, c2, c3 = x[s + 2, j], x[s + 2, j + 1], x[s + 2, j + 2], x[s + 2, j + 3]
-        d0, d1, d2, d3 = x[s + 3, j], x[s + 3, j + 1], x[s + 3, j + 2], x[s + 3, j + 3]
+    def tile(g, momenta, o, past, delta, x, j, s):
+        m, y = momenta[o : o + _FOUR * hidden], delta[s * hidden : (s + _FOUR) * hidden]
+        left = past[3]
+        (a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3) = read_inputs(x, j, s)
         for i in range(hidden):
-            e, f, h, k = d[i], d[second + i], d[third + i], d[fourth + i]
-            g[i] += a0 * e + b0 * f + c0 * h + d0 * k
-            g[second + i] += a1 * e + b1 * f + c1 * h + d1 * k
-            g[third + i] += a2 * e + b2 * f + c2 * h + d2 * k
-            g[fourth + i] += a3 * e + b3 * f + c3 * h + d3 * k
+            e, f, h, k = y[i], y[second + i], y[third + i], y[fourth + i]
+            if begins:
+                g0, g1, g2, g3 = left * m[i], left * m[second + i], left * m[third + i], left * m[fourth + i]
+            else:
+                g0, g1, g2, g3 = g[i], g[second + i], g[third + i], g[fourth + i]
+            g[i] = g0 + a0 * e + b0 * f + c0 * h + d0 * k
+            g[second + i] = g1 + a1 * e + b1 * f + c1 * h + d1 * k
+            g[third + i] = g2 + a2 * e + b2 * f + c2 * h + d2 * k
+            g[fourth + i] = g3 + a3 * e + b3 * f + c3 * h + d3 * k
+
+    return tile
+
+
+def _product_tile(hidden: int, row: int, *, moves: bool, momentum: bool) -> Any:
+    """Compile z += x w of the forward pass, for four rows of weights, from j on, and four samples, from s on.
+
+    Args:
+        hidden: neurons.
+        row: length of a row of x.
+        moves: whether w are moved before, by g of `_gradient_tile`. As g and c w are what the momenta become, w' can be
+            had from them: w' = w + e m' + (b - e d) m, as a = e c and f = 1 in the row of `Sgd.coefficients`.
+        momentum: whether there is any.
+    """
+    second, third, fourth = hidden, 2 * hidden, 3 * hidden
+    read_inputs = _input_tile(row)
 
     @inlined
     @no_type_check
-    def add_products(w, z, x, j, s):
+    def tile(weights, momenta, o, past, g, z, x, j, s):
+        w, m = weights[o : o + _FOUR * hidden], momenta[o : o + _FOUR * hidden]
         y = z[s * hidden : (s + _FOUR) * hidden]
-        a0, a1, a2, a3 = x[s, j], x[s, j + 1], x[s, j + 2], x[s, j + 3]
-        b0, b1, b2, b3 = x[s + 1, j], x[s + 1, j + 1], x[s + 1, j + 2], x[s + 1, j + 3]
-        c0, c1, c2, c3 = x[s + 2, j], x[s + 2, j + 1], x[s + 2, j + 2], x[s + 2, j + 3]
-        d0, d1, d2, d3 = x[s + 3, j], x[s + 3, j + 1], x[s + 3, j + 2], x[s + 3, j + 3]
+        decay, rate, of_momenta = past[2], past[4], past[1] - past[4] * past[3]
+        (a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3) = read_inputs(x, j, s)
         for i in range(hidden):
             e, f, h, k = w[i], w[second + i], w[third + i], w[fourth + i]
+            if moves:
+                g0, g1, g2, g3 = g[i], g[second + i], g[third + i], g[fourth + i]
+                g0, g1, g2, g3 = g0 + decay * e, g1 + decay * f, g2 + decay * h, g3 + decay * k
+                e, f, h, k = e + rate * g0, f + rate * g1, h + rate * g2, k + rate * g3
+                if momentum:
+                    m0, m1, m2, m3 = m[i], m[second + i], m[third + i], m[fourth + i]
+                    e, f, h, k = e + of_momenta * m0, f + of_momenta * m1, h + of_momenta * m2, k + of_momenta * m3
+                    m[i], m[second + i], m[third + i], m[fourth + i] = g0, g1, g2, g3
+                w[i], w[second + i], w[third + i], w[fourth + i] = e, f, h, k
             y[i] += a0 * e + a1 * f + a2 * h + a3 * k
             y[second + i] += b0 * e + b1 * f + b2 * h + b3 * k
             y[third + i] += c0 * e + c1 * f + c2 * h + c3 * k
             y[fourth + i] += d0 * e + d1 * f + d2 * h + d3 * k
 
-    return add_outer, add_products
+    return tile
+
+
+@lru_cache
+def _input_tile(row: int) -> Any:
+    """Compile the reading of four inputs, from j on, of each of four samples, from s on."""
+    second, third, fourth = row, 2 * row, 3 * row
+
+    @inlined
+    @no_type_check
+    def read(x, j, s):
+        f = x[s * row + j :]
+        return (
+            (f[0], f[1], f[2], f[3]),
+            (f[second], f[second + 1], f[second + 2], f[second + 3]),
+            (f[third], f[third + 1], f[third + 2], f[third + 3]),
+            (f[fourth], f[fourth + 1], f[fourth + 2], f[fourth + 3]),
+        )
+
+    return read

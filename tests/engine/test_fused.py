@@ -248,9 +248,15 @@ def test_networks_follow_the_sgd_of_torch_with_momentum_and_decay(batch_size, fe
     assert_fifty_steps(Logistic(), models, batch_size=batch_size, sgd=sgd, features=features)
 
 
-@pytest.mark.parametrize("batch_size", [2, 128])
-def test_networks_follow_the_mean_gradient_of_a_batch(batch_size):
-    assert_fifty_steps(Logistic(), make_networks(count=3), batch_size=batch_size, sgd=Sgd())
+@pytest.mark.parametrize(("batch_size", "hidden"), [(2, 8), (128, 8), (7, 16)])
+def test_networks_follow_the_mean_gradient_of_a_batch(batch_size, hidden):
+    assert_fifty_steps(Logistic(), make_networks(count=3, hidden=hidden), batch_size=batch_size, sgd=Sgd())
+
+
+@pytest.mark.parametrize(("batch_size", "features", "sgd"), [(3, 6, NESTEROV), (9, 7, HEAVY)])
+def test_networks_whose_rows_are_whole_registers_follow_the_sgd_of_torch(batch_size, features, sgd):
+    models = make_networks(count=3, features=features, hidden=16)
+    assert_fifty_steps(Logistic(), models, batch_size=batch_size, sgd=sgd, features=features)
 
 
 @pytest.mark.parametrize("sgd", [HEAVY, Sgd()])
@@ -278,10 +284,11 @@ def test_every_variant_of_the_network_is_followed_with_momentum_and_decay(num_ou
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "lengths"), [(1, [4] * 12 + [2]), (1, [20, 30]), (5, [100, 150]), (5, [5] * 50)]
+    ("batch_size", "hidden", "lengths"),
+    [(1, 8, [4] * 12 + [2]), (1, 8, [20, 30]), (5, 8, [100, 150]), (5, 8, [5] * 50), (5, 16, [5] * 50)],
 )
-def test_momentum_goes_on_from_chunk_to_chunk_with_the_bits_of_one_call(batch_size, lengths):
-    models, draws = make_networks(count=5), make_draws(count=5, steps=50 * batch_size)
+def test_momentum_goes_on_from_chunk_to_chunk_with_the_bits_of_one_call(batch_size, hidden, lengths):
+    models, draws = make_networks(count=5, hidden=hidden), make_draws(count=5, steps=50 * batch_size)
     engine = Fused(Logistic(), batch_size=batch_size, sgd=HEAVY, threads=2)
     stack = Stack.of(models)
     inputs, momenta = stack.prepare(draws.inputs), engine.start(stack)
