@@ -190,19 +190,26 @@ class ReplicaData(LightningDataModule):
     def _all_training(self) -> Split:
         """Return the training samples of every seed, one data set after the other."""
         if self._pool is None:
-            groups, n = range(len(self._makers)), self._timeline.n
-            for group, data in zip(groups, map(self._data, groups), strict=True):
-                inputs, labels = self.rows(data, data.splits["train"])
-                if group == 0:  # whole at once: small tensors kept among large ones that come and go scatter the heap
-                    pool = Split(
-                        *(tensor.new_empty((len(groups) * n, *tensor.shape[1:])) for tensor in (inputs, labels))
-                    )
-                for kept, made in zip(_parts(pool), (inputs, labels), strict=True):
-                    kept[group * n : (group + 1) * n] = made
-                if self._sets_aside:  # while its data are there
-                    self._beside_pool(group)
+            first = self._training_rows(0)
+            pool = first if len(self._makers) == 1 else self._join_training(first)
             self._pool = pool.to(self._device)
         return self._pool
+
+    def _training_rows(self, group: int) -> Split:
+        data = self._data(group)
+        return Split(*self.rows(data, data.splits["train"]))
+
+    def _join_training(self, first: Split) -> Split:
+        """Return the training samples of all groups in one split, which begins with those of the first."""
+        n, count = self._timeline.n, len(self._makers)
+        # whole at once: small tensors kept among large ones that come and go scatter the heap
+        pool = Split(*(tensor.new_empty((count * n, *tensor.shape[1:])) for tensor in _parts(first)))
+        for group in range(count):
+            for kept, made in zip(_parts(pool), _parts(self._training_rows(group)), strict=True):
+                kept[group * n : (group + 1) * n] = made
+            if self._sets_aside:  # while its data are there
+                self._beside_pool(group)
+        return pool
 
     def _fresh_rows(
         self, index: Int64[Tensor, "runs k"], draw: Int64[Tensor, " k"], *, epochs: Tensor, cut: slice
