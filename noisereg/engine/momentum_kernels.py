@@ -53,7 +53,7 @@ def compile_network(features: int, hidden: int, outputs: int, *, slope: Callable
         for r in range(first, last):
             moves, one = table[r], table[r, 1]
             weight_parts = output[r], bias[r], output_momenta[r], bias_momenta[r]
-            delta[:], before[:], made = 0, 0, 0
+            delta[:], before[:], left[:], made = 0, 0, 0, 0  # what has overflowed is nan times 0 too
             for t in range(0, num_steps + count_at_most, count_at_most):  # the last pass only updates
                 count = max(0, min(count_at_most, num_steps - t))
                 x[count:], z[:], of_momenta[:] = 0, 0, 0

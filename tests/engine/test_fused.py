@@ -309,6 +309,18 @@ def test_a_learning_rate_of_zero_moves_no_bit_with_momentum_and_decay(batch_size
     assert bits(after, slice(0, 1)) == bits(Stack.of(models), slice(0, 1)) != bits(after, slice(1, 2))
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # of the coefficients of several steps
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_a_replica_that_overflows_with_momentum_and_decay_leaves_the_others_as_they_are_without_it(batch_size):
+    models, draws = make_networks(count=3), make_draws(count=3, steps=50)
+    engine = Fused(Logistic(), batch_size=batch_size, sgd=HEAVY)
+    rates = draws.rates.index_fill(0, torch.tensor(1), 1e38)
+    calm, wild = run(engine, models, draws), run(engine, models, draws._replace(rates=rates))
+    assert wild.finite().tolist() == [True, False, True]
+    for others in (slice(0, 1), slice(2, 3)):
+        assert bits(wild, others) == bits(calm, others)
+
+
 def test_plain_sgd_needs_no_momenta():
     stack = Stack.of(make_networks())
     assert Fused(Logistic(), batch_size=4).start(stack) is None
