@@ -1,10 +1,12 @@
 """Arrays that there is no room for in memory, in a file that no one else sees and that is gone with the process."""
 
+import errno
 import logging
 import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import BufferedRandom
 from typing import NamedTuple, cast
 
@@ -49,14 +51,17 @@ class SetAside:
             self._places[key] = {name: [self._append(array) for array in some] for name, some in arrays.items()}
             self._file.flush()
         except OSError as error:  # others have filled the disk since
-            log.info("nothing is kept in %s: %s", tempfile.gettempdir(), error.strerror)
-            self._file = None
+            self._give_up(error)
 
     def get(self, key: int) -> dict[str, list[np.ndarray]] | None:
         """Return the arrays under a key; None if they are not kept."""
         if self._file is None or key not in self._places:
             return None
-        return {name: list(map(self._read, places)) for name, places in self._places[key].items()}
+        try:
+            return {name: list(map(self._read, places)) for name, places in self._places[key].items()}
+        except OSError as error:
+            self._give_up(error)
+            return None
 
     def _append(self, array: np.ndarray) -> _Place:
         place = _Place(self._end, array.dtype, array.shape)
@@ -69,8 +74,16 @@ class SetAside:
         array = np.empty(place.shape, place.dtype)
         file = cast(BufferedRandom, self._file)
         file.seek(place.offset)
-        file.readinto(_bytes_of(array))
+        if file.readinto(_bytes_of(array)) < array.nbytes:  # the rest would be whatever was in memory
+            raise OSError(errno.EIO, "less was read than was written")
         return array
+
+    def _give_up(self, error: OSError) -> None:
+        """Keep nothing from here on, and leave the disk to others."""
+        log.info("nothing is kept in %s: %s", tempfile.gettempdir(), error.strerror)
+        with suppress(OSError):  # of what is still to be written
+            cast(BufferedRandom, self._file).close()
+        self._file = None
 
     def _open(self, need: int) -> BufferedRandom | None:
         try:

@@ -1,3 +1,5 @@
+import os
+import shutil
 import tempfile
 
 import numpy as np
@@ -62,6 +64,7 @@ def test_a_disk_that_others_have_filled_meanwhile_keeps_nothing(tmp_path, monkey
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
         aside = SetAside(need=2**18)
         aside.put(0, some(0))
+        aside.put(3, {"x": [np.ones(2**14)]})
         fill_disk(disk, leave=2**12)
         aside.put(1, {"x": [np.zeros(2**17)]})
         assert aside.get(0) is None
@@ -69,6 +72,17 @@ def test_a_disk_that_others_have_filled_meanwhile_keeps_nothing(tmp_path, monkey
         aside.put(2, some(2))
         assert aside.get(2) is None
         assert list_names(disk) == set()
+        assert shutil.disk_usage(disk).free > 2**17  # what it held is given back
+
+
+def test_what_is_no_longer_all_there_is_not_taken_for_it():
+    aside = SetAside(need=1000)
+    for key in (0, 1):
+        aside.put(key, some(key))
+    os.ftruncate(aside._file.fileno(), aside._end - 1)
+    assert_same(aside.get(0), some(0))
+    assert aside.get(1) is None
+    assert aside.get(0) is None
 
 
 @pytest.mark.parametrize("folder", ["/nowhere/at/all", "/proc"])
