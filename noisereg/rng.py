@@ -7,6 +7,7 @@ Source: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number 
 """
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -21,6 +22,7 @@ _GAMMA = 0x9E3779B97F4A7C15
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
 _LOWER_53 = (1 << 53) - 1
+_LIBRARIES = threading.RLock()  # held by the thread that has seeded the generators that libraries share
 
 
 class Stream(IntEnum):
@@ -127,6 +129,8 @@ def library_generator(seed: int, step: int = 0) -> Iterator[None]:
 def restored_libraries() -> Iterator[None]:
     """Restore, after the `with` block, the generators that libraries share: torch's on the CPU, numpy's and Python's.
 
+    All threads share them too, so each waits for the others to leave such a block.
+
     Example:
         >>> before = random.getstate()
         >>> with restored_libraries():
@@ -134,13 +138,14 @@ def restored_libraries() -> Iterator[None]:
         >>> random.getstate() == before
         True
     """
-    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - the one that libraries share
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        np.random.set_state(of_numpy)  # noqa: NPY002
-        random.setstate(of_python)
+    with _LIBRARIES:
+        of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - the one that libraries share
+        try:
+            with torch.random.fork_rng(devices=[]):
+                yield
+        finally:
+            np.random.set_state(of_numpy)  # noqa: NPY002
+            random.setstate(of_python)
 
 
 def seed_libraries(start: int) -> None:

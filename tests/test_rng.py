@@ -1,5 +1,7 @@
 import math
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -131,6 +133,18 @@ def test_library_generator_leaves_the_generators_that_libraries_share_as_they_we
         assert _draw_from_libraries() == inner
     with rng.library_generator(seed=5, step=1):
         assert all(one != other for one, other in zip(_draw_from_libraries(), inner, strict=True))
+
+
+def test_threads_draw_from_what_libraries_share_as_one_thread_would():
+    def draw(seed):
+        with rng.library_generator(seed):
+            first = _draw_from_libraries()
+            time.sleep(0.01)  # in which others would begin
+            return first, _draw_from_libraries()
+
+    expected = list(map(draw, range(8)))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(draw, range(8))) == expected
 
 
 def test_draws_stay_the_same_from_release_to_release():
