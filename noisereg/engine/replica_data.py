@@ -85,7 +85,11 @@ class ReplicaData(LightningDataModule):
 
     def data_of(self, replica: int) -> InMemory:
         """Return the data set of a replica."""
-        return self._data(int(self._slot[replica]) if len(self._makers) > 1 else 0)
+        return self._data(self._group_of(replica))
+
+    def _group_of(self, replica: int) -> int:
+        """Return which of the data sets a replica has."""
+        return int(self._slot[replica]) if len(self._makers) > 1 else 0
 
     def train_dataloader(self) -> ChunkLoader:
         """Return the loader of the chunks of draws."""
@@ -120,8 +124,7 @@ class ReplicaData(LightningDataModule):
         if self._varies:
             labels = self.data_of(replica).splits["train"].labels
         else:
-            slot = int(self._slot[replica]) if len(self._makers) > 1 else 0
-            labels = self._all_training().labels[slot * n : (slot + 1) * n]
+            labels = self._all_training().labels[self._rows_of(self._group_of(replica))]
         index = index.to(labels.device)
         return labels[index].to(self._device), index.to(self._device)
 
@@ -201,15 +204,20 @@ class ReplicaData(LightningDataModule):
 
     def _join_training(self, first: Split) -> Split:
         """Return the training samples of all groups in one split, which begins with those of the first."""
-        n, count = self._timeline.n, len(self._makers)
+        rows, count = self._timeline.n, len(self._makers)
         # whole at once: small tensors kept among large ones that come and go scatter the heap
-        pool = Split(*(tensor.new_empty((count * n, *tensor.shape[1:])) for tensor in _parts(first)))
+        pool = Split(*(tensor.new_empty((count * rows, *tensor.shape[1:])) for tensor in _parts(first)))
         for group in range(count):
-            for kept, made in zip(_parts(pool), _parts(self._training_rows(group)), strict=True):
-                kept[group * n : (group + 1) * n] = made
+            made = self._training_rows(group) if group else first
+            for kept, part in zip(_parts(pool), _parts(made), strict=True):
+                kept[self._rows_of(group)] = part
             if self._sets_aside:  # while its data are there
                 self._beside_pool(group)
         return pool
+
+    def _rows_of(self, group: int) -> slice:
+        """Return where the training samples of a group stand among those of all."""
+        return slice(group * self._timeline.n, (group + 1) * self._timeline.n)
 
     def _fresh_rows(
         self, index: Int64[Tensor, "runs k"], draw: Int64[Tensor, " k"], *, epochs: Tensor, cut: slice
@@ -232,12 +240,11 @@ class ReplicaData(LightningDataModule):
         return Split(torch.cat(inputs), torch.cat(labels)).to(self._device), rows
 
     def _prepare_splits(self, group: int) -> dict[str, Split]:
-        others, n = self._beside_pool(group), self._timeline.n
-        rows = slice(group * n, (group + 1) * n)
+        others = self._beside_pool(group)
         return {
             name: others[name].to(self._device)
             if name in others
-            else Split(*(tensor[rows] for tensor in _parts(self._all_training())))
+            else Split(*(tensor[self._rows_of(group)] for tensor in _parts(self._all_training())))
             for name in self._eval_splits
         }
 
